@@ -1,0 +1,3 @@
+"""The Azure Workload Identity admission webhook."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Where ServiceAccounts come from."""

@@ -1,0 +1,58 @@
+"""One admission from beginning to end."""
+
+from collections.abc import Awaitable, Callable
+
+from webhook.admission import decision
+from webhook.admission.decision import Skip
+from webhook.admission.identity import Account
+from webhook.admission.mutation import mutate
+from webhook.admission.pod import Pod
+from webhook.admission.policy import Policy
+from webhook.admission.reasons import Reason, Refusal
+from webhook.admission.review import Outcome, Review, Verdict
+
+# (namespace, name) → the account, or None when there is none; what it raises is the caller's to handle.
+FindAccount = Callable[[str, str], Awaitable[Account | None]]
+
+
+async def admit(review: Review, find: FindAccount, policy: Policy, *, namespace_labelled: bool = False) -> Outcome:
+    """Decide one admission. `namespace_labelled`: the API server has seen the opt-in label on the namespace."""
+    if skip := decision.out_of_scope(review):
+        return _skipped(skip)
+    try:
+        pod = Pod.parse(review.pod)
+    except Refusal as refusal:
+        return Outcome.refused(refusal)
+    try:
+        opted = decision.opted_in(pod, policy, namespace_labelled=namespace_labelled)
+        account = None if opted is False else await find(review.namespace, pod.service_account)
+        decided = decision.decide(pod, review.namespace, account, policy, opted=opted)
+        if isinstance(decided, Skip):
+            return _skipped(decided, pod)
+        patch = mutate(pod, decided, policy)
+    except Refusal as refusal:
+        return Outcome(
+            Verdict.REFUSE,
+            refusal.reason,
+            refusal.message,
+            pod_name=pod.name,
+            service_account=pod.service_account,
+        )
+    return Outcome(
+        Verdict.MUTATE,
+        Reason.INJECTED if patch.operations else Reason.ALREADY_INJECTED,
+        warnings=(*decided.warnings, *patch.warnings),
+        operations=patch.operations,
+        pod_name=pod.name,
+        service_account=pod.service_account,
+    )
+
+
+def _skipped(skip: Skip, pod: Pod | None = None) -> Outcome:
+    return Outcome(
+        Verdict.SKIP,
+        skip.reason,
+        warnings=skip.warnings,
+        pod_name=pod.name if pod else "",
+        service_account=pod.service_account if pod else "",
+    )

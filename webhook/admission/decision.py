@@ -1,0 +1,191 @@
+"""Whether a pod is mutated, skipped or refused, and what the author is told."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from webhook import names
+from webhook.admission import proxy, values
+from webhook.admission.identity import Account, Identity, account_warnings, resolve
+from webhook.admission.nearmiss import strange_keys
+from webhook.admission.pod import Pod
+from webhook.admission.policy import CustomEndpoint, OptIn, Policy
+from webhook.admission.proxy import ProxyPlan
+from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
+from webhook.admission.review import Review
+
+
+@dataclass(frozen=True, slots=True)
+class Mutate:
+    """The pod gets an identity: this one, in these containers (names), with this proxy and endpoint if any."""
+
+    identity: Identity
+    containers: frozenset[str]
+    proxy: ProxyPlan | None
+    endpoint: CustomEndpoint | None
+    warnings: tuple[Warn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """The pod is admitted as it is."""
+
+    reason: Reason
+    warnings: tuple[Warn, ...] = ()
+
+
+def out_of_scope(review: Review) -> Skip | None:
+    """Only the creation of pods concerns us; everything else is allowed untouched."""
+    if not review.is_pod:
+        return Skip(Reason.NOT_A_POD)
+    if review.operation != "CREATE":
+        return Skip(Reason.NOT_CREATE)
+    return None
+
+
+def opted_in(pod: Pod, policy: Policy, *, namespace_labelled: bool) -> bool | None:
+    """Whether the pod takes part, as far as it and its namespace tell: None means that its account decides."""
+    label = pod.labels.get(names.USE_LABEL)
+    if label is not None and values.boolean(label) is False:
+        return False
+    if label == "true" and OptIn.POD_LABEL in policy.opt_in:
+        return True
+    if namespace_labelled and OptIn.NAMESPACE_LABEL in policy.opt_in:
+        return True
+    return None if OptIn.SERVICE_ACCOUNT in policy.opt_in else False
+
+
+def decide(pod: Pod, namespace: str, account: Account | None, policy: Policy, *, opted: bool | None) -> Mutate | Skip:
+    """The decision for a pod whose opt-in `opted` is and whose ServiceAccount is `account` (None: there is none).
+
+    Raises:
+        Refusal: when the pod takes part and something that it or its account asks for cannot be done.
+    """
+    mapped = policy.mapping.find(namespace, pod.service_account)
+    if opted is None:
+        opted = account is not None and bool(account.client_id or mapped)
+    if not opted:
+        return _left_alone(pod, account)
+    if account is None:
+        raise Refusal(
+            Reason.SERVICE_ACCOUNT_NOT_FOUND,
+            f'serviceaccounts "{pod.service_account}" not found in namespace {namespace}: create it before the pod',
+        )
+    asked = proxy.plan(pod, policy.proxy)
+    identity = resolve(pod, account, mapped, policy.identity)
+    containers = selected_containers(pod)
+    if not containers and asked is None:
+        return Skip(Reason.NO_CONTAINERS, tuple(_list_warnings(pod)))
+    return Mutate(
+        identity=identity,
+        containers=containers,
+        proxy=asked,
+        endpoint=_endpoint(pod, policy),
+        warnings=(
+            *identity.warnings,
+            *_pod_warnings(pod, policy),
+            *_list_warnings(pod),
+            *proxy.warnings(pod, policy.proxy, asked),
+        ),
+    )
+
+
+def selected_containers(pod: Pod) -> frozenset[str]:
+    """The names of the pod's own containers that get the identity.
+
+    The list annotations choose; the proxy, once there, always gets it and its init container never.
+    """
+    every = {container["name"] for _, container in pod.all_containers()} - {names.PROXY_INIT_CONTAINER}
+    included = values.names(pod.annotations.get(names.INJECT_CONTAINERS, "")) or every
+    skipped = values.names(pod.annotations.get(names.SKIP_CONTAINERS, "")) - {names.PROXY_CONTAINER}
+    return frozenset((every & (included | {names.PROXY_CONTAINER})) - skipped)
+
+
+def _left_alone(pod: Pod, account: Account | None) -> Skip:
+    label = pod.labels.get(names.USE_LABEL)
+    if label is not None and values.boolean(label) is False:
+        return Skip(Reason.OPTED_OUT)
+    return Skip(Reason.NOT_OPTED_IN, tuple(_missed_opt_in(pod, account)))
+
+
+def _missed_opt_in(pod: Pod, account: Account | None) -> Iterator[Warn]:
+    """Signs that the author meant the pod to take part."""
+    label = pod.labels.get(names.USE_LABEL)
+    if label is not None and label != "true":
+        yield Warn(Caution.NOT_A_BOOLEAN, f'label {names.USE_LABEL} {quoted(label)} has no effect; only "true" has')
+    elif names.USE_LABEL in pod.annotations:
+        yield Warn(Caution.WRONG_OBJECT, f"{names.USE_LABEL} is an annotation of the pod and must be a label")
+    elif any(key.startswith(names.PREFIX) for key in pod.annotations):
+        yield Warn(
+            Caution.LABEL_MISSING,
+            f'the pod has {names.PREFIX} annotations but no label {names.USE_LABEL}: "true", so nothing is injected',
+        )
+    elif account is not None and (account.labelled or account.client_id):
+        yield Warn(
+            Caution.LABEL_MISSING,
+            f'nothing is injected: label {names.USE_LABEL}: "true" belongs on the pod (a workload\'s '
+            f"spec.template.metadata.labels), {_seen_on_account(account)}",
+        )
+    yield from _misspelt(pod)
+    if account is not None:
+        yield from account_warnings(account, pod.service_account)
+
+
+def _seen_on_account(account: Account) -> str:
+    if account.client_id:
+        return "its ServiceAccount's annotation alone does not opt in here"
+    return "on its ServiceAccount it has no effect"
+
+
+def _pod_warnings(pod: Pod, policy: Policy) -> Iterator[Warn]:
+    yield from _misspelt(pod, policy.custom_endpoint)
+    for key in pod.annotations:
+        if key.startswith(names.CUSTOM_ENDPOINT_PREFIX) and (
+            policy.custom_endpoint is None or key != policy.custom_endpoint.annotation
+        ):
+            yield Warn(
+                Caution.CUSTOM_ENDPOINT_OFF,
+                f"{quoted(key)} has no effect: this webhook is not set up for that token endpoint",
+            )
+    if policy.custom_endpoint is not None:
+        text = pod.annotations.get(policy.custom_endpoint.annotation)
+        if text is not None and values.boolean(text) is None:
+            yield Warn(
+                Caution.NOT_A_BOOLEAN,
+                f'{policy.custom_endpoint.annotation} {quoted(text)} is neither "true" nor "false" and has no effect',
+            )
+
+
+def _misspelt(pod: Pod, endpoint: CustomEndpoint | None = None) -> Iterator[Warn]:
+    known = names.POD_ANNOTATIONS | {names.USE_LABEL} | ({endpoint.annotation} if endpoint else frozenset())
+    for key, meant in strange_keys(pod.annotations, known):
+        if meant == names.USE_LABEL:
+            yield Warn(Caution.NEAR_MISS, f"{quoted(key)} of the pod is ignored; meant is the label {meant}")
+        elif meant in names.POD_ANNOTATIONS:
+            yield Warn(Caution.NEAR_MISS, f"{quoted(key)} of the pod is ignored; the annotation is {meant}")
+        elif meant is not None:
+            yield Warn(Caution.WRONG_OBJECT, f"{quoted(key)} of the pod is ignored; it belongs on its ServiceAccount")
+        elif not key.startswith(names.CUSTOM_ENDPOINT_PREFIX):
+            yield Warn(Caution.UNKNOWN_KEY, f"{quoted(key)} of the pod is not known and ignored")
+    for key, meant in strange_keys(pod.labels, frozenset({names.USE_LABEL})):
+        if meant == names.USE_LABEL:
+            yield Warn(Caution.NEAR_MISS, f"label {quoted(key)} of the pod is ignored; the label is {meant}")
+        elif meant is not None:
+            yield Warn(Caution.WRONG_OBJECT, f"{quoted(key)} is a label of the pod and must be an annotation")
+
+
+def _list_warnings(pod: Pod) -> Iterator[Warn]:
+    there = {container["name"] for _, container in pod.all_containers()} | names.PROXY_CONTAINERS
+    for annotation in (names.INJECT_CONTAINERS, names.SKIP_CONTAINERS):
+        text = pod.annotations.get(annotation)
+        if text is None:
+            continue
+        unknown = sorted(values.names(text) - there)
+        if unknown:
+            yield Warn(Caution.UNKNOWN_CONTAINER, f"{annotation} names {quoted(', '.join(unknown))}, not in the pod")
+
+
+def _endpoint(pod: Pod, policy: Policy) -> CustomEndpoint | None:
+    endpoint = policy.custom_endpoint
+    if endpoint is not None and values.boolean(pod.annotations.get(endpoint.annotation, "")) is True:
+        return endpoint
+    return None

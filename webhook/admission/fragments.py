@@ -1,0 +1,180 @@
+"""What is put into a pod, as the maps that end up in it. Nothing here looks at a pod."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from webhook import names
+from webhook.admission.identity import Identity
+from webhook.admission.policy import CustomEndpoint, ProxySettings, Resources
+from webhook.admission.proxy import ProxyMode, ProxyPlan
+
+Map = dict[str, Any]
+
+# As the API server would default it: a second pass then finds the volume equal to what it wants.
+VOLUME_MODE: Final = 0o644
+STARTUP_SECONDS: Final = 60
+
+
+def token_file(directory: str) -> str:
+    """Where the token is below one of the volume's directories; in v1.6.0's, where v1.6.0 had it."""
+    name = names.V160_TOKEN_FILE if directory == names.V160_DIRECTORY else names.TOKEN_FILE
+    return f"{directory}/{name}"
+
+
+TOKEN_FILES: Final = frozenset(
+    token_file(directory) for directory in (names.DOCUMENTED_DIRECTORY, names.V160_DIRECTORY, names.FALLBACK_DIRECTORY)
+)
+
+
+def identity_variables(
+    identity: Identity, authority_host: str, directory: str, endpoint: CustomEndpoint | None
+) -> Mapping[str, str]:
+    """The variables that Azure SDKs read, in v1.6.0's order, empty ones left out.
+
+    Of the endpoint's CA variables at most one: SDKs refuse AZURE_KUBERNETES_CA_FILE together with _CA_DATA.
+    """
+    variables = {
+        names.ENV_CLIENT_ID: identity.client_id,
+        names.ENV_TENANT_ID: identity.tenant_id,
+        names.ENV_TOKEN_FILE: token_file(directory),
+        names.ENV_AUTHORITY_HOST: authority_host,
+    }
+    if endpoint is not None:
+        variables[names.ENV_TOKEN_PROXY] = endpoint.url
+        variables[names.ENV_TOKEN_PROXY_SNI] = endpoint.sni_name
+        variables[names.ENV_TOKEN_PROXY_CA_FILE] = f"{directory}/{names.CA_FILE}" if endpoint.has_ca_file else ""
+        variables[names.ENV_TOKEN_PROXY_CA_DATA] = endpoint.ca_data
+    return {name: value for name, value in variables.items() if value}
+
+
+def environment_mode_variables(plan: ProxyPlan | None) -> Mapping[str, str]:
+    """What points managed-identity SDKs at the proxy when nothing redirects them."""
+    if plan is None or plan.mode is not ProxyMode.ENVIRONMENT:
+        return {}
+    return {names.ENV_POD_IDENTITY_HOST: f"http://127.0.0.1:{plan.port}"}
+
+
+def as_env(variables: Mapping[str, str]) -> list[Map]:
+    """Variables as a container's `env`."""
+    return [{"name": name, "value": value} for name, value in variables.items()]
+
+
+def mount(directory: str) -> Map:
+    """The volume at one directory, read-only."""
+    return {"name": names.VOLUME, "mountPath": directory, "readOnly": True}
+
+
+def volume(identity: Identity, audience: str, endpoint: CustomEndpoint | None) -> Map:
+    """The projected volume: one token under both paths, and the endpoint's CA where it comes as a file.
+
+    Token sources of equal audience and expiration share one token in the kubelet's cache.
+    """
+    sources: list[Map] = [
+        {
+            "serviceAccountToken": {
+                "audience": endpoint.audience if endpoint else audience,
+                "expirationSeconds": identity.token_expiration,
+                "path": path,
+            }
+        }
+        for path in (names.TOKEN_FILE, names.V160_TOKEN_FILE)
+    ]
+    if endpoint is not None and endpoint.ca_configmap:
+        sources.append(
+            {
+                "configMap": {
+                    "name": endpoint.ca_configmap,
+                    "items": [{"key": names.CA_CONFIGMAP_KEY, "path": names.CA_FILE}],
+                    "optional": False,
+                }
+            }
+        )
+    if endpoint is not None and endpoint.ca_bundle is not None:
+        bundle: Map = {"signerName": endpoint.ca_bundle.signer_name, "path": names.CA_FILE, "optional": False}
+        if endpoint.ca_bundle.label_selector is not None:
+            bundle["labelSelector"] = endpoint.ca_bundle.label_selector
+        sources.append({"clusterTrustBundle": bundle})
+    return {"name": names.VOLUME, "projected": {"defaultMode": VOLUME_MODE, "sources": sources}}
+
+
+def is_ours(candidate: Map) -> bool:
+    """Whether a volume of our name is one that `volume` made, now or under other settings."""
+    projected = candidate.get("projected")
+    sources = projected.get("sources") if isinstance(projected, dict) else None
+    if not isinstance(sources, list):
+        return False
+    tokens = [source.get("serviceAccountToken") for source in sources if isinstance(source, dict)]
+    return any(isinstance(token, dict) and token.get("path") == names.TOKEN_FILE for token in tokens)
+
+
+def proxy_container(plan: ProxyPlan, settings: ProxySettings, variables: Mapping[str, str]) -> Map:
+    """The sidecar. Native, it is an init container that goes on; a startup probe holds back what comes after it.
+
+    Its security context is whole, so that nothing depends on the pod's: Pod Security `restricted` admits it, and its
+    uid is the one that the redirect rules let through.
+    """
+    arguments = [f"--proxy-port={plan.port}", f"--log-level={settings.log_level}"]
+    probe = {"command": [names.PROXY_PROGRAM, arguments[0], "--probe", arguments[1]]}
+    container: Map = {
+        "name": names.PROXY_CONTAINER,
+        "image": settings.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": [names.PROXY_PROGRAM],
+        "args": arguments,
+        "ports": [{"containerPort": plan.port, "protocol": "TCP"}],
+        "env": as_env(variables),
+        "volumeMounts": [mount(names.DOCUMENTED_DIRECTORY), mount(names.V160_DIRECTORY)],
+        "resources": _resources(plan.resources),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+            "runAsGroup": names.PROXY_UID,
+            "runAsNonRoot": True,
+            "runAsUser": names.PROXY_UID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    if settings.native:
+        container["restartPolicy"] = "Always"
+        container["startupProbe"] = {
+            "exec": probe,
+            "periodSeconds": 1,
+            "timeoutSeconds": 10,
+            "failureThreshold": STARTUP_SECONDS,
+        }
+    else:
+        container["lifecycle"] = {"postStart": {"exec": probe}}
+    return container
+
+
+def proxy_init_container(plan: ProxyPlan, settings: ProxySettings) -> Map:
+    """Writes the redirect rules: root with two capabilities, never privileged, and without the identity."""
+    container: Map = {
+        "name": names.PROXY_INIT_CONTAINER,
+        "image": settings.init_image or settings.image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": as_env({names.ENV_PROXY_PORT: str(plan.port)}),
+        "resources": _resources(plan.resources),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]},
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+            "runAsGroup": 0,
+            "runAsNonRoot": False,
+            "runAsUser": 0,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    if not settings.init_image:
+        container["command"] = [names.PROXY_PROGRAM, "init"]
+    return container
+
+
+def _resources(resources: Resources) -> Map:
+    return {
+        "requests": {"cpu": resources.cpu_request, "memory": resources.memory_request},
+        "limits": {"cpu": resources.cpu_limit, "memory": resources.memory_limit},
+    }

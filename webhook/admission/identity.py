@@ -1,0 +1,207 @@
+"""Who a pod is to Microsoft Entra: client id, tenant id, and how long its token lives.
+
+| | pod annotation | ServiceAccount annotation | mapping | setting |
+|---|---|---|---|---|
+| client id | | 1 | 2 | |
+| tenant id | | 1 | 2 | 3 |
+| token expiration | 1 | 2 | 3 | 4 |
+
+The lowest number that is there and not empty wins.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from webhook import names
+from webhook.admission import values
+from webhook.admission.nearmiss import strange_keys
+from webhook.admission.pod import Pod
+from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
+
+_GLOB: Final = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What admission needs of a ServiceAccount. Ids are trimmed of blanks; empty means not set."""
+
+    client_id: str = ""
+    tenant_id: str = ""
+    token_expiration: str = ""
+    labelled: bool = False
+    strange: tuple[tuple[str, str | None], ...] = ()
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> "Account":
+        """From a ServiceAccount's metadata, of the API server or a manifest; what is no string counts as not set."""
+        annotations = _strings(metadata.get("annotations"))
+        labels = _strings(metadata.get("labels"))
+        strange = (
+            *strange_keys(annotations, names.ACCOUNT_ANNOTATIONS),
+            *strange_keys(labels, frozenset({names.USE_LABEL})),
+        )
+        return cls(
+            client_id=annotations.get(names.CLIENT_ID, "").strip(),
+            tenant_id=annotations.get(names.TENANT_ID, "").strip(),
+            token_expiration=annotations.get(names.TOKEN_EXPIRATION, ""),
+            labelled=names.USE_LABEL in labels,
+            strange=strange,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MappingEntry:
+    """An identity for the ServiceAccounts that match two patterns (`*`, `?`, `[...]` as in file names)."""
+
+    namespace: str
+    service_account: str
+    client_id: str
+    tenant_id: str = ""
+    token_expiration: int | None = None
+
+    @property
+    def specificity(self) -> tuple[bool, bool, int, int]:
+        """What orders entries: a namespace in full, a ServiceAccount in full, then the longer patterns."""
+        return (
+            not _GLOB & set(self.namespace),
+            not _GLOB & set(self.service_account),
+            sum(character not in _GLOB for character in self.namespace),
+            sum(character not in _GLOB for character in self.service_account),
+        )
+
+    def matches(self, namespace: str, service_account: str) -> bool:
+        """Whether both patterns match."""
+        return fnmatchcase(namespace, self.namespace) and fnmatchcase(service_account, self.service_account)
+
+
+class IdentityMapping:
+    """Mapping entries, most specific first; of equals the one that was given first."""
+
+    def __init__(self, entries: Iterable[MappingEntry] = ()) -> None:
+        self._patterns: list[MappingEntry] = []
+        self._exact: dict[tuple[str, str], MappingEntry] = {}
+        for entry in sorted(entries, key=lambda entry: entry.specificity, reverse=True):
+            if entry.specificity[:2] == (True, True):
+                self._exact.setdefault((entry.namespace, entry.service_account), entry)
+            else:
+                self._patterns.append(entry)
+
+    def find(self, namespace: str, service_account: str) -> MappingEntry | None:
+        """The entry for a ServiceAccount, if any."""
+        exact = self._exact.get((namespace, service_account))
+        if exact is not None:
+            return exact
+        return next((entry for entry in self._patterns if entry.matches(namespace, service_account)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The resolved identity; `client_id` may be empty (apps that name their identities themselves)."""
+
+    client_id: str
+    tenant_id: str
+    token_expiration: int
+    warnings: tuple[Warn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What settings say where nothing else does; `token_expiration` in seconds."""
+
+    tenant_id: str
+    token_expiration: int = names.DEFAULT_TOKEN_EXPIRATION
+
+
+def resolve(pod: Pod, account: Account, mapped: MappingEntry | None, defaults: Defaults) -> Identity:
+    """The identity of a pod, by the table above.
+
+    Raises:
+        Refusal: INVALID_TOKEN_EXPIRATION, INVALID_CLIENT_ID or INVALID_TENANT_ID.
+    """
+    client_id = account.client_id or (mapped.client_id if mapped else "")
+    tenant_id = account.tenant_id or (mapped.tenant_id if mapped else "") or defaults.tenant_id
+    if client_id and not values.is_id(client_id):
+        raise Refusal(
+            Reason.INVALID_CLIENT_ID,
+            f"{names.CLIENT_ID} {quoted(client_id)} of ServiceAccount {pod.service_account} cannot be a client id: "
+            "give the UUID that Azure shows as the application or client id",
+        )
+    if not values.is_id(tenant_id):
+        raise Refusal(
+            Reason.INVALID_TENANT_ID,
+            f"{names.TENANT_ID} {quoted(tenant_id)} of ServiceAccount {pod.service_account} cannot be a tenant id: "
+            "give the tenant's UUID or one of its domains",
+        )
+    return Identity(
+        client_id=client_id,
+        tenant_id=tenant_id,
+        token_expiration=_expiration(pod, account, mapped, defaults),
+        warnings=tuple(_warnings(client_id, tenant_id, pod.service_account, account)),
+    )
+
+
+def _warnings(client_id: str, tenant_id: str, name: str, account: Account) -> Iterator[Warn]:
+    yield from account_warnings(account, name)
+    if not client_id:
+        yield Warn(
+            Caution.NO_CLIENT_ID,
+            f"ServiceAccount {name} has no {names.CLIENT_ID} annotation, so {names.ENV_CLIENT_ID} is not set",
+        )
+    elif not values.is_uuid(client_id):
+        yield Warn(
+            Caution.MALFORMED_CLIENT_ID,
+            f"client id {quoted(client_id)} of ServiceAccount {name} is not a UUID",
+        )
+    if not values.is_tenant(tenant_id):
+        yield Warn(
+            Caution.MALFORMED_TENANT_ID,
+            f"tenant id {quoted(tenant_id)} of ServiceAccount {name} is neither a UUID nor a domain",
+        )
+
+
+def account_warnings(account: Account, name: str) -> Iterator[Warn]:
+    """What is misspelt or misplaced on a ServiceAccount."""
+    for key, meant in account.strange:
+        if meant in names.ACCOUNT_ANNOTATIONS:
+            yield Warn(
+                Caution.NEAR_MISS,
+                f"{quoted(key)} of ServiceAccount {name} is ignored; the annotation is {meant}",
+            )
+        elif meant is not None:
+            yield Warn(
+                Caution.WRONG_OBJECT,
+                f"{quoted(key)} of ServiceAccount {name} is ignored; it belongs on the pod",
+            )
+        else:
+            yield Warn(Caution.UNKNOWN_KEY, f"{quoted(key)} of ServiceAccount {name} is not known and ignored")
+
+
+def _expiration(pod: Pod, account: Account, mapped: MappingEntry | None, defaults: Defaults) -> int:
+    for text, where in (
+        (pod.annotations.get(names.TOKEN_EXPIRATION, ""), "the pod"),
+        (account.token_expiration, f"ServiceAccount {pod.service_account}"),
+    ):
+        if text:
+            return _checked_expiration(text, where)
+    if mapped is not None and mapped.token_expiration is not None:
+        return mapped.token_expiration
+    return defaults.token_expiration
+
+
+def _checked_expiration(text: str, where: str) -> int:
+    seconds = values.integer(text)
+    if seconds is None or not names.MIN_TOKEN_EXPIRATION <= seconds <= names.MAX_TOKEN_EXPIRATION:
+        raise Refusal(
+            Reason.INVALID_TOKEN_EXPIRATION,
+            f"{names.TOKEN_EXPIRATION} {quoted(text)} of {where} is not a number of seconds from "
+            f"{names.MIN_TOKEN_EXPIRATION} to {names.MAX_TOKEN_EXPIRATION}",
+        )
+    return seconds
+
+
+def _strings(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {key: text for key, text in value.items() if isinstance(text, str)}

@@ -1,0 +1,203 @@
+"""A decision and a pod become JSON patch operations (RFC 6902): only `add` and `replace`, against the raw pod.
+
+Applied to its own result it yields nothing. What the user set stays: a variable of the same name, a mount on the
+same path, a container of the proxy's name.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from posixpath import normpath
+from typing import Final
+
+from webhook import names
+from webhook.admission import fragments
+from webhook.admission.decision import Mutate
+from webhook.admission.pod import Map, Pod, maps
+from webhook.admission.policy import Policy
+from webhook.admission.proxy import ProxyMode
+from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
+from webhook.admission.review import Operation
+
+# What a kubelet always mounts read-only, so that nothing can be mounted below it.
+READ_ONLY_SOURCES: Final = frozenset({"configMap", "downwardAPI", "image", "projected", "secret"})
+_STANDARD: Final = (names.DOCUMENTED_DIRECTORY, names.V160_DIRECTORY)
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """The operations, in order, and what was noticed while making them."""
+
+    operations: list[Operation]
+    warnings: list[Warn]
+
+
+def mutate(pod: Pod, decision: Mutate, policy: Policy) -> Patch:
+    """The patch that carries out `decision`.
+
+    Raises:
+        Refusal: MALFORMED_POD, VOLUME_NAME_TAKEN or TOKEN_PATHS_TAKEN.
+    """
+    injection = _Injection(pod, decision, policy)
+    operations: list[Operation] = []
+    for pointer, container in pod.all_containers():
+        if container["name"] in decision.containers:
+            operations += injection.into(container, pointer)
+    # Containers go in last: until then the pointers above mean the pod as it came.
+    operations += _volume_operations(pod, decision, policy)
+    operations += _proxy_operations(pod, decision, policy)
+    return Patch(operations, injection.warnings)
+
+
+class _Injection:
+    """What every selected container of one pod gets, worked out once."""
+
+    def __init__(self, pod: Pod, decision: Mutate, policy: Policy) -> None:
+        self.warnings: list[Warn] = []
+        self._decision = decision
+        self._authority_host = policy.authority_host
+        self._read_only_volumes = {volume["name"] for volume in pod.volumes if _is_read_only(volume)}
+        self._redirection = fragments.environment_mode_variables(decision.proxy)
+        self._standard = self._variables(names.DOCUMENTED_DIRECTORY)
+
+    def into(self, container: Map, pointer: str) -> Iterator[Operation]:
+        env = maps(container, "env", pointer)
+        mounts = maps(container, "volumeMounts", pointer)
+        directory, missing = self._place(container["name"], mounts)
+        wanted = self._standard if directory == names.DOCUMENTED_DIRECTORY else self._variables(directory)
+        if self._redirection and container["name"] != names.PROXY_CONTAINER:
+            wanted = {**wanted, **self._redirection}
+        if env:
+            present = {entry.get("name"): entry for entry in env if isinstance(entry.get("name"), str)}
+            self._warn_of_shadows(container["name"], present, wanted)
+            wanted = {name: value for name, value in wanted.items() if name not in present}
+        yield from _append(f"{pointer}/env", env, fragments.as_env(wanted))
+        yield from _append(f"{pointer}/volumeMounts", mounts, [fragments.mount(path) for path in missing])
+
+    def _variables(self, directory: str) -> Mapping[str, str]:
+        decision = self._decision
+        return fragments.identity_variables(decision.identity, self._authority_host, directory, decision.endpoint)
+
+    def _place(self, name: str, mounts: list[Map]) -> tuple[str, list[str]]:
+        """The directory whose token file the container is told of, and the directories to mount the volume at."""
+        ours = {mount.get("mountPath") for mount in mounts if mount.get("name") == names.VOLUME}
+        others = [mount for mount in mounts if mount.get("name") != names.VOLUME]
+        free = [path for path in _STANDARD if path in ours or not self._blocked(path, others)]
+        if names.DOCUMENTED_DIRECTORY not in free:
+            if not free:
+                free = [names.FALLBACK_DIRECTORY]
+                if names.FALLBACK_DIRECTORY not in ours and self._blocked(names.FALLBACK_DIRECTORY, others):
+                    raise Refusal(
+                        Reason.TOKEN_PATHS_TAKEN,
+                        f"container {quoted(name)} has mounts of its own in the way of {', '.join(_STANDARD)} and "
+                        f"{names.FALLBACK_DIRECTORY}; move one, or name the container in {names.SKIP_CONTAINERS}",
+                    )
+            self.warnings.append(
+                Warn(
+                    Caution.TOKEN_PATH_TAKEN,
+                    f"container {quoted(name)} has a mount of its own in the way of {names.DOCUMENTED_DIRECTORY}; "
+                    f"its token is {fragments.token_file(free[0])}",
+                )
+            )
+        return free[0], [path for path in free if path not in ours]
+
+    def _blocked(self, directory: str, mounts: Iterable[Map]) -> bool:
+        """Whether one of the container's own mounts makes a mount at `directory` impossible or hides it.
+
+        /var/run is a link to /run in most images, so both spellings of the directory count.
+        """
+        for mount in mounts:
+            path = mount.get("mountPath")
+            if not isinstance(path, str):
+                continue
+            path = normpath(path)
+            for spelling in (directory, directory.removeprefix("/var")):
+                if path == spelling or path.startswith(spelling + "/"):
+                    return True
+                if spelling.startswith(path.rstrip("/") + "/") and self._is_read_only_mount(mount):
+                    return True
+        return False
+
+    def _is_read_only_mount(self, mount: Map) -> bool:
+        return bool(mount.get("readOnly")) or mount.get("name") in self._read_only_volumes
+
+    def _warn_of_shadows(self, name: str, present: Mapping[str, Map], wanted: Mapping[str, str]) -> None:
+        for variable in wanted.keys() & present.keys():
+            value = present[variable].get("value")
+            if value == wanted[variable] or (variable == names.ENV_TOKEN_FILE and value in fragments.TOKEN_FILES):
+                continue
+            self.warnings.append(
+                Warn(
+                    Caution.SHADOWED_VARIABLE,
+                    f"container {quoted(name)} sets {variable} itself; its value stays and the identity's is not used",
+                )
+            )
+        for variable in sorted(names.ENV_OTHER_CREDENTIALS & present.keys()):
+            self.warnings.append(
+                Warn(
+                    Caution.OTHER_CREDENTIAL,
+                    f"container {quoted(name)} sets {variable}, which DefaultAzureCredential prefers to the identity",
+                )
+            )
+
+
+def _volume_operations(pod: Pod, decision: Mutate, policy: Policy) -> Iterator[Operation]:
+    wanted = fragments.volume(decision.identity, policy.audience, decision.endpoint)
+    for index, volume in enumerate(pod.volumes):
+        if volume["name"] != names.VOLUME:
+            continue
+        if not fragments.is_ours(volume):
+            raise Refusal(
+                Reason.VOLUME_NAME_TAKEN,
+                f"the pod has a volume of its own named {names.VOLUME}; give it another name",
+            )
+        if volume != wanted:
+            yield {"op": "replace", "path": f"/spec/volumes/{index}", "value": wanted}
+        return
+    yield from _append("/spec/volumes", pod.volumes, [wanted])
+
+
+def _proxy_operations(pod: Pod, decision: Mutate, policy: Policy) -> Iterator[Operation]:
+    """Inserts the proxy before everything of the user's, the init container before the proxy."""
+    if decision.proxy is None:
+        return
+    settings, present = policy.proxy, {container["name"] for _, container in pod.all_containers()}
+    first: list[Map] = []
+    if decision.proxy.mode is ProxyMode.REDIRECT and names.PROXY_INIT_CONTAINER not in present:
+        first.append(fragments.proxy_init_container(decision.proxy, settings))
+    if names.PROXY_CONTAINER not in present:
+        variables = fragments.identity_variables(
+            decision.identity, policy.authority_host, names.DOCUMENTED_DIRECTORY, decision.endpoint
+        )
+        sidecar = fragments.proxy_container(decision.proxy, settings, variables)
+        if settings.native:
+            first.append(sidecar)
+        else:
+            yield from _prepend("/spec/containers", pod.containers, [sidecar])
+    yield from _prepend("/spec/initContainers", pod.init_containers, first)
+
+
+def _append(pointer: str, present: list[Map], items: list[Map]) -> Iterator[Operation]:
+    """`add` to the end of a list, or the whole list where there is none (absent, null or empty)."""
+    if not items:
+        return
+    if present:
+        for item in items:
+            yield {"op": "add", "path": f"{pointer}/-", "value": item}
+    else:
+        yield {"op": "add", "path": pointer, "value": items}
+
+
+def _prepend(pointer: str, present: list[Map], items: list[Map]) -> Iterator[Operation]:
+    """`add` to the front of a list, keeping the order of `items`, or the whole list where there is none."""
+    if not present:
+        yield from _append(pointer, present, items)
+        return
+    for index, item in enumerate(items):
+        yield {"op": "add", "path": f"{pointer}/{index}", "value": item}
+
+
+def _is_read_only(volume: Map) -> bool:
+    return any(
+        source in READ_ONLY_SOURCES or (isinstance(detail, dict) and detail.get("readOnly") is True)
+        for source, detail in volume.items()
+    )

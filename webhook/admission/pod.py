@@ -1,0 +1,150 @@
+"""A checked view of the raw pod.
+
+The raw maps stay what they are, so that unknown fields survive; what is read here has been looked at once, and
+everything after may rely on it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from webhook.admission.reasons import Reason, Refusal, quoted
+
+# More than any pod that etcd can hold after injection; a bound on the patch, which grows with each container.
+MAX_CONTAINERS: Final = 1000
+MAX_NAME: Final = 253
+DNS_SUBDOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+
+Map = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """What admission reads of a pod. Lists hold the raw maps; `init_containers` has native sidecars too."""
+
+    name: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    service_account: str
+    host_network: bool
+    windows: bool
+    spec: Map = field(repr=False)
+    containers: list[Map] = field(repr=False)
+    init_containers: list[Map] = field(repr=False)
+    volumes: list[Map] = field(repr=False)
+
+    @classmethod
+    def parse(cls, raw: object) -> "Pod":
+        """Read a decoded pod.
+
+        Raises:
+            Refusal: with MALFORMED_POD and the path of the field that is not what the pod API says, or with
+                TOO_MANY_CONTAINERS.
+        """
+        if not isinstance(raw, dict):
+            raise _malformed("the object", "a pod", raw)
+        metadata = _map(raw, "metadata", "")
+        spec = raw.get("spec")
+        if not isinstance(spec, dict):
+            raise _malformed("spec", "a map", spec)
+        containers = maps(spec, "containers", "spec")
+        init_containers = maps(spec, "initContainers", "spec")
+        if len(containers) + len(init_containers) > MAX_CONTAINERS:
+            raise Refusal(Reason.TOO_MANY_CONTAINERS, f"the pod has more than {MAX_CONTAINERS} containers")
+        return cls(
+            name=_text(metadata, "name", "metadata") or _text(metadata, "generateName", "metadata"),
+            labels=_texts(metadata, "labels"),
+            annotations=_texts(metadata, "annotations"),
+            service_account=_service_account(spec),
+            host_network=_flag(spec, "hostNetwork"),
+            windows=_is_windows(spec),
+            spec=spec,
+            containers=_named(containers, "spec.containers"),
+            init_containers=_named(init_containers, "spec.initContainers"),
+            volumes=_named(maps(spec, "volumes", "spec"), "spec.volumes"),
+        )
+
+    def all_containers(self) -> Iterator[tuple[str, Map]]:
+        """Every container with its JSON pointer, init containers first."""
+        for key, group in (("initContainers", self.init_containers), ("containers", self.containers)):
+            for index, container in enumerate(group):
+                yield f"/spec/{key}/{index}", container
+
+
+def maps(parent: Map, key: str, path: str) -> list[Map]:
+    """The list of maps at `key`, empty when absent or null.
+
+    Raises:
+        Refusal: when it is not a list, or an entry is not a map.
+    """
+    value = parent.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise _malformed(f"{path}.{key}", "a list", value)
+    for entry in value:
+        if not isinstance(entry, dict):
+            raise _malformed(f"an entry of {path}.{key}", "a map", entry)
+    return value
+
+
+def _named(entries: list[Map], path: str) -> list[Map]:
+    for entry in entries:
+        if not isinstance(entry.get("name"), str):
+            raise _malformed(f"the name of an entry of {path}", "a string", entry.get("name"))
+    return entries
+
+
+def _map(parent: Map, key: str, path: str) -> Map:
+    value = parent.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _malformed(f"{path}.{key}".lstrip("."), "a map", value)
+    return value
+
+
+def _texts(metadata: Map, key: str) -> Mapping[str, str]:
+    values = _map(metadata, key, "metadata")
+    for name, value in values.items():
+        if not isinstance(value, str):
+            raise _malformed(f"metadata.{key}[{quoted(name)}]", "a string", value)
+    return values
+
+
+def _text(parent: Map, key: str, path: str) -> str:
+    value = parent.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        raise _malformed(f"{path}.{key}", f"a string of at most {MAX_NAME} characters", value)
+    return value
+
+
+def _flag(spec: Map, key: str) -> bool:
+    value = spec.get(key)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise _malformed(f"spec.{key}", "true or false", value)
+    return value
+
+
+def _service_account(spec: Map) -> str:
+    # `serviceAccount` is the deprecated alias; manifests that did not pass an API server may have it alone.
+    name = _text(spec, "serviceAccountName", "spec") or _text(spec, "serviceAccount", "spec") or "default"
+    if not DNS_SUBDOMAIN.fullmatch(name):
+        raise _malformed("spec.serviceAccountName", "a ServiceAccount's name", name)
+    return name
+
+
+def _is_windows(spec: Map) -> bool:
+    return (
+        _map(spec, "os", "spec").get("name") == "windows"
+        or _map(spec, "nodeSelector", "spec").get("kubernetes.io/os") == "windows"
+    )
+
+
+def _malformed(path: str, wanted: str, found: object) -> Refusal:
+    return Refusal(Reason.MALFORMED_POD, f"{path} must be {wanted}, not {type(found).__name__} {quoted(found)}")

@@ -1,0 +1,83 @@
+"""What the administrator has set, as admission sees it. One value, built at start."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from webhook import names
+from webhook.admission.identity import Defaults, IdentityMapping
+
+
+class OptIn(StrEnum):
+    """What makes a pod take part."""
+
+    POD_LABEL = "pod-label"
+    NAMESPACE_LABEL = "namespace-label"
+    SERVICE_ACCOUNT = "service-account"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustBundle:
+    """A ClusterTrustBundle by signer; `label_selector` is a LabelSelector as the API has it."""
+
+    signer_name: str
+    label_selector: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomEndpoint:
+    """Where pods with the annotation exchange their tokens (AKS identity bindings), and the CA to trust there.
+
+    At most one of `ca_data` (PEM), `ca_configmap` (a name in the pod's namespace) and `ca_bundle` is set.
+    """
+
+    annotation: str
+    audience: str
+    url: str
+    sni_name: str = ""
+    ca_data: str = ""
+    ca_configmap: str = ""
+    ca_bundle: TrustBundle | None = None
+
+    @property
+    def has_ca_file(self) -> bool:
+        """Whether the CA comes as a file in the volume."""
+        return bool(self.ca_configmap) or self.ca_bundle is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Requests and limits of a proxy container, as Kubernetes quantities."""
+
+    cpu_request: str = "10m"
+    memory_request: str = "48Mi"
+    cpu_limit: str = "500m"
+    memory_limit: str = "128Mi"
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """The proxy that is injected on request.
+
+    `init_image` is an image whose entrypoint writes the redirect rules from PROXY_PORT, as v1.6.0's does; empty, and
+    `image` does it itself. `native` makes it an init container that is restarted always (Kubernetes 1.29 and newer).
+    """
+
+    image: str
+    init_image: str = ""
+    native: bool = True
+    log_level: str = "info"
+    resources: Resources = field(default_factory=Resources)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All that `admit` needs to know besides the pod and its account."""
+
+    identity: Defaults
+    authority_host: str
+    proxy: ProxySettings
+    audience: str = names.DEFAULT_AUDIENCE
+    opt_in: frozenset[OptIn] = frozenset({OptIn.POD_LABEL})
+    mapping: IdentityMapping = field(default_factory=IdentityMapping)
+    custom_endpoint: CustomEndpoint | None = None

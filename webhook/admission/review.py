@@ -1,0 +1,135 @@
+"""The AdmissionReview envelope: in, and out.
+
+Shapes: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/ (request, response),
+versions admission.k8s.io/v1 and v1beta1, which differ in nothing that is used here.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from webhook.admission.reasons import Reason, Refusal, Warn, quoted
+
+VERSIONS: Final = frozenset({"admission.k8s.io/v1", "admission.k8s.io/v1beta1"})
+MAX_UID: Final = 128
+# The API server cuts warnings at 4,096 characters in all.
+MAX_WARNINGS: Final = 16
+DNS_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+
+Operation = dict[str, Any]
+
+
+class BrokenReviewError(Exception):
+    """The envelope is not an AdmissionReview: an HTTP 400, since there is no uid to answer to."""
+
+    status: Final = 400
+    code: Final = "broken-review"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What is used of an AdmissionReview's request; `pod` is as it came, unchecked."""
+
+    version: str
+    uid: str
+    namespace: str
+    operation: str
+    is_pod: bool
+    pod: object = field(repr=False)
+
+    @classmethod
+    def parse(cls, envelope: object) -> "Review":
+        """Read a decoded AdmissionReview.
+
+        Raises:
+            BrokenReviewError: when kind, apiVersion, request, uid, operation, resource or namespace is not as the API
+                server sends it.
+        """
+        if not isinstance(envelope, dict):
+            raise BrokenReviewError("the body is not a JSON object; send an AdmissionReview")
+        version = envelope.get("apiVersion")
+        if envelope.get("kind") != "AdmissionReview" or version not in VERSIONS:
+            raise BrokenReviewError(
+                f"kind {quoted(envelope.get('kind'))} of apiVersion {quoted(version)} is not an AdmissionReview of "
+                + " or ".join(sorted(VERSIONS))
+            )
+        request = _member(envelope, "request", dict)
+        uid = _member(request, "uid", str)
+        if not 0 < len(uid) <= MAX_UID:
+            raise BrokenReviewError(f"request.uid must have 1 to {MAX_UID} characters")
+        resource = _member(request, "resource", dict)
+        is_pod = resource.get("resource") == "pods" and not resource.get("group") and not request.get("subResource")
+        namespace = request.get("namespace") or ""
+        if is_pod and not (isinstance(namespace, str) and DNS_LABEL.fullmatch(namespace)):
+            raise BrokenReviewError(f"request.namespace {quoted(namespace)} is not a namespace's name")
+        return cls(
+            version=str(version),
+            uid=uid,
+            namespace=str(namespace),
+            operation=_member(request, "operation", str),
+            is_pod=is_pod,
+            pod=request.get("object"),
+        )
+
+
+class Verdict(StrEnum):
+    """What became of an admission; the label of logs and metrics."""
+
+    MUTATE = "mutate"
+    SKIP = "skip"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of one admission: verdict, reason, what to tell and what to change."""
+
+    verdict: Verdict
+    reason: Reason
+    message: str = ""
+    warnings: Sequence[Warn] = ()
+    operations: Sequence[Operation] = ()
+    pod_name: str = ""
+    service_account: str = ""
+
+    @classmethod
+    def refused(cls, refusal: Refusal) -> "Outcome":
+        """The outcome of a pod that could not even be read."""
+        return cls(Verdict.REFUSE, refusal.reason, refusal.message)
+
+
+def response(review: Review, outcome: Outcome, patch: str | None) -> dict[str, Any]:
+    """The AdmissionReview to answer with; `patch` is the base64 of the operations as JSON, or None for no change."""
+    answer: dict[str, Any] = {
+        "uid": review.uid,
+        "allowed": outcome.verdict is not Verdict.REFUSE,
+        "auditAnnotations": {"decision": outcome.verdict, "reason": outcome.reason},
+    }
+    if patch is not None:
+        answer["patchType"] = "JSONPatch"
+        answer["patch"] = patch
+    if outcome.verdict is Verdict.REFUSE:
+        answer["status"] = {
+            "status": "Failure",
+            "code": Refusal.status,
+            "reason": "BadRequest",
+            "message": f"{outcome.message} ({outcome.reason})",
+        }
+    if outcome.warnings:
+        answer["warnings"] = [str(warning) for warning in outcome.warnings[:MAX_WARNINGS]]
+    return {"kind": "AdmissionReview", "apiVersion": review.version, "response": answer}
+
+
+def _member(parent: Mapping[str, Any], key: str, kind: type[Any]) -> Any:  # noqa: ANN401  the caller names the type
+    value = parent.get(key)
+    if not isinstance(value, kind):
+        raise BrokenReviewError(
+            f"{key} is missing or not a JSON {'object' if kind is dict else 'string'} in the AdmissionReview"
+        )
+    return value

@@ -1,0 +1,103 @@
+"""Every string that others see on the wire: labels, annotations, variables, paths, ports.
+
+The values are those of Azure/azure-workload-identity v1.6.0, so that pods, dashboards and policies written
+for it go on working. What that project does not have is marked "ours".
+"""
+
+from typing import Final
+
+PREFIX: Final = "azure.workload.identity/"
+
+# On pods (the label), namespaces (the label, ours) and, in the service-account opt-in, nowhere.
+USE_LABEL: Final = PREFIX + "use"
+
+# On ServiceAccounts.
+CLIENT_ID: Final = PREFIX + "client-id"
+TENANT_ID: Final = PREFIX + "tenant-id"
+
+# On ServiceAccounts and pods.
+TOKEN_EXPIRATION: Final = PREFIX + "service-account-token-expiration"
+
+# On pods.
+SKIP_CONTAINERS: Final = PREFIX + "skip-containers"
+INJECT_CONTAINERS: Final = PREFIX + "inject-containers"  # ours
+INJECT_PROXY: Final = PREFIX + "inject-proxy-sidecar"
+PROXY_PORT: Final = PREFIX + "proxy-sidecar-port"
+PROXY_MODE: Final = PREFIX + "proxy-mode"  # ours
+PROXY_CPU_REQUEST: Final = PREFIX + "proxy-cpu-request"  # ours, as are the next three
+PROXY_MEMORY_REQUEST: Final = PREFIX + "proxy-memory-request"
+PROXY_CPU_LIMIT: Final = PREFIX + "proxy-cpu-limit"
+PROXY_MEMORY_LIMIT: Final = PREFIX + "proxy-memory-limit"
+CUSTOM_ENDPOINT_PREFIX: Final = PREFIX + "use-"
+
+ACCOUNT_ANNOTATIONS: Final = frozenset({CLIENT_ID, TENANT_ID, TOKEN_EXPIRATION})
+POD_ANNOTATIONS: Final = frozenset(
+    {
+        TOKEN_EXPIRATION,
+        SKIP_CONTAINERS,
+        INJECT_CONTAINERS,
+        INJECT_PROXY,
+        PROXY_PORT,
+        PROXY_MODE,
+        PROXY_CPU_REQUEST,
+        PROXY_MEMORY_REQUEST,
+        PROXY_CPU_LIMIT,
+        PROXY_MEMORY_LIMIT,
+    }
+)
+
+# Variables that Azure SDKs read.
+ENV_CLIENT_ID: Final = "AZURE_CLIENT_ID"
+ENV_TENANT_ID: Final = "AZURE_TENANT_ID"
+ENV_TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"
+ENV_AUTHORITY_HOST: Final = "AZURE_AUTHORITY_HOST"
+ENV_TOKEN_PROXY: Final = "AZURE_KUBERNETES_TOKEN_PROXY"
+ENV_TOKEN_PROXY_SNI: Final = "AZURE_KUBERNETES_SNI_NAME"
+ENV_TOKEN_PROXY_CA_FILE: Final = "AZURE_KUBERNETES_CA_FILE"
+ENV_TOKEN_PROXY_CA_DATA: Final = "AZURE_KUBERNETES_CA_DATA"
+ENV_POD_IDENTITY_HOST: Final = "AZURE_POD_IDENTITY_AUTHORITY_HOST"
+# With one of these set, DefaultAzureCredential picks EnvironmentCredential before workload identity.
+ENV_OTHER_CREDENTIALS: Final = frozenset({"AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH"})
+
+# The volume and where it appears. Two directories, one volume: the path that Azure's documentation names and the
+# path that v1.6.0 used, so that neither kind of app breaks; the third (ours) is for containers that block both.
+VOLUME: Final = "azure-workload-identity-reserved-token"
+DOCUMENTED_DIRECTORY: Final = "/var/run/secrets/azure/tokens"
+V160_DIRECTORY: Final = "/var/run/secrets/azure/wi"
+FALLBACK_DIRECTORY: Final = "/azure-workload-identity"
+# Each directory has the whole volume: token files relative to it, the first one for the documented directory.
+TOKEN_FILE: Final = "azure-identity-token"
+V160_TOKEN_FILE: Final = "token/azure-identity-token"
+CA_FILE: Final = "ca-cert/ca.crt"
+CA_CONFIGMAP_KEY: Final = "ca.crt"
+
+# The proxy's containers. Uid and gid are those of v1.6.0's image: the redirect rules exempt the uid.
+PROXY_CONTAINER: Final = "azwi-proxy"
+PROXY_INIT_CONTAINER: Final = "azwi-proxy-init"
+PROXY_CONTAINERS: Final = frozenset({PROXY_CONTAINER, PROXY_INIT_CONTAINER})
+PROXY_UID: Final = 1501
+PROXY_PROGRAM: Final = "/proxy"
+ENV_PROXY_PORT: Final = "PROXY_PORT"
+DEFAULT_PROXY_PORT: Final = 8000
+
+DEFAULT_AUDIENCE: Final = "api://AzureADTokenExchange"
+DEFAULT_TOKEN_EXPIRATION: Final = 3600
+MIN_TOKEN_EXPIRATION: Final = 3600
+MAX_TOKEN_EXPIRATION: Final = 86400
+
+# The server.
+MUTATE_PATH: Final = "/mutate-v1-pod"
+# Ours: the path of the webhook entry whose namespaceSelector the API server has already checked for USE_LABEL.
+MUTATE_NAMESPACE_PATH: Final = MUTATE_PATH + "/namespace"
+WEBHOOK_PORT: Final = 9443
+HEALTH_ADDR: Final = ":9440"
+METRICS_ADDR: Final = ":8095"
+
+AUTHORITY_HOSTS: Final = {
+    "azurepubliccloud": "https://login.microsoftonline.com/",
+    "azurecloud": "https://login.microsoftonline.com/",
+    "azureusgovernmentcloud": "https://login.microsoftonline.us/",
+    "azureusgovernment": "https://login.microsoftonline.us/",
+    "azurechinacloud": "https://login.chinacloudapi.cn/",
+    "azuregermancloud": "https://login.microsoftonline.de/",
+}
