@@ -67,7 +67,7 @@ class _Injection:
         if self._redirection and container["name"] != names.PROXY_CONTAINER:
             wanted = {**wanted, **self._redirection}
         if env:
-            present = {entry.get("name"): entry for entry in env if isinstance(entry.get("name"), str)}
+            present = {name: entry for entry in env if isinstance(name := entry.get("name"), str)}
             self._warn_of_shadows(container["name"], present, wanted)
             wanted = {name: value for name, value in wanted.items() if name not in present}
         yield from _append(f"{pointer}/env", env, fragments.as_env(wanted))

@@ -1,0 +1,100 @@
+"""ServiceAccounts from YAML manifests, for running without a cluster."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from webhook.admission.identity import Account
+
+MAX_FILES: Final = 1000
+SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
+LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# What tells that a file was changed: path, modification time in ns, size in bytes, inode.
+Signature = tuple[tuple[str, int, int, int], ...]
+Key = tuple[str, str]
+
+log = logging.getLogger(__name__)
+
+
+class FileAccounts:
+    """Accounts from one manifest file or all of a directory; a change on disk counts for the next pod.
+
+    Other kinds in the files are passed over, so that they may be whole examples. While a file cannot be read the
+    accounts known before stay, and the log says why.
+
+    Raises:
+        OSError, ValueError: at first, when the path cannot be read or is no YAML.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._signature = _signature(path)
+        self._accounts = load_accounts(path)
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    async def find(self, namespace: str, name: str) -> Account | None:
+        """The account of that namespace and name, as the files have it now."""
+        self._refresh()
+        return self._accounts.get((namespace, name))
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    def _refresh(self) -> None:
+        try:
+            signature = _signature(self._path)
+            if signature == self._signature:
+                return
+            self._signature = signature
+            self._accounts = load_accounts(self._path)
+        except (OSError, ValueError) as error:
+            log.warning("ServiceAccount files cannot be read, the accounts known before stay: %s", error)
+
+
+def load_accounts(path: Path) -> dict[Key, Account]:
+    """Every ServiceAccount in a file or directory, by namespace and name.
+
+    Raises:
+        OSError, ValueError: when something cannot be read or is no YAML.
+    """
+    return {
+        (metadata.get("namespace") or "default", metadata["name"]): Account.from_metadata(metadata)
+        for file in _files(path)
+        for metadata in _service_accounts(_documents(file))
+    }
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)[:MAX_FILES]
+
+
+def _signature(path: Path) -> Signature:
+    stats = ((file, file.stat()) for file in _files(path))
+    return tuple((str(file), stat.st_mtime_ns, stat.st_size, stat.st_ino) for file, stat in stats)
+
+
+def _documents(file: Path) -> Iterator[object]:
+    try:
+        yield from yaml.load_all(file.read_bytes(), Loader=LOADER)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not YAML: {error}") from error
+
+
+def _service_accounts(documents: Iterable[object]) -> Iterator[dict[str, Any]]:
+    for document in documents:
+        if not isinstance(document, dict):
+            continue
+        items = document.get("items")
+        if str(document.get("kind", "")).endswith("List") and isinstance(items, list):
+            yield from _service_accounts(items)
+        metadata = document.get("metadata")
+        if document.get("kind") == "ServiceAccount" and isinstance(metadata, dict) and metadata.get("name"):
+            yield metadata

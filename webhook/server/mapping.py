@@ -1,0 +1,81 @@
+"""The identity mapping as administrators write it: YAML, checked, and turned into what admission reads."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.alias_generators import to_camel
+
+from webhook import names
+from webhook.admission import values
+from webhook.admission.identity import IdentityMapping, MappingEntry
+
+MAX_ENTRIES: Final = 10_000
+Pattern = Annotated[str, Field(min_length=1, max_length=253)]
+
+
+class Entry(BaseModel):
+    """One entry: patterns (`*`, `?`, `[...]`) and the identity of the accounts that match them."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, str_strip_whitespace=True
+    )
+
+    namespace: Pattern
+    service_account: Pattern = "*"
+    client_id: str
+    tenant_id: str = ""
+    service_account_token_expiration: Annotated[
+        int | None, Field(ge=names.MIN_TOKEN_EXPIRATION, le=names.MAX_TOKEN_EXPIRATION)
+    ] = None
+
+    @field_validator("client_id")
+    @classmethod
+    def _check_client(cls, client_id: str) -> str:
+        if not values.is_uuid(client_id):
+            raise ValueError("must be a UUID")
+        return client_id
+
+    @field_validator("tenant_id")
+    @classmethod
+    def _check_tenant(cls, tenant_id: str) -> str:
+        if tenant_id and not values.is_tenant(tenant_id):
+            raise ValueError("must be a UUID or a domain")
+        return tenant_id
+
+    def as_mapping_entry(self) -> MappingEntry:
+        """The entry as admission reads it."""
+        return MappingEntry(
+            namespace=self.namespace,
+            service_account=self.service_account,
+            client_id=self.client_id,
+            tenant_id=self.tenant_id,
+            token_expiration=self.service_account_token_expiration,
+        )
+
+
+class Document(BaseModel):
+    """The whole file: `mappings`, a list of entries."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mappings: Annotated[list[Entry], Field(max_length=MAX_ENTRIES)]
+
+
+def load(path: Path) -> IdentityMapping:
+    """The mapping in a file.
+
+    Raises:
+        ValueError: with the place and what is wrong there.
+    """
+    try:
+        document = Document.model_validate(yaml.safe_load(path.read_bytes()))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise ValueError(f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+    return IdentityMapping(entry.as_mapping_entry() for entry in document.mappings)

@@ -1,0 +1,342 @@
+"""The server's settings: from flags and environment variables, checked before anything starts.
+
+Names and defaults are those of v1.6.0 where it has the setting; each field below declares its flag, its variable and
+its help once, and the command line, the checks and the documentation follow from it.
+"""
+
+import argparse
+import re
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NoReturn, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from webhook import names, version
+from webhook.admission import values
+from webhook.admission.policy import OptIn
+from webhook.admission.proxy import MAX_PORT
+from webhook.server.logs import LEVELS
+
+TLS_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+PROXY_IMAGE: Final = "mcr.microsoft.com/oss/azure/workload-identity/proxy:v1.6.0"
+PROXY_INIT_IMAGE: Final = "mcr.microsoft.com/oss/azure/workload-identity/proxy-init:v1.6.0"
+# The part of an annotation's key after the slash, https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/
+_KEY_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message is one sentence a setting and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class From:
+    """Where a setting comes from: a flag, an environment variable (the flag wins), and what it means."""
+
+    help: str
+    flag: str = ""
+    env: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a message calls the setting."""
+        return f"--{self.flag}" if self.flag else self.env
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A listener's host (empty: all interfaces) and port."""
+
+    host: str
+    port: int
+
+
+def _address(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    if text == "0":
+        return None
+    host, colon, port = text.rpartition(":")
+    number = values.integer(port)
+    if not colon or number is None or number > MAX_PORT:
+        raise ValueError('must be ":PORT", "HOST:PORT", "[IPV6]:PORT", or "0" for no listener')
+    return Address(host.strip("[]"), number)
+
+
+Listener = Annotated[Address | None, BeforeValidator(_address)]
+
+
+def _list(text: object) -> object:
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+
+
+class Settings(BaseModel):
+    """Everything that can be set, in the order in which the documentation lists it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    tenant_id: Annotated[str, From("the tenant of pods whose account names none", env="AZURE_TENANT_ID")] = ""
+    cloud: Annotated[
+        str, From("AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud", env="AZURE_ENVIRONMENT")
+    ] = "AzurePublicCloud"
+    authority_host: Annotated[
+        str, From("the login endpoint of a cloud that AZURE_ENVIRONMENT does not name", env="AZURE_AUTHORITY_HOST")
+    ] = ""
+    audience: Annotated[str, From("audience of the projected token", flag="audience")] = ""
+    token_expiration: Annotated[
+        int,
+        From("seconds a token lives where nothing else says so", flag="service-account-token-expiration"),
+        Field(ge=names.MIN_TOKEN_EXPIRATION, le=names.MAX_TOKEN_EXPIRATION),
+    ] = names.DEFAULT_TOKEN_EXPIRATION
+    opt_in: Annotated[
+        frozenset[OptIn],
+        BeforeValidator(_list),
+        From("comma list of what makes a pod take part: pod-label, namespace-label, service-account", flag="opt-in"),
+    ] = frozenset({OptIn.POD_LABEL})
+    identity_mapping: Annotated[
+        Path | None, From("YAML file that maps namespaces and accounts to identities", flag="identity-mapping")
+    ] = None
+
+    webhook_host: Annotated[str, From("address of the webhook listener, empty for all", flag="webhook-host")] = ""
+    webhook_port: Annotated[
+        int, From("port of the webhook listener", flag="webhook-port", env="WEBHOOK_PORT"), Field(ge=1, le=MAX_PORT)
+    ] = names.WEBHOOK_PORT
+    webhook_cert_dir: Annotated[Path, From("directory with tls.crt and tls.key", flag="webhook-cert-dir")] = Path(
+        "/certs"
+    )
+    disable_cert_rotation: Annotated[
+        bool, From("serve the certificate of --webhook-cert-dir as it is", flag="disable-cert-rotation")
+    ] = False
+    tls_min_version: Annotated[str, From("oldest TLS version spoken: 1.3 or 1.2", flag="tls-min-version")] = "1.3"
+    health_addr: Annotated[
+        Listener, From("address of /healthz and /readyz", flag="health-addr"), Field(validate_default=True)
+    ] = names.HEALTH_ADDR  # type: ignore[assignment]  # validated as if it had been given
+    metrics_addr: Annotated[
+        Listener, From("address of /metrics", flag="metrics-addr"), Field(validate_default=True)
+    ] = names.METRICS_ADDR  # type: ignore[assignment]  # as above
+    metrics_backend: Annotated[
+        Literal["prometheus"], From("how metrics are given: prometheus", flag="metrics-backend")
+    ] = "prometheus"
+    log_level: Annotated[str, From('"" (warnings only), info, debug, trace or all', flag="log-level")] = "info"
+
+    kubeconfig: Annotated[
+        str, From("kubeconfig of the cluster whose ServiceAccounts count", flag="kubeconfig", env="KUBECONFIG")
+    ] = ""
+    service_accounts: Annotated[
+        Path | None,
+        From("file or directory of ServiceAccount manifests, instead of a cluster", flag="service-accounts"),
+    ] = None
+    pod_namespace: Annotated[str, From("the namespace the server runs in", env="POD_NAMESPACE")] = (
+        "azure-workload-identity-system"
+    )
+
+    proxy_image: Annotated[str, From("image of the injected proxy", env="PROXY_IMAGE")] = PROXY_IMAGE
+    proxy_init_image: Annotated[
+        str,
+        From("image whose entrypoint writes the redirect rules; unset, a set PROXY_IMAGE does", env="PROXY_INIT_IMAGE"),
+    ] = ""
+    native_sidecars: Annotated[
+        Literal["auto", "always", "never"],
+        From("proxy as a native sidecar: auto (Kubernetes 1.29 and newer), always, never", flag="native-sidecars"),
+    ] = "auto"
+    proxy_cpu_request: Annotated[str, From("CPU request of the proxy", flag="proxy-cpu-request")] = "10m"
+    proxy_memory_request: Annotated[str, From("memory request of the proxy", flag="proxy-memory-request")] = "48Mi"
+    proxy_cpu_limit: Annotated[str, From("CPU limit of the proxy", flag="proxy-cpu-limit")] = "500m"
+    proxy_memory_limit: Annotated[str, From("memory limit of the proxy", flag="proxy-memory-limit")] = "128Mi"
+
+    endpoint_suffix: Annotated[
+        str,
+        From(
+            f"pods with annotation {names.CUSTOM_ENDPOINT_PREFIX}SUFFIX use the custom token endpoint",
+            flag="custom-token-endpoint-annotation-suffix",
+        ),
+    ] = ""
+    endpoint_audience: Annotated[
+        str, From("audience of tokens for the custom token endpoint", flag="custom-token-endpoint-audience")
+    ] = ""
+    endpoint_url: Annotated[str, From("URL of the custom token endpoint", env=names.ENV_TOKEN_PROXY)] = ""
+    endpoint_sni_name: Annotated[
+        str, From("TLS server name of the custom token endpoint", env=names.ENV_TOKEN_PROXY_SNI)
+    ] = ""
+    endpoint_ca_data: Annotated[str, From("its CA, as PEM", env=names.ENV_TOKEN_PROXY_CA_DATA)] = ""
+    endpoint_ca_configmap: Annotated[
+        str,
+        From(
+            "its CA, as key ca.crt of this ConfigMap in the pod's namespace", env="AZURE_KUBERNETES_CA_CONFIGMAP_NAME"
+        ),
+    ] = ""
+    endpoint_ca_signer: Annotated[
+        str, From("its CA, as the ClusterTrustBundles of this signer", env="AZURE_KUBERNETES_CA_CTB_SIGNER_NAME")
+    ] = ""
+    endpoint_ca_selector: Annotated[
+        Json[dict[str, Any]] | None,
+        From("which of the signer's bundles, a LabelSelector as JSON", env="AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR"),
+    ] = None
+
+    @field_validator("tenant_id")
+    @classmethod
+    def _check_tenant(cls, tenant_id: str) -> str:
+        if not values.is_tenant(tenant_id):
+            raise ValueError("must be the tenant's UUID or one of its domains")
+        return tenant_id
+
+    @field_validator("cloud")
+    @classmethod
+    def _check_cloud(cls, cloud: str) -> str:
+        if cloud.lower() not in names.AUTHORITY_HOSTS:
+            raise ValueError(
+                "must be AzurePublicCloud, AzureUSGovernmentCloud, AzureChinaCloud or AzureGermanCloud; "
+                "for another cloud set AZURE_AUTHORITY_HOST to its login endpoint"
+            )
+        return cloud
+
+    @field_validator("authority_host", "endpoint_url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme != "https" or not parts.hostname or parts.username or parts.query or parts.fragment):
+            raise ValueError("must be an https URL without user, query or fragment")
+        return url
+
+    @field_validator("tls_min_version")
+    @classmethod
+    def _check_tls(cls, version: str) -> str:
+        if version not in TLS_VERSIONS:
+            raise ValueError("must be 1.3 or 1.2; older versions are not spoken")
+        return version
+
+    @field_validator("log_level")
+    @classmethod
+    def _check_level(cls, level: str) -> str:
+        if level not in LEVELS:
+            raise ValueError("must be empty, info, debug, trace or all")
+        return level
+
+    @field_validator("proxy_cpu_request", "proxy_memory_request", "proxy_cpu_limit", "proxy_memory_limit")
+    @classmethod
+    def _check_quantity(cls, text: str) -> str:
+        if values.quantity(text) is None:
+            raise ValueError("must be a quantity such as 50m or 64Mi")
+        return text
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        for complaint in _contradictions(self):
+            raise ValueError(complaint)
+        return self
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    yield from _endpoint_contradictions(settings)
+    if not settings.opt_in:
+        yield "--opt-in must name at least one of pod-label, namespace-label and service-account"
+    for kind in ("cpu", "memory"):
+        request, limit = getattr(settings, f"proxy_{kind}_request"), getattr(settings, f"proxy_{kind}_limit")
+        if (values.quantity(request) or 0) > (values.quantity(limit) or 0):
+            yield f"--proxy-{kind}-request {request} is above --proxy-{kind}-limit {limit}; raise the limit"
+    if settings.service_accounts is None and not settings.disable_cert_rotation:
+        yield (
+            "certificates are not yet made by the server itself in a cluster: pass --disable-cert-rotation and a "
+            "directory with tls.crt and tls.key as --webhook-cert-dir"
+        )
+
+
+def _endpoint_contradictions(settings: Settings) -> Iterator[str]:
+    suffix, audience = settings.endpoint_suffix, settings.endpoint_audience
+    if bool(suffix) != bool(audience):
+        yield (
+            "--custom-token-endpoint-annotation-suffix and --custom-token-endpoint-audience go together: "
+            "set both, or neither for no custom token endpoint"
+        )
+    if suffix and not _KEY_NAME.fullmatch("use-" + suffix):
+        yield f"--custom-token-endpoint-annotation-suffix: {names.CUSTOM_ENDPOINT_PREFIX}{suffix} is no annotation key"
+    if suffix and audience.lower() == names.DEFAULT_AUDIENCE.lower():
+        yield f"--custom-token-endpoint-audience must differ from the default audience {names.DEFAULT_AUDIENCE}"
+    if suffix and not settings.endpoint_url:
+        yield f"{names.ENV_TOKEN_PROXY} must be the URL of the custom token endpoint when its flags are set"
+    if sum(map(bool, (settings.endpoint_ca_data, settings.endpoint_ca_configmap, settings.endpoint_ca_signer))) > 1:
+        yield (
+            "only one of AZURE_KUBERNETES_CA_DATA, AZURE_KUBERNETES_CA_CONFIGMAP_NAME and "
+            "AZURE_KUBERNETES_CA_CTB_SIGNER_NAME can be set; remove the others"
+        )
+    if settings.endpoint_ca_selector is not None and not settings.endpoint_ca_signer:
+        yield "AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR needs AZURE_KUBERNETES_CA_CTB_SIGNER_NAME; set both or neither"
+
+
+SOURCES: Final[Mapping[str, From]] = {
+    name: next(item for item in info.metadata if isinstance(item, From)) for name, info in Settings.model_fields.items()
+}
+
+
+def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """The settings from a command line (without the program's name) and an environment.
+
+    An empty variable counts as not set, as it does in v1.6.0; of a flag and a variable the flag wins.
+
+    Raises:
+        SettingsError: with a sentence for each setting that cannot be used.
+        SystemExit: 0 after `--help`.
+    """
+    given = {name: environ[source.env] for name, source in SOURCES.items() if environ.get(source.env)}
+    given |= _flags(arguments)
+    given.setdefault("tenant_id", "")
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentences(error))) from None
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_url=False):
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        message = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        yield f"{SOURCES[name].name} {str(fault['input'])!r} {_lowered(message)}" if name else message
+
+
+def _lowered(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{message}; see azwi-webhook --help")
+
+
+def _flags(arguments: Sequence[str]) -> dict[str, Any]:
+    """What the command line sets. One dash or two, `--flag value` or `--flag=value`: as Go's flag package has it."""
+    parser = _Parser(
+        prog="azwi-webhook",
+        description="Azure Workload Identity admission webhook.",
+        epilog="environment variables: "
+        + "; ".join(f"{source.env} ({source.help})" for source in SOURCES.values() if source.env),
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=version.json_line().replace("%", "%%"),
+        help="print version information and exit",
+    )
+    for name, source in SOURCES.items():
+        if not source.flag:
+            continue
+        flag, default = f"--{source.flag}", Settings.model_fields[name].default
+        if isinstance(default, bool):
+            parser.add_argument(flag, dest=name, nargs="?", const="true", metavar="BOOL", help=source.help)
+        else:
+            parser.add_argument(flag, dest=name, metavar=source.flag.rsplit("-", 1)[-1].upper(), help=source.help)
+    normalized = [f"-{argument}" if re.match(r"-[a-z]{2,}", argument) else argument for argument in arguments]
+    return vars(parser.parse_args(normalized))

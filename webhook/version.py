@@ -1,0 +1,20 @@
+"""What `--version` prints: one line of JSON, as v1.6.0's programs do."""
+
+import json
+import os
+import platform
+
+from webhook import __version__
+
+
+def json_line() -> str:
+    """The version; commit and date are those that the image was built with, else "unknown"."""
+    return json.dumps(
+        {
+            "buildVersion": __version__,
+            "gitCommit": os.environ.get("AZWI_GIT_COMMIT", "unknown"),
+            "buildDate": os.environ.get("AZWI_BUILD_DATE", "unknown"),
+            "pythonVersion": platform.python_version(),
+            "platform": f"{platform.system().lower()}/{platform.machine()}",
+        }
+    )
