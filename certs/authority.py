@@ -1,6 +1,5 @@
 """X.509 as values: a certificate authority and the leaf it issues. No I/O, no clock."""
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Final
@@ -10,16 +9,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from certs.pair import Pair
+
 # Clocks of API servers may be behind ours.
 SKEW: Final = timedelta(minutes=5)
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A certificate (PEM, the leaf first where there is a chain) and its private key (PEM)."""
-
-    certificate: bytes
-    key: bytes = field(repr=False)
 
 
 def make_authority(common_name: str, now: datetime, lifetime: timedelta) -> Pair:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from certs.authority import Pair
+from certs.pair import Pair
 from certs.source import CertificateError, Source
 
 CHECK_SECONDS: Final = 1.0

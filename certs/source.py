@@ -1,10 +1,12 @@
 """Where the serving certificate comes from."""
 
-from datetime import UTC, datetime, timedelta
+import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
-from certs.authority import Pair, issue, make_authority
+from certs.maker import make
+from certs.pair import Pair
 
 MAX_FILE: Final = 1 << 20
 EPHEMERAL_LIFETIME: Final = timedelta(days=365)
@@ -56,13 +58,19 @@ class Mounted:
 
 
 class Ephemeral:
-    """Made in memory at start, with its own CA; for running without a cluster."""
+    """Made in memory at start, with its own CA (PEM); for running without a cluster.
+
+    Raises:
+        CertificateError: when it cannot be made.
+    """
 
     def __init__(self, names: list[str]) -> None:
-        now = datetime.now(UTC)
-        authority = make_authority("azwi-webhook ephemeral CA", now, EPHEMERAL_LIFETIME)
-        self.ca = authority.certificate
-        self._pair = issue(authority, names, now, EPHEMERAL_LIFETIME)
+        try:
+            made = make(names, EPHEMERAL_LIFETIME)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise CertificateError(f"no certificate could be made: {error}") from error
+        self.ca = made.ca
+        self._pair = Pair(made.certificate.encode(), made.key.encode())
 
     def read(self) -> Pair:
         """Always the same pair."""

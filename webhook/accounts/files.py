@@ -35,9 +35,6 @@ class FileAccounts:
         self._signature = _signature(path)
         self._accounts = load_accounts(path)
 
-    def __len__(self) -> int:
-        return len(self._accounts)
-
     async def find(self, namespace: str, name: str) -> Account | None:
         """The account of that namespace and name, as the files have it now."""
         self._refresh()

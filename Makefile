@@ -1,0 +1,63 @@
+# `make help` lists the targets. What `make run` and `make test` need is Python 3.11 or newer and nothing else.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PY := .venv/bin/python
+CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
+export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
+
+.PHONY: help run test check lint types contracts coverage cases cluster-tools fuzz bench lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
+
+# One environment; each stamp says that it holds at least the packages of that lock.
+.venv/run.stamp: requirements/run.txt pyproject.toml scripts/venv.sh
+	@scripts/venv.sh run
+	@touch $@
+.venv/test.stamp: requirements/test.txt pyproject.toml scripts/venv.sh
+	@scripts/venv.sh test
+	@touch $@ .venv/run.stamp
+.venv/dev.stamp: requirements/dev.txt pyproject.toml scripts/venv.sh
+	@scripts/venv.sh dev
+	@touch $@ .venv/test.stamp .venv/run.stamp
+
+run: .venv/run.stamp ## start the server without a cluster and send it an example pod
+	@exec $(PY) -m webhook.demo
+
+test: .venv/test.stamp ## all tests; those that need a real kube-apiserver are skipped without one (make cluster-tools)
+	@$(PY) -m pytest -q
+
+check: lint types contracts ## lint, types and import contracts
+
+lint: .venv/dev.stamp
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+types: .venv/dev.stamp
+	@.venv/bin/mypy
+
+contracts: .venv/dev.stamp
+	@.venv/bin/lint-imports --no-cache
+
+coverage: .venv/test.stamp ## branch coverage of the admission room, at least 95 %
+	@$(PY) -m coverage run -m pytest -q tests/admission tests/test_cases.py
+	@$(PY) -m coverage report --include='webhook/admission/*' --fail-under=95
+
+cases: .venv/test.stamp ## write the golden cases anew from what the code does; look at the diff
+	@$(PY) -m pytest -q tests/test_cases.py --update-cases
+
+cluster-tools: ## kube-apiserver, kubectl and helm for the cluster tests, built or unpacked once into a cache
+	@bash tests/cluster/tools/build.sh
+
+fuzz: .venv/test.stamp ## throw junk at the review parser for FUZZ_SECONDS (60)
+	@$(PY) -m tests.fuzz_review $(or $(FUZZ_SECONDS),60)
+
+bench: .venv/test.stamp ## what an admission costs, next to a floor (needs wrk)
+	@$(PY) -m bench.webhook $(BENCH)
+
+lock: ## make the requirement locks anew (needs uv)
+	@sh scripts/lock.sh
+
+clean: ## remove what make made
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist build
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Makes requirements/*.txt anew: every version and hash, for every platform and Python from 3.11 on, no address.
+set -eu
+cd "$(dirname "$0")/.."
+compile() {
+    out=$1; shift
+    uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+        --no-emit-index-url --no-emit-find-links pyproject.toml "$@" --output-file "requirements/$out.txt"
+}
+compile run --group build
+compile test --group build --group test --constraint requirements/run.txt
+compile dev --group build --group test --group lint --constraint requirements/test.txt

@@ -1,0 +1,34 @@
+#!/bin/sh
+# venv.sh LOCK: makes .venv from a hashed lock (requirements/LOCK.txt) and installs this project into it, editable.
+# Says what is missing and how to get it.
+set -eu
+lock=requirements/$1.txt
+
+fail() { printf '%s\n' "$@" >&2; exit 1; }
+
+python=${PYTHON:-}
+if [ -z "$python" ]; then
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            python=$candidate
+            break
+        fi
+    done
+fi
+[ -n "$python" ] || fail "Python 3.11 or newer is needed and was not found." \
+    "Install it (Debian and Ubuntu: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3"
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    fail "$python is $("$python" --version 2>&1), and 3.11 or newer is needed. Name another: make PYTHON=/path/to/python3"
+"$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    fail "$python has no venv module." "Install it (Debian and Ubuntu: apt-get install python3-venv) and run make again."
+
+if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    echo "making .venv with $("$python" --version)" >&2
+    rm -rf .venv
+    "$python" -m venv .venv
+fi
+echo "installing $lock into .venv (the first time this takes about half a minute)" >&2
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$lock" ||
+    fail "The packages of $lock could not be installed; pip's message above says which." \
+        "Without a network, point pip at a mirror or a folder of wheels (pip's own settings: PIP_INDEX_URL, PIP_FIND_LINKS)."
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .

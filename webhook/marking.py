@@ -1,0 +1,30 @@
+"""A mutated manifest as YAML, with the lines that were added marked."""
+
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+
+import yaml
+
+ADDED = "+ "
+KEPT = "  "
+GREEN, PLAIN = "\x1b[32m", "\x1b[0m"
+
+
+def marked_lines(before: object, after: object) -> Iterator[tuple[str, str]]:
+    """The lines of `after` as YAML, each with ADDED or KEPT; nothing of `before` may be gone."""
+    old, new = _lines(before), _lines(after)
+    for tag, _, _, start, end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        for line in new[start:end]:
+            yield (KEPT if tag == "equal" else ADDED), line
+
+
+def rendered(before: object, after: object, *, colour: bool) -> str:
+    """`marked_lines` as text for a person."""
+    return "\n".join(
+        f"{GREEN}{mark}{line}{PLAIN}" if colour and mark == ADDED else f"{mark}{line}"
+        for mark, line in marked_lines(before, after)
+    )
+
+
+def _lines(manifest: object) -> list[str]:
+    return yaml.safe_dump(manifest, sort_keys=False, width=120).splitlines()
