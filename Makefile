@@ -46,8 +46,8 @@ coverage: .venv/test.stamp ## branch coverage of the admission room, at least 95
 cases: .venv/test.stamp ## write the golden cases anew from what the code does; look at the diff
 	@$(PY) -m pytest -q tests/test_cases.py --update-cases
 
-cluster-tools: ## kube-apiserver, kubectl and helm for the cluster tests, built or unpacked once into a cache
-	@bash tests/cluster/tools/build.sh
+cluster-tools: .venv/run.stamp ## kube-apiserver, kubectl and helm for the cluster tests, built or unpacked once into a cache
+	@PYTHON=$(PY) bash tests/cluster/tools/build.sh
 
 fuzz: .venv/test.stamp ## throw junk at the review parser for FUZZ_SECONDS (60)
 	@$(PY) -m tests.fuzz_review $(or $(FUZZ_SECONDS),60)

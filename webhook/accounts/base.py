@@ -8,10 +8,11 @@ from webhook.admission.identity import Account
 class AccountsUnavailableError(Exception):
     """Whether the account exists cannot be told now.
 
-    It is not the pod's fault, so it becomes an HTTP 503 and the cluster's failurePolicy decides.
+    It is not the pod's fault, so it becomes an HTTP 500 and the cluster's failurePolicy decides. Not a 503: of that
+    the API server shows its user no message of ours (client-go replaces it).
     """
 
-    status: Final = 503
+    status: Final = 500
     code: Final = "accounts-unavailable"
 
     def __init__(self, message: str) -> None:

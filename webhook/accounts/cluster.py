@@ -6,7 +6,7 @@ By raw calls of the `kubernetes` package's asyncio client: its API classes would
 import asyncio
 import os
 import re
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import aiohttp
 import orjson
@@ -23,7 +23,7 @@ READ_SECONDS: Final = 2.0
 MAX_CONNECTIONS: Final = 64
 # https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-_VERSION: Final = re.compile(r"v(\d+)\.(\d+)\.")
+_VERSION: Final = re.compile(rb'"gitVersion":\s*"v(\d{1,3})\.(\d{1,3})\.')
 
 _NOT_FOUND: Final = 404
 _OK: Final = 200
@@ -84,7 +84,7 @@ class Cluster:
             status, body = await self.get("/version")
         except AccountsUnavailableError:
             return None
-        match = _VERSION.match(str(orjson.loads(body).get("gitVersion"))) if status == _OK else None
+        match = _VERSION.search(body) if status == _OK else None
         return (int(match[1]), int(match[2])) if match else None
 
     async def close(self) -> None:
@@ -111,8 +111,18 @@ class ClusterAccounts:
             )
         if status != _OK:
             raise AccountsUnavailableError(f"the API server answered GET {path} with HTTP {status}")
-        return Account.from_metadata(orjson.loads(body)["metadata"])
+        return Account.from_metadata(_metadata(body, path))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._cluster.close()
+
+
+def _metadata(body: bytes, path: str) -> dict[str, Any]:
+    try:
+        metadata = orjson.loads(body)["metadata"]
+    except (ValueError, TypeError, LookupError):
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise AccountsUnavailableError(f"the API server's answer to GET {path} is no ServiceAccount")
+    return metadata

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from webhook import names
 from webhook.admission import proxy, values
@@ -12,6 +13,10 @@ from webhook.admission.policy import CustomEndpoint, OptIn, Policy
 from webhook.admission.proxy import ProxyPlan
 from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
 from webhook.admission.review import Review
+
+# The label's key as an annotation is told of elsewhere, or harmless where the label is there too.
+_POD_KEYS: Final = names.POD_ANNOTATIONS | {names.USE_LABEL}
+_POD_LABELS: Final = frozenset({names.USE_LABEL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,7 @@ def _seen_on_account(account: Account) -> str:
 
 
 def _pod_warnings(pod: Pod, policy: Policy) -> Iterator[Warn]:
-    yield from _misspelt(pod, policy.custom_endpoint)
+    yield from _misspelt(pod)
     for key in pod.annotations:
         if key.startswith(names.CUSTOM_ENDPOINT_PREFIX) and (
             policy.custom_endpoint is None or key != policy.custom_endpoint.annotation
@@ -155,9 +160,8 @@ def _pod_warnings(pod: Pod, policy: Policy) -> Iterator[Warn]:
             )
 
 
-def _misspelt(pod: Pod, endpoint: CustomEndpoint | None = None) -> Iterator[Warn]:
-    known = names.POD_ANNOTATIONS | {names.USE_LABEL} | ({endpoint.annotation} if endpoint else frozenset())
-    for key, meant in strange_keys(pod.annotations, known):
+def _misspelt(pod: Pod) -> Iterator[Warn]:
+    for key, meant in strange_keys(pod.annotations, _POD_KEYS):
         if meant == names.USE_LABEL:
             yield Warn(Caution.NEAR_MISS, f"{quoted(key)} of the pod is ignored; meant is the label {meant}")
         elif meant in names.POD_ANNOTATIONS:
@@ -166,7 +170,7 @@ def _misspelt(pod: Pod, endpoint: CustomEndpoint | None = None) -> Iterator[Warn
             yield Warn(Caution.WRONG_OBJECT, f"{quoted(key)} of the pod is ignored; it belongs on its ServiceAccount")
         elif not key.startswith(names.CUSTOM_ENDPOINT_PREFIX):
             yield Warn(Caution.UNKNOWN_KEY, f"{quoted(key)} of the pod is not known and ignored")
-    for key, meant in strange_keys(pod.labels, frozenset({names.USE_LABEL})):
+    for key, meant in strange_keys(pod.labels, _POD_LABELS):
         if meant == names.USE_LABEL:
             yield Warn(Caution.NEAR_MISS, f"label {quoted(key)} of the pod is ignored; the label is {meant}")
         elif meant is not None:

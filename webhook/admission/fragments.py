@@ -44,7 +44,7 @@ def identity_variables(
         variables[names.ENV_TOKEN_PROXY_SNI] = endpoint.sni_name
         variables[names.ENV_TOKEN_PROXY_CA_FILE] = f"{directory}/{names.CA_FILE}" if endpoint.has_ca_file else ""
         variables[names.ENV_TOKEN_PROXY_CA_DATA] = endpoint.ca_data
-    return {name: value for name, value in variables.items() if value}
+    return _set(variables)
 
 
 def environment_mode_variables(plan: ProxyPlan | None) -> Mapping[str, str]:
@@ -174,7 +174,11 @@ def proxy_init_container(plan: ProxyPlan, settings: ProxySettings) -> Map:
 
 
 def _resources(resources: Resources) -> Map:
-    return {
-        "requests": {"cpu": resources.cpu_request, "memory": resources.memory_request},
-        "limits": {"cpu": resources.cpu_limit, "memory": resources.memory_limit},
-    }
+    requests = {"cpu": resources.cpu_request, "memory": resources.memory_request}
+    limits = {"cpu": resources.cpu_limit, "memory": resources.memory_limit}
+    both = {"requests": _set(requests), "limits": _set(limits)}
+    return {kind: amounts for kind, amounts in both.items() if amounts}
+
+
+def _set(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}

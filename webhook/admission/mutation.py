@@ -4,8 +4,10 @@ Applied to its own result it yields nothing. What the user set stays: a variable
 same path, a container of the proxy's name.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import lru_cache
 from posixpath import normpath
 from typing import Final
 
@@ -62,7 +64,9 @@ class _Injection:
     def into(self, container: Map, pointer: str) -> Iterator[Operation]:
         env = maps(container, "env", pointer)
         mounts = maps(container, "volumeMounts", pointer)
-        directory, missing = self._place(container["name"], mounts)
+        devices = maps(container, "volumeDevices", pointer)
+        taken = [*mounts, *({"mountPath": device.get("devicePath")} for device in devices)] if devices else mounts
+        directory, missing = self._place(container["name"], taken)
         wanted = self._standard if directory == names.DOCUMENTED_DIRECTORY else self._variables(directory)
         if self._redirection and container["name"] != names.PROXY_CONTAINER:
             wanted = {**wanted, **self._redirection}
@@ -79,18 +83,20 @@ class _Injection:
 
     def _place(self, name: str, mounts: list[Map]) -> tuple[str, list[str]]:
         """The directory whose token file the container is told of, and the directories to mount the volume at."""
-        ours = {mount.get("mountPath") for mount in mounts if mount.get("name") == names.VOLUME}
-        others = [mount for mount in mounts if mount.get("name") != names.VOLUME]
-        free = [path for path in _STANDARD if path in ours or not self._blocked(path, others)]
+        ours: set[object] = set()
+        blocked: set[str] = set()
+        for mount in mounts:
+            path = mount.get("mountPath")
+            if mount.get("name") == names.VOLUME:
+                ours.add(path)
+            elif isinstance(path, str):
+                hit = _in_the_way(path)
+                blocked |= hit.always
+                if hit.read_only and self._is_read_only_mount(mount):
+                    blocked |= hit.read_only
+        free = [path for path in _STANDARD if path in ours or path not in blocked]
         if names.DOCUMENTED_DIRECTORY not in free:
-            if not free:
-                free = [names.FALLBACK_DIRECTORY]
-                if names.FALLBACK_DIRECTORY not in ours and self._blocked(names.FALLBACK_DIRECTORY, others):
-                    raise Refusal(
-                        Reason.TOKEN_PATHS_TAKEN,
-                        f"container {quoted(name)} has mounts of its own in the way of {', '.join(_STANDARD)} and "
-                        f"{names.FALLBACK_DIRECTORY}; move one, or name the container in {names.SKIP_CONTAINERS}",
-                    )
+            free = free or self._last_resort(name, ours, blocked)
             self.warnings.append(
                 Warn(
                     Caution.TOKEN_PATH_TAKEN,
@@ -100,22 +106,15 @@ class _Injection:
             )
         return free[0], [path for path in free if path not in ours]
 
-    def _blocked(self, directory: str, mounts: Iterable[Map]) -> bool:
-        """Whether one of the container's own mounts makes a mount at `directory` impossible or hides it.
-
-        /var/run is a link to /run in most images, so both spellings of the directory count.
-        """
-        for mount in mounts:
-            path = mount.get("mountPath")
-            if not isinstance(path, str):
-                continue
-            path = normpath(path)
-            for spelling in (directory, directory.removeprefix("/var")):
-                if path == spelling or path.startswith(spelling + "/"):
-                    return True
-                if spelling.startswith(path.rstrip("/") + "/") and self._is_read_only_mount(mount):
-                    return True
-        return False
+    @staticmethod
+    def _last_resort(name: str, ours: AbstractSet[object], blocked: AbstractSet[str]) -> list[str]:
+        if names.FALLBACK_DIRECTORY in ours or names.FALLBACK_DIRECTORY not in blocked:
+            return [names.FALLBACK_DIRECTORY]
+        raise Refusal(
+            Reason.TOKEN_PATHS_TAKEN,
+            f"container {quoted(name)} has mounts of its own in the way of {', '.join(_STANDARD)} and "
+            f"{names.FALLBACK_DIRECTORY}; move one, or name the container in {names.SKIP_CONTAINERS}",
+        )
 
     def _is_read_only_mount(self, mount: Map) -> bool:
         return bool(mount.get("readOnly")) or mount.get("name") in self._read_only_volumes
@@ -138,6 +137,31 @@ class _Injection:
                     f"container {quoted(name)} sets {variable}, which DefaultAzureCredential prefers to the identity",
                 )
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """The directories that a mount makes unusable: whatever it is, or when it is read-only."""
+
+    always: frozenset[str]
+    read_only: frozenset[str]
+
+
+@lru_cache(maxsize=1024)
+def _in_the_way(mount_path: str) -> _Hit:
+    """What a mount at this path does to ours: at or below one it collides, above one it must be writable.
+
+    /var/run is a link to /run in most images, so both spellings of a directory count.
+    """
+    path = normpath(mount_path)
+    always, read_only = set(), set()
+    for directory in (*_STANDARD, names.FALLBACK_DIRECTORY):
+        for spelling in (directory, directory.removeprefix("/var")):
+            if path == spelling or path.startswith(spelling + "/"):
+                always.add(directory)
+            elif spelling.startswith(path.rstrip("/") + "/"):
+                read_only.add(directory)
+    return _Hit(frozenset(always), frozenset(read_only))
 
 
 def _volume_operations(pod: Pod, decision: Mutate, policy: Policy) -> Iterator[Operation]:

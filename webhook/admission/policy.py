@@ -47,7 +47,7 @@ class CustomEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Requests and limits of a proxy container, as Kubernetes quantities."""
+    """Requests and limits of a proxy container, as Kubernetes quantities; an empty one is left out."""
 
     cpu_request: str = "10m"
     memory_request: str = "48Mi"

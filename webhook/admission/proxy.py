@@ -12,6 +12,7 @@ from webhook.admission.policy import ProxySettings, Resources
 from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
 
 MAX_PORT: Final = 65535
+NO_RESOURCES: Final = Resources("", "", "", "")
 _RESOURCE_ANNOTATIONS: Final = (
     (names.PROXY_CPU_REQUEST, "cpu_request"),
     (names.PROXY_MEMORY_REQUEST, "memory_request"),
@@ -103,6 +104,10 @@ def _port(pod: Pod) -> int:
 
 
 def _resources(pod: Pod, settings: Resources) -> Resources:
+    """The settings' resources, changed by the pod's annotations.
+
+    A pod with a budget of its own (pod-level resources) shares that: requests of the proxy's would have to fit into it.
+    """
     asked = {}
     for annotation, name in _RESOURCE_ANNOTATIONS:
         text = pod.annotations.get(annotation)
@@ -114,14 +119,16 @@ def _resources(pod: Pod, settings: Resources) -> Resources:
                 f"{annotation} {quoted(text)} is not a quantity such as 50m or 64Mi",
             )
         asked[name] = text
-    return _consistent(replace(settings, **asked), asked) if asked else settings
+    base = NO_RESOURCES if pod.spec.get("resources") else settings
+    return _consistent(replace(base, **asked), asked) if asked else base
 
 
 def _consistent(resources: Resources, asked: dict[str, str]) -> Resources:
     """A default gives way to what the pod asks for: a limit below the request asked for, or the other way round."""
     for kind in ("cpu", "memory"):
         request, limit = f"{kind}_request", f"{kind}_limit"
-        if _amount(resources, request) <= _amount(resources, limit):
+        both_set = getattr(resources, request) and getattr(resources, limit)
+        if not both_set or _amount(resources, request) <= _amount(resources, limit):
             continue
         if request in asked and limit in asked:
             raise Refusal(

@@ -18,6 +18,9 @@ from webhook.server.metrics import ERROR, Metrics
 
 MAX_BODY: Final = 8 << 20
 REQUEST_SECONDS: Final = 5.0
+OK: Final = 200
+# Answers that may be given before the body was read: the rest of it is not waited for.
+UNREAD: Final = frozenset({413, 415, 500})
 
 log = logging.getLogger("webhook.admission")
 
@@ -51,16 +54,20 @@ class AdmissionEndpoint:
         started = perf_counter()
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                status, body = 200, await self._answer(scope, receive, started)
+                status, body = OK, await self._answer(scope, receive, started)
         except (RequestError, BrokenReviewError, AccountsUnavailableError) as error:
             status, body = self._failure(error.status, error.code, error.message, started)
         except TimeoutError:
             message = f"the admission took longer than {REQUEST_SECONDS:g} s"
-            status, body = self._failure(503, "timeout", message, started)
+            status, body = self._failure(500, "timeout", message, started)
         except Exception:
             log.exception("an admission failed; this is a fault of the webhook, please report it")
             status, body = self._failure(500, "internal-error", "the webhook failed; its log says more", started)
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        # The API server shows its user the body of a failure if it is text.
+        kind = b"application/json" if status == OK else b"text/plain; charset=utf-8"
+        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        if status in UNREAD:
+            headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -98,7 +105,7 @@ class AdmissionEndpoint:
         self._metrics.admitted(ERROR, code, seconds)
         fields = {"status": status, "decision": ERROR, "reason": code, "detail": message}
         log.warning("admission", extra={"fields": {**fields, "milliseconds": round(seconds * 1000, 3)}})
-        return status, orjson.dumps({"error": code, "message": message})
+        return status, f"azure-workload-identity: {message} ({code})".encode()
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import signal
 import socket
@@ -29,6 +30,7 @@ from webhook.server.settings import TLS_VERSIONS, Address, Settings
 KEEP_ALIVE_SECONDS: Final = 120
 MAX_CONNECTIONS: Final = 2000
 GRACE_SECONDS: Final = 10
+GC_ALLOCATIONS: Final = 50_000
 LOCAL_NAMES: Final = ["localhost", "127.0.0.1", "::1"]
 
 log = logging.getLogger(__name__)
@@ -102,6 +104,7 @@ async def serve(settings: Settings, parts: Parts, started: Callable[[], Awaitabl
             for server in servers:
                 group.create_task(server.serve())
             await _all_started(servers)
+            _settle_memory()
             log.info("serving", extra={"fields": {"port": settings.webhook_port}})
             if started is not None:
                 await started()
@@ -180,6 +183,17 @@ def _bind(address: Address) -> socket.socket:
 async def _all_started(servers: list[_Server]) -> None:
     while not all(server.started for server in servers):  # noqa: ASYNC110  uvicorn has no event for it
         await asyncio.sleep(0.005)
+
+
+def _settle_memory() -> None:
+    """Keep the garbage collector off what stays for good, and from running for each review.
+
+    A decoded review is thousands of maps that make no cycles; by default each few hundred of them set off a collection,
+    and now and then one of everything that is loaded, which took longer than the admission.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS)
 
 
 def _stop(servers: list[_Server]) -> None:

@@ -6,6 +6,9 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS: Final = 10.0
+# A client may keep a connection that it has not used yet for later, and must not find it closed: as long as its own
+# patience with idle ones, which in the API server is 90 s.
+UNUSED_SECONDS: Final = 120.0
 MAX_HEAD: Final = 64 << 10
 
 
@@ -18,14 +21,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Start the clock: a connection is there to send a request."""
+        """A connection is there to be used some day."""
         super().connection_made(transport)
-        self._start_clock()
+        self._start_clock(UNUSED_SECONDS)
 
     def on_message_begin(self) -> None:
-        """Start the clock for a later request of the same connection."""
+        """Start the clock: the first byte of a head has come."""
         super().on_message_begin()
-        self._start_clock()
+        self._start_clock(HEAD_SECONDS)
 
     def on_headers_complete(self) -> None:
         """The head is whole: no more clock."""
@@ -45,10 +48,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_clock()
         super().connection_lost(exc)
 
-    def _start_clock(self) -> None:
-        if self._clock is None:
-            self._head_bytes = 0
-            self._clock = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+    def _start_clock(self, seconds: float) -> None:
+        self._stop_clock()
+        self._head_bytes = 0
+        self._clock = self.loop.call_later(seconds, self.transport.close)
 
     def _stop_clock(self) -> None:
         if self._clock is not None:

@@ -1,0 +1,253 @@
+"""One etcd and one kube-apiserver on loopback, and the few things a test asks of them.
+
+No controller manager runs: nobody makes `default` ServiceAccounts, and nobody deletes what is in a namespace.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+import urllib3
+
+from tests.cluster.manifests import Manifest
+from tests.cluster.processes import free_ports, running, wait_until
+
+READY_SECONDS = 60.0
+
+
+class ApiError(Exception):
+    """The API server answered with an error status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Where the programs of a control plane are."""
+
+    etcd: Path
+    kube_apiserver: Path
+    kubectl: Path
+    helm: Path
+
+    @classmethod
+    def find(cls) -> "Programs":
+        """Find them as `make cluster-tools` leaves them.
+
+        Raises:
+            FileNotFoundError: One is missing; the message says how to get it.
+        """
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        assets = Path(os.environ.get("KUBEBUILDER_ASSETS") or cache / "azwi" / "cluster" / "bin")
+        for name in ("kube-apiserver", "kubectl", "helm"):
+            if not os.access(assets / name, os.X_OK):
+                raise FileNotFoundError(f"no {name} in {assets}: run make cluster-tools")
+        etcd = shutil.which("etcd")
+        if etcd is None:
+            raise FileNotFoundError("no etcd on PATH: apt-get install etcd-server")
+        return cls(Path(etcd), assets / "kube-apiserver", assets / "kubectl", assets / "helm")
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """A running control plane, seen by its administrator."""
+
+    url: str
+    directory: Path
+    ca_file: Path
+    kubeconfig: Path
+    programs: Programs
+    http: urllib3.PoolManager
+
+    def kubectl(
+        self, *args: str, stdin: str | None = None, kubeconfig: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl, by default as the administrator; a test reads status, stdout and stderr."""
+        return subprocess.run(
+            [str(self.programs.kubectl), f"--kubeconfig={kubeconfig or self.kubeconfig}", *args],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env={"HOME": str(self.directory), "PATH": os.environ["PATH"]},
+        )
+
+    def create(self, namespace: str, manifest: Manifest) -> subprocess.CompletedProcess[str]:
+        """Run `kubectl create`; stdout has the object as stored, stderr what the user is told."""
+        return self.kubectl("create", f"--namespace={namespace}", "-o=json", "-f=-", stdin=json.dumps(manifest))
+
+    def request(
+        self, method: str, path: str, body: Manifest | None = None, *, content_type: str = "application/json"
+    ) -> Manifest:
+        """Send one request as the administrator.
+
+        Raises:
+            ApiError: The status is not 2xx.
+        """
+        response = self.http.request(
+            method,
+            self.url + path,
+            body=None if body is None else json.dumps(body),
+            headers={"Content-Type": content_type},
+        )
+        answer: Manifest = json.loads(response.data)
+        if response.status >= 300:
+            raise ApiError(response.status, answer.get("message", ""))
+        return answer
+
+    def apply(self, *manifests: Manifest) -> None:
+        """Create or update objects of any kind, as `kubectl apply --server-side` does.
+
+        Raises:
+            ApiError: kubectl failed.
+        """
+        everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+        done = self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=everything)
+        if done.returncode:
+            raise ApiError(done.returncode, done.stderr)
+
+    def create_namespace(self, labels: Mapping[str, str] | None = None, name: str | None = None) -> str:
+        """Create a namespace with its `default` ServiceAccount and return its name."""
+        metadata = {"labels": dict(labels or {}), **({"name": name} if name else {"generateName": "test-"})}
+        created = self.request("POST", "/api/v1/namespaces", {"metadata": metadata})
+        namespace: str = created["metadata"]["name"]
+        self.create_service_account(namespace, "default")
+        return namespace
+
+    def create_service_account(
+        self, namespace: str, name: str, annotations: Mapping[str, str] | None = None
+    ) -> Manifest:
+        """Create a ServiceAccount."""
+        return self.request(
+            "POST",
+            f"/api/v1/namespaces/{namespace}/serviceaccounts",
+            {"metadata": {"name": name, "annotations": dict(annotations or {})}},
+        )
+
+    def create_pod(self, namespace: str, pod: Manifest) -> Manifest:
+        """Create a pod and return it as stored."""
+        return self.request("POST", f"/api/v1/namespaces/{namespace}/pods", pod)
+
+    def token(self, namespace: str, service_account: str) -> str:
+        """Ask for a token of a ServiceAccount, valid for an hour."""
+        answer = self.request(
+            "POST",
+            f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token",
+            {"spec": {"expirationSeconds": 3600}},
+        )
+        token: str = answer["status"]["token"]
+        return token
+
+    def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
+        """Write the kubeconfig of somebody who is that ServiceAccount and nothing more."""
+        path = self.directory / f"{namespace}.{service_account}.kubeconfig"
+        user = {"token": self.token(namespace, service_account)}
+        return write_kubeconfig(path, self.url, self.ca_file, user)
+
+
+def write_kubeconfig(path: Path, url: str, ca_file: Path, user: Mapping[str, str]) -> Path:
+    """Write a kubeconfig with one cluster and one user, and return its path."""
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": url, "certificate-authority": str(ca_file)}}],
+        "users": [{"name": "test", "user": user}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "current-context": "test",
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+@contextmanager
+def control_plane(programs: Programs, directory: Path) -> Iterator[ControlPlane]:
+    """Run a control plane with its files in a directory."""
+    api_port, client_port, peer_port = free_ports(3)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(directory / "ca.crt"))
+    _issue(directory, "apiserver", authority.issue_cert("127.0.0.1", "localhost"))
+    admin = authority.issue_cert("admin", common_name="admin", organization_name="system:masters")
+    _issue(directory, "admin", admin)
+    _issue(directory, "accounts", authority.issue_cert("accounts", key_type=trustme.KeyType.RSA))
+    etcd = _etcd(programs, directory, client_port, peer_port)
+    apiserver = _kube_apiserver(programs, directory, api_port, client_port)
+    url = f"https://127.0.0.1:{api_port}"
+    with (
+        running(etcd, directory / "etcd.log"),
+        running(apiserver, log := directory / "kube-apiserver.log") as process,
+        _admin_client(directory) as http,
+    ):
+        wait_until(lambda: _ready(http, url), process, log, READY_SECONDS)
+        user = {
+            "client-certificate": str(directory / "admin.crt"),
+            "client-key": str(directory / "admin.key"),
+        }
+        kubeconfig = write_kubeconfig(directory / "admin.kubeconfig", url, directory / "ca.crt", user)
+        yield ControlPlane(url, directory, directory / "ca.crt", kubeconfig, programs, http)
+
+
+def _issue(directory: Path, name: str, certificate: trustme.LeafCert) -> None:
+    certificate.private_key_pem.write_to_path(str(directory / f"{name}.key"))
+    certificate.cert_chain_pems[0].write_to_path(str(directory / f"{name}.crt"))
+
+
+def _etcd(programs: Programs, directory: Path, client_port: int, peer_port: int) -> list[str]:
+    return [
+        str(programs.etcd),
+        f"--data-dir={directory / 'etcd'}",
+        f"--listen-client-urls=http://127.0.0.1:{client_port}",
+        f"--advertise-client-urls=http://127.0.0.1:{client_port}",
+        f"--listen-peer-urls=http://127.0.0.1:{peer_port}",
+        "--unsafe-no-fsync",  # the data may die with the machine
+        "--log-level=error",
+    ]
+
+
+def _kube_apiserver(programs: Programs, directory: Path, port: int, etcd_port: int) -> list[str]:
+    return [
+        str(programs.kube_apiserver),
+        f"--etcd-servers=http://127.0.0.1:{etcd_port}",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={port}",
+        f"--tls-cert-file={directory / 'apiserver.crt'}",
+        f"--tls-private-key-file={directory / 'apiserver.key'}",
+        f"--client-ca-file={directory / 'ca.crt'}",
+        "--authorization-mode=RBAC",
+        "--allow-privileged=true",
+        "--service-account-issuer=https://issuer.azwi.test/",
+        f"--service-account-key-file={directory / 'accounts.crt'}",
+        f"--service-account-signing-key-file={directory / 'accounts.key'}",
+        "--service-cluster-ip-range=127.64.0.0/16",  # Services on loopback, so that a process can be one
+        "--endpoint-reconciler-type=none",
+    ]
+
+
+@contextmanager
+def _admin_client(directory: Path) -> Iterator[urllib3.PoolManager]:
+    with urllib3.PoolManager(
+        maxsize=64,
+        block=True,
+        retries=False,
+        timeout=urllib3.Timeout(30),
+        ca_certs=str(directory / "ca.crt"),
+        cert_file=str(directory / "admin.crt"),
+        key_file=str(directory / "admin.key"),
+    ) as http:
+        yield http
+
+
+def _ready(http: urllib3.PoolManager, url: str) -> bool:
+    try:
+        return http.request("GET", f"{url}/readyz").status == 200
+    except urllib3.exceptions.HTTPError:
+        return False

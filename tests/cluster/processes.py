@@ -1,0 +1,80 @@
+"""Child processes that never outlive the test run, free ports and bounded waiting."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+STOP_SECONDS = 15.0
+
+
+class StartError(RuntimeError):
+    """A program did not become ready; the message ends with the tail of its log."""
+
+
+@contextmanager
+def running(
+    command: list[str], log: Path, *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program with its output in a file, and stop it whatever happens."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*_dying_with_us(), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=cwd or log.parent,
+            env=env,
+        )
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+def _dying_with_us() -> list[str]:
+    # Nothing below runs when the test run itself is killed; then the kernel ends the program.
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask the process to end, then make it end."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
+    """Poll until the program is ready; when it ends or takes too long, say so with the tail of its log.
+
+    Raises:
+        StartError: The program ended, or was not ready in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if process.poll() is not None:
+            raise StartError(f"{log.name}: the program ended with {process.returncode}:\n{tail(log)}")
+        if time.monotonic() > deadline:
+            raise StartError(f"{log.name}: the program was not ready after {seconds:.0f} s:\n{tail(log)}")
+        time.sleep(0.05)
+
+
+def tail(log: Path, lines: int = 40) -> str:
+    """Return the last lines of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def free_ports(count: int) -> list[int]:
+    """Return distinct ports of the loopback address that nobody listens on."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

@@ -1,0 +1,88 @@
+"""Many pods at once, as after a node failure or at the start of a batch."""
+
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from statistics import quantiles
+from uuid import uuid4
+
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.manifests import CLIENT_ID, Manifest, environment, pod
+from tests.cluster.server import Server
+from webhook import names
+
+PODS = 1000
+CONCURRENCY = 50
+MISSING = 400
+
+log = logging.getLogger(__name__)
+
+
+def create_timed(control_plane: ControlPlane, namespace: str, account: str, name: str) -> float:
+    """Create a pod, check that it was mutated, and return how many seconds that took."""
+    begin = time.monotonic()
+    stored = control_plane.create_pod(namespace, pod(name, serviceAccountName=account))
+    took = time.monotonic() - begin
+    assert environment(stored["spec"]["containers"][0])["AZURE_CLIENT_ID"] == CLIENT_ID
+    return took
+
+
+def summary(seconds: list[float]) -> str:
+    """Describe latencies in milliseconds."""
+    cuts = quantiles(seconds, n=100)
+    return f"p50 {cuts[49] * 1e3:.0f} ms, p99 {cuts[98] * 1e3:.0f} ms, max {max(seconds) * 1e3:.0f} ms"
+
+
+def test_many_pods(control_plane: ControlPlane, namespace: str) -> None:
+    """Of a thousand pods created fifty at a time none fails and all are mutated."""
+    begin = time.monotonic()
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        created = [
+            pool.submit(create_timed, control_plane, namespace, "app", f"app-{number}") for number in range(PODS)
+        ]
+        seconds = [each.result() for each in created]
+
+    log.info("%d pods in %.1f s: %s", PODS, time.monotonic() - begin, summary(seconds))
+    assert len(seconds) == PODS
+
+
+def test_missing_accounts_do_not_delay_others(control_plane: ControlPlane, webhook: Server, namespace: str) -> None:
+    """Pods are admitted promptly while hundreds that name an account that does not exist are reviewed."""
+    with many_reviews_of_missing_accounts(webhook, namespace) as answers:
+        seconds = []
+        for number in range(40):
+            account = f"new-{number}"  # one that the server has not seen before
+            control_plane.create_service_account(namespace, account, {names.CLIENT_ID: CLIENT_ID})
+            seconds.append(create_timed(control_plane, namespace, account, f"app-{number}"))
+        still_running = sum(not each.done() for each in answers)
+
+    log.info("while %d were reviewed (%d left): %s", MISSING, still_running, summary(seconds))
+    assert max(seconds) < 2
+    for status, answer in (each.result() for each in answers):
+        assert status == 200
+        assert answer["response"]["allowed"] is False
+        assert "not found" in answer["response"]["status"]["message"]
+
+
+@contextmanager
+def many_reviews_of_missing_accounts(webhook: Server, namespace: str) -> Iterator[list[Future[tuple[int, Manifest]]]]:
+    """Review pods whose account is missing, straight at the server.
+
+    The API server's ServiceAccount plugin refuses such pods before it calls webhooks, but not in every cluster.
+    """
+
+    def review(number: int) -> tuple[int, Manifest]:
+        written = pod(f"lost-{number}", serviceAccountName=f"missing-{number}")
+        request = {
+            "uid": str(uuid4()),
+            "namespace": namespace,
+            "operation": "CREATE",
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "object": written,
+        }
+        return webhook.review({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request})
+
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        yield [pool.submit(review, number) for number in range(MISSING)]

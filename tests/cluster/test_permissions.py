@@ -1,0 +1,70 @@
+"""What the server may do in the cluster, and what happens where it may not."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.control_plane import ApiError, ControlPlane
+from tests.cluster.manifests import CLIENT_ID, USE, pod
+from tests.cluster.server import configuration, install_account, scope, serving, wait_until_true
+from webhook import names
+
+
+def can(control_plane: ControlPlane, kubeconfig: Path, verb: str, resource: str) -> bool:
+    """Ask the API server whether the owner of a kubeconfig may do something in all namespaces."""
+    answer = control_plane.kubectl(
+        "auth", "can-i", verb, resource, "--all-namespaces", kubeconfig=kubeconfig
+    ).stdout.strip()
+    assert answer in {"yes", "no"}
+    return answer == "yes"
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "allowed"),
+    [
+        ("list", "serviceaccounts", True),
+        ("list", "secrets", False),
+        ("list", "pods", False),
+        ("create", "serviceaccounts/token", False),
+        ("update", "mutatingwebhookconfigurations", False),
+    ],
+)
+def test_account_of_the_server(
+    control_plane: ControlPlane, server_kubeconfig: Path, verb: str, resource: str, *, allowed: bool
+) -> None:
+    """The account that all these tests' server runs as reads ServiceAccounts and nothing else."""
+    assert can(control_plane, server_kubeconfig, verb, resource) is allowed
+
+
+def test_server_without_permission(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """A server that may not read ServiceAccounts refuses promptly and names what it may not do."""
+    kubeconfig = install_account(control_plane, "powerless", may_read_accounts=False)
+    with serving(kubeconfig, tmp_path, wait_for="healthz") as server:
+        scoped = {"objectSelector": {"matchLabels": USE}}
+        control_plane.apply(configuration("powerless", server.url + names.MUTATE_PATH, server.ca_pem, **scoped))
+        namespace = control_plane.create_namespace(scope("powerless"))
+        control_plane.create_service_account(namespace, "app", {names.CLIENT_ID: CLIENT_ID})
+        begin = time.monotonic()
+        error = first_error(control_plane, namespace)
+
+    assert time.monotonic() - begin < 10
+    assert error.status == 500
+    assert "does not let the webhook read ServiceAccount" in error.message
+    assert "grant its own ServiceAccount get, list and watch on serviceaccounts" in error.message
+
+
+def first_error(control_plane: ControlPlane, namespace: str) -> ApiError:
+    """Create a pod until the new webhook configuration is in force and the creation fails."""
+    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+    errors: list[ApiError] = []
+
+    def refused() -> bool:
+        try:
+            control_plane.request("POST", path, pod(serviceAccountName="app"))
+        except ApiError as error:
+            errors.append(error)
+        return bool(errors)
+
+    wait_until_true(refused, "a server without permission is asked and fails")
+    return errors[0]

