@@ -16,7 +16,7 @@ import trustme
 import urllib3
 
 from tests.cluster.manifests import Manifest
-from tests.cluster.processes import free_ports, running, wait_until
+from tests.support.processes import free_ports, running, wait_until
 
 READY_SECONDS = 60.0
 

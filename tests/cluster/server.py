@@ -16,7 +16,7 @@ import urllib3
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.manifests import USE, Manifest, pod
-from tests.cluster.processes import free_ports, running, wait_until
+from tests.support.processes import free_ports, running, wait_until
 from webhook import names
 
 REPOSITORY = Path(__file__).parents[2]

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 import aiohttp
 import orjson
+import yaml
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
@@ -37,7 +38,6 @@ class Cluster:
         configuration.connection_pool_maxsize = MAX_CONNECTIONS
         self._host = configuration.host
         self._client = ApiClient(configuration)
-        self._client.user_agent = f"azwi-webhook/{__version__}"
 
     @classmethod
     async def connect(cls, kubeconfig: str) -> Self:
@@ -53,7 +53,7 @@ class Cluster:
             else:
                 await load_kube_config(config_file=kubeconfig or None, client_configuration=configuration)
             return cls(configuration)
-        except (ConfigException, OSError, TypeError, ValueError) as error:
+        except (ConfigException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
             raise ValueError(
                 f"no usable cluster configuration in {kubeconfig or '~/.kube/config'}: {error}; set --kubeconfig or "
                 "KUBECONFIG, run in a pod with a ServiceAccount token, or give manifests with --service-accounts"
@@ -65,7 +65,7 @@ class Cluster:
         Raises:
             AccountsUnavailableError: when there is no answer within READ_SECONDS.
         """
-        headers = {"Accept": accept}
+        headers = {"Accept": accept, "User-Agent": f"azwi-webhook/{__version__}"}
         try:
             async with asyncio.timeout(READ_SECONDS):
                 await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)

@@ -76,7 +76,10 @@ async def _accounts(settings: Settings) -> tuple[Accounts, tuple[int, int] | Non
     if settings.service_accounts is not None:
         from webhook.accounts.files import FileAccounts  # noqa: PLC0415  see above
 
-        return FileAccounts(settings.service_accounts), None
+        try:
+            return FileAccounts(settings.service_accounts), None
+        except OSError as error:
+            raise StartError(f"--service-accounts {settings.service_accounts}: {error.strerror}") from error
     from webhook.accounts.cluster import Cluster, ClusterAccounts  # noqa: PLC0415  see above
 
     cluster = await Cluster.connect(settings.kubeconfig)

@@ -38,6 +38,6 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
-    # What these say on info (start, stop, each connection) is said by us, in our words.
-    for noisy in ("uvicorn", "uvicorn.error", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # What these say below that (start, stop, each connection, a missing kubeconfig) is said by us, in our words.
+    for noisy, least in (("uvicorn", logging.WARNING), ("asyncio", logging.WARNING), ("kubernetes", logging.ERROR)):
+        logging.getLogger(noisy).setLevel(least)

@@ -13,7 +13,7 @@ MAX_HEAD: Final = 64 << 10
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes a connection that sends no whole head within HEAD_SECONDS, or more than MAX_HEAD bytes of one."""
+    """Cuts a connection that sends no whole head within HEAD_SECONDS, or more than MAX_HEAD bytes of one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  uvicorn's own signature, passed on
         super().__init__(*args, **kwargs)
@@ -41,7 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._clock is not None:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
-                self.transport.close()
+                self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is left to close."""
@@ -51,7 +51,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _start_clock(self, seconds: float) -> None:
         self._stop_clock()
         self._head_bytes = 0
-        self._clock = self.loop.call_later(seconds, self.transport.close)
+        self._clock = self.loop.call_later(seconds, self.transport.abort)
 
     def _stop_clock(self) -> None:
         if self._clock is not None:

@@ -28,6 +28,7 @@ from webhook import names, version
 from webhook.admission import values
 from webhook.admission.policy import OptIn
 from webhook.admission.proxy import MAX_PORT
+from webhook.admission.reasons import quoted
 from webhook.server.logs import LEVELS
 
 TLS_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -302,7 +303,12 @@ def _sentences(error: ValidationError) -> Iterator[str]:
     for fault in error.errors(include_url=False):
         name = str(fault["loc"][0]) if fault["loc"] else ""
         message = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-        yield f"{SOURCES[name].name} {str(fault['input'])!r} {_lowered(message)}" if name else message
+        yield f"{SOURCES[name].name} {_shown(fault['input'])} {_lowered(message)}" if name else message
+
+
+def _shown(value: object) -> str:
+    # The user part of a URL may be a secret.
+    return "'...'" if "@" in str(value) else quoted(value)
 
 
 def _lowered(message: str) -> str:

@@ -1,0 +1,113 @@
+"""The endpoint in isolation: what it does when what it depends on fails."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.support.program import review
+from webhook.accounts.base import AccountsUnavailableError
+from webhook.admission.identity import Account, Defaults
+from webhook.admission.policy import Policy, ProxySettings
+from webhook.server import handler
+from webhook.server.handler import AdmissionEndpoint
+from webhook.server.metrics import Metrics
+
+POD = {
+    "metadata": {"name": "app", "labels": {"azure.workload.identity/use": "true"}},
+    "spec": {"containers": [{"name": "app", "env": [{"name": "PASSWORD", "value": "hunter2"}]}]},
+}
+POLICY = Policy(
+    Defaults("9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"), "https://login.microsoftonline.com/", ProxySettings("proxy:1")
+)
+
+
+class Broken:
+    """Accounts that fail, or never answer."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    async def find(self, namespace: str, name: str) -> Account | None:  # noqa: ARG002  the interface's
+        """Fail, or wait for longer than anyone does."""
+        if self.error:
+            raise self.error
+        await asyncio.sleep(60)
+        return None
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+
+def answered(accounts: Broken, messages: list[dict[str, Any]] | None = None) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Send one review through an endpoint: status, headers and body of its answer."""
+    sent: list[Any] = []
+    body = json.dumps(review(POD)).encode()
+    incoming: Iterator[dict[str, Any]] = iter(messages or [{"type": "http.request", "body": body}])
+
+    async def receive() -> Any:  # noqa: ANN401  ASGI's message
+        return next(incoming)
+
+    async def send(message: Any) -> None:  # noqa: ANN401  ASGI's message
+        sent.append(message)
+
+    scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
+    asyncio.run(AdmissionEndpoint(accounts, lambda: POLICY, Metrics())(scope, receive, send))
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+
+def test_accounts_unavailable() -> None:
+    """When accounts cannot be read the answer is a 500 in plain text, which the API server shows to its user."""
+    status, headers, body = answered(Broken(AccountsUnavailableError("the API server did not answer")))
+    assert status == 500
+    assert headers[b"content-type"] == b"text/plain; charset=utf-8"
+    assert body == b"azure-workload-identity: the API server did not answer (accounts-unavailable)"
+
+
+def test_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An admission that takes too long is given up with a 500 that says so."""
+    monkeypatch.setattr(handler, "REQUEST_SECONDS", 0.05)
+    status, _, body = answered(Broken())
+    assert (status, body) == (500, b"azure-workload-identity: the admission took longer than 0.05 s (timeout)")
+
+
+def test_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    """A fault of the webhook's is a 500 without a word of it, and the log has the trace but nothing of the pod."""
+    with caplog.at_level(logging.ERROR):
+        status, _, body = answered(Broken(ZeroDivisionError("inside")))
+    assert status == 500
+    assert b"inside" not in body
+    assert "ZeroDivisionError" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_client_gone() -> None:
+    """A client that goes away before its body is whole ends the request."""
+    first: dict[str, Any] = {"type": "http.request", "body": b"{", "more_body": True}
+    gone: dict[str, Any] = {"type": "http.disconnect"}
+    status, _, body = answered(Broken(), [first, gone])
+    assert (status, b"client-gone" in body) == (400, True)
+
+
+def test_body_in_pieces() -> None:
+    """A body that comes in pieces is put together."""
+    body = orjson.dumps(review({"spec": {}}, operation="UPDATE"))
+    pieces: list[dict[str, Any]] = [
+        {"type": "http.request", "body": body[:10], "more_body": True},
+        {"type": "http.request", "body": body[10:20], "more_body": True},
+        {"type": "http.request", "body": body[20:]},
+    ]
+    status, _, answer = answered(Broken(), pieces)
+    assert (status, json.loads(answer)["response"]["allowed"]) == (200, True)
+
+
+def test_skipped_pods_need_no_accounts() -> None:
+    """A pod that does not take part is admitted even when accounts cannot be read."""
+    body = orjson.dumps(review({"spec": {"containers": []}}))
+    broken = Broken(AccountsUnavailableError("down"))
+    status, _, answer = answered(broken, [{"type": "http.request", "body": body}])
+    assert (status, json.loads(answer)["response"]["allowed"]) == (200, True)

@@ -1,0 +1,77 @@
+"""The bounds on a request's head."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+import uvicorn
+
+from webhook.server import protocol
+from webhook.server.protocol import BoundedProtocol
+
+
+async def answer(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401, ARG001  ASGI's signature
+    """Answer everything with 200."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def exchanged(*pieces: bytes, pause: float = 0.0) -> tuple[bytes, float]:
+    """Send the pieces to a server with these bounds; what it answered, and the seconds until it hung up."""
+    config = uvicorn.Config(
+        answer, http=BoundedProtocol, ws="none", lifespan="off", log_config=None, timeout_keep_alive=1
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_server(
+        lambda: BoundedProtocol(config=config, server_state=server.server_state, app_state={}), "127.0.0.1", 0
+    )
+    reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+    begun = time.monotonic()
+    for piece in pieces:
+        writer.write(piece)
+        await asyncio.sleep(pause)
+    try:
+        received = await asyncio.wait_for(reader.read(), 10)
+    except ConnectionResetError:
+        received = b""
+    seconds = time.monotonic() - begun
+    writer.close()
+    listener.close()
+    return received, seconds
+
+
+HEAD = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+def test_slow_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head that is not whole in time ends the connection, even if bytes keep coming."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    received, seconds = asyncio.run(exchanged(HEAD[:20], pause=0.1))
+    assert received == b""
+    assert 0.2 < seconds < 5
+
+
+def test_large_head() -> None:
+    """A head that grows past the limit ends the connection."""
+    received, _ = asyncio.run(exchanged(b"GET / HTTP/1.1\r\n", *([b"x: " + b"y" * 30_000] * 3), pause=0.01))
+    assert received == b""
+
+
+def test_second_slow_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock runs for later requests of a connection too."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    received, seconds = asyncio.run(exchanged(HEAD, HEAD[:10], pause=0.1))
+    assert received.startswith(b"HTTP/1.1 200")
+    assert seconds < 5
+
+
+def test_unused_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection on which nothing is sent ends after its own, longer time."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.01)
+    monkeypatch.setattr(protocol, "UNUSED_SECONDS", 0.3)
+    received, seconds = asyncio.run(exchanged())
+    assert received == b""
+    assert 0.2 < seconds < 5

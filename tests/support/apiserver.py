@@ -1,0 +1,65 @@
+"""A stand-in for an API server at the wire, for what a real one cannot be made to do: hang, fail, talk nonsense."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+class Answers:
+    """What the server is to answer, and what it was asked."""
+
+    def __init__(self, status: int = 200, body: bytes = b"{}", seconds: float = 0.0) -> None:
+        self.status = status
+        self.body = body
+        self.seconds = seconds
+        self.asked: list[tuple[str, dict[str, str]]] = []
+
+
+@contextmanager
+def answering(answers: Answers, directory: Path) -> Iterator[Path]:
+    """Serve on loopback; what is given is a kubeconfig for it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            answers.asked.append((self.path, dict(self.headers)))
+            time.sleep(answers.seconds)
+            self.send_response(answers.status)
+            self.send_header("Content-Length", str(len(answers.body)))
+            self.end_headers()
+            self.wfile.write(answers.body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield write_kubeconfig(directory, f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def write_kubeconfig(directory: Path, url: str) -> Path:
+    """Write a kubeconfig for an API server, with a bearer token."""
+    path = directory / "kubeconfig"
+    path.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": {"server": url}}],
+                "users": [{"name": "u", "user": {"token": "t0ken"}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+        )
+    )
+    return path
