@@ -83,13 +83,15 @@ class _Injection:
 
     def _place(self, name: str, mounts: list[Map]) -> tuple[str, list[str]]:
         """The directory whose token file the container is told of, and the directories to mount the volume at."""
-        ours: set[object] = set()
+        ours: set[str] = set()
         blocked: set[str] = set()
         for mount in mounts:
             path = mount.get("mountPath")
+            if not isinstance(path, str):
+                continue
             if mount.get("name") == names.VOLUME:
                 ours.add(path)
-            elif isinstance(path, str):
+            else:
                 hit = _in_the_way(path)
                 blocked |= hit.always
                 if hit.read_only and self._is_read_only_mount(mount):
@@ -107,7 +109,7 @@ class _Injection:
         return free[0], [path for path in free if path not in ours]
 
     @staticmethod
-    def _last_resort(name: str, ours: AbstractSet[object], blocked: AbstractSet[str]) -> list[str]:
+    def _last_resort(name: str, ours: AbstractSet[str], blocked: AbstractSet[str]) -> list[str]:
         if names.FALLBACK_DIRECTORY in ours or names.FALLBACK_DIRECTORY not in blocked:
             return [names.FALLBACK_DIRECTORY]
         raise Refusal(
@@ -117,12 +119,13 @@ class _Injection:
         )
 
     def _is_read_only_mount(self, mount: Map) -> bool:
-        return bool(mount.get("readOnly")) or mount.get("name") in self._read_only_volumes
+        name = mount.get("name")
+        return bool(mount.get("readOnly")) or (isinstance(name, str) and name in self._read_only_volumes)
 
     def _warn_of_shadows(self, name: str, present: Mapping[str, Map], wanted: Mapping[str, str]) -> None:
         for variable in wanted.keys() & present.keys():
             value = present[variable].get("value")
-            if value == wanted[variable] or (variable == names.ENV_TOKEN_FILE and value in fragments.TOKEN_FILES):
+            if value == wanted[variable] or (variable == names.ENV_TOKEN_FILE and _is_token_file(value)):
                 continue
             self.warnings.append(
                 Warn(
@@ -218,6 +221,10 @@ def _prepend(pointer: str, present: list[Map], items: list[Map]) -> Iterator[Ope
         return
     for index, item in enumerate(items):
         yield {"op": "add", "path": f"{pointer}/{index}", "value": item}
+
+
+def _is_token_file(value: object) -> bool:
+    return isinstance(value, str) and value in fragments.TOKEN_FILES
 
 
 def _is_read_only(volume: Map) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from webhook.admission.reasons import Reason, Refusal, Warn, quoted
 
-VERSIONS: Final = frozenset({"admission.k8s.io/v1", "admission.k8s.io/v1beta1"})
+VERSIONS: Final = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
 MAX_UID: Final = 128
 # The API server cuts warnings at 4,096 characters in all.
 MAX_WARNINGS: Final = 16
@@ -57,7 +57,7 @@ class Review:
         if envelope.get("kind") != "AdmissionReview" or version not in VERSIONS:
             raise BrokenReviewError(
                 f"kind {quoted(envelope.get('kind'))} of apiVersion {quoted(version)} is not an AdmissionReview of "
-                + " or ".join(sorted(VERSIONS))
+                + " or ".join(VERSIONS)
             )
         request = _member(envelope, "request", dict)
         uid = _member(request, "uid", str)

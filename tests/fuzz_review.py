@@ -1,0 +1,184 @@
+"""Throws junk at the review parser: `python -m tests.fuzz_review SECONDS [SEED]`.
+
+Bodies are mutated from real reviews, on the bytes and on the decoded tree; each goes through all that a request's body
+goes through. It ends with status 1 and the body in a file at the first that raises what it must not, whose patch
+does not apply, or that is not the same after a second pass.
+"""
+
+import asyncio
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import jsonpatch
+import orjson
+
+from tests.support.program import review
+from webhook import names
+from webhook.admission.admit import admit
+from webhook.admission.identity import Account, Defaults
+from webhook.admission.policy import OptIn, Policy, ProxySettings
+from webhook.admission.review import BrokenReviewError, Outcome, Review, Verdict, response
+
+POLICY: Final = Policy(
+    Defaults("9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"),
+    "https://login.microsoftonline.com/",
+    ProxySettings("proxy:1"),
+    opt_in=frozenset(OptIn),
+)
+ACCOUNT: Final = Account(client_id="7d5b2f6e-3c1a-4b8e-9a55-0c6f1e2d3a4b")
+POD: Final[dict[str, Any]] = {
+    "metadata": {
+        "name": "app",
+        "labels": {names.USE_LABEL: "true"},
+        "annotations": {names.INJECT_PROXY: "true", names.SKIP_CONTAINERS: "b", names.TOKEN_EXPIRATION: "7200"},
+    },
+    "spec": {
+        "serviceAccountName": "web",
+        "initContainers": [{"name": "i", "restartPolicy": "Always"}],
+        "containers": [
+            {
+                "name": "a",
+                "env": [{"name": names.ENV_CLIENT_ID, "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+                "volumeMounts": [{"name": "v", "mountPath": names.DOCUMENTED_DIRECTORY, "readOnly": True}],
+            },
+            {"name": "b", "env": [], "volumeMounts": None},
+        ],
+        "volumes": [{"name": "v", "secret": {"secretName": "s"}}],
+    },
+}
+SEEDS: Final = [orjson.dumps(review(POD)), orjson.dumps(review({"spec": {"containers": [{"name": "a"}]}}))]
+ODD: Final[list[Any]] = [
+    *(None, True, 0, -1, 2**63, 1.5, "", "\x00", "true", "é" * 300, [], {}, [[]], [None], {"name": None}),
+    *(
+        {"name": names.VOLUME},
+        names.VOLUME,
+        names.DOCUMENTED_DIRECTORY,
+        "/",
+        "/run/secrets",
+        "../..",
+        names.PROXY_CONTAINER,
+    ),
+]
+KEYS: Final = [
+    *("name", "env", "volumeMounts", "mountPath", "volumes", "containers", "initContainers", "spec", "metadata"),
+    *(
+        "annotations",
+        "labels",
+        "projected",
+        "sources",
+        "hostNetwork",
+        "os",
+        "nodeSelector",
+        "resources",
+        "volumeDevices",
+    ),
+    *(names.USE_LABEL, names.PROXY_MODE, names.PROXY_PORT, names.INJECT_CONTAINERS, names.PROXY_MEMORY_REQUEST),
+]
+
+
+async def find(namespace: str, name: str) -> Account | None:  # noqa: ARG001  the interface's
+    """Every account is the same, but one is missing."""
+    return None if name == "missing" else ACCOUNT
+
+
+def admitted(body: bytes) -> tuple[Review, Outcome] | None:
+    """Put a body through what the server puts it through; None when it is no review."""
+    try:
+        parsed = Review.parse(orjson.loads(body))
+    except (orjson.JSONDecodeError, BrokenReviewError):
+        return None
+    outcome = asyncio.run(admit(parsed, find, POLICY))
+    orjson.dumps(response(parsed, outcome, None))
+    return parsed, outcome
+
+
+def check(body: bytes) -> str:
+    """Admit a body, hold it to what must be true of it, and name the decision.
+
+    Raises:
+        AssertionError: when something is not as it must be.
+    """
+    decided = admitted(body)
+    if decided is None:
+        return "broken"
+    parsed, outcome = decided
+    if outcome.verdict is not Verdict.MUTATE:
+        return outcome.verdict
+    assert all(operation["op"] in {"add", "replace"} for operation in outcome.operations)
+    after = jsonpatch.apply_patch(parsed.pod, list(outcome.operations))
+    again = asyncio.run(admit(Review.parse(review(after)), find, POLICY))
+    assert again.verdict is Verdict.MUTATE, again.message
+    assert not again.operations, again.operations
+    return outcome.verdict
+
+
+def mutated(chance: random.Random) -> bytes:
+    """Change a seed a little, in its bytes or in its tree."""
+    body = chance.choice(SEEDS)
+    change: Callable[[random.Random, bytes], bytes] = chance.choice([_bytes_changed, _tree_changed, _tree_changed])
+    for _ in range(chance.randint(1, 6)):
+        body = change(chance, body)
+    return body
+
+
+def _bytes_changed(chance: random.Random, body: bytes) -> bytes:
+    start = chance.randrange(len(body) + 1)
+    end = min(len(body), start + chance.choice([0, 1, 1, 8]))
+    return body[:start] + chance.randbytes(chance.choice([0, 1, 1, 4])) + body[end:]
+
+
+def _tree_changed(chance: random.Random, body: bytes) -> bytes:
+    try:
+        tree = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body
+    places = list(_places(tree))
+    if places:
+        _change(chance, *chance.choice(places))
+    return orjson.dumps(tree)
+
+
+def _places(node: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401  a JSON tree
+    keys: list[Any] = list(node) if isinstance(node, dict) else list(range(len(node))) if isinstance(node, list) else []
+    for key in keys:
+        yield node, key
+        yield from _places(node[key])
+
+
+def _change(chance: random.Random, node: Any, key: Any) -> None:  # noqa: ANN401  a JSON tree
+    kind = chance.randrange(4)
+    if kind == 0:
+        node[key] = chance.choice(ODD)
+    elif kind == 1:
+        del node[key]
+    elif isinstance(node, dict):
+        node[chance.choice(KEYS)] = chance.choice([*ODD, node[key]])
+    else:
+        node.append(chance.choice([*ODD, node[key]]))
+
+
+def main(seconds: float, seed: int) -> int:
+    """Fuzz for so long; say how many bodies met which decision."""
+    chance, counts, end = random.Random(seed), dict[str, int](), time.monotonic() + seconds  # noqa: S311  not for secrets
+    body = b""
+    try:
+        while time.monotonic() < end:
+            body = mutated(chance)
+            decision = check(body)
+            counts[str(decision)] = counts.get(str(decision), 0) + 1
+    except Exception:
+        path = Path("fuzz-failure.json")
+        path.write_bytes(body)
+        print(f"seed {seed}: this body failed, see {path}", file=sys.stderr)  # noqa: T201  a program
+        raise
+    print(f"seed {seed}: {sum(counts.values())} bodies in {seconds:g} s, none failed: {counts}")  # noqa: T201  a program
+    return 0
+
+
+if __name__ == "__main__":
+    words = [*sys.argv[1:], "60", str(random.SystemRandom().randrange(1 << 32))]
+    sys.exit(main(float(words[0]), int(words[-1] if len(sys.argv) <= 2 else words[1])))
