@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases cluster-tools fuzz bench lock clean
+.PHONY: help run test check lint types contracts coverage cases docs cluster-tools fuzz bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -45,6 +45,9 @@ coverage: .venv/test.stamp ## branch coverage of the admission room, at least 95
 
 cases: .venv/test.stamp ## write the golden cases anew from what the code does; look at the diff
 	@$(PY) -m pytest -q tests/test_cases.py --update-cases
+
+docs: .venv/run.stamp ## write the pages of the manual that are made from the code
+	@$(PY) -m scripts.write_settings
 
 cluster-tools: .venv/run.stamp ## kube-apiserver, kubectl and helm for the cluster tests, built or unpacked once into a cache
 	@PYTHON=$(PY) bash tests/cluster/tools/build.sh

@@ -61,7 +61,7 @@ def _show(settings: Settings, parts: Parts) -> None:
     answer = send(pod, settings.webhook_port, parts)
     patch = json.loads(b64decode(answer["patch"]))
     after = jsonpatch.apply_patch(pod, patch)
-    print(_report(marking.rendered(pod, after, colour=sys.stdout.isatty()), settings), flush=True)  # noqa: T201
+    print(_report(marking.rendered(pod, after, colour=sys.stdout.isatty()), settings), flush=True)  # noqa: T201  a program
 
 
 def send(pod: dict[str, Any], port: int, parts: Parts) -> dict[str, Any]:

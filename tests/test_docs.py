@@ -1,0 +1,78 @@
+"""The manual says what the code does."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+import yaml
+
+from tests.support.program import ROOT
+from webhook import names
+from webhook.admission.reasons import Caution, Reason
+from webhook.server import mapping
+
+PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def text(page: str) -> str:
+    """Read a page of the manual."""
+    return (ROOT / "docs" / page).read_text()
+
+
+def test_settings_page() -> None:
+    """The page of settings is the one that the code makes."""
+    command = [sys.executable, "-m", "scripts.write_settings", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_reasons() -> None:
+    """Every reason and warning code is on the page of decisions, and no other."""
+    codes = set(re.findall(r"^\| (?:\w+ \| )?`([a-z-]+)` \|", text("decisions.md"), re.MULTILINE))
+    assert codes == {*Reason, *Caution, "accounts-unavailable", "timeout", "internal-error"}
+
+
+def test_annotations() -> None:
+    """Every label and annotation is on the page of annotations."""
+    page = text("annotations.md")
+    keys = {names.USE_LABEL, *names.ACCOUNT_ANNOTATIONS, *names.POD_ANNOTATIONS}
+    assert not [key for key in keys if key.removeprefix(names.PREFIX) not in page]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links(page: Path) -> None:
+    """Every link to a file of the project leads to one."""
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert not [target for target in targets if not (page.parent / target).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_targets(page: Path) -> None:
+    """Every make target that a page names exists."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE))
+    assert named <= targets
+
+
+def test_flags() -> None:
+    """Every flag that a page gives to the server is one."""
+    known = set(re.findall(r"`--([a-z-]+)`", text("settings.md")))
+    for page in PAGES:
+        for command in re.findall(
+            r"(?:azwi-webhook|webhook\.demo)((?:\s+\\?\s*--[a-z-]+(?:=\S+)?)+)", page.read_text()
+        ):
+            assert set(re.findall(r"--([a-z-]+)", command)) <= known | {"help"}, page
+
+
+def test_mapping_example() -> None:
+    """The mapping in the manual is the example, and it loads."""
+    shown = re.search(r"```yaml\n(.*?)```", text("identity-mapping.md"), re.DOTALL)
+    example = ROOT / "examples" / "identity-mapping.yaml"
+    assert shown is not None
+    assert yaml.safe_load(shown[1]) == yaml.safe_load(example.read_text())
+    found = mapping.load(example).find("shop-1", "web")
+    assert found is not None
+    assert found.tenant_id == "contoso.onmicrosoft.com"

@@ -1,0 +1,55 @@
+"""The project keeps its own rules."""
+
+import re
+import tomllib
+from importlib import import_module
+from typing import Any, Final
+
+import pytest
+
+from tests.support.program import ROOT
+from webhook import __version__
+
+FOLDERS: Final = ("bench", "certs", "scripts", "tests", "webhook")
+PYPROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda lock: lock.stem)
+def test_locks(lock: Any) -> None:  # noqa: ANN401  a path
+    """Every locked package has a version and hashes, and no lock names an address."""
+    text = lock.read_text()
+    packages = re.findall(
+        r"^[a-zA-Z0-9][^\s#]*==[^\n]*\\\n(?:    --hash=sha256:[0-9a-f]{64}[^\n]*\n)+", text, re.MULTILINE
+    )
+    assert len(packages) == len(re.findall(r"^[a-zA-Z0-9]", text, re.MULTILINE)) > 0
+    assert "://" not in text
+
+
+def test_versions_agree() -> None:
+    """The package's version is the distribution's."""
+    assert PYPROJECT["project"]["version"] == __version__
+
+
+def test_console_scripts() -> None:
+    """Every console script leads to a function."""
+    for target in PYPROJECT["project"]["scripts"].values():
+        module, _, function = target.partition(":")
+        assert callable(getattr(import_module(module), function))
+
+
+def test_ruff_ignores_have_reasons() -> None:
+    """Behind every rule that is ignored stands why."""
+    text = (ROOT / "pyproject.toml").read_text()
+    section = text[text.index("[tool.ruff.lint]") : text.index("[tool.ruff.lint.pydocstyle]")]
+    rules = [line for line in section.splitlines() if re.match(r'\s+"[A-Z]+[0-9]*",|^"[^"]+" = \["', line)]
+    assert len(rules) > 10
+    assert not [line for line in rules if "#" not in line]
+
+
+def test_suppressions_have_reasons() -> None:
+    """Behind every suppressed finding stands why."""
+    bare = []
+    for file in (file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")):
+        lines = file.read_text().splitlines()
+        bare += [f"{file}: {line}" for line in lines if re.search(r"# noqa(: [A-Z0-9, ]+)?$", line)]
+    assert bare == []
