@@ -11,9 +11,8 @@ import pytest
 from tests.support.apiserver import Answers, answering, write_kubeconfig
 from tests.support.processes import free_ports
 from webhook.accounts import cluster
-from webhook.accounts.base import AccountsUnavailableError
 from webhook.accounts.cluster import Cluster, ClusterAccounts
-from webhook.admission.identity import Account
+from webhook.admission.identity import Account, AccountsUnavailableError
 
 CLIENT = "7d5b2f6e-3c1a-4b8e-9a55-0c6f1e2d3a4b"
 METADATA = json.dumps({"metadata": {"annotations": {"azure.workload.identity/client-id": CLIENT}}}).encode()

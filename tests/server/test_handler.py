@@ -10,8 +10,7 @@ import orjson
 import pytest
 
 from tests.support.program import review
-from webhook.accounts.base import AccountsUnavailableError
-from webhook.admission.identity import Account, Defaults
+from webhook.admission.identity import Account, AccountsUnavailableError, Defaults
 from webhook.admission.policy import Policy, ProxySettings
 from webhook.server import handler
 from webhook.server.handler import AdmissionEndpoint

@@ -1,0 +1,51 @@
+"""The floor: what reading a review over TLS, parsing it and answering cost when nothing is decided.
+
+The same uvicorn, TLS, event loop and garbage collection as the webhook's; a bare ASGI function, no logs, no metrics,
+one fixed answer.
+"""
+
+import sys
+from base64 import b64encode
+from typing import Final
+
+import orjson
+import uvloop
+from starlette.types import Receive, Scope, Send
+
+from certs.serving import ServingContext
+from certs.source import Ephemeral
+from webhook.server.lifecycle import LOCAL_NAMES, _server, _settle_memory
+from webhook.server.settings import TLS_VERSIONS, Address
+
+_PATCH: Final = b64encode(b'[{"op":"add","path":"/metadata/labels/floor","value":"true"}]').decode()
+_ANSWER: Final = orjson.dumps(
+    {
+        "kind": "AdmissionReview",
+        "apiVersion": "admission.k8s.io/v1",
+        "response": {"uid": "floor", "allowed": True, "patchType": "JSONPatch", "patch": _PATCH},
+    }
+)
+_HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", str(len(_ANSWER)).encode())]
+
+
+async def floor(_scope: Scope, receive: Receive, send: Send) -> None:
+    """Read, parse, answer."""
+    chunks, more = [], True
+    while more:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    orjson.loads(b"".join(chunks))
+    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+    await send({"type": "http.response.body", "body": _ANSWER})
+
+
+def main(port: int) -> None:
+    """Serve until killed."""
+    context = ServingContext(Ephemeral(LOCAL_NAMES), TLS_VERSIONS["1.3"])
+    _settle_memory()  # else the floor would be higher than the house: the collector would run for each large review
+    uvloop.run(_server(floor, Address("127.0.0.1", port), context).serve())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

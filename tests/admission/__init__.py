@@ -1,0 +1,1 @@
+"""The pure room: one admission, from dicts to dicts."""

@@ -1,0 +1,165 @@
+"""The golden cases: one folder a pod, with what becomes of it. They are documentation, too.
+
+`pytest tests/test_cases.py --update-cases` rewrites expected.yaml and response.yaml; read the difference before you
+commit it.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any, Final
+
+import jsonpatch
+import pytest
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from tests.support.pods import envelope, finished
+from webhook.accounts.files import LOADER, load_accounts
+from webhook.admission.admit import admit
+from webhook.admission.identity import Account, IdentityMapping
+from webhook.admission.policy import Policy
+from webhook.admission.review import Outcome, Review, Verdict, response
+from webhook.server import policies, settings
+from webhook.server.mapping import Document
+
+Map = dict[str, Any]
+
+CASES: Final = Path(__file__).parent / "cases"
+FOLDERS: Final = sorted(path for path in CASES.iterdir() if path.is_dir())
+FILES: Final = {"pod.yaml", "serviceaccount.yaml", "settings.yaml", "expected.yaml", "response.yaml"}
+FLAGS: Final = ["--service-accounts=."]
+ENVIRONMENT: Final = {"AZURE_TENANT_ID": "2f5e1c3a-9b7d-4c52-8f61-7a0b9d3e4c25"}
+
+
+class Given(BaseModel):
+    """A case's settings.yaml: flags, variables and the mapping as an administrator gives them, and the cluster."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    flags: list[str] = []
+    environment: dict[str, str] = {}
+    mapping: list[Map] = []
+    cluster_version: str = Field("1.33", alias="clusterVersion")
+    namespace: str = "default"
+    namespace_labelled: bool = Field(default=False, alias="namespaceLabelled")
+
+    def policy(self) -> Policy:
+        """Read the settings as the server does."""
+        loaded = settings.load([*FLAGS, *self.flags], ENVIRONMENT | self.environment)
+        document = Document.model_validate({"mappings": self.mapping})
+        major, minor = self.cluster_version.split(".")
+        mapping = IdentityMapping(entry.as_mapping_entry() for entry in document.mappings)
+        return policies.build(loaded, mapping, (int(major), int(minor)))
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes YAML as people write manifests: lists indented, nothing shared."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        """Indent lists, too."""
+        super().increase_indent(flow, indentless=False)
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002  the signature of the class
+        """Write everything where it is."""
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Write text of several lines as a block."""
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+Dumper.add_representer(str, Dumper.represent_text)
+
+
+def dumped(value: object) -> str:
+    """Write YAML."""
+    return yaml.dump(value, Dumper=Dumper, sort_keys=False, width=120)
+
+
+def read(path: Path) -> Any:  # noqa: ANN401  YAML
+    """Read YAML, None where there is no file."""
+    return yaml.load(path.read_bytes(), LOADER) if path.exists() else None  # noqa: S506  a safe one
+
+
+def given_by(folder: Path) -> Given:
+    """Read a case's settings, or the defaults."""
+    return Given.model_validate(read(folder / "settings.yaml") or {})
+
+
+def admitted(folder: Path, pod: object) -> tuple[Review, Outcome]:
+    """Admit a pod under a case's settings and account."""
+    given, file = given_by(folder), folder / "serviceaccount.yaml"
+    accounts = load_accounts(file) if file.exists() else {}
+
+    async def find(namespace: str, name: str) -> Account | None:
+        return accounts.get((namespace, name))
+
+    review = Review.parse(envelope(pod, namespace=given.namespace))
+    return review, finished(admit(review, find, given.policy(), namespace_labelled=given.namespace_labelled))
+
+
+def told(review: Review, outcome: Outcome) -> Map:
+    """Return what response.yaml has: the answer, and the operations without their values."""
+    answer = response(review, outcome, None)["response"]
+    summary = {
+        "allowed": answer["allowed"],
+        "decision": str(answer["auditAnnotations"]["decision"]),
+        "reason": str(answer["auditAnnotations"]["reason"]),
+        "message": answer.get("status", {}).get("message"),
+        "warnings": answer.get("warnings"),
+        "operations": [f"{operation['op']} {operation['path']}" for operation in outcome.operations],
+    }
+    return {key: value for key, value in summary.items() if value not in (None, [])}
+
+
+def mutated(pod: Map, outcome: Outcome) -> Map | None:
+    """Return what expected.yaml has: the pod after the patch, nothing when it is not mutated."""
+    if outcome.verdict is not Verdict.MUTATE:
+        return None
+    after: Map = jsonpatch.apply_patch(copy.deepcopy(pod), list(outcome.operations))
+    return after
+
+
+def rewrite(folder: Path, expected: Map | None, answer: Map) -> None:
+    """Make the present outcome the expected one."""
+    (folder / "response.yaml").write_text(dumped(answer))
+    if expected is None:
+        (folder / "expected.yaml").unlink(missing_ok=True)
+    else:
+        (folder / "expected.yaml").write_text(dumped(expected))
+
+
+@pytest.fixture(params=FOLDERS, ids=lambda folder: folder.name)
+def folder(request: pytest.FixtureRequest) -> Path:
+    """Go through all cases."""
+    path: Path = request.param
+    return path
+
+
+def test_case(folder: Path, request: pytest.FixtureRequest) -> None:
+    """A pod is answered, and becomes, as its folder says."""
+    pod = read(folder / "pod.yaml")
+    review, outcome = admitted(folder, pod)
+    expected, answer = mutated(pod, outcome), told(review, outcome)
+    if request.config.getoption("--update-cases"):
+        rewrite(folder, expected, answer)
+    assert answer == read(folder / "response.yaml")
+    assert expected == read(folder / "expected.yaml")
+
+
+def test_case_again(folder: Path) -> None:
+    """The pod that comes out of a case goes through it once more without a change or a new warning."""
+    pod = read(folder / "pod.yaml")
+    _, first = admitted(folder, pod)
+    if first.verdict is not Verdict.MUTATE:
+        return
+    _, again = admitted(folder, mutated(pod, first))
+    assert not again.operations
+    assert set(again.warnings) <= set(first.warnings)
+
+
+def test_folder(folder: Path) -> None:
+    """A folder has the files that cases have, no others, and its pod says first what it shows."""
+    files = {path.name for path in folder.iterdir()}
+    assert {"pod.yaml", "response.yaml"} <= files <= FILES
+    assert (folder / "pod.yaml").read_text().startswith("# ")
