@@ -55,6 +55,7 @@ ENV_TOKEN_PROXY: Final = "AZURE_KUBERNETES_TOKEN_PROXY"
 ENV_TOKEN_PROXY_SNI: Final = "AZURE_KUBERNETES_SNI_NAME"
 ENV_TOKEN_PROXY_CA_FILE: Final = "AZURE_KUBERNETES_CA_FILE"
 ENV_TOKEN_PROXY_CA_DATA: Final = "AZURE_KUBERNETES_CA_DATA"
+ENV_TOKEN_PROXY_CAS: Final = frozenset({ENV_TOKEN_PROXY_CA_FILE, ENV_TOKEN_PROXY_CA_DATA})
 ENV_POD_IDENTITY_HOST: Final = "AZURE_POD_IDENTITY_AUTHORITY_HOST"
 # With one of these set, DefaultAzureCredential picks EnvironmentCredential before workload identity.
 ENV_OTHER_CREDENTIALS: Final = frozenset({"AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH"})
@@ -78,6 +79,9 @@ PROXY_CONTAINERS: Final = frozenset({PROXY_CONTAINER, PROXY_INIT_CONTAINER})
 PROXY_UID: Final = 1501
 PROXY_PROGRAM: Final = "/proxy"
 ENV_PROXY_PORT: Final = "PROXY_PORT"
+# iptables (legacy) locks a file, by default below /run, which a read-only root does not let it make.
+ENV_XTABLES_LOCK: Final = "XTABLES_LOCKFILE"
+XTABLES_LOCK: Final = "/dev/shm/xtables.lock"
 DEFAULT_PROXY_PORT: Final = 8000
 
 DEFAULT_AUDIENCE: Final = "api://AzureADTokenExchange"

@@ -270,6 +270,16 @@ def test_a_label_on_the_account() -> None:
     assert "label the pod" in decision.warnings[0].text
 
 
+def test_a_label_that_does_not_count() -> None:
+    """Where pod labels do not opt in, the author of a labelled pod is told what does."""
+    decision = decided(parsed(), account(client_id=""), policy(OptIn.SERVICE_ACCOUNT), opted=None)
+    assert isinstance(decision, Skip)
+    assert decision.warnings[0].text == (
+        "the pod has the label azure.workload.identity/use, but nothing is injected; to take part, "
+        "annotate ServiceAccount app with azure.workload.identity/client-id"
+    )
+
+
 def test_a_misspelt_account() -> None:
     """Where the account decides, its misspelt annotation is told although the pod is left alone."""
     found = account({"azure.workload.identity/client_id": "x"}, client_id="")

@@ -32,6 +32,7 @@ from tests.support.pods import (
 from webhook import names
 from webhook.admission import fragments
 from webhook.admission.identity import Defaults, Identity
+from webhook.admission.policy import TrustBundle
 from webhook.admission.reasons import Reason
 from webhook.admission.review import Verdict
 
@@ -45,6 +46,7 @@ VARIABLES = {
 PROXY = {names.INJECT_PROXY: "true"}
 ENVIRONMENT = {**PROXY, names.PROXY_MODE: "environment"}
 CLASSIC = policy(native=False)
+BINDING = "azure.workload.identity/use-identity-binding"
 SECRET = {"name": "data", "secret": {"secretName": "s"}}
 EMPTY = {"name": "data", "emptyDir": {}}
 
@@ -169,6 +171,9 @@ def test_no_client_id_no_variable() -> None:
         (DOCUMENTED, f"{V160}/token/azure-identity-token", [V160]),
         (DOCUMENTED + "/", f"{V160}/token/azure-identity-token", [V160]),
         (DOCUMENTED + "/sub", f"{V160}/token/azure-identity-token", [V160]),
+        ("/" + DOCUMENTED, f"{V160}/token/azure-identity-token", [V160]),
+        (DOCUMENTED.lstrip("/"), f"{V160}/token/azure-identity-token", [V160]),
+        (DOCUMENTED + "/x" * 8000, f"{V160}/token/azure-identity-token", [V160]),
         ("/run/secrets/azure/tokens", f"{V160}/token/azure-identity-token", [V160]),
         ("/var//run/secrets/azure/./tokens", f"{V160}/token/azure-identity-token", [V160]),
         (V160, VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED]),
@@ -218,6 +223,20 @@ def test_devices_take_paths_too() -> None:
     app = named(mutated(raw), "app")
     assert app["volumeDevices"] == own["volumeDevices"]
     assert mount_paths(app) == [V160]
+
+
+def test_our_volume_with_a_slash() -> None:
+    """Our own volume mounted with a slash at the end of its path is not mounted there again."""
+    between = mutated(pod())
+    between["spec"]["containers"][0]["volumeMounts"][0]["mountPath"] += "/"
+    assert admitted(between).operations == []
+
+
+def test_our_volume_in_part() -> None:
+    """A part of our volume on a token path is the user's own mount, for the token file is not there."""
+    own = container(volumeMounts=[{"name": names.VOLUME, "mountPath": DOCUMENTED, "subPath": "token"}])
+    raw = pod(own, volumes=[fragments.volume(Identity("", "", 3600), names.DEFAULT_AUDIENCE, None)])
+    assert mount_paths(named(mutated(raw), "app")) == [DOCUMENTED, V160]
 
 
 def test_both_paths_taken() -> None:
@@ -276,7 +295,39 @@ def test_a_volume_of_other_settings() -> None:
     assert after["spec"]["volumes"][1] == fragments.volume(Identity("", "", 7200), "api://new", None)
 
 
-@pytest.mark.parametrize("source", [{"emptyDir": {}}, {"secret": {"secretName": "s"}}, {"projected": {"sources": []}}])
+def test_a_source_added_between_two_passes() -> None:
+    """A source that another webhook adds to our volume stays, for ours are still there."""
+    between = mutated(pod())
+    between["spec"]["volumes"][0]["projected"]["sources"].append({"downwardAPI": {"items": []}})
+    assert admitted(between).operations == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"ca_data": "PEM"}, {"ca_configmap": "ca"}, {"ca_bundle": TrustBundle("example.com/signer", {"matchLabels": {}})}],
+)
+def test_an_endpoint_of_other_settings(settings: dict[str, Any]) -> None:
+    """A volume of ours with the CA of a custom token endpoint is known as ours when the endpoint is set up anew."""
+    before = mutated(pod(annotations={BINDING: "true"}), rules=policy(custom_endpoint=endpoint(**settings)))
+    assert "replace /spec/volumes/0" in listed(before)
+
+
+OUR_TOKEN = {"serviceAccountToken": {"path": names.TOKEN_FILE, "audience": "mine"}}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"emptyDir": {}},
+        {"secret": {"secretName": "s"}},
+        {"projected": {"sources": []}},
+        {"projected": {"sources": [OUR_TOKEN, {"secret": {"name": "s"}}]}},
+        {"projected": {"sources": [OUR_TOKEN, {"configMap": {"name": "mine"}}]}},
+        {"projected": {"sources": [OUR_TOKEN, {"clusterTrustBundle": {"path": "mine.crt"}}]}},
+        {"projected": {"sources": [OUR_TOKEN, {"serviceAccountToken": None}]}},
+        {"projected": {"sources": [OUR_TOKEN, "x"]}},
+    ],
+)
 def test_a_volume_of_our_name(source: Map) -> None:
     """A volume of the reserved name that is the user's is refused, never replaced."""
     outcome = admitted(pod(volumes=[{"name": names.VOLUME, **source}]))
@@ -310,7 +361,7 @@ def test_an_object_namespace_is_not_rewritten() -> None:
     ("own", "message"),
     [
         ({"env": {}}, "spec.containers.0.env must be a list"),
-        ({"env": ["A=b"]}, "an entry of spec.containers.0.env must be a map"),
+        ({"env": ["A=b"]}, "spec.containers.0.env must be a list of maps"),
         ({"volumeMounts": "data"}, "spec.containers.0.volumeMounts must be a list"),
     ],
 )
@@ -422,3 +473,13 @@ def test_the_same_patch_every_time() -> None:
     """The same pod gets the same operations in the same order."""
     raw = pod(container("a"), container("b"), init=(container("i"),), annotations=PROXY)
     assert admitted(raw).operations == admitted(raw).operations
+
+
+@pytest.mark.parametrize("variable_name", ["AZURE_KUBERNETES_CA_FILE", "AZURE_KUBERNETES_CA_DATA"])
+@pytest.mark.parametrize("settings", [{"ca_data": "PEM"}, {"ca_configmap": "ca"}])
+def test_one_ca(variable_name: str, settings: dict[str, str]) -> None:
+    """Where the user names a CA, in whichever way, ours is left out: SDKs refuse two."""
+    own = container(env=[variable(variable_name, "mine")])
+    rules = policy(custom_endpoint=endpoint(**settings))
+    given = environment(named(mutated(pod(own, annotations={BINDING: "true"}), rules=rules), "app"))
+    assert {name: value for name, value in given.items() if "_CA_" in name} == {variable_name: "mine"}

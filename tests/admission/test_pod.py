@@ -95,7 +95,7 @@ def test_absent_lists_are_empty(absent: Map) -> None:
         ({"spec": {}, "metadata": {"name": "x" * 254}}, "at most 253 characters"),
         ({"spec": {}, "metadata": {"generateName": []}}, "metadata.generateName must be a string"),
         ({"spec": {"containers": {}}}, "spec.containers must be a list, not a map"),
-        ({"spec": {"containers": ["a"]}}, "an entry of spec.containers must be a map"),
+        ({"spec": {"containers": ["a"]}}, "spec.containers must be a list of maps"),
         ({"spec": {"containers": [{}]}}, "the name of an entry of spec.containers must be a string, not null"),
         ({"spec": {"initContainers": [{"name": 1}]}}, "the name of an entry of spec.initContainers must be a string"),
         ({"spec": {"volumes": [{"emptyDir": {}}]}}, "the name of an entry of spec.volumes must be a string"),

@@ -16,8 +16,7 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from webhook import __version__
-from webhook.accounts.base import AccountsUnavailableError
-from webhook.admission.identity import Account
+from webhook.admission.identity import Account, AccountsUnavailableError
 
 # Short of any sensible timeoutSeconds of a webhook, so that the answer, not the wait, ends the call.
 READ_SECONDS: Final = 2.0

@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable
 
 from webhook.admission import decision
 from webhook.admission.decision import Skip
-from webhook.admission.identity import Account
+from webhook.admission.identity import Account, AccountsUnavailableError
 from webhook.admission.mutation import mutate
 from webhook.admission.pod import Pod
 from webhook.admission.policy import Policy
 from webhook.admission.reasons import Reason, Refusal
 from webhook.admission.review import Outcome, Review, Verdict
 
-# (namespace, name) → the account, or None when there is none; what it raises is the caller's to handle.
+# (namespace, name) → the account, or None when there is none; AccountsUnavailableError when that cannot be told.
 FindAccount = Callable[[str, str], Awaitable[Account | None]]
 
 
@@ -25,7 +25,7 @@ async def admit(review: Review, find: FindAccount, policy: Policy, *, namespace_
         return Outcome.refused(refusal)
     try:
         opted = decision.opted_in(pod, policy, namespace_labelled=namespace_labelled)
-        account = None if opted is False else await find(review.namespace, pod.service_account)
+        account = await _account(review.namespace, pod, find, needed=opted is not False)
         decided = decision.decide(pod, review.namespace, account, policy, opted=opted)
         if isinstance(decided, Skip):
             return _skipped(decided, pod)
@@ -46,6 +46,18 @@ async def admit(review: Review, find: FindAccount, policy: Policy, *, namespace_
         pod_name=pod.name,
         service_account=pod.service_account,
     )
+
+
+async def _account(namespace: str, pod: Pod, find: FindAccount, *, needed: bool) -> Account | None:
+    """The pod's account; where it is only wanted for a warning, nothing fails for it."""
+    if decision.is_opted_out(pod):
+        return None
+    try:
+        return await find(namespace, pod.service_account)
+    except AccountsUnavailableError:
+        if needed:
+            raise
+        return None
 
 
 def _skipped(skip: Skip, pod: Pod | None = None) -> Outcome:

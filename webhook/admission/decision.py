@@ -47,12 +47,16 @@ def out_of_scope(review: Review) -> Skip | None:
     return None
 
 
+def is_opted_out(pod: Pod) -> bool:
+    """Whether the pod itself says that it does not take part."""
+    return values.boolean(pod.labels.get(names.USE_LABEL, "")) is False
+
+
 def opted_in(pod: Pod, policy: Policy, *, namespace_labelled: bool) -> bool | None:
     """Whether the pod takes part, as far as it and its namespace tell: None means that its account decides."""
-    label = pod.labels.get(names.USE_LABEL)
-    if label is not None and values.boolean(label) is False:
+    if is_opted_out(pod):
         return False
-    if label == "true" and OptIn.POD_LABEL in policy.opt_in:
+    if pod.labels.get(names.USE_LABEL) == "true" and OptIn.POD_LABEL in policy.opt_in:
         return True
     if namespace_labelled and OptIn.NAMESPACE_LABEL in policy.opt_in:
         return True
@@ -69,7 +73,7 @@ def decide(pod: Pod, namespace: str, account: Account | None, policy: Policy, *,
     if opted is None:
         opted = account is not None and bool(account.client_id or mapped)
     if not opted:
-        return _left_alone(pod, account)
+        return _left_alone(pod, account, policy)
     if account is None:
         raise Refusal(
             Reason.SERVICE_ACCOUNT_NOT_FOUND,
@@ -105,40 +109,45 @@ def selected_containers(pod: Pod) -> frozenset[str]:
     return frozenset((every & (included | {names.PROXY_CONTAINER})) - skipped)
 
 
-def _left_alone(pod: Pod, account: Account | None) -> Skip:
-    label = pod.labels.get(names.USE_LABEL)
-    if label is not None and values.boolean(label) is False:
+def _left_alone(pod: Pod, account: Account | None, policy: Policy) -> Skip:
+    if is_opted_out(pod):
         return Skip(Reason.OPTED_OUT)
-    return Skip(Reason.NOT_OPTED_IN, tuple(_missed_opt_in(pod, account)))
+    return Skip(Reason.NOT_OPTED_IN, tuple(_missed_opt_in(pod, account, policy)))
 
 
-def _missed_opt_in(pod: Pod, account: Account | None) -> Iterator[Warn]:
-    """Signs that the author meant the pod to take part."""
+def _missed_opt_in(pod: Pod, account: Account | None, policy: Policy) -> Iterator[Warn]:
+    """Signs that the author meant the pod to take part, and what misses."""
     label = pod.labels.get(names.USE_LABEL)
     if label is not None and label != "true":
         yield Warn(Caution.NOT_A_BOOLEAN, f'label {names.USE_LABEL} {quoted(label)} has no effect; only "true" has')
     elif names.USE_LABEL in pod.annotations:
         yield Warn(Caution.WRONG_OBJECT, f"{names.USE_LABEL} is an annotation of the pod and must be a label")
-    elif any(key.startswith(names.PREFIX) for key in pod.annotations):
-        yield Warn(
-            Caution.LABEL_MISSING,
-            f'the pod has {names.PREFIX} annotations but no label {names.USE_LABEL}: "true", so nothing is injected',
-        )
-    elif account is not None and (account.labelled or account.client_id):
-        yield Warn(
-            Caution.LABEL_MISSING,
-            f'nothing is injected: label {names.USE_LABEL}: "true" belongs on the pod (a workload\'s '
-            f"spec.template.metadata.labels), {_seen_on_account(account)}",
-        )
+    elif sign := _sign_of_intent(pod, account):
+        yield Warn(Caution.LABEL_MISSING, f"{sign}, but nothing is injected; to take part, {_ways_in(pod, policy)}")
     yield from _misspelt(pod)
     if account is not None:
         yield from account_warnings(account, pod.service_account)
 
 
-def _seen_on_account(account: Account) -> str:
-    if account.client_id:
-        return "its ServiceAccount's annotation alone does not opt in here"
-    return "on its ServiceAccount it has no effect"
+def _sign_of_intent(pod: Pod, account: Account | None) -> str:
+    if names.USE_LABEL in pod.labels:
+        return f"the pod has the label {names.USE_LABEL}"
+    if any(key.startswith(names.PREFIX) for key in pod.annotations):
+        return f"the pod has {names.PREFIX} annotations"
+    if account is not None and account.client_id:
+        return f"ServiceAccount {pod.service_account} is annotated {names.CLIENT_ID}"
+    if account is not None and account.labelled:
+        return f"ServiceAccount {pod.service_account} has the label {names.USE_LABEL}"
+    return ""
+
+
+def _ways_in(pod: Pod, policy: Policy) -> str:
+    ways = {
+        OptIn.POD_LABEL: f'label the pod (in a workload, spec.template.metadata.labels) {names.USE_LABEL}: "true"',
+        OptIn.NAMESPACE_LABEL: f'label its namespace {names.USE_LABEL}: "true"',
+        OptIn.SERVICE_ACCOUNT: f"annotate ServiceAccount {pod.service_account} with {names.CLIENT_ID}",
+    }
+    return " or ".join(way for opt_in, way in ways.items() if opt_in in policy.opt_in)
 
 
 def _pod_warnings(pod: Pod, policy: Policy) -> Iterator[Warn]:
@@ -174,7 +183,13 @@ def _misspelt(pod: Pod) -> Iterator[Warn]:
         if meant == names.USE_LABEL:
             yield Warn(Caution.NEAR_MISS, f"label {quoted(key)} of the pod is ignored; the label is {meant}")
         elif meant is not None:
-            yield Warn(Caution.WRONG_OBJECT, f"{quoted(key)} is a label of the pod and must be an annotation")
+            yield Warn(
+                Caution.WRONG_OBJECT, f"{quoted(key)} is a label of the pod and must be an annotation {_of(meant)}"
+            )
+
+
+def _of(key: str) -> str:
+    return "of it" if key in names.POD_ANNOTATIONS else "of its ServiceAccount"
 
 
 def _list_warnings(pod: Pod) -> Iterator[Warn]:

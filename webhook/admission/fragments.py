@@ -97,14 +97,35 @@ def volume(identity: Identity, audience: str, endpoint: CustomEndpoint | None) -
     return {"name": names.VOLUME, "projected": {"defaultMode": VOLUME_MODE, "sources": sources}}
 
 
+def has_sources(candidate: Map, wanted: Map) -> bool:
+    """Whether a volume has every source of `wanted`; another webhook may have added some of its own."""
+    sources = _sources(candidate)
+    return all(source in sources for source in wanted["projected"]["sources"])
+
+
 def is_ours(candidate: Map) -> bool:
-    """Whether a volume of our name is one that `volume` made, now or under other settings."""
+    """Whether a volume is one that `volume` made under other settings: nothing is in it that would be lost with it."""
+    sources = _sources(candidate)
+    return bool(sources) and all(_is_our_source(source) for source in sources)
+
+
+def _sources(candidate: Map) -> list[object]:
     projected = candidate.get("projected")
     sources = projected.get("sources") if isinstance(projected, dict) else None
-    if not isinstance(sources, list):
+    return sources if isinstance(sources, list) else []
+
+
+def _is_our_source(source: object) -> bool:
+    if not isinstance(source, dict) or len(source) != 1:
         return False
-    tokens = [source.get("serviceAccountToken") for source in sources if isinstance(source, dict)]
-    return any(isinstance(token, dict) and token.get("path") == names.TOKEN_FILE for token in tokens)
+    kind, detail = next(iter(source.items()))
+    if not isinstance(detail, dict):
+        return False
+    if kind == "serviceAccountToken":
+        return detail.get("path") in (names.TOKEN_FILE, names.V160_TOKEN_FILE)
+    if kind == "configMap":
+        return detail.get("items") == [{"key": names.CA_CONFIGMAP_KEY, "path": names.CA_FILE}]
+    return kind == "clusterTrustBundle" and detail.get("path") == names.CA_FILE
 
 
 def proxy_container(plan: ProxyPlan, settings: ProxySettings, variables: Mapping[str, str]) -> Map:
@@ -155,7 +176,7 @@ def proxy_init_container(plan: ProxyPlan, settings: ProxySettings) -> Map:
         "name": names.PROXY_INIT_CONTAINER,
         "image": settings.init_image or settings.image,
         "imagePullPolicy": "IfNotPresent",
-        "env": as_env({names.ENV_PROXY_PORT: str(plan.port)}),
+        "env": as_env({names.ENV_PROXY_PORT: str(plan.port), names.ENV_XTABLES_LOCK: names.XTABLES_LOCK}),
         "resources": _resources(plan.resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -16,11 +16,26 @@ from typing import Any, Final
 
 from webhook import names
 from webhook.admission import values
-from webhook.admission.nearmiss import strange_keys
+from webhook.admission.nearmiss import StrangeKey, strange_keys
 from webhook.admission.pod import Pod
 from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
 
 _GLOB: Final = frozenset("*?[")
+
+
+class AccountsUnavailableError(Exception):
+    """Whether an account exists cannot be told now.
+
+    It is not the pod's fault, so it becomes an HTTP 500 and the cluster's failurePolicy decides. Not a 503: of that the
+    API server shows its user no message of ours (client-go replaces it).
+    """
+
+    status: Final = 500
+    code: Final = "accounts-unavailable"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +46,21 @@ class Account:
     tenant_id: str = ""
     token_expiration: str = ""
     labelled: bool = False
-    strange: tuple[tuple[str, str | None], ...] = ()
+    strange_annotations: tuple[StrangeKey, ...] = ()
+    strange_labels: tuple[StrangeKey, ...] = ()
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> "Account":
         """From a ServiceAccount's metadata, of the API server or a manifest; what is no string counts as not set."""
         annotations = _strings(metadata.get("annotations"))
         labels = _strings(metadata.get("labels"))
-        strange = (
-            *strange_keys(annotations, names.ACCOUNT_ANNOTATIONS),
-            *strange_keys(labels, frozenset({names.USE_LABEL})),
-        )
         return cls(
             client_id=annotations.get(names.CLIENT_ID, "").strip(),
             tenant_id=annotations.get(names.TENANT_ID, "").strip(),
             token_expiration=annotations.get(names.TOKEN_EXPIRATION, ""),
             labelled=names.USE_LABEL in labels,
-            strange=strange,
+            strange_annotations=tuple(strange_keys(annotations, names.ACCOUNT_ANNOTATIONS)),
+            strange_labels=tuple(strange_keys(labels, frozenset({names.USE_LABEL}))),
         )
 
 
@@ -147,7 +160,7 @@ def _warnings(client_id: str, tenant_id: str, name: str, account: Account) -> It
     if not client_id:
         yield Warn(
             Caution.NO_CLIENT_ID,
-            f"ServiceAccount {name} has no {names.CLIENT_ID} annotation, so {names.ENV_CLIENT_ID} is not set",
+            f"ServiceAccount {name} has no {names.CLIENT_ID} annotation, so {names.ENV_CLIENT_ID} is not injected",
         )
     elif not values.is_uuid(client_id):
         yield Warn(
@@ -163,7 +176,15 @@ def _warnings(client_id: str, tenant_id: str, name: str, account: Account) -> It
 
 def account_warnings(account: Account, name: str) -> Iterator[Warn]:
     """What is misspelt or misplaced on a ServiceAccount."""
-    for key, meant in account.strange:
+    for key, meant in account.strange_labels:
+        if meant in names.ACCOUNT_ANNOTATIONS:
+            yield Warn(
+                Caution.WRONG_OBJECT,
+                f"{quoted(key)} is a label of ServiceAccount {name} and must be its annotation {meant}",
+            )
+        else:
+            yield Warn(Caution.UNKNOWN_KEY, f"label {quoted(key)} of ServiceAccount {name} is ignored")
+    for key, meant in account.strange_annotations:
         if meant in names.ACCOUNT_ANNOTATIONS:
             yield Warn(
                 Caution.NEAR_MISS,
@@ -204,4 +225,4 @@ def _checked_expiration(text: str, where: str) -> int:
 def _strings(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         return {}
-    return {key: text for key, text in value.items() if isinstance(text, str)}
+    return {key: text for key, text in value.items() if isinstance(key, str) and isinstance(text, str)}

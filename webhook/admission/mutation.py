@@ -20,6 +20,8 @@ from webhook.admission.proxy import ProxyMode
 from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
 from webhook.admission.review import Operation
 
+# The longest path that Linux takes; what is longer cannot be mounted, and need not be kept.
+MAX_PATH: Final = 4096
 # What a kubelet always mounts read-only, so that nothing can be mounted below it.
 READ_ONLY_SOURCES: Final = frozenset({"configMap", "downwardAPI", "image", "projected", "secret"})
 _STANDARD: Final = (names.DOCUMENTED_DIRECTORY, names.V160_DIRECTORY)
@@ -73,7 +75,11 @@ class _Injection:
         if env:
             present = {name: entry for entry in env if isinstance(name := entry.get("name"), str)}
             self._warn_of_shadows(container["name"], present, wanted)
-            wanted = {name: value for name, value in wanted.items() if name not in present}
+            kept = set(present)
+            if names.ENV_TOKEN_PROXY_CAS & kept:
+                # SDKs refuse a CA file beside CA data, so one of the user's stands for both.
+                kept |= names.ENV_TOKEN_PROXY_CAS
+            wanted = {name: value for name, value in wanted.items() if name not in kept}
         yield from _append(f"{pointer}/env", env, fragments.as_env(wanted))
         yield from _append(f"{pointer}/volumeMounts", mounts, [fragments.mount(path) for path in missing])
 
@@ -89,8 +95,9 @@ class _Injection:
             path = mount.get("mountPath")
             if not isinstance(path, str):
                 continue
-            if mount.get("name") == names.VOLUME:
-                ours.add(path)
+            path = path[:MAX_PATH]
+            if mount.get("name") == names.VOLUME and "subPath" not in mount and "subPathExpr" not in mount:
+                ours.add(_absolute(path))
             else:
                 hit = _in_the_way(path)
                 blocked |= hit.always
@@ -123,7 +130,9 @@ class _Injection:
         return bool(mount.get("readOnly")) or (isinstance(name, str) and name in self._read_only_volumes)
 
     def _warn_of_shadows(self, name: str, present: Mapping[str, Map], wanted: Mapping[str, str]) -> None:
-        for variable in wanted.keys() & present.keys():
+        for variable in wanted:
+            if variable not in present:
+                continue
             value = present[variable].get("value")
             if value == wanted[variable] or (variable == names.ENV_TOKEN_FILE and _is_token_file(value)):
                 continue
@@ -142,6 +151,11 @@ class _Injection:
             )
 
 
+def _absolute(path: str) -> str:
+    """The path as a kubelet mounts it: from the root, with single slashes and none at the end."""
+    return normpath("/" + path.lstrip("/"))
+
+
 @dataclass(frozen=True, slots=True)
 class _Hit:
     """The directories that a mount makes unusable: whatever it is, or when it is read-only."""
@@ -156,7 +170,7 @@ def _in_the_way(mount_path: str) -> _Hit:
 
     /var/run is a link to /run in most images, so both spellings of a directory count.
     """
-    path = normpath(mount_path)
+    path = _absolute(mount_path)
     always, read_only = set(), set()
     for directory in (*_STANDARD, names.FALLBACK_DIRECTORY):
         for spelling in (directory, directory.removeprefix("/var")):
@@ -172,13 +186,14 @@ def _volume_operations(pod: Pod, decision: Mutate, policy: Policy) -> Iterator[O
     for index, volume in enumerate(pod.volumes):
         if volume["name"] != names.VOLUME:
             continue
+        if fragments.has_sources(volume, wanted):
+            return
         if not fragments.is_ours(volume):
             raise Refusal(
                 Reason.VOLUME_NAME_TAKEN,
                 f"the pod has a volume of its own named {names.VOLUME}; give it another name",
             )
-        if volume != wanted:
-            yield {"op": "replace", "path": f"/spec/volumes/{index}", "value": wanted}
+        yield {"op": "replace", "path": f"/spec/volumes/{index}", "value": wanted}
         return
     yield from _append("/spec/volumes", pod.volumes, [wanted])
 

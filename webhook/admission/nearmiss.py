@@ -19,7 +19,11 @@ def skeleton(key: str) -> str:
 KNOWN: Final = {skeleton(key): key for key in (names.USE_LABEL, *names.ACCOUNT_ANNOTATIONS, *names.POD_ANNOTATIONS)}
 
 
-def strange_keys(keys: Iterable[str], known: frozenset[str]) -> Iterator[tuple[str, str | None]]:
+# A key as it was found, and the key that was probably meant, or None.
+StrangeKey = tuple[str, str | None]
+
+
+def strange_keys(keys: Iterable[str], known: frozenset[str]) -> Iterator[StrangeKey]:
     """Each key that looks like ours and is not in `known`, with the key that was probably meant, or None.
 
     The key that was meant may be the very same: then it is right, but on the wrong object.

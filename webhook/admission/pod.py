@@ -85,7 +85,7 @@ def maps(parent: Map, key: str, path: str) -> list[Map]:
         raise _malformed(f"{path}.{key}", "a list", value)
     for entry in value:
         if not isinstance(entry, dict):
-            raise _malformed(f"an entry of {path}.{key}", "a map", entry)
+            raise _malformed(f"{path}.{key}", "a list of maps", entry)
     return value
 
 
@@ -147,4 +147,16 @@ def _is_windows(spec: Map) -> bool:
 
 
 def _malformed(path: str, wanted: str, found: object) -> Refusal:
-    return Refusal(Reason.MALFORMED_POD, f"{path} must be {wanted}, not {type(found).__name__} {quoted(found)}")
+    where = path.lstrip("/").replace("/", ".") if path.startswith("/") else path
+    return Refusal(Reason.MALFORMED_POD, f"{where} must be {wanted}, not {_named_kind(found)}")
+
+
+def _named_kind(value: object) -> str:
+    """What a value is, in JSON's words."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return "a map" if isinstance(value, dict) else "a list"
+    return f"the {'string' if isinstance(value, str) else 'number'} {quoted(value)}"

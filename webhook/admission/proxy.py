@@ -49,7 +49,7 @@ def plan(pod: Pod, settings: ProxySettings) -> ProxyPlan | None:
     if pod.host_network:
         raise Refusal(
             Reason.PROXY_ON_HOST_NETWORK,
-            "hostNetwork is set to true, cannot inject proxy sidecar: it would change the node's own network; "
+            "hostNetwork is set to true, cannot inject proxy sidecar: it would serve the whole node; "
             f"remove hostNetwork or {names.INJECT_PROXY}",
         )
     if pod.windows:
@@ -73,7 +73,8 @@ def warnings(pod: Pod, settings: ProxySettings, asked: ProxyPlan | None) -> Iter
             Caution.NOT_A_BOOLEAN,
             f'{names.INJECT_PROXY} {quoted(text)} is neither "true" nor "false", so no proxy is injected',
         )
-    if asked and pod.init_containers and not settings.native:
+    users = [container for container in pod.init_containers if container["name"] != names.PROXY_INIT_CONTAINER]
+    if asked and users and not settings.native:
         yield Warn(
             Caution.PROXY_AFTER_INIT,
             "init containers run before the proxy on this cluster and cannot get tokens from it",

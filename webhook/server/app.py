@@ -56,4 +56,4 @@ def metrics_app(metrics: Metrics) -> FastAPI:
 
 
 def _app() -> FastAPI:
-    return FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY)
+    return FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, telemetry=_NO_TELEMETRY)
