@@ -19,7 +19,7 @@ from webhook.admission.admit import admit
 from webhook.admission.identity import Account, IdentityMapping
 from webhook.admission.policy import Policy
 from webhook.admission.review import Outcome, Review, Verdict, response
-from webhook.server import policies, settings
+from webhook.server import commandline, policies
 from webhook.server.mapping import Document
 
 Map = dict[str, Any]
@@ -45,7 +45,7 @@ class Given(BaseModel):
 
     def policy(self) -> Policy:
         """Read the settings as the server does."""
-        loaded = settings.load([*FLAGS, *self.flags], ENVIRONMENT | self.environment)
+        loaded = commandline.load([*FLAGS, *self.flags], ENVIRONMENT | self.environment)
         document = Document.model_validate({"mappings": self.mapping})
         major, minor = self.cluster_version.split(".")
         mapping = IdentityMapping(entry.as_mapping_entry() for entry in document.mappings)
@@ -55,7 +55,7 @@ class Given(BaseModel):
 class Dumper(yaml.SafeDumper):
     """Writes YAML as people write manifests: lists indented, nothing shared."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  as PyYAML has it
         """Indent lists, too."""
         super().increase_indent(flow, indentless=False)
 

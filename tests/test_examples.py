@@ -12,8 +12,8 @@ from webhook.accounts.files import FileAccounts
 from webhook.admission.admit import admit
 from webhook.admission.identity import IdentityMapping
 from webhook.admission.review import Review
+from webhook.server.commandline import load
 from webhook.server.policies import build
-from webhook.server.settings import load
 
 EXAMPLES: Final = ROOT / "examples"
 

@@ -18,9 +18,10 @@ import yaml
 from certs.source import Ephemeral
 from webhook import marking, names
 from webhook.server import logs
+from webhook.server.commandline import SettingsError, load
 from webhook.server.lifecycle import Parts, StartError, prepare, serve
 from webhook.server.main import USAGE
-from webhook.server.settings import Settings, SettingsError, load
+from webhook.server.settings import Settings
 
 EXAMPLES: Final = Path("examples")
 EXAMPLE: Final = EXAMPLES / "quickstart.yaml"

@@ -90,7 +90,7 @@ def test_host_network(control_plane: ControlPlane, namespace: str) -> None:
     written = pod(serviceAccountName="app", annotations=WITH_PROXY, hostNetwork=True)
 
     assert refusal(control_plane, namespace, written) == (
-        "hostNetwork is set to true, cannot inject proxy sidecar: it would change the node's own network; remove "
+        "hostNetwork is set to true, cannot inject proxy sidecar: it would serve the whole node; remove "
         "hostNetwork or azure.workload.identity/inject-proxy-sidecar (proxy-on-host-network)"
     )
 

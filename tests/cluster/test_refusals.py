@@ -52,7 +52,7 @@ def test_account_without_client_id(control_plane: ControlPlane, namespace: str) 
     assert created.returncode == 0
     assert created.stderr == (
         "Warning: azure-workload-identity: ServiceAccount bare has no azure.workload.identity/client-id "
-        "annotation, so AZURE_CLIENT_ID is not set (no-client-id)\n"
+        "annotation, so AZURE_CLIENT_ID is not injected (no-client-id)\n"
     )
 
 

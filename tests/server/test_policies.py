@@ -4,8 +4,9 @@ import pytest
 
 from webhook.admission.identity import IdentityMapping
 from webhook.admission.policy import Policy, TrustBundle
+from webhook.server.commandline import load
 from webhook.server.policies import build
-from webhook.server.settings import PROXY_IMAGE, PROXY_INIT_IMAGE, load
+from webhook.server.settings import PROXY_IMAGE, PROXY_INIT_IMAGE
 
 TENANT = "9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"
 

@@ -184,6 +184,17 @@ def test_namespace_path(tmp_path: Path) -> None:
         assert json.loads(body)["response"]["patch"]
 
 
+def test_endpoint_with_default_images(tmp_path: Path) -> None:
+    """That v1.6.0's proxy, the default, knows no custom token endpoint is said at start."""
+    flags = (
+        "--custom-token-endpoint-annotation-suffix=identity-binding",
+        "--custom-token-endpoint-audience=api://AKSIdentityBinding",
+    )
+    url = "https://token-proxy.test/"
+    with started(tmp_path, *flags, AZURE_KUBERNETES_TOKEN_PROXY=url) as program:
+        assert "knows no custom token endpoint" in program.lines()[0]["message"]
+
+
 def test_v160_command_line(tmp_path: Path) -> None:
     """The flags and variables of a v1.6.0 deployment start the server against its cluster."""
     write_pair(tmp_path, trustme.CA())

@@ -23,7 +23,7 @@ from webhook.server import mapping, policies
 from webhook.server.app import admission_app, health_app, metrics_app
 from webhook.server.metrics import Metrics
 from webhook.server.protocol import BoundedProtocol
-from webhook.server.settings import TLS_VERSIONS, Address, Settings
+from webhook.server.settings import PROXY_IMAGE, TLS_VERSIONS, Address, Settings
 
 # Longer than the 90 s after which the API server drops an idle connection: were it us who dropped it, a review sent
 # at that moment would fail with EOF, since a POST is not sent twice.
@@ -64,6 +64,10 @@ async def prepare(settings: Settings) -> Parts:
         accounts, version = await _accounts(settings)
     except (ValueError, OSError, CertificateError) as error:
         raise StartError(str(error)) from error
+    if settings.endpoint_suffix and settings.proxy_image == PROXY_IMAGE:
+        log.warning(
+            "the default PROXY_IMAGE knows no custom token endpoint: pods that ask for both get no token from it"
+        )
     return Parts(accounts, policies.build(settings, mapped, version), certificates, context, Metrics())
 
 

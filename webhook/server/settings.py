@@ -1,16 +1,15 @@
 """The server's settings: from flags and environment variables, checked before anything starts.
 
 Names and defaults are those of v1.6.0 where it has the setting; each field below declares its flag, its variable and
-its help once, and the command line, the checks and the documentation follow from it.
+its help once, and the command line and the documentation follow from it.
 """
 
-import argparse
 import re
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NoReturn, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -19,16 +18,14 @@ from pydantic import (
     ConfigDict,
     Field,
     Json,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from webhook import names, version
+from webhook import names
 from webhook.admission import values
 from webhook.admission.policy import OptIn
 from webhook.admission.proxy import MAX_PORT
-from webhook.admission.reasons import quoted
 from webhook.server.logs import LEVELS
 
 TLS_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -36,10 +33,6 @@ PROXY_IMAGE: Final = "mcr.microsoft.com/oss/azure/workload-identity/proxy:v1.6.0
 PROXY_INIT_IMAGE: Final = "mcr.microsoft.com/oss/azure/workload-identity/proxy-init:v1.6.0"
 # The part of an annotation's key after the slash, https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
-
-
-class SettingsError(Exception):
-    """The settings cannot be used; the message is one sentence a setting and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,70 +272,3 @@ def _endpoint_contradictions(settings: Settings) -> Iterator[str]:
 SOURCES: Final[Mapping[str, From]] = {
     name: next(item for item in info.metadata if isinstance(item, From)) for name, info in Settings.model_fields.items()
 }
-
-
-def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
-    """The settings from a command line (without the program's name) and an environment.
-
-    An empty variable counts as not set, as it does in v1.6.0; of a flag and a variable the flag wins.
-
-    Raises:
-        SettingsError: with a sentence for each setting that cannot be used.
-        SystemExit: 0 after `--help`.
-    """
-    given = {name: environ[source.env] for name, source in SOURCES.items() if environ.get(source.env)}
-    given |= _flags(arguments)
-    given.setdefault("tenant_id", "")
-    try:
-        return Settings.model_validate(given)
-    except ValidationError as error:
-        raise SettingsError("\n".join(_sentences(error))) from None
-
-
-def _sentences(error: ValidationError) -> Iterator[str]:
-    for fault in error.errors(include_url=False):
-        name = str(fault["loc"][0]) if fault["loc"] else ""
-        message = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-        yield f"{SOURCES[name].name} {_shown(fault['input'])} {_lowered(message)}" if name else message
-
-
-def _shown(value: object) -> str:
-    # The user part of a URL may be a secret.
-    return "'...'" if "@" in str(value) else quoted(value)
-
-
-def _lowered(message: str) -> str:
-    return message[:1].lower() + message[1:]
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"{message}; see azwi-webhook --help")
-
-
-def _flags(arguments: Sequence[str]) -> dict[str, Any]:
-    """What the command line sets. One dash or two, `--flag value` or `--flag=value`: as Go's flag package has it."""
-    parser = _Parser(
-        prog="azwi-webhook",
-        description="Azure Workload Identity admission webhook.",
-        epilog="environment variables: "
-        + "; ".join(f"{source.env} ({source.help})" for source in SOURCES.values() if source.env),
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-    )
-    parser.add_argument(
-        "--version",
-        action="version",
-        version=version.json_line().replace("%", "%%"),
-        help="print version information and exit",
-    )
-    for name, source in SOURCES.items():
-        if not source.flag:
-            continue
-        flag, default = f"--{source.flag}", Settings.model_fields[name].default
-        if isinstance(default, bool):
-            parser.add_argument(flag, dest=name, nargs="?", const="true", metavar="BOOL", help=source.help)
-        else:
-            parser.add_argument(flag, dest=name, metavar=source.flag.rsplit("-", 1)[-1].upper(), help=source.help)
-    normalized = [f"-{argument}" if re.match(r"-[a-z]{2,}", argument) else argument for argument in arguments]
-    return vars(parser.parse_args(normalized))

@@ -6,7 +6,8 @@ import pytest
 
 from webhook import names
 from webhook.admission.policy import OptIn
-from webhook.server.settings import SOURCES, Address, Settings, SettingsError, load
+from webhook.server.commandline import SettingsError, load
+from webhook.server.settings import SOURCES, Address, Settings
 
 TENANT = "9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"
 ENVIRONMENT = {"AZURE_TENANT_ID": TENANT}
