@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from webhook.accounts import files
 from webhook.accounts.files import FileAccounts
 from webhook.admission.identity import Account
 
@@ -19,6 +20,11 @@ metadata:
   annotations:
     azure.workload.identity/client-id: {CLIENT}
 """
+
+
+@pytest.fixture(autouse=True)
+def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "CHECK_SECONDS", 0.0)
 
 
 def found(accounts: FileAccounts, name: str, namespace: str = "shop") -> Account | None:
@@ -95,3 +101,11 @@ def test_odd_documents(tmp_path: Path) -> None:
     file = tmp_path / "odd.yaml"
     file.write_text("- 1\n---\ntext\n---\nkind: ServiceAccount\n---\nkind: ServiceAccount\nmetadata: {}\n")
     assert found(FileAccounts(file), "a") is None
+
+
+def test_looks_are_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a moment the files are not looked at again, however many pods come."""
+    monkeypatch.setattr(files, "CHECK_SECONDS", 3600.0)
+    accounts = FileAccounts(tmp_path)
+    (tmp_path / "a.yaml").write_text(ACCOUNT.replace("NAME", "a"))
+    assert found(accounts, "a") is None

@@ -26,30 +26,32 @@ POLICY = Policy(
 
 
 class Broken:
-    """Accounts that fail, or never answer."""
+    """Accounts that cannot be read."""
 
     def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
+        self.error = error or AccountsUnavailableError("down")
 
     async def find(self, namespace: str, name: str) -> Account | None:  # noqa: ARG002  the interface's
-        """Fail, or wait for longer than anyone does."""
-        if self.error:
-            raise self.error
-        await asyncio.sleep(60)
-        return None
+        """Fail."""
+        raise self.error
 
     async def close(self) -> None:
         """Hold nothing."""
 
 
-def answered(accounts: Broken, messages: list[dict[str, Any]] | None = None) -> tuple[int, dict[bytes, bytes], bytes]:
+def answered(
+    accounts: Broken, messages: list[dict[str, Any]] | None = None, *, then_wait: bool = False
+) -> tuple[int, dict[bytes, bytes], bytes]:
     """Send one review through an endpoint: status, headers and body of its answer."""
     sent: list[Any] = []
     body = json.dumps(review(POD)).encode()
     incoming: Iterator[dict[str, Any]] = iter(messages or [{"type": "http.request", "body": body}])
 
     async def receive() -> Any:  # noqa: ANN401  ASGI's message
-        return next(incoming)
+        message = next(incoming, None)
+        if message is None and then_wait:
+            await asyncio.sleep(60)
+        return message
 
     async def send(message: Any) -> None:  # noqa: ANN401  ASGI's message
         sent.append(message)
@@ -67,11 +69,13 @@ def test_accounts_unavailable() -> None:
     assert body == b"azure-workload-identity: the API server did not answer (accounts-unavailable)"
 
 
-def test_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An admission that takes too long is given up with a 500 that says so."""
-    monkeypatch.setattr(handler, "REQUEST_SECONDS", 0.05)
-    status, _, body = answered(Broken())
-    assert (status, body) == (500, b"azure-workload-identity: the admission took longer than 0.05 s (timeout)")
+def test_slow_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that is not whole in time is given up with a 408, and the connection with it."""
+    monkeypatch.setattr(handler, "BODY_SECONDS", 0.05)
+    first: dict[str, Any] = {"type": "http.request", "body": b"{", "more_body": True}
+    status, headers, body = answered(Broken(), [first], then_wait=True)
+    assert (status, headers[b"connection"]) == (408, b"close")
+    assert body == b"azure-workload-identity: the body was not whole after 0.05 s (slow-body)"
 
 
 def test_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,38 +4,42 @@ import json
 import logging
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 
-from webhook.server.logs import LEVELS, JsonFormatter
-
-
-def record(message: str, **extra: object) -> logging.LogRecord:
-    """Make a log record."""
-    made = logging.LogRecord("webhook", logging.INFO, "x.py", 1, message, (), None)
-    made.__dict__.update(extra)
-    return made
+from webhook.server.logs import LEVELS, JsonHandler, line
 
 
 def test_line() -> None:
-    """A record is one JSON object with level, time, logger, message and its own fields."""
-    line = json.loads(JsonFormatter().format(record("hello", fields={"a": 1})))
-    assert line.pop("timestamp")
-    assert line == {"level": "info", "logger": "webhook", "message": "hello", "a": 1}
+    """A line is one JSON object with level, time, logger, message and fields of its own."""
+    made = json.loads(line(logging.INFO, "webhook", "hello", {"a": 1}))
+    assert datetime.fromisoformat(made.pop("timestamp")).tzinfo
+    assert made == {"level": "info", "logger": "webhook", "message": "hello", "a": 1}
 
 
 def test_line_breaks_stay_inside() -> None:
     """Text from outside cannot start a line of its own."""
-    assert "\n" not in JsonFormatter().format(record('a\n{"level":"error"}', fields={"pod": "x\ny"}))
+    assert line(logging.INFO, "webhook", 'a\n{"level":"error"}', {"pod": "x\ny"}).count(b"\n") == 1
 
 
-def test_traceback_stays_inside() -> None:
-    """A traceback is a member of the line."""
+def test_records(capfd: pytest.CaptureFixture[str]) -> None:
+    """A record of the logging module is such a line, with its own fields and its traceback in it."""
     error = ZeroDivisionError()
-    failed = record("failed", exc_info=(type(error), error, None))
-    text = JsonFormatter().format(failed)
-    assert "\n" not in text
-    assert "ZeroDivisionError" in json.loads(text)["error"]
+    record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "failed %s", ("here",), (type(error), error, None))
+    record.fields = {"a": 1}
+    JsonHandler().handle(record)
+    written = capfd.readouterr().err
+    assert written.count("\n") == 1
+    made = json.loads(written)
+    assert (made["message"], made["a"], "ZeroDivisionError" in made["error"]) == ("failed here", 1, True)
+
+
+def test_standard_error_gone() -> None:
+    """A program whose standard error is closed goes on."""
+    program = "import os; from webhook.server import logs; os.close(2); logs.write(20, 'x', 'said', {}); print('on')"
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False)
+    assert done.stdout == "on\n"
 
 
 @pytest.mark.parametrize(("level", "shown"), [("", ["warning"]), ("info", ["info", "warning"]), ("all", None)])

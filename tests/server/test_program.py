@@ -16,6 +16,7 @@ import trustme
 
 from tests.support.processes import free_ports
 from tests.support.program import ROOT, TENANT, Program, failed, review, started, write_pair
+from webhook.accounts.files import CHECK_SECONDS
 
 POD = {
     "metadata": {"name": "app", "labels": {"azure.workload.identity/use": "true"}},
@@ -165,13 +166,14 @@ def test_mismatched_certificate(tmp_path: Path) -> None:
 
 
 def test_account_change(tmp_path: Path) -> None:
-    """A change to the ServiceAccount files counts for the next pod."""
+    """A change to the ServiceAccount files counts within a moment."""
     accounts = tmp_path / "accounts.yaml"
     text = (ROOT / "examples" / "quickstart.yaml").read_text()
     accounts.write_text(text)
     with started(tmp_path, accounts=accounts) as program:
         before = program.admit(POD)["patch"]
         accounts.write_text(text.replace("7d5b2f6e", "00000000"))
+        time.sleep(CHECK_SECONDS)
         assert program.admit(POD)["patch"] != before
 
 

@@ -9,7 +9,7 @@ class Accounts(Protocol):
     """A source of ServiceAccounts."""
 
     async def find(self, namespace: str, name: str) -> Account | None:
-        """The account, or None when there is none.
+        """The account, or None when there is none, within a time that the source bounds itself.
 
         Raises:
             AccountsUnavailableError: when the source does not answer.

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import yaml
 
 from webhook.admission.identity import Account
 
+CHECK_SECONDS: Final = 0.1
 MAX_FILES: Final = 1000
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -21,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class FileAccounts:
-    """Accounts from one manifest file or all of a directory; a change on disk counts for the next pod.
+    """Accounts from one manifest file or all of a directory; a change on disk counts within CHECK_SECONDS.
 
     Other kinds in the files are passed over, so that they may be whole examples. While a file cannot be read the
     accounts known before stay, and the log says why.
@@ -34,6 +36,7 @@ class FileAccounts:
         self._path = path
         self._signature = _signature(path)
         self._accounts = load_accounts(path)
+        self._checked = monotonic()
 
     async def find(self, namespace: str, name: str) -> Account | None:
         """The account of that namespace and name, as the files have it now."""
@@ -44,6 +47,10 @@ class FileAccounts:
         """Nothing is held open."""
 
     def _refresh(self) -> None:
+        now = monotonic()
+        if now - self._checked < CHECK_SECONDS:
+            return
+        self._checked = now
         try:
             signature = _signature(self._path)
             if signature == self._signature:

@@ -103,10 +103,10 @@ def selected_containers(pod: Pod) -> frozenset[str]:
 
     The list annotations choose; the proxy, once there, always gets it and its init container never.
     """
-    every = {container["name"] for _, container in pod.all_containers()} - {names.PROXY_INIT_CONTAINER}
+    every = pod.container_names - {names.PROXY_INIT_CONTAINER}
     included = values.names(pod.annotations.get(names.INJECT_CONTAINERS, "")) or every
     skipped = values.names(pod.annotations.get(names.SKIP_CONTAINERS, "")) - {names.PROXY_CONTAINER}
-    return frozenset((every & (included | {names.PROXY_CONTAINER})) - skipped)
+    return (every & (included | {names.PROXY_CONTAINER})) - skipped
 
 
 def _left_alone(pod: Pod, account: Account | None, policy: Policy) -> Skip:
@@ -193,12 +193,9 @@ def _of(key: str) -> str:
 
 
 def _list_warnings(pod: Pod) -> Iterator[Warn]:
-    there = {container["name"] for _, container in pod.all_containers()} | names.PROXY_CONTAINERS
     for annotation in (names.INJECT_CONTAINERS, names.SKIP_CONTAINERS):
-        text = pod.annotations.get(annotation)
-        if text is None:
-            continue
-        unknown = sorted(values.names(text) - there)
+        listed = values.names(pod.annotations.get(annotation, ""))
+        unknown = sorted(listed - pod.container_names - names.PROXY_CONTAINERS)
         if unknown:
             yield Warn(Caution.UNKNOWN_CONTAINER, f"{annotation} names {quoted(', '.join(unknown))}, not in the pod")
 

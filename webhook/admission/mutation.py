@@ -24,6 +24,8 @@ from webhook.admission.review import Operation
 MAX_PATH: Final = 4096
 # What a kubelet always mounts read-only, so that nothing can be mounted below it.
 READ_ONLY_SOURCES: Final = frozenset({"configMap", "downwardAPI", "image", "projected", "secret"})
+# The variables of a container that matter here: those that may be injected, and those that compete with them.
+_WATCHED: Final = names.INJECTED_VARIABLES | names.ENV_OTHER_CREDENTIALS
 _STANDARD: Final = (names.DOCUMENTED_DIRECTORY, names.V160_DIRECTORY)
 
 
@@ -73,7 +75,7 @@ class _Injection:
         if self._redirection and container["name"] != names.PROXY_CONTAINER:
             wanted = {**wanted, **self._redirection}
         if env:
-            present = {name: entry for entry in env if isinstance(name := entry.get("name"), str)}
+            present = {name: entry for entry in env if isinstance(name := entry.get("name"), str) and name in _WATCHED}
             self._warn_of_shadows(container["name"], present, wanted)
             kept = set(present)
             if names.ENV_TOKEN_PROXY_CAS & kept:
@@ -202,7 +204,7 @@ def _proxy_operations(pod: Pod, decision: Mutate, policy: Policy) -> Iterator[Op
     """Inserts the proxy before everything of the user's, the init container before the proxy."""
     if decision.proxy is None:
         return
-    settings, present = policy.proxy, {container["name"] for _, container in pod.all_containers()}
+    settings, present = policy.proxy, pod.container_names
     first: list[Map] = []
     if decision.proxy.mode is ProxyMode.REDIRECT and names.PROXY_INIT_CONTAINER not in present:
         first.append(fragments.proxy_init_container(decision.proxy, settings))

@@ -16,6 +16,10 @@ MAX_CONTAINERS: Final = 1000
 MAX_NAME: Final = 253
 DNS_SUBDOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 
+# Asked of the types of a list's entries, this is one pass in C.
+_ONLY_MAPS: Final[frozenset[type]] = frozenset({dict})
+_ONLY_TEXT: Final[frozenset[type]] = frozenset({str})
+
 Map = dict[str, Any]
 
 
@@ -29,6 +33,7 @@ class Pod:
     service_account: str
     host_network: bool
     windows: bool
+    container_names: frozenset[str]
     spec: Map = field(repr=False)
     containers: list[Map] = field(repr=False)
     init_containers: list[Map] = field(repr=False)
@@ -48,8 +53,8 @@ class Pod:
         spec = raw.get("spec")
         if not isinstance(spec, dict):
             raise _malformed("spec", "a map", spec)
-        containers = maps(spec, "containers", "spec")
-        init_containers = maps(spec, "initContainers", "spec")
+        containers = _named(spec, "containers")
+        init_containers = _named(spec, "initContainers")
         if len(containers) + len(init_containers) > MAX_CONTAINERS:
             raise Refusal(Reason.TOO_MANY_CONTAINERS, f"the pod has more than {MAX_CONTAINERS} containers")
         return cls(
@@ -59,10 +64,11 @@ class Pod:
             service_account=_service_account(spec),
             host_network=_flag(spec, "hostNetwork"),
             windows=_is_windows(spec),
+            container_names=frozenset(container["name"] for container in (*containers, *init_containers)),
             spec=spec,
-            containers=_named(containers, "spec.containers"),
-            init_containers=_named(init_containers, "spec.initContainers"),
-            volumes=_named(maps(spec, "volumes", "spec"), "spec.volumes"),
+            containers=containers,
+            init_containers=init_containers,
+            volumes=_named(spec, "volumes"),
         )
 
     def all_containers(self) -> Iterator[tuple[str, Map]]:
@@ -83,16 +89,17 @@ def maps(parent: Map, key: str, path: str) -> list[Map]:
         return []
     if not isinstance(value, list):
         raise _malformed(f"{path}.{key}", "a list", value)
-    for entry in value:
-        if not isinstance(entry, dict):
-            raise _malformed(f"{path}.{key}", "a list of maps", entry)
+    if not _ONLY_MAPS.issuperset(map(type, value)):
+        stranger = next(entry for entry in value if not isinstance(entry, dict))
+        raise _malformed(f"{path}.{key}", "a list of maps", stranger)
     return value
 
 
-def _named(entries: list[Map], path: str) -> list[Map]:
+def _named(spec: Map, key: str) -> list[Map]:
+    entries = maps(spec, key, "spec")
     for entry in entries:
         if not isinstance(entry.get("name"), str):
-            raise _malformed(f"the name of an entry of {path}", "a string", entry.get("name"))
+            raise _malformed(f"the name of an entry of spec.{key}", "a string", entry.get("name"))
     return entries
 
 
@@ -107,9 +114,9 @@ def _map(parent: Map, key: str, path: str) -> Map:
 
 def _texts(metadata: Map, key: str) -> Mapping[str, str]:
     values = _map(metadata, key, "metadata")
-    for name, value in values.items():
-        if not isinstance(value, str):
-            raise _malformed(f"metadata.{key}[{quoted(name)}]", "a string", value)
+    if not _ONLY_TEXT.issuperset(map(type, values.values())):
+        name, stranger = next((name, value) for name, value in values.items() if not isinstance(value, str))
+        raise _malformed(f"metadata.{key}[{quoted(name)}]", "a string", stranger)
     return values
 
 

@@ -24,6 +24,7 @@ _DECIMAL: Final = {
         ("n", -9), ("u", -6), ("m", -3), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)
     )
 }  # fmt: skip
+_NONE: Final[frozenset[str]] = frozenset()
 _TRUE: Final = frozenset({"true", "t", "1"})
 _FALSE: Final = frozenset({"false", "f", "0"})
 MAX_ID: Final = 253
@@ -42,7 +43,7 @@ def boolean(text: str) -> bool | None:
 
 def names(text: str) -> frozenset[str]:
     """The container names in a list separated by semicolons (v1.6.0) or commas, blanks trimmed."""
-    return frozenset(name.strip() for name in text.replace(",", ";").split(";")) - {""}
+    return frozenset(name.strip() for name in text.replace(",", ";").split(";")) - {""} if text else _NONE
 
 
 def quantity(text: str) -> Decimal | None:

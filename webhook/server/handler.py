@@ -15,13 +15,14 @@ from webhook.admission.admit import admit
 from webhook.admission.identity import AccountsUnavailableError
 from webhook.admission.policy import Policy
 from webhook.admission.review import BrokenReviewError, Outcome, Review, Verdict, response
+from webhook.server import logs, projection
 from webhook.server.metrics import ERROR, Metrics
 
 MAX_BODY: Final = 8 << 20
-REQUEST_SECONDS: Final = 5.0
+BODY_SECONDS: Final = 5.0
 OK: Final = 200
 # Answers that may be given before the body was read: the rest of it is not waited for.
-UNREAD: Final = frozenset({413, 415, 500})
+UNREAD: Final = frozenset({408, 413, 415})
 
 log = logging.getLogger("webhook.admission")
 
@@ -54,13 +55,9 @@ class AdmissionEndpoint:
         """Answer one request; whatever happens there is an answer, and no trace of our inside in it."""
         started = perf_counter()
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                status, body = OK, await self._answer(scope, receive, started)
+            status, body = OK, await self._answer(scope, receive, started)
         except (RequestError, BrokenReviewError, AccountsUnavailableError) as error:
             status, body = self._failure(error.status, error.code, error.message, started)
-        except TimeoutError:
-            message = f"the admission took longer than {REQUEST_SECONDS:g} s"
-            status, body = self._failure(500, "timeout", message, started)
         except Exception:
             log.exception("an admission failed; this is a fault of the webhook, please report it")
             status, body = self._failure(500, "internal-error", "the webhook failed; its log says more", started)
@@ -83,7 +80,7 @@ class AdmissionEndpoint:
     def _tell(self, review: Review, outcome: Outcome, patch_bytes: int, seconds: float) -> None:
         self._metrics.admitted(outcome.verdict, outcome.reason, seconds, outcome.warnings)
         level = logging.WARNING if outcome.verdict is Verdict.REFUSE else logging.INFO
-        if not log.isEnabledFor(level):
+        if level < logs.threshold():
             return
         fields: dict[str, object] = {
             "namespace": review.namespace,
@@ -99,13 +96,13 @@ class AdmissionEndpoint:
             fields["detail"] = outcome.message
         if outcome.warnings:
             fields["warnings"] = [warning.code for warning in outcome.warnings]
-        log.log(level, "admission", extra={"fields": fields})
+        logs.write(level, log.name, "admission", fields)
 
     def _failure(self, status: int, code: str, message: str, started: float) -> tuple[int, bytes]:
         seconds = perf_counter() - started
         self._metrics.admitted(ERROR, code, seconds)
         fields = {"status": status, "decision": ERROR, "reason": code, "detail": message}
-        log.warning("admission", extra={"fields": {**fields, "milliseconds": round(seconds * 1000, 3)}})
+        logs.write(logging.WARNING, log.name, "admission", {**fields, "milliseconds": round(seconds * 1000, 3)})
         return status, f"azure-workload-identity: {message} ({code})".encode()
 
 
@@ -113,7 +110,7 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
     """The whole body, no more than MAX_BODY bytes of it.
 
     Raises:
-        RequestError: 413, 415, or 400 when the client went away.
+        RequestError: 408, 413, 415, or 400 when the client went away.
     """
     headers = dict(scope["headers"])
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
@@ -125,13 +122,22 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
     message = await receive()
     if not message.get("more_body"):
         return _chunk(message)
-    chunks, size = [_chunk(message)], 0
-    while message.get("more_body"):
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _rest(_chunk(message), receive)
+    except TimeoutError:
+        raise RequestError(408, "slow-body", f"the body was not whole after {BODY_SECONDS:g} s") from None
+
+
+async def _rest(first: bytes, receive: Receive) -> bytes:
+    chunks, size, more = [first], len(first), True
+    while more:
+        message = await receive()
+        chunks.append(_chunk(message))
         size += len(chunks[-1])
         if size > MAX_BODY:
             raise _too_large()
-        message = await receive()
-        chunks.append(_chunk(message))
+        more = message.get("more_body", False)
     return b"".join(chunks)
 
 
@@ -144,8 +150,8 @@ def _chunk(message: Message) -> bytes:
 
 def _decoded(body: bytes) -> object:
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        return projection.decode(body)
+    except ValueError as error:
         raise RequestError(400, "not-json", f"the body is not JSON: {error}") from None
 
 

@@ -18,40 +18,42 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  uvicorn's own signature, passed on
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
+        self._in_head = False
         self._clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A connection is there to be used some day."""
         super().connection_made(transport)
-        self._start_clock(UNUSED_SECONDS)
+        self._clock = self.loop.call_later(UNUSED_SECONDS, transport.abort)
 
     def on_message_begin(self) -> None:
-        """Start the clock: the first byte of a head has come."""
+        """The first byte of a head has come."""
         super().on_message_begin()
-        self._start_clock(HEAD_SECONDS)
+        self._in_head = True
+        self._head_bytes = 0
+        self._stop_clock()
 
     def on_headers_complete(self) -> None:
-        """The head is whole: no more clock."""
+        """The head is whole."""
+        self._in_head = False
         self._stop_clock()
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Count what is still head after `data`."""
+        """Bound what is still a head after `data`; most heads come whole and are never clocked."""
         super().data_received(data)
-        if self._clock is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD:
-                self.transport.abort()
+        if not self._in_head:
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD:
+            self.transport.abort()
+        elif self._clock is None:
+            self._clock = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is left to close."""
+        """Nothing is left to cut."""
         self._stop_clock()
         super().connection_lost(exc)
-
-    def _start_clock(self, seconds: float) -> None:
-        self._stop_clock()
-        self._head_bytes = 0
-        self._clock = self.loop.call_later(seconds, self.transport.abort)
 
     def _stop_clock(self) -> None:
         if self._clock is not None:
