@@ -17,6 +17,7 @@ if [ -z "$python" ]; then
 fi
 [ -n "$python" ] || fail "Python 3.11 or newer is needed and was not found." \
     "Install it (Debian and Ubuntu: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3"
+command -v "$python" >/dev/null || fail "There is no $python. Name a Python that is there: make PYTHON=/path/to/python3"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "$python is $("$python" --version 2>&1), and 3.11 or newer is needed. Name another: make PYTHON=/path/to/python3"
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||

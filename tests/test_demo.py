@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from tests.support.processes import free_ports
 from tests.support.program import ROOT
+from webhook.demo import told
 
 
 @contextmanager
@@ -65,6 +67,24 @@ def test_readme_shows_what_it_prints(flags: list[str]) -> None:
         printed = read_until(process, "Ctrl-C ends it.")
     assert len(marked) > 20
     assert [line for line in printed.splitlines() if line.startswith("+ ")] == marked
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            {"allowed": False, "status": {"message": "no (malformed-pod)"}},
+            "\nexamples/quickstart.yaml was refused: no (malformed-pod)\n",
+        ),
+        (
+            {"allowed": True, "auditAnnotations": {"reason": "opted-out"}, "warnings": ["look"]},
+            "\nexamples/quickstart.yaml was left as it is (opted-out)\nWarning: look\n",
+        ),
+    ],
+)
+def test_other_answers(answer: dict[str, Any], said: str) -> None:
+    """An example that was edited so that it is refused or left alone is told of."""
+    assert told({}, answer) == said
 
 
 def test_port_in_use(flags: list[str]) -> None:

@@ -60,9 +60,20 @@ async def _run(settings: Settings) -> None:
 def _show(settings: Settings, parts: Parts) -> None:
     pod = _example_pod()
     answer = send(pod, settings.webhook_port, parts)
-    patch = json.loads(b64decode(answer["patch"]))
-    after = jsonpatch.apply_patch(pod, patch)
-    print(_report(marking.rendered(pod, after, colour=sys.stdout.isatty()), settings), flush=True)  # noqa: T201  a program
+    print(told(pod, answer) + _what_next(settings), flush=True)  # noqa: T201  a program
+
+
+def told(pod: dict[str, Any], answer: dict[str, Any]) -> str:
+    """The pod as it would be stored, or why it would not, and the warnings that kubectl would print."""
+    warnings = "".join(f"Warning: {warning}\n" for warning in answer.get("warnings", ()))
+    if not answer["allowed"]:
+        return f"\n{EXAMPLE} was refused: {answer['status']['message']}\n{warnings}"
+    if "patch" not in answer:
+        return f"\n{EXAMPLE} was left as it is ({answer['auditAnnotations']['reason']})\n{warnings}"
+    after = jsonpatch.apply_patch(pod, json.loads(b64decode(answer["patch"])))
+    marked = marking.rendered(pod, after, colour=sys.stdout.isatty())
+    heading = f"{EXAMPLE}, as a cluster would store it; lines with + were added by the webhook:"
+    return f"\n{heading}\n\n{marked}\n{warnings}"
 
 
 def send(pod: dict[str, Any], port: int, parts: Parts) -> dict[str, Any]:
@@ -92,12 +103,8 @@ def _example_pod() -> dict[str, Any]:
     return next(document for document in documents if document["kind"] == "Pod")
 
 
-def _report(pod: str, settings: Settings) -> str:
+def _what_next(settings: Settings) -> str:
     return f"""
-{EXAMPLE}, as a cluster would store it; lines with + were added by the webhook:
-
-{pod}
-
 The webhook serves https://127.0.0.1:{settings.webhook_port}{names.MUTATE_PATH}. What to try next:
   edit {EXAMPLE} (say, the client id) and start again; accounts are read anew for every pod
   curl http://127.0.0.1:9440/readyz

@@ -22,7 +22,7 @@ from webhook.admission.admit import admit
 from webhook.admission.identity import Account, AccountsUnavailableError
 from webhook.admission.policy import OptIn, Policy
 from webhook.admission.reasons import Reason
-from webhook.admission.review import Outcome, Review, Verdict
+from webhook.admission.review import MAX_WARNINGS, Outcome, Review, Verdict
 
 
 class Accounts:
@@ -82,6 +82,12 @@ def test_the_account_of_a_pod_left_alone(labels: dict[str, str], rules: Policy, 
     accounts = Accounts(account(client_id=""))
     assert asking(accounts, pod(labels=labels), rules).verdict is Verdict.SKIP
     assert len(accounts.asked) == times
+
+
+def test_warnings_are_bounded() -> None:
+    """However much is wrong with a pod, its author reads of the first few things."""
+    annotations = {f"azure.workload.identity/use-{n}": "true" for n in range(1000)}
+    assert len(admitted(pod(annotations=annotations)).warnings) == MAX_WARNINGS
 
 
 @pytest.mark.parametrize(("rules", "raised"), [(POLICY, False), (policy(OptIn.SERVICE_ACCOUNT), True)])

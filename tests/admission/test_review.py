@@ -5,8 +5,8 @@ import re
 import pytest
 
 from tests.support.pods import NAMESPACE, envelope, pod, review
-from webhook.admission.reasons import Caution, Reason, Warn
-from webhook.admission.review import MAX_WARNINGS, BrokenReviewError, Outcome, Review, Verdict, response
+from webhook.admission.reasons import Reason
+from webhook.admission.review import BrokenReviewError, Outcome, Review, Verdict, response
 
 
 def test_what_is_read() -> None:
@@ -125,10 +125,3 @@ def test_a_refusal_is_answered_with_a_status() -> None:
         "reason": "BadRequest",
         "message": "port 0 is none (invalid-proxy-port)",
     }
-
-
-def test_warnings_are_bounded() -> None:
-    """No more warnings are sent than an API server passes on."""
-    warnings = [Warn(Caution.UNKNOWN_KEY, str(number)) for number in range(50)]
-    answer = response(review({}), Outcome(Verdict.SKIP, Reason.NOT_OPTED_IN, warnings=warnings), None)
-    assert answer["response"]["warnings"] == [str(warning) for warning in warnings[:MAX_WARNINGS]]

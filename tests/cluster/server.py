@@ -187,11 +187,22 @@ def configuration(name: str, url: str, ca_pem: bytes, **webhook: Any) -> Manifes
     }
 
 
-def register(control_plane: ControlPlane, server: Server, name: str, *, labelled_pods_only: bool = True) -> None:
+def register(
+    control_plane: ControlPlane,
+    server: Server,
+    name: str,
+    *,
+    path: str = names.MUTATE_PATH,
+    labelled_pods_only: bool = True,
+    namespace_labels: Mapping[str, str] | None = None,
+) -> None:
     """Register the server for the namespaces of a scope, and wait until the API server calls it."""
-    selector = {"objectSelector": {"matchLabels": USE}} if labelled_pods_only else {}
-    control_plane.apply(configuration(name, server.url + names.MUTATE_PATH, server.ca_pem, **selector))
-    probe = control_plane.create_namespace(scope(name))
+    labels = {**scope(name), **(namespace_labels or {})}
+    selectors: dict[str, Manifest] = {"namespaceSelector": {"matchLabels": labels}}
+    if labelled_pods_only:
+        selectors["objectSelector"] = {"matchLabels": USE}
+    control_plane.apply(configuration(name, server.url + path, server.ca_pem, **selectors))
+    probe = control_plane.create_namespace(labels)
     control_plane.create_service_account(probe, "probe", {names.CLIENT_ID: TENANT_ID})
     body = pod("probe", serviceAccountName="probe")
 

@@ -1,4 +1,4 @@
-"""A server that is told to go by the ServiceAccount instead of the pod's label."""
+"""Servers that are told to go by the ServiceAccount or the namespace instead of the pod's label."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,3 +47,32 @@ def test_pod_opts_out(control_plane: ControlPlane, by_account: str) -> None:
     stored = control_plane.create_pod(by_account, opted_out)
 
     assert "env" not in stored["spec"]["containers"][0]
+
+
+@pytest.fixture(scope="module")
+def by_namespace(
+    control_plane: ControlPlane, server_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Run a server for namespaces with the label; the API server looks at it and calls the path for that."""
+    name = "by-namespace"
+    with serving(server_kubeconfig, tmp_path_factory.mktemp(name), "--opt-in=namespace-label") as server:
+        register(
+            control_plane,
+            server,
+            name,
+            path=names.MUTATE_NAMESPACE_PATH,
+            labelled_pods_only=False,
+            namespace_labels={names.USE_LABEL: "true"},
+        )
+        yield name
+
+
+def test_namespace_opts_in(control_plane: ControlPlane, by_namespace: str) -> None:
+    """A pod without the label is mutated in a namespace that has it, and not in one that does not."""
+    for labels, mutated in (({names.USE_LABEL: "true"}, True), ({}, False)):
+        namespace = control_plane.create_namespace({**scope(by_namespace), **labels})
+        control_plane.create_service_account(namespace, "app", {names.CLIENT_ID: CLIENT_ID})
+
+        stored = control_plane.create_pod(namespace, pod("in", labels={}, serviceAccountName="app"))
+
+        assert ("env" in stored["spec"]["containers"][0]) is mutated

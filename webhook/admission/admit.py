@@ -9,7 +9,7 @@ from webhook.admission.mutation import mutate
 from webhook.admission.pod import Pod
 from webhook.admission.policy import Policy
 from webhook.admission.reasons import Reason, Refusal
-from webhook.admission.review import Outcome, Review, Verdict
+from webhook.admission.review import MAX_WARNINGS, Outcome, Review, Verdict
 
 # (namespace, name) → the account, or None when there is none; AccountsUnavailableError when that cannot be told.
 FindAccount = Callable[[str, str], Awaitable[Account | None]]
@@ -41,7 +41,7 @@ async def admit(review: Review, find: FindAccount, policy: Policy, *, namespace_
     return Outcome(
         Verdict.MUTATE,
         Reason.INJECTED if patch.operations else Reason.ALREADY_INJECTED,
-        warnings=(*decided.warnings, *patch.warnings),
+        warnings=(*decided.warnings, *patch.warnings)[:MAX_WARNINGS],
         operations=patch.operations,
         pod_name=pod.name,
         service_account=pod.service_account,
@@ -64,7 +64,7 @@ def _skipped(skip: Skip, pod: Pod | None = None) -> Outcome:
     return Outcome(
         Verdict.SKIP,
         skip.reason,
-        warnings=skip.warnings,
+        warnings=skip.warnings[:MAX_WARNINGS],
         pod_name=pod.name if pod else "",
         service_account=pod.service_account if pod else "",
     )

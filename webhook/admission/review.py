@@ -14,7 +14,7 @@ from webhook.admission.reasons import Reason, Refusal, Warn, quoted
 
 VERSIONS: Final = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
 MAX_UID: Final = 128
-# The API server cuts warnings at 4,096 characters in all.
+# As many as the API server shows, which cuts them at 4,096 characters in all; a bound on logs and metrics too.
 MAX_WARNINGS: Final = 16
 DNS_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
@@ -122,7 +122,7 @@ def response(review: Review, outcome: Outcome, patch: str | None) -> dict[str, A
             "message": f"{outcome.message} ({outcome.reason})",
         }
     if outcome.warnings:
-        answer["warnings"] = [str(warning) for warning in outcome.warnings[:MAX_WARNINGS]]
+        answer["warnings"] = [str(warning) for warning in outcome.warnings]
     return {"kind": "AdmissionReview", "apiVersion": review.version, "response": answer}
 
 

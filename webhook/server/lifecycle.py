@@ -101,23 +101,32 @@ async def serve(settings: Settings, parts: Parts, started: Callable[[], Awaitabl
     Raises:
         StartError: when a port cannot be had.
     """
-    servers = list(_servers(settings, parts))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, servers)
-    follower = asyncio.create_task(parts.context.follow(_certificate_changed, _certificate_failed))
     try:
+        servers = list(_servers(settings, parts))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _stop, servers)
         async with asyncio.TaskGroup() as group:
-            for server in servers:
-                group.create_task(server.serve())
-            await _all_started(servers)
-            _settle_memory()
-            log.info("serving", extra={"fields": {"port": settings.webhook_port}})
-            if started is not None:
-                await started()
+            follower = group.create_task(parts.context.follow(_certificate_changed, _certificate_failed))
+            await _serve_all(servers, group, settings, started)
+            follower.cancel()
     finally:
-        follower.cancel()
         await parts.accounts.close()
+
+
+async def _serve_all(
+    servers: list["_Server"],
+    group: asyncio.TaskGroup,
+    settings: Settings,
+    started: Callable[[], Awaitable[None]] | None,
+) -> None:
+    serving = [group.create_task(server.serve()) for server in servers]
+    await _all_started(servers)
+    _settle_memory()
+    log.info("serving", extra={"fields": {"port": settings.webhook_port}})
+    if started is not None:
+        await started()
+    await asyncio.gather(*serving)
 
 
 class _Server(uvicorn.Server):
