@@ -19,11 +19,12 @@ Mutation = Callable[[Manifest], list[Manifest]]
 
 @dataclass
 class OtherWebhook:
-    """Where the second webhook listens, and how often it was called."""
+    """Where the second webhook listens, how often it was called, and the body of the last call."""
 
     url: str
     ca_pem: bytes
     calls: int = 0
+    body: bytes = b""
 
 
 @contextmanager
@@ -50,7 +51,8 @@ def _handler(webhook: OtherWebhook, mutation: Mutation) -> type[BaseHTTPRequestH
         timeout = 10.0  # an idle connection must not hold the test process
 
         def do_POST(self) -> None:
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["request"]
+            webhook.body = self.rfile.read(int(self.headers["Content-Length"]))
+            request = json.loads(webhook.body)["request"]
             webhook.calls += 1
             answer = json.dumps(_answer(request["uid"], mutation(request["object"]))).encode()
             self.send_response(200)

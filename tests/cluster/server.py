@@ -17,6 +17,7 @@ import urllib3
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.manifests import USE, Manifest, pod
 from tests.support.processes import free_ports, running, wait_until
+from tests.support.program import write_pair
 from webhook import names
 
 REPOSITORY = Path(__file__).parents[2]
@@ -102,10 +103,7 @@ def serving(
     """Run the server with extra arguments until its health page answers 200."""
     authority = trustme.CA()
     certificates = directory / "certificates"
-    certificates.mkdir()
-    leaf = authority.issue_cert("127.0.0.1")
-    leaf.cert_chain_pems[0].write_to_path(str(certificates / "tls.crt"))
-    leaf.private_key_pem.write_to_path(str(certificates / "tls.key"))
+    write_pair(certificates, authority)
     port, health_port, metrics_port = free_ports(3)
     command = [
         *(sys.executable, "-m", "webhook.server.main"),
