@@ -2,6 +2,7 @@
 # Makes requirements/*.txt anew: every version and hash, for every platform and Python from 3.11 on, no address.
 set -eu
 cd "$(dirname "$0")/.."
+command -v uv >/dev/null || { echo "uv is needed to resolve the locks: pip install uv" >&2; exit 1; }
 compile() {
     out=$1; shift
     uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
