@@ -32,7 +32,7 @@ def test_settings_page() -> None:
 def test_reasons() -> None:
     """Every reason and warning code is on the page of decisions, and no other."""
     codes = set(re.findall(r"^\| (?:\w+ \| )?`([a-z-]+)` \|", text("decisions.md"), re.MULTILINE))
-    assert codes == {*Reason, *Caution, "accounts-unavailable", "internal-error"}
+    assert codes == {*Reason, *Caution, "accounts-unavailable", "overloaded", "internal-error"}
 
 
 def test_annotations() -> None:

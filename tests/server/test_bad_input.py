@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -186,6 +187,39 @@ def test_nine_megabytes_without_a_length(program: Program) -> None:
     status = connection.getresponse().status
     connection.close()
     assert status == http.client.REQUEST_ENTITY_TOO_LARGE
+
+
+def test_many_large_bodies(program: Program) -> None:
+    """More large bodies at once than there is room for: some are sent away, memory stays bounded, and none is stuck."""
+    body = b'{"kind": "' + b"x" * 6 * MIB + b'"}'
+    with ThreadPoolExecutor(32) as pool:
+        statuses = list(pool.map(lambda _: slowly(program, body), range(32)))
+    assert set(statuses) <= {http.client.BAD_REQUEST, http.client.INTERNAL_SERVER_ERROR}
+    assert http.client.INTERNAL_SERVER_ERROR in statuses
+    memory = Path(f"/proc/{program.process.pid}/status").read_text()
+    peak = next(int(line.split()[1]) for line in memory.splitlines() if line.startswith("VmHWM"))
+    assert peak < 300 * 1024
+
+
+def slowly(program: Program, body: bytes) -> int:
+    """Send all of a body but its end, wait for the others, send the end."""
+    connection = program.connect()
+    connection.putrequest("POST", "/mutate-v1-pod")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders()
+    try:
+        connection.send(body[:-1])
+        time.sleep(1)
+        connection.send(body[-1:])
+    except OSError:
+        pass  # it answers and closes before it was told everything
+    try:
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return http.client.INTERNAL_SERVER_ERROR
+    finally:
+        connection.close()
 
 
 def test_head_without_an_end(program: Program) -> None:

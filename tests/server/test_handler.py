@@ -13,7 +13,7 @@ from tests.support.program import review
 from webhook.admission.identity import Account, AccountsUnavailableError, Defaults
 from webhook.admission.policy import Policy, ProxySettings
 from webhook.server import handler
-from webhook.server.handler import AdmissionEndpoint
+from webhook.server.handler import AdmissionEndpoint, RequestError, Room
 from webhook.server.metrics import Metrics
 
 POD = {
@@ -40,7 +40,11 @@ class Broken:
 
 
 def answered(
-    accounts: Broken, messages: list[dict[str, Any]] | None = None, *, then_wait: bool = False
+    accounts: Broken,
+    messages: list[dict[str, Any]] | None = None,
+    *,
+    then_wait: bool = False,
+    room: Room | None = None,
 ) -> tuple[int, dict[bytes, bytes], bytes]:
     """Send one review through an endpoint: status, headers and body of its answer."""
     sent: list[Any] = []
@@ -57,7 +61,7 @@ def answered(
         sent.append(message)
 
     scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
-    asyncio.run(AdmissionEndpoint(accounts, lambda: POLICY, Metrics())(scope, receive, send))
+    asyncio.run(AdmissionEndpoint(accounts, lambda: POLICY, Metrics(), room or Room())(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 
@@ -114,3 +118,40 @@ def test_skipped_pods_need_no_accounts() -> None:
     broken = Broken(AccountsUnavailableError("down"))
     status, _, answer = answered(broken, [{"type": "http.request", "body": body}])
     assert (status, json.loads(answer)["response"]["allowed"]) == (200, True)
+
+
+def piece(size: int, *, more: bool) -> dict[str, Any]:
+    """Make a part of a body."""
+    return {"type": "http.request", "body": b" " * size, "more_body": more}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [piece(11, more=False)],
+        [piece(6, more=True), piece(5, more=False)],
+    ],
+)
+def test_no_room(messages: list[dict[str, Any]]) -> None:
+    """A body for which there is no room among the others gets a 500, and what it held is given back."""
+    room = Room(10)
+    status, headers, body = answered(Broken(), messages, room=room)
+    assert (status, b"overloaded" in body, headers[b"connection"]) == (500, True, b"close")
+    room.take(10)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [piece(10, more=False)],
+        [piece(6, more=True), piece(4, more=False)],
+        [piece(6, more=True), {"type": "http.disconnect"}],
+    ],
+)
+def test_room_is_given_back(messages: list[dict[str, Any]]) -> None:
+    """Whatever becomes of a request, its room is free again afterwards."""
+    room = Room(10)
+    answered(Broken(), messages, room=room)
+    room.take(10)
+    with pytest.raises(RequestError):
+        room.take(1)

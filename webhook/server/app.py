@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from webhook import names
 from webhook.accounts.base import Accounts
 from webhook.admission.policy import Policy
-from webhook.server.handler import AdmissionEndpoint
+from webhook.server.handler import AdmissionEndpoint, Room
 from webhook.server.metrics import Metrics
 
 # Admission must cost little and answer nothing but what it is for: no telemetry, no documentation pages.
@@ -28,9 +28,9 @@ _BARE: Final[dict[str, Any]] = {
 
 def admission_app(accounts: Accounts, policy: Callable[[], Policy], metrics: Metrics) -> FastAPI:
     """The app of the webhook port."""
-    app = AdmissionApp(**_BARE)
+    app, room = AdmissionApp(**_BARE), Room()
     for path, namespace_labelled in ((names.MUTATE_PATH, False), (names.MUTATE_NAMESPACE_PATH, True)):
-        endpoint = AdmissionEndpoint(accounts, policy, metrics, namespace_labelled=namespace_labelled)
+        endpoint = AdmissionEndpoint(accounts, policy, metrics, room, namespace_labelled=namespace_labelled)
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
         app.admissions[path] = endpoint
     return app

@@ -19,10 +19,9 @@ from webhook.server import logs, projection
 from webhook.server.metrics import ERROR, Metrics
 
 MAX_BODY: Final = 8 << 20
+MAX_BODIES: Final = 64 << 20
 BODY_SECONDS: Final = 5.0
 OK: Final = 200
-# Answers that may be given before the body was read: the rest of it is not waited for.
-UNREAD: Final = frozenset({408, 413, 415})
 
 log = logging.getLogger("webhook.admission")
 
@@ -37,6 +36,27 @@ class RequestError(Exception):
         self.message = message
 
 
+class Room:
+    """The memory that bodies may hold together, in bytes: a few clients with large ones would take all there is."""
+
+    def __init__(self, size: int = MAX_BODIES) -> None:
+        self._free = size
+
+    def take(self, size: int) -> None:
+        """Hold so many bytes.
+
+        Raises:
+            RequestError: when they are not to be had now.
+        """
+        if size > self._free:
+            raise RequestError(500, "overloaded", "too many large requests at once; try again")
+        self._free -= size
+
+    def give(self, size: int) -> None:
+        """Give so many bytes back."""
+        self._free += size
+
+
 class AdmissionEndpoint:
     """An ASGI app for POSTs of AdmissionReviews.
 
@@ -44,33 +64,49 @@ class AdmissionEndpoint:
     """
 
     def __init__(
-        self, accounts: Accounts, policy: Callable[[], Policy], metrics: Metrics, *, namespace_labelled: bool = False
+        self,
+        accounts: Accounts,
+        policy: Callable[[], Policy],
+        metrics: Metrics,
+        room: Room,
+        *,
+        namespace_labelled: bool = False,
     ) -> None:
         self._accounts = accounts
         self._policy = policy
         self._metrics = metrics
+        self._room = room
         self._namespace_labelled = namespace_labelled
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever happens there is an answer, and no trace of our inside in it."""
-        started = perf_counter()
+        started, unread = perf_counter(), False
         try:
             status, body = OK, await self._answer(scope, receive, started)
         except (RequestError, BrokenReviewError, AccountsUnavailableError) as error:
             status, body = self._failure(error.status, error.code, error.message, started)
+            unread = isinstance(error, RequestError)
         except Exception:
             log.exception("an admission failed; this is a fault of the webhook, please report it")
             status, body = self._failure(500, "internal-error", "the webhook failed; its log says more", started)
         # The API server shows its user the body of a failure if it is text.
         kind = b"application/json" if status == OK else b"text/plain; charset=utf-8"
         headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-        if status in UNREAD:
+        if unread:
+            # The body may not have been read to its end, and is not waited for.
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: Scope, receive: Receive, started: float) -> bytes:
-        review = Review.parse(_decoded(await _body(scope, receive)))
+        body = await _body(scope, receive, self._room)
+        try:
+            return await self._admitted(body, started)
+        finally:
+            self._room.give(len(body))
+
+    async def _admitted(self, body: bytes, started: float) -> bytes:
+        review = Review.parse(_decoded(body))
         outcome = await admit(review, self._accounts.find, self._policy(), namespace_labelled=self._namespace_labelled)
         patch = orjson.dumps(outcome.operations) if outcome.operations else b""
         answer = orjson.dumps(response(review, outcome, b64encode(patch).decode() if patch else None))
@@ -106,39 +142,47 @@ class AdmissionEndpoint:
         return status, f"azure-workload-identity: {message} ({code})".encode()
 
 
-async def _body(scope: Scope, receive: Receive) -> bytes:
-    """The whole body, no more than MAX_BODY bytes of it.
+async def _body(scope: Scope, receive: Receive, room: Room) -> bytes:
+    """The whole body, no more than MAX_BODY bytes of it; its size has been taken from `room`.
 
     Raises:
-        RequestError: 408, 413, 415, or 400 when the client went away.
+        RequestError: 408, 413, 415, 500, or 400 when the client went away.
     """
     headers = dict(scope["headers"])
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type != b"application/json":
         raise RequestError(415, "wrong-content-type", "send an AdmissionReview as Content-Type: application/json")
     declared = headers.get(b"content-length", b"")
-    if declared.isdigit() and int(declared) > MAX_BODY:
-        raise _too_large()
+    if declared.isdigit():
+        _check_size(int(declared))
     message = await receive()
+    first = _chunk(message)
     if not message.get("more_body"):
-        return _chunk(message)
+        room.take(len(first))
+        return first
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _rest(_chunk(message), receive)
+            return await _whole(first, receive, room)
     except TimeoutError:
         raise RequestError(408, "slow-body", f"the body was not whole after {BODY_SECONDS:g} s") from None
 
 
-async def _rest(first: bytes, receive: Receive) -> bytes:
-    chunks, size, more = [first], len(first), True
-    while more:
-        message = await receive()
-        chunks.append(_chunk(message))
-        size += len(chunks[-1])
-        if size > MAX_BODY:
-            raise _too_large()
-        more = message.get("more_body", False)
-    return b"".join(chunks)
+async def _whole(first: bytes, receive: Receive, room: Room) -> bytes:
+    """The body that begins with `first`; what it took from `room` is given back if it does not become whole."""
+    chunks, size, more = [first], 0, True
+    try:
+        while True:
+            room.take(len(chunks[-1]))
+            size += len(chunks[-1])
+            _check_size(size)
+            if not more:
+                return b"".join(chunks)
+            message = await receive()
+            chunks.append(_chunk(message))
+            more = message.get("more_body", False)
+    except BaseException:
+        room.give(size)
+        raise
 
 
 def _chunk(message: Message) -> bytes:
@@ -155,5 +199,6 @@ def _decoded(body: bytes) -> object:
         raise RequestError(400, "not-json", f"the body is not JSON: {error}") from None
 
 
-def _too_large() -> RequestError:
-    return RequestError(413, "body-too-large", f"the body is larger than {MAX_BODY >> 20} MiB")
+def _check_size(size: int) -> None:
+    if size > MAX_BODY:
+        raise RequestError(413, "body-too-large", f"the body is larger than {MAX_BODY >> 20} MiB")
