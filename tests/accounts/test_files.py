@@ -99,7 +99,11 @@ def test_broken_at_first(tmp_path: Path) -> None:
 def test_odd_documents(tmp_path: Path) -> None:
     """Documents that are no manifests are passed over."""
     file = tmp_path / "odd.yaml"
-    file.write_text("- 1\n---\ntext\n---\nkind: ServiceAccount\n---\nkind: ServiceAccount\nmetadata: {}\n")
+    account = "---\nkind: ServiceAccount\n"
+    file.write_text(
+        f"- 1\n---\ntext\n{account}{account}metadata: {{}}\n{account}metadata: {{name: [a]}}\n"
+        f"{account}metadata: {{name: a, namespace: {{}}}}\n"
+    )
     assert found(FileAccounts(file), "a") is None
 
 

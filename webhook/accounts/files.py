@@ -100,5 +100,10 @@ def _service_accounts(documents: Iterable[object]) -> Iterator[dict[str, Any]]:
         if str(document.get("kind", "")).endswith("List") and isinstance(items, list):
             yield from _service_accounts(items)
         metadata = document.get("metadata")
-        if document.get("kind") == "ServiceAccount" and isinstance(metadata, dict) and metadata.get("name"):
+        if document.get("kind") == "ServiceAccount" and isinstance(metadata, dict) and _is_named(metadata):
             yield metadata
+
+
+def _is_named(metadata: dict[str, Any]) -> bool:
+    name, namespace = metadata.get("name"), metadata.get("namespace")
+    return isinstance(name, str) and bool(name) and isinstance(namespace, str | None)
