@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.support.apiserver import write_kubeconfig
 from tests.support.processes import free_ports
 from tests.support.program import ROOT, TENANT, Program, failed, review, started, write_pair
 from webhook.accounts.files import CHECK_SECONDS
@@ -201,23 +202,14 @@ def test_v160_command_line(tmp_path: Path) -> None:
     """The flags and variables of a v1.6.0 deployment start the server against its cluster."""
     write_pair(tmp_path, trustme.CA())
     port, health, metrics = free_ports(3)
-    (tmp_path / "kubeconfig").write_text(
-        json.dumps(
-            {
-                "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{free_ports(1)[0]}"}}],
-                "users": [{"name": "u", "user": {}}],
-                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-                "current-context": "x",
-            }
-        )
-    )
+    kubeconfig = write_kubeconfig(tmp_path, f"http://127.0.0.1:{free_ports(1)[0]}")
     command = [
         *(sys.executable, "-m", "webhook.server.main", f"--webhook-cert-dir={tmp_path}", "--disable-cert-rotation"),
         *("--tls-min-version=1.3", "--audience=api://AzureADTokenExchange", "--log-level=info"),
         *(f"--health-addr=127.0.0.1:{health}", f"--metrics-addr=127.0.0.1:{metrics}", "--metrics-backend=prometheus"),
     ]
     environment = {
-        "KUBECONFIG": str(tmp_path / "kubeconfig"),
+        "KUBECONFIG": str(kubeconfig),
         "WEBHOOK_PORT": str(port),
         "POD_NAMESPACE": "azure-workload-identity-system",
         "AZURE_TENANT_ID": TENANT,

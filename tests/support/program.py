@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import trustme
 
+from tests.support.pods import envelope
 from tests.support.processes import free_ports, running, wait_until
 from webhook import names
 
@@ -100,17 +101,7 @@ class Program:
 
 def review(pod: object, namespace: str = "default", operation: str = "CREATE") -> dict[str, Any]:
     """Write the AdmissionReview of a pod's creation."""
-    return {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-            "operation": operation,
-            "namespace": namespace,
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "object": pod,
-        },
-    }
+    return envelope(pod, uid="705ab4f5-6393-11e8-b7cc-42010a800002", namespace=namespace, operation=operation)
 
 
 @contextmanager

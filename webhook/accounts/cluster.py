@@ -68,9 +68,7 @@ class Cluster:
         try:
             async with asyncio.timeout(READ_SECONDS):
                 await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
-                answer = await self._client.call_api(
-                    "GET", self._host + path, header_params=headers, _request_timeout=READ_SECONDS
-                )
+                answer = await self._client.call_api("GET", self._host + path, header_params=headers)
                 return answer.status, await answer.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise AccountsUnavailableError(

@@ -69,10 +69,10 @@ def decide(pod: Pod, namespace: str, account: Account | None, policy: Policy, *,
     Raises:
         Refusal: when the pod takes part and something that it or its account asks for cannot be done.
     """
+    if opted is False:
+        return _left_alone(pod, account, policy)
     mapped = policy.mapping.find(namespace, pod.service_account)
-    if opted is None:
-        opted = account is not None and bool(account.client_id or mapped)
-    if not opted:
+    if opted is None and not (account and (account.client_id or mapped)):
         return _left_alone(pod, account, policy)
     if account is None:
         raise Refusal(

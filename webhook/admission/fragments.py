@@ -1,14 +1,13 @@
 """What is put into a pod, as the maps that end up in it. Nothing here looks at a pod."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from webhook import names
 from webhook.admission.identity import Identity
+from webhook.admission.pod import Map
 from webhook.admission.policy import CustomEndpoint, ProxySettings, Resources
 from webhook.admission.proxy import ProxyMode, ProxyPlan
-
-Map = dict[str, Any]
 
 # As the API server would default it: a second pass then finds the volume equal to what it wants.
 VOLUME_MODE: Final = 0o644

@@ -15,7 +15,7 @@ from webhook import names
 from webhook.admission import fragments
 from webhook.admission.decision import Mutate
 from webhook.admission.pod import Map, Pod, maps
-from webhook.admission.policy import Policy
+from webhook.admission.policy import Policy, ProxySettings
 from webhook.admission.proxy import ProxyMode
 from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
 from webhook.admission.review import Operation
@@ -50,7 +50,7 @@ def mutate(pod: Pod, decision: Mutate, policy: Policy) -> Patch:
             operations += injection.into(container, pointer)
     # Containers go in last: until then the pointers above mean the pod as it came.
     operations += _volume_operations(pod, decision, policy)
-    operations += _proxy_operations(pod, decision, policy)
+    operations += _proxy_operations(pod, decision, policy.proxy, injection.standard)
     return Patch(operations, injection.warnings)
 
 
@@ -63,7 +63,7 @@ class _Injection:
         self._authority_host = policy.authority_host
         self._read_only_volumes = {volume["name"] for volume in pod.volumes if _is_read_only(volume)}
         self._redirection = fragments.environment_mode_variables(decision.proxy)
-        self._standard = self._variables(names.DOCUMENTED_DIRECTORY)
+        self.standard = self._variables(names.DOCUMENTED_DIRECTORY)
 
     def into(self, container: Map, pointer: str) -> Iterator[Operation]:
         env = maps(container, "env", pointer)
@@ -71,7 +71,7 @@ class _Injection:
         devices = maps(container, "volumeDevices", pointer)
         taken = [*mounts, *({"mountPath": device.get("devicePath")} for device in devices)] if devices else mounts
         directory, missing = self._place(container["name"], taken)
-        wanted = self._standard if directory == names.DOCUMENTED_DIRECTORY else self._variables(directory)
+        wanted = self.standard if directory == names.DOCUMENTED_DIRECTORY else self._variables(directory)
         if self._redirection and container["name"] != names.PROXY_CONTAINER:
             wanted = {**wanted, **self._redirection}
         if env:
@@ -200,18 +200,17 @@ def _volume_operations(pod: Pod, decision: Mutate, policy: Policy) -> Iterator[O
     yield from _append("/spec/volumes", pod.volumes, [wanted])
 
 
-def _proxy_operations(pod: Pod, decision: Mutate, policy: Policy) -> Iterator[Operation]:
+def _proxy_operations(
+    pod: Pod, decision: Mutate, settings: ProxySettings, variables: Mapping[str, str]
+) -> Iterator[Operation]:
     """Inserts the proxy before everything of the user's, the init container before the proxy."""
     if decision.proxy is None:
         return
-    settings, present = policy.proxy, pod.container_names
+    present = pod.container_names
     first: list[Map] = []
     if decision.proxy.mode is ProxyMode.REDIRECT and names.PROXY_INIT_CONTAINER not in present:
         first.append(fragments.proxy_init_container(decision.proxy, settings))
     if names.PROXY_CONTAINER not in present:
-        variables = fragments.identity_variables(
-            decision.identity, policy.authority_host, names.DOCUMENTED_DIRECTORY, decision.endpoint
-        )
         sidecar = fragments.proxy_container(decision.proxy, settings, variables)
         if settings.native:
             first.append(sidecar)

@@ -73,8 +73,7 @@ def warnings(pod: Pod, settings: ProxySettings, asked: ProxyPlan | None) -> Iter
             Caution.NOT_A_BOOLEAN,
             f'{names.INJECT_PROXY} {quoted(text)} is neither "true" nor "false", so no proxy is injected',
         )
-    users = [container for container in pod.init_containers if container["name"] != names.PROXY_INIT_CONTAINER]
-    if asked and users and not settings.native:
+    if asked and not settings.native and any(own["name"] != names.PROXY_INIT_CONTAINER for own in pod.init_containers):
         yield Warn(
             Caution.PROXY_AFTER_INIT,
             "init containers run before the proxy on this cluster and cannot get tokens from it",
