@@ -10,7 +10,7 @@ import pytest
 from tests.support.program import ROOT
 from webhook import __version__
 
-FOLDERS: Final = ("bench", "certs", "scripts", "tests", "webhook")
+FOLDERS: Final = ("azwi", "bench", "certs", "proxy", "scripts", "tests", "webhook")
 PYPROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 

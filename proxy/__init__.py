@@ -1,0 +1,1 @@
+"""The IMDS proxy that serves managed-identity apps in a pod."""
