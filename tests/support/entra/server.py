@@ -173,15 +173,15 @@ class Entra:
 
 
 @contextmanager
-def entra(directory: Path, host: str = "127.0.0.1") -> Iterator[Entra]:
-    """Run Entra on a free port of an address of this machine, and write its CA to `ca.crt` in the directory.
+def entra(directory: Path, host: str = "127.0.0.1", port: int = 0) -> Iterator[Entra]:
+    """Run Entra on an address of this machine, on a free port unless one is given; its CA is `ca.crt` in the directory.
 
     Its certificate is for the address and for localhost.
     """
     emulator = Entra(directory, host)
     context = _context(directory, host, "localhost")
-    with _listening(emulator.app(), context, host) as port:
-        emulator.url = f"https://{host}:{port}"
+    with _listening(emulator.app(), context, host, port) as bound:
+        emulator.url = f"https://{host}:{bound}"
         yield emulator
 
 
@@ -199,7 +199,7 @@ def _context(directory: Path, *names: str, only: str | None = None) -> ssl.SSLCo
 
 
 @contextmanager
-def _listening(app: ASGIApp, context: ssl.SSLContext, host: str) -> Iterator[int]:
+def _listening(app: ASGIApp, context: ssl.SSLContext, host: str, port: int = 0) -> Iterator[int]:
     config = uvicorn.Config(
         app,
         ssl_context_factory=lambda _config, _default: context,
@@ -209,7 +209,7 @@ def _listening(app: ASGIApp, context: ssl.SSLContext, host: str) -> Iterator[int
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
-    with socket.create_server((host, 0), backlog=2048) as listener:
+    with socket.create_server((host, port), backlog=2048) as listener:
         thread = threading.Thread(target=server.run, args=([listener],), name="entra", daemon=True)
         thread.start()
         try:
