@@ -4,6 +4,7 @@ The pod has one veth, whose other end is the node: the way to 169.254.169.254 en
 """
 
 import ctypes
+import itertools
 import os
 import shutil
 import socket
@@ -22,6 +23,7 @@ from tests.support.program import ROOT
 IMDS: Final = "169.254.169.254"
 NODE: Final = "10.213.0.1"
 POD: Final = "10.213.0.2"
+NUMBERS: Final = itertools.count()
 CLONE_NEWNET: Final = 0x40000000
 PROGRAMS: Final = ("ip", "iptables-nft", "iptables-legacy", "setpriv", "unshare", "curl")
 
@@ -111,10 +113,14 @@ class Network:
 
 
 @contextmanager
-def network(*, routed: bool = True) -> Iterator[Network]:
-    """Make a pod and its node; `routed` gives the pod a way to the node and so to IMDS."""
-    made = Network(*(Namespace(f"azwi-{os.getpid()}-{name}") for name in ("pod", "node")))
+def network(*names: str, routed: bool = True) -> Iterator[Network]:
+    """Make a pod and its node; the pod knows `names` as the node's, and has a way to it and to IMDS if `routed`."""
+    made = Network(*(Namespace(f"azwi-{os.getpid()}-{next(NUMBERS)}-{name}") for name in ("pod", "node")))
+    etc = Path("/etc/netns", made.pod.name)  # what `ip netns exec` shows as /etc
     try:
+        etc.mkdir(parents=True)
+        (etc / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{NODE} {' '.join(names)}\n")
+        (etc / "resolv.conf").write_text("")
         for each in (made.pod, made.node):
             _ip("netns", "add", each.name)
             _ip("-n", each.name, "link", "set", "lo", "up")
@@ -129,6 +135,7 @@ def network(*, routed: bool = True) -> Iterator[Network]:
     finally:
         for each in (made.pod, made.node):
             subprocess.run(["ip", "netns", "del", each.name], capture_output=True, check=False)
+        shutil.rmtree(etc, ignore_errors=True)
 
 
 def _ip(*arguments: str) -> None:

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -45,7 +46,10 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        with _directory(options.directory) as directory, entra(directory, port=options.port) as emulator:
+        with (
+            _directory(options.directory) as directory,
+            entra(directory, listener=socket.create_server(("127.0.0.1", options.port))) as emulator,
+        ):
             _say(_introduction(emulator, options, directory))
             stop.wait()
     except (OSError, ValueError, KeyError) as error:
