@@ -10,7 +10,9 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import jwt
 
 from tests.support.entra import Entra, FederatedCredential, Issuer, entra
 from webhook import names
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         ):
             _say(_introduction(emulator, options, directory))
             stop.wait()
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         print(f"make entra: {error}", file=sys.stderr)  # noqa: T201  a program's output
         return 1
     return 0
@@ -68,6 +70,15 @@ def _directory(given: Path | None) -> Iterator[Path]:
         yield Path(temporary)
 
 
+def _read_jwks(file: Path) -> dict[str, Any]:
+    try:
+        jwks: dict[str, Any] = json.loads(file.read_text())
+        jwt.PyJWKSet.from_dict(jwks)
+    except (ValueError, AttributeError, jwt.PyJWTError) as error:
+        raise ValueError(f"{file} is not a JWKS: {error}") from error
+    return jwks
+
+
 def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201  a program's output
 
@@ -76,7 +87,7 @@ def _introduction(emulator: Entra, options: argparse.Namespace, directory: Path)
     assertion = directory / "assertion"
     if options.jwks:
         issuer = options.issuer
-        emulator.trust(issuer, json.loads(options.jwks.read_text()))
+        emulator.trust(issuer, _read_jwks(options.jwks))
         source = f"put a token of the ServiceAccount into {assertion}"
     else:
         made = Issuer()
