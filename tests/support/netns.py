@@ -54,7 +54,8 @@ class Namespace:
         """
         inside = [_program("ip"), "netns", "exec", self.name]
         if uid is not None:
-            user = (f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
+            # Another user forgets the signal that `running` has asked for.
+            user = (f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--pdeathsig=KILL")
             inside += [_program("setpriv"), *user, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
         return [*inside, *command]
 

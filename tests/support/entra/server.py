@@ -40,6 +40,7 @@ class Exchange:
 
     time: float
     host: str
+    user_agent: str
     tenant: str
     client_id: str
     scope: str
@@ -132,7 +133,8 @@ class Entra:
                 )
         response.headers.update({"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"})
         response.headers.update({"x-ms-request-id": trace_id, "client-request-id": correlation_id})
-        asked = (request.headers.get("host", ""), tenant, form.get("client_id", ""), form.get("scope", ""))
+        sender = (request.headers.get("host", ""), request.headers.get("user-agent", ""))
+        asked = (*sender, tenant, form.get("client_id", ""), form.get("scope", ""))
         self.exchanges.append(Exchange(time.time(), *asked, response.status_code, code))
         return response
 
