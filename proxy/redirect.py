@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,12 @@ CHAIN: Final = "AZWI_PROXY_OUTPUT"
 JUMP: Final = ("-d", f"{IMDS_ADDRESS}/32", "-p", "tcp", "--dport", str(IMDS_PORT), "-j", CHAIN)
 # The proxy itself asks the real IMDS for what it passes through.
 EXEMPTION: Final = ("-m", "owner", "--uid-owner", str(names.PROXY_UID), "-j", "RETURN")
+
+NEEDS: Final = (
+    "It needs root with the capabilities NET_ADMIN and NET_RAW, and a kernel with the iptables modules nat, owner and "
+    f"REDIRECT; {names.PROXY_MODE}: environment needs neither"
+)
+LEGACY: Final = "iptables-legacy"
 
 # iptables-legacy has a lock; another container of the pod may hold it.
 LOCK_SECONDS: Final = 10
@@ -84,14 +90,14 @@ def installed() -> list[Backend]:
     Raises:
         RedirectError: There is no iptables.
     """
-    nft, legacy, only = Backend("iptables-nft"), Backend("iptables-legacy"), Backend("iptables")
+    nft, legacy, only = Backend("iptables-nft"), Backend(LEGACY), Backend("iptables")
     found = [each for each in (nft, legacy) if shutil.which(each.program)]
     if not found and shutil.which(only.program):
         found = [only]
     if not found:
         raise RedirectError("no iptables on PATH: run it in the proxy's own image")
     if legacy in found and _legacy_nat_exists() and "\n-A " in legacy.run("-S").stdout:
-        found.sort(key=lambda each: each is not legacy)
+        found.reverse()
     return found
 
 
@@ -103,8 +109,26 @@ def _legacy_nat_exists() -> bool:
         return False
 
 
-def _in_use(backends: list[Backend]) -> list[Backend]:
-    return [each for each in backends if each.program != "iptables-legacy" or _legacy_nat_exists()]
+def _in_use() -> list[Backend]:
+    return [each for each in installed() if each.program != LEGACY or _legacy_nat_exists()]
+
+
+def _working(backends: Sequence[Backend]) -> Iterator[Backend]:
+    """Those that can read the table.
+
+    Raises:
+        RedirectError: None can.
+    """
+    problems = []
+    for backend in backends:
+        try:
+            backend.must("-S", "OUTPUT")
+        except RedirectError as error:
+            problems.append(str(error))
+        else:
+            yield backend
+    if problems and len(problems) == len(backends):
+        raise RedirectError(f"{'; '.join(problems)}. {NEEDS}")
 
 
 def write(port: int) -> Backend:
@@ -114,7 +138,7 @@ def write(port: int) -> Backend:
         RedirectError: No backend can, or the rules are not there afterwards.
     """
     problems = []
-    for backend in installed():
+    for backend in _working(installed()):
         try:
             jump = () if backend.accepts("-C", "OUTPUT", *JUMP) else (f"-I OUTPUT 1 {' '.join(JUMP)}",)
             backend.must("--noflush", rules="\n".join([*_chain(port), *jump, "COMMIT", ""]))
@@ -124,10 +148,7 @@ def write(port: int) -> Backend:
         if not is_written(backend, port):
             raise RedirectError(f"{backend.program} reported success, but the rules are not there")
         return backend
-    raise RedirectError(
-        f"cannot write the rules: {'; '.join(problems)}. It needs root with the capabilities NET_ADMIN and NET_RAW; "
-        f"without them use {names.PROXY_MODE}: environment"
-    )
+    raise RedirectError(f"{'; '.join(problems)}. {NEEDS}")
 
 
 def _chain(port: int) -> list[str]:
@@ -153,9 +174,9 @@ def check(port: int) -> Backend:
     """Find the backend that has the rules.
 
     Raises:
-        RedirectError: None has.
+        RedirectError: None has, or none can tell.
     """
-    for backend in _in_use(installed()):
+    for backend in _working(_in_use()):
         if is_written(backend, port):
             return backend
     raise RedirectError(f"{IMDS_ADDRESS}:{IMDS_PORT} is not redirected to port {port}: run azwi-proxy init")
@@ -167,7 +188,7 @@ def remove() -> None:
     Raises:
         RedirectError: iptables failed.
     """
-    for backend in _in_use(installed()):
+    for backend in _working(_in_use()):
         if not backend.accepts("-S", CHAIN):
             continue
         while backend.accepts("-C", "OUTPUT", *JUMP):

@@ -131,6 +131,7 @@ def test_odd_spelling(redirected: Pod, path: str) -> None:
     [
         (("--url", f"http://{IMDS}{ASKED}?resource={VAULT}"), 400),  # DefaultAzureCredential probes without the header
         (("--url", f"http://{IMDS}/"), 400),
+        (("--url", f"http://{IMDS}{ASKED}"), 400),  # Go and JavaScript probe without the query, too
         ((*METADATA, "--header", "X-Forwarded-For: 192.0.2.1", "--url", f"http://{IMDS}{ASKED}?resource={VAULT}"), 400),
         ((*METADATA, "--request", "POST", "--url", f"http://{IMDS}{ASKED}?resource={VAULT}"), 405),
         ((*METADATA, "--url", f"http://{IMDS}/metadata/instance?api-version=2021-02-01"), 403),

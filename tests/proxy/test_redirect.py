@@ -136,14 +136,17 @@ def test_rules_of_others(pod: Network, imds: Listener, sidecar: Listener, backen
     assert imds.asked == []
 
 
-def test_check(pod: Network) -> None:
-    """The check fails without rules, with rules for another port and with rules that somebody has spoilt."""
-    without = init(pod, "--check")
-    assert (without.returncode, without.stdout) == (1, "")
-    assert without.stderr == (
-        "azwi-proxy init: 169.254.169.254:80 is not redirected to port 8000: run azwi-proxy init\n"
-    )
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_check_without_rules(pod: Network, tmp_path: Path, backend: str) -> None:
+    """The check fails without rules, and writes none."""
+    done = init(pod, "--check", PATH=only(backend, tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "azwi-proxy init: 169.254.169.254:80 is not redirected to port 8000: run azwi-proxy init\n"
+    assert redirect.CHAIN not in rules(pod, backend)
 
+
+def test_check(pod: Network) -> None:
+    """The check fails with rules for another port and with rules that somebody has spoilt; init mends them."""
     init(pod)
     assert init(pod, "--check").returncode == 0
     assert init(pod, "--check", "--proxy-port=8123").returncode == 1
@@ -201,17 +204,34 @@ def test_as_injected(pod: Network, imds: Listener, sidecar: Listener, tmp_path: 
     assert (imds.asked, len(sidecar.asked)) == ([], 1)
 
 
-def test_without_capabilities(pod: Network) -> None:
-    """Without the capabilities it fails, and says which it needs and what needs none."""
-    done = pod.pod.run("setpriv", "--bounding-set=-all", "--inh-caps=-all", *INIT)
+@pytest.mark.parametrize("flags", [(), ("--check",), ("--remove",)])
+def test_without_capabilities(pod: Network, flags: tuple[str, ...]) -> None:
+    """Without the capabilities nothing can be written, checked or removed, and it says what it needs."""
+    init(pod)
+    done = pod.pod.run("setpriv", "--bounding-set=-all", "--inh-caps=-all", *INIT, *flags)
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("azwi-proxy init: cannot write the rules: iptables-nft: ")
-    assert "; iptables-legacy: " in done.stderr
+    assert done.stderr.startswith("azwi-proxy init: iptables-nft: ")
     assert done.stderr.endswith(
-        "It needs root with the capabilities NET_ADMIN and NET_RAW; without them use "
-        "azure.workload.identity/proxy-mode: environment\n"
+        ". It needs root with the capabilities NET_ADMIN and NET_RAW, and a kernel with the iptables modules nat, "
+        "owner and REDIRECT; azure.workload.identity/proxy-mode: environment needs neither\n"
     )
+    assert init(pod, "--check").returncode == 0
+
+
+def test_other_backend(pod: Network, tmp_path: Path) -> None:
+    """Where the kernel does not take the rules of one backend, the other one writes them."""
+    path = only("iptables-legacy", tmp_path)
+    for name in ("iptables-nft", "iptables-nft-restore"):
+        broken = tmp_path / name
+        broken.write_text("#!/bin/sh\necho 'Protocol not supported' >&2\nexit 1\n")
+        broken.chmod(0o755)
+    done = init(pod, PATH=f"{path}:/usr/bin:/bin")
+
+    assert done.returncode == 0, done.stderr
+    assert "(iptables-legacy)" in done.stdout
+    assert init(pod, "--remove", PATH=f"{path}:/usr/bin:/bin").returncode == 0
+    assert redirect.CHAIN not in rules(pod, "iptables-legacy")
 
 
 def test_lock(pod: Network, tmp_path: Path) -> None:
