@@ -19,7 +19,7 @@ from tests.cluster.manifests import Manifest, environment, token_volumes
 from tests.support.netns import Namespace
 from tests.support.processes import running, wait_until
 from tests.support.program import ROOT
-from tests.support.sidecar import PROXY, START_SECONDS
+from tests.support.proxied import PROXY, START_SECONDS
 from webhook import names
 
 READABLE: Final = "dac_read_search"

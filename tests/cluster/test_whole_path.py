@@ -14,7 +14,7 @@ from tests.cluster.server import TENANT_ID, register, scope, serving
 from tests.support import azure_app
 from tests.support.entra import FederatedCredential
 from tests.support.netns import require
-from tests.support.sidecar import Outside, outside
+from tests.support.proxied import Outside, outside
 from webhook import names
 
 ISSUER: Final = "https://issuer.azwi.test/"

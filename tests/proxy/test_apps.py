@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.netns import IMDS, require
 from tests.support.pods import CLIENT_ID, OTHER_CLIENT_ID, TENANT_ID
-from tests.support.sidecar import Pod, pod
+from tests.support.proxied import Pod, pod
 from webhook import names
 
 VAULT = "https://vault.azure.net"
