@@ -79,7 +79,8 @@ class App:
     def _tell(self, status: int, fields: dict[str, str], seconds: float) -> None:
         kind = fields.get("path", "refused")
         self._metrics.answered(kind, status)
-        level = logging.INFO if status < CLIENT_ERROR else logging.WARNING
+        # What is not for a token is mostly an SDK that looks whether there is anything here.
+        level = logging.WARNING if kind == "token" and status >= CLIENT_ERROR else logging.INFO
         if level >= logs.threshold():
             told = {"path": kind, "status": status, **fields, "milliseconds": round(seconds * 1000, 3)}
             logs.write(level, log.name, "request", told)

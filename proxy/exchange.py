@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -78,14 +77,18 @@ class Exchange:
         began, tries = self._clock.now(), 0
         while True:
             try:
-                return await self._timed(asked)
+                token = await self._timed(asked)
             except ExchangeError as error:
                 wait = self._wait(error, tries)
                 if wait is None or self._clock.now() - began + wait > TOTAL_SECONDS:
+                    log.warning("no token for %s: %s", asked.resource, error.message)
                     raise
-                log.warning("no token yet, trying again in %.1f s: %s", wait, error.message)
+                log.warning("no token for %s yet, trying again in %.1f s: %s", asked.resource, wait, error.message)
                 await self._clock.sleep(wait)
                 tries += 1
+            else:
+                log.info("a token for %s, for %.0f s", asked.resource, token.expires - token.received)
+                return token
 
     def _wait(self, error: ExchangeError, tries: int) -> float | None:
         """Seconds until the next try, at least those that the server asked for; None when there is to be none."""
@@ -153,7 +156,7 @@ class Exchange:
         )
 
 
-def read_assertion(file: Path) -> str:
+def read_assertion(file: str) -> str:
     """The projected token as it is now: the kubelet renews it.
 
     Raises:
@@ -161,7 +164,7 @@ def read_assertion(file: Path) -> str:
     """
     name = f"{names.ENV_TOKEN_FILE} {file}"
     try:
-        with file.open("rb") as opened:
+        with open(file, "rb") as opened:  # noqa: PTH123  pathlib is 0.6 MiB
             content = opened.read(MAX_ASSERTION + 1)
     except OSError as error:
         message = f"{name} cannot be read ({error.strerror}): the webhook mounts it where the pod takes part"
@@ -217,7 +220,9 @@ def _refused(answer: client.Answer, document: object, where: str, assertion: str
 
 
 # Errors for which it helps to see what the token says.
-_OF_THE_TOKEN: Final = frozenset({70021, 700211, 700212, 700213, 7002131, 7002138, 70025, 700024, 50013, 50166, 90061})
+_OF_THE_TOKEN: Final = frozenset(
+    {70021, 700211, 700212, 700213, 7002131, 7002138, 70025, 700024, 7000272, 50013, 50166, 501661, 90061}
+)
 
 
 def _retry_after(answer: client.Answer) -> float:

@@ -1,6 +1,6 @@
 """Requests and responses of the proxy's own HTTP side, as values."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,10 +22,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One response; a body that is an iterator is sent piece by piece."""
+    """One response; a body that is a generator is sent piece by piece."""
 
     status: int
-    body: bytes | AsyncIterator[bytes]
+    body: bytes | AsyncGenerator[bytes]
     headers: Headers = ()
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Final
 
 from proxy import client
@@ -68,7 +68,7 @@ def _passed(headers: Iterable[tuple[str, str]], *, via: bool = False) -> Headers
     return (*kept, ("via", f"1.1 {NAME}")) if via else kept
 
 
-async def _bounded(answer: Answer, until: float) -> AsyncIterator[bytes]:
+async def _bounded(answer: Answer, until: float) -> AsyncGenerator[bytes]:
     """The body within its time and size; beyond them it is cut, which the client sees as cut."""
     size = 0
     pieces = answer.pieces()

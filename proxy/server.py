@@ -6,8 +6,8 @@ uvicorn would do, but costs 6 MiB in every pod that has the proxy.
 import asyncio
 import socket
 from collections import deque
-from collections.abc import AsyncIterator
-from http import HTTPStatus
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -129,7 +129,10 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade):
+        except HttpParserUpgrade:
+            # Java's client offers HTTP/2 so. The request itself has been taken; the offer may be ignored.
+            pass
+        except HttpParserError:
             self._refuse(400, "this is no HTTP/1.1 request that is answered here")
 
     def on_message_begin(self) -> None:
@@ -167,6 +170,8 @@ class Connection(asyncio.Protocol):
         while self._waiting:
             request, keep = self._waiting.popleft()
             response = await self._server.handler(request)
+            if self._transport.is_closing():
+                return
             keep = keep and not self._server.draining
             if not await self._send(response, keep=keep, with_body=request.method != "HEAD"):
                 self._transport.abort()
@@ -186,13 +191,14 @@ class Connection(asyncio.Protocol):
         self._transport.write(_head(response, ("transfer-encoding", "chunked"), keep=keep))
         return await self._stream(response.body)
 
-    async def _stream(self, pieces: AsyncIterator[bytes]) -> bool:
+    async def _stream(self, pieces: AsyncGenerator[bytes]) -> bool:
         try:
-            async for piece in pieces:
-                self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-                await self._writable.wait()
-                if self._transport.is_closing():
-                    return False
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                    await self._writable.wait()
+                    if self._transport.is_closing():
+                        return False
         except Exception:  # noqa: BLE001  the head is gone: all that is left is to let the client see that this broke
             return False
         self._transport.write(b"0\r\n\r\n")
@@ -213,7 +219,7 @@ class Connection(asyncio.Protocol):
 
 
 def _head(response: Response, length: tuple[str, str], *, keep: bool) -> bytes:
-    lines = [f"HTTP/1.1 {response.status} {_PHRASES.get(response.status, '')}"]
+    lines = [f"HTTP/1.1 {response.status} "]  # the phrase may be left out
     lines += [f"{name}: {value}" for name, value in response.headers]
     lines.append(f"{length[0]}: {length[1]}")
     if not keep:
@@ -225,6 +231,3 @@ def _refusal(status: int, message: str) -> bytes:
     response = answer.failure(ImdsError(status, "bad_request", message))
     assert isinstance(response.body, bytes)  # noqa: S101  for the type checker
     return _head(response, ("content-length", str(len(response.body))), keep=False) + response.body
-
-
-_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}

@@ -4,7 +4,6 @@ import argparse
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
@@ -61,7 +60,7 @@ class Settings:
     log_level: str
     tenant_id: str
     client_id: str
-    token_file: Path
+    token_file: str
     authority: Origin
     token_proxy: TokenProxy | None
     pass_through: tuple[str, ...]
@@ -92,7 +91,7 @@ def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
         log_level=flags.log_level,
         tenant_id=tenant,
         client_id=environ.get(names.ENV_CLIENT_ID, "").strip(),
-        token_file=Path(environ.get(names.ENV_TOKEN_FILE) or DEFAULT_TOKEN_FILE),
+        token_file=environ.get(names.ENV_TOKEN_FILE) or DEFAULT_TOKEN_FILE,
         authority=authority,
         token_proxy=token_proxy,
         pass_through=pass_through,

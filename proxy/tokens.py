@@ -61,13 +61,9 @@ class Tokens:
         if held is None or held.token.expires - now < LEAST_SECONDS:
             return await self._fetched(asked, now)
         held.wanted = True
-        if now < held.renew:
-            return held.token
-        flight = self._flight(asked)
-        if held.token.expires - now < FRESH_SECONDS:
+        if held.renew <= now:
             with suppress(TimeoutError, ImdsError):
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    return await asyncio.shield(flight)
+                await self._renewed(asked, nearly_expired=held.token.expires - now < FRESH_SECONDS)
         return held.token
 
     async def close(self) -> None:
@@ -77,11 +73,18 @@ class Tokens:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _renewed(self, asked: TokenRequest, *, nearly_expired: bool) -> None:
+        """Have a token renewed, and wait a moment for that if it is not good for long."""
+        flight = self._flight(asked)
+        if nearly_expired:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await asyncio.shield(flight)
+
     async def _fetched(self, asked: TokenRequest, now: float) -> Token:
         """A token that nobody has yet, or the failure that was told a moment ago."""
         until, error = self._failures.get(asked, (0.0, None))
         if error is not None and now < until:
-            raise error
+            raise error.with_traceback(None)
         token = await asyncio.shield(self._flight(asked))
         if asked in self._held:
             self._held[asked].wanted = True
@@ -136,7 +139,8 @@ class Tokens:
         """Renew a token when that is due, for as long as somebody asks for it; then forget it."""
         held = self._held[asked]
         while self._clock.now() < held.token.expires:
-            due = min(held.renew, held.token.expires) if held.wanted else held.token.expires
+            may_be_wanted = held.wanted or self._clock.now() < held.renew
+            due = min(held.renew, held.token.expires) if may_be_wanted else held.token.expires
             await self._clock.sleep(max(0.0, due - self._clock.now()))
             if held.wanted and held.renew <= self._clock.now() < held.token.expires:
                 with suppress(ImdsError):

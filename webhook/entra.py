@@ -41,6 +41,8 @@ class Meaning:
     remedy: str
 
 
+_DOCUMENTS: Final = "Entra cannot read the issuer's documents: both must be public, at the issuer's address, over https"
+_MALFORMED: Final = "the token is malformed: AZURE_FEDERATED_TOKEN_FILE must name a projected token"
 _MATCH: Final = (
     "issuer, subject and audience of the federated credential must equal the token's to the letter, a trailing slash "
     "included; a credential made a moment ago takes up to some minutes to be known everywhere"
@@ -79,16 +81,17 @@ MEANINGS: Final[Mapping[int, Meaning]] = {
         Kind.PERMANENT,
         "the token's signature cannot be verified: the JWKS at its issuer must have the key that the cluster signs by",
     ),
-    50027: Meaning(Kind.PERMANENT, "the token is malformed: AZURE_FEDERATED_TOKEN_FILE must name a projected token"),
-    5002738: Meaning(Kind.PERMANENT, "the token is malformed: AZURE_FEDERATED_TOKEN_FILE must name a projected token"),
-    50166: Meaning(
-        Kind.OUTAGE,
-        "Entra cannot read the issuer's documents: both must be public, at the issuer's address, over https",
+    50027: Meaning(Kind.PERMANENT, _MALFORMED),
+    5002727: Meaning(Kind.PERMANENT, _MALFORMED),
+    5002738: Meaning(Kind.PERMANENT, _MALFORMED),
+    7000272: Meaning(
+        Kind.PROPAGATING,
+        "the JWKS at the token's issuer lacks the key that the cluster signs by: publish it; Entra looks again within "
+        "some minutes",
     ),
-    90061: Meaning(
-        Kind.OUTAGE,
-        "Entra cannot read the issuer's documents: both must be public, at the issuer's address, over https",
-    ),
+    50166: Meaning(Kind.OUTAGE, _DOCUMENTS),
+    501661: Meaning(Kind.OUTAGE, _DOCUMENTS),
+    90061: Meaning(Kind.OUTAGE, _DOCUMENTS),
     90002: Meaning(
         Kind.PERMANENT,
         "there is no such tenant in this cloud: check azure.workload.identity/tenant-id, the webhook's AZURE_TENANT_ID "
