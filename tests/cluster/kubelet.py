@@ -75,20 +75,29 @@ def _confined(container: Manifest) -> list[str]:
     return ["setpriv", *flags, f"--inh-caps={kept}", f"--ambient-caps={kept}", f"--bounding-set={kept}"]
 
 
-def project_tokens(control_plane: ControlPlane, stored: Manifest, directory: Path) -> None:
-    """Fill the pod's token volume with tokens of the TokenRequest API, bound to the pod."""
-    metadata = stored["metadata"]
-    account = f"/api/v1/namespaces/{metadata['namespace']}/serviceaccounts/{stored['spec']['serviceAccountName']}"
-    bound = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
+def project(control_plane: ControlPlane, stored: Manifest, directory: Path) -> None:
+    """Fill the pod's token volume: tokens of the TokenRequest API that are bound to the pod, and keys of ConfigMaps."""
     (volume,) = token_volumes(stored)
     for source in volume["projected"]["sources"]:
-        wanted = source["serviceAccountToken"]
-        spec = {
-            "audiences": [wanted["audience"]],
-            "expirationSeconds": wanted["expirationSeconds"],
-            "boundObjectRef": bound,
-        }
-        answer = control_plane.request("POST", f"{account}/token", {"spec": spec})
-        file = directory / wanted["path"]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(answer["status"]["token"])
+        for path, content in _projected(control_plane, stored, source):
+            file = directory / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+
+
+def _projected(control_plane: ControlPlane, stored: Manifest, source: Manifest) -> Iterator[tuple[str, str]]:
+    metadata = stored["metadata"]
+    namespace = f"/api/v1/namespaces/{metadata['namespace']}"
+    if "configMap" in source:
+        wanted = source["configMap"]
+        data = control_plane.request("GET", f"{namespace}/configmaps/{wanted['name']}")["data"]
+        yield from ((item["path"], data[item["key"]]) for item in wanted["items"])
+        return
+    wanted = source["serviceAccountToken"]
+    spec = {
+        "audiences": [wanted["audience"]],
+        "expirationSeconds": wanted["expirationSeconds"],
+        "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]},
+    }
+    account = f"{namespace}/serviceaccounts/{stored['spec']['serviceAccountName']}"
+    yield wanted["path"], control_plane.request("POST", f"{account}/token", {"spec": spec})["status"]["token"]

@@ -18,6 +18,7 @@ from tests.support.program import ROOT
 from webhook import names
 
 LOGIN: Final = "login.microsoftonline.com"
+BINDING_HOST: Final = "token-proxy.azwi.test"
 SUBJECT: Final = "system:serviceaccount:shop:web"
 PROXY: Final = str(Path(sys.executable).with_name("azwi-proxy"))
 START_SECONDS: Final = 15.0
@@ -36,7 +37,7 @@ class Outside:
 def outside(directory: Path) -> Iterator[Outside]:
     """Make a pod's network with Entra and the real IMDS in it."""
     with (
-        network(LOGIN) as made,
+        network(LOGIN, BINDING_HOST) as made,
         listener("imds", made.node.listen((IMDS, 80))) as imds,
         entra(directory, LOGIN, made.node.listen(("0.0.0.0", 443))) as emulator,  # noqa: S104  of the node's namespace
     ):
@@ -44,18 +45,10 @@ def outside(directory: Path) -> Iterator[Outside]:
 
 
 @contextmanager
-def sidecar(
-    pod: Namespace,
-    log: Path,
-    env: Mapping[str, str],
-    *flags: str,
-    port: int = names.DEFAULT_PROXY_PORT,
-) -> Iterator[None]:
-    """Run the proxy in the pod as its own user, and wait with its own probe until it is ready."""
-    with running(pod.command(PROXY, *flags, uid=names.PROXY_UID), log, cwd=ROOT, env=env) as process:
-        wait_until(
-            lambda: pod.run(PROXY, f"--proxy-port={port}", "--probe").returncode == 0, process, log, START_SECONDS
-        )
+def _proxy(pod: Namespace, log: Path, env: Mapping[str, str]) -> Iterator[None]:
+    command = pod.command(PROXY, "--log-level=info", uid=names.PROXY_UID)
+    with running(command, log, cwd=ROOT, env=env) as process:
+        wait_until(lambda: pod.run(PROXY, "probe").returncode == 0, process, log, START_SECONDS)
         yield
 
 
@@ -102,6 +95,6 @@ def pod(directory: Path, app_env: Mapping[str, str], *, redirect: bool) -> Itera
         if redirect:
             written = around.network.pod.run(PROXY, "init")
             assert written.returncode == 0, written.stderr
-        with sidecar(around.network.pod, directory / "azwi-proxy.log", {**injected, **trust}, "--log-level=info"):
+        with _proxy(around.network.pod, directory / "azwi-proxy.log", {**injected, **trust}):
             other = {azure_app.OTHER_CLIENT_ID: OTHER_CLIENT_ID}
             yield Pod(around, {**other, **app_env})
