@@ -15,7 +15,8 @@ from tests.support.listener import Listener, listener
 from tests.support.netns import IMDS, NODE, Network, network, require
 from webhook import names
 
-INIT = (sys.executable, "-m", "proxy.redirect")
+# Without site-packages, of which it needs nothing.
+INIT = (sys.executable, "-S", "-m", "proxy.redirect")
 ASKED = "/metadata/identity/oauth2/token"
 BACKENDS = ("iptables-nft", "iptables-legacy")
 
@@ -217,6 +218,15 @@ def test_without_capabilities(pod: Network, flags: tuple[str, ...]) -> None:
         "owner and REDIRECT; azure.workload.identity/proxy-mode: environment needs neither\n"
     )
     assert init(pod, "--check").returncode == 0
+
+
+def test_plain_iptables(pod: Network, tmp_path: Path) -> None:
+    """Where the image has one iptables only, under its plain name, that one is used."""
+    path = only("iptables", tmp_path)
+    assert "(iptables)" in init(pod, PATH=path).stdout
+    assert init(pod, "--check", PATH=path).returncode == 0
+    assert init(pod, "--remove", PATH=path).returncode == 0
+    assert init(pod, "--check", PATH=path).returncode == 1
 
 
 def test_other_backend(pod: Network, tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from tests.support.entra import errors
+from tests.support.entra import documents, errors
 from tests.support.entra.directory import Directory, FederatedCredential
 from tests.support.entra.errors import AadstsError
-from tests.support.entra.exchange import TENANT, exchange, read_form
+from tests.support.entra.exchange import exchange, read_form
 from tests.support.entra.faults import Faults
 from tests.support.entra.keys import ALGORITHM, SigningKey
 
@@ -115,11 +115,10 @@ class Entra:
                 yield f"https://{address}:{port}{path}"
 
     async def _token(self, request: Request) -> Response:
-        tenant = request.path_params["tenant"]
-        trace_id, correlation_id = errors.new_id(), request.headers.get("client-request-id") or errors.new_id()
+        tenant, body = request.path_params["tenant"], await request.body()
+        ids = (errors.new_id(), request.headers.get("client-request-id") or errors.new_id())
         form: Mapping[str, str] = {}
         code = 0
-        body = await request.body()
         await anyio.sleep(self.faults.delay)
         response = self.faults.reply()
         if response is None:
@@ -128,11 +127,9 @@ class Entra:
                 response = JSONResponse(await run_in_threadpool(self._exchange, tenant, form))
             except AadstsError as error:
                 code = error.code
-                response = JSONResponse(
-                    errors.body(code, error.text, error.kind.error, trace_id, correlation_id), error.kind.status
-                )
+                response = JSONResponse(errors.body(error, *ids), error.kind.status)
         response.headers.update({"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"})
-        response.headers.update({"x-ms-request-id": trace_id, "client-request-id": correlation_id})
+        response.headers.update({"x-ms-request-id": ids[0], "client-request-id": ids[1]})
         sender = (request.headers.get("host", ""), request.headers.get("user-agent", ""))
         asked = (*sender, tenant, form.get("client_id", ""), form.get("scope", ""))
         self.exchanges.append(Exchange(time.time(), *asked, response.status_code, code))
@@ -141,42 +138,23 @@ class Entra:
     def _exchange(self, tenant: str, form: Mapping[str, str]) -> dict[str, Any]:
         return exchange(tenant, form, self._directory, self.faults, self._key, self.token_lifetime)
 
-    async def _instance(self, request: Request) -> Response:
-        base = str(request.base_url)
-        host = request.url.netloc
-        return JSONResponse(
-            {
-                "tenant_discovery_endpoint": f"{base}common/v2.0/.well-known/openid-configuration",
-                "api-version": "1.1",
-                "metadata": [{"preferred_network": host, "preferred_cache": host, "aliases": [host]}],
-            }
-        )
-
     async def _configuration(self, request: Request) -> Response:
         tenant = request.path_params["tenant"]
-        if not TENANT.fullmatch(tenant) or not self._directory.has_tenant(tenant):
+        if not self._directory.has_tenant(tenant):
             error = AadstsError(90002, tenant=tenant)
-            content = errors.body(error.code, error.text, "invalid_tenant", errors.new_id(), errors.new_id())
-            return JSONResponse(content, error.kind.status)
-        base = f"{request.base_url}{tenant}"
-        return JSONResponse(
-            {
-                "token_endpoint": f"{base}/oauth2/v2.0/token",
-                "token_endpoint_auth_methods_supported": ["private_key_jwt"],
-                "jwks_uri": f"{base}/discovery/v2.0/keys",
-                "response_modes_supported": ["query", "fragment", "form_post"],
-                "subject_types_supported": ["pairwise"],
-                "id_token_signing_alg_values_supported": [ALGORITHM],
-                "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
-                "scopes_supported": ["openid", "profile", "email", "offline_access"],
-                "issuer": f"{base}/v2.0",
-                "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
-            }
-        )
+            return JSONResponse({**errors.body(error), "error": "invalid_tenant"}, error.kind.status)
+        return JSONResponse(documents.configuration(_base(request), tenant))
+
+    async def _instance(self, request: Request) -> Response:
+        return JSONResponse(documents.instance(_base(request)))
 
     async def _keys(self, request: Request) -> Response:
         del request
         return JSONResponse(self._key.jwks)
+
+
+def _base(request: Request) -> str:
+    return str(request.base_url).removesuffix("/")
 
 
 @contextmanager
