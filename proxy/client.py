@@ -55,11 +55,11 @@ class Outgoing:
 class Answer:
     """The answer to a request: its head, and its body as it comes."""
 
-    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.BaseTransport) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.status = 0
         self.headers: list[tuple[str, str]] = []
         self._reader = reader
-        self._transport = transport
+        self._writer = writer  # which closes the connection when it is dropped
         self._parser = HttpResponseParser(self)
         self._pieces: list[bytes] = []
         self._has_head = False
@@ -127,7 +127,7 @@ class Answer:
 
     def close(self) -> None:
         """Drop the connection; nothing more is wanted of it."""
-        self._transport.abort()  # type: ignore[attr-defined]  # every transport of a stream has it
+        self._writer.transport.abort()
 
     async def _read(self) -> int:
         try:
@@ -158,7 +158,7 @@ async def send(request: Outgoing, trust: Trust, proxy: HttpProxy | None = None) 
         ClientError: when none comes.
     """
     reader, writer = await _connected(request, trust, proxy)
-    answer = Answer(reader, writer.transport)
+    answer = Answer(reader, writer)
     try:
         writer.write(request.encoded())
         await writer.drain()
