@@ -88,9 +88,8 @@ def test_no_whole_answer(pieces: list[bytes], said: str) -> None:
 
 def test_refused_connection() -> None:
     """Nobody there is an error that names where."""
-    assert "no connection to 127.0.0.1:1: " in str(
-        pytest.raises(ClientError, asyncio.run, got(Origin("http", "127.0.0.1", 1, ""))).value
-    )
+    with pytest.raises(ClientError, match=r"no connection to 127\.0\.0\.1:1: "):
+        asyncio.run(got(Origin("http", "127.0.0.1", 1, "")))
 
 
 def test_request() -> None:

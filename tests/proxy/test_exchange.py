@@ -96,7 +96,7 @@ def test_file_is_read_each_time(bench: Bench, issuer: Issuer) -> None:
     good = bench.token_file.read_text()
     bench.token_file.write_text(issuer.token(SUBJECT, lifetime=-400))
     bench.before_next_try = lambda: bench.token_file.write_text(good)
-    assert bench.run()
+    assert bench.run().secret
     assert [seen.code for seen in bench.emulator.exchanges] == [700024, 0]
 
 
@@ -104,7 +104,7 @@ def test_file_is_read_each_time(bench: Bench, issuer: Issuer) -> None:
 def test_fresh_credential(bench: Bench, code: int) -> None:
     """A credential that is not yet known everywhere is waited for."""
     bench.emulator.faults.lag(3, code)
-    assert bench.run()
+    assert bench.run().secret
     assert bench.waits == [0.75, 1.5, 3.0]
     assert bench.results == Counter({"propagating": 3, "success": 1})
 
@@ -140,7 +140,7 @@ def test_unknown_tenant(bench: Bench) -> None:
 def test_passing_failure(bench: Bench, status: int) -> None:
     """One failure at Entra is not noticed."""
     bench.emulator.faults.fail(status, times=2)
-    assert bench.run()
+    assert bench.run().secret
     assert len(bench.waits) == 2
 
 
@@ -155,7 +155,7 @@ def test_outage(bench: Bench) -> None:
 def test_throttled(bench: Bench) -> None:
     """A short Retry-After is waited for."""
     bench.emulator.faults.throttle(3, times=1)
-    assert bench.run()
+    assert bench.run().secret
     assert bench.waits == [3]
 
 
@@ -171,7 +171,7 @@ def test_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "ATTEMPT_SECONDS", 0.2)
     bench.emulator.faults.slow(0.6)
     bench.before_next_try = bench.emulator.faults.healthy
-    assert bench.run()
+    assert bench.run().secret
     assert len(bench.waits) == 1
 
 
@@ -179,7 +179,7 @@ def test_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_broken_answer(bench: Bench, fault: str) -> None:
     """Half a document, half a connection and a body without end are outages like any other."""
     getattr(bench.emulator.faults, fault)(times=1)
-    assert bench.run()
+    assert bench.run().secret
     assert bench.results == Counter({"outage": 1, "success": 1})
     getattr(bench.emulator.faults, fault)()
     assert bench.failed().status == 503
@@ -277,19 +277,19 @@ def test_huge_assertion(tmp_path: Path) -> None:
 
 
 def test_token_proxy(bench: Bench, tmp_path: Path) -> None:
-    """With identity bindings the exchange goes to the token proxy, below its path, by its name, trusting its CA only."""
+    """With identity bindings the exchange goes to the token proxy, below its path, by its name and its own CA."""
     with bench.emulator.token_proxy(tmp_path, "proxy.azwi.test", "/bindings") as url:
         bench.variables |= {
             "AZURE_KUBERNETES_TOKEN_PROXY": url,
             "AZURE_KUBERNETES_SNI_NAME": "proxy.azwi.test",
             "AZURE_KUBERNETES_CA_FILE": str(tmp_path / "ca.crt"),
         }
-        assert bench.run()
+        assert bench.run().secret
         assert bench.emulator.exchanges[-1].host == url.split("/")[2]
         del bench.variables["AZURE_KUBERNETES_CA_FILE"]
         assert "is not trusted" in bench.failed().message
         bench.variables["AZURE_KUBERNETES_CA_DATA"] = (tmp_path / "ca.crt").read_text()
-        assert bench.run()
+        assert bench.run().secret
 
 
 def test_secrets_stay_out_of_logs(

@@ -123,7 +123,7 @@ def test_slow_imds(monkeypatch: pytest.MonkeyPatch) -> None:
     async def silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.5)
 
-    with pytest.raises(ImdsError, match="within 0.1 s") as caught:
+    with pytest.raises(ImdsError, match=r"within 0\.1 s") as caught:
         passed(silent)
     assert caught.value.status == 504
 

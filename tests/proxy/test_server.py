@@ -31,7 +31,7 @@ async def serving(handler: Handler = echo) -> AsyncIterator[tuple[Server, int]]:
         await server.drain()
 
 
-def exchanged(*pieces: bytes, handler: Handler = echo, pause: float = 0.01) -> bytes:
+def exchanged(*pieces: bytes, handler: Handler = echo, pause: float = 0.01, silence: float = 0.06) -> bytes:
     """Send pieces of bytes; all that comes back until the server closes, or until nothing came for a moment."""
 
     async def run() -> bytes:
@@ -40,14 +40,14 @@ def exchanged(*pieces: bytes, handler: Handler = echo, pause: float = 0.01) -> b
             for piece in pieces:
                 writer.write(piece)
                 await asyncio.sleep(pause)
-            received = await until_silent(reader)
+            received = await until_silent(reader, silence)
             writer.close()
             return received
 
     return asyncio.run(run())
 
 
-async def until_silent(reader: asyncio.StreamReader, seconds: float = 0.15) -> bytes:
+async def until_silent(reader: asyncio.StreamReader, seconds: float = 0.06) -> bytes:
     """Read until the end, or until nothing comes."""
     received = b""
     try:
@@ -185,7 +185,7 @@ def test_answer_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.sleep(0.12)
         return Response(200, b"late")
 
-    assert exchanged(GET, handler=slow).endswith(b"late")
+    assert exchanged(GET, handler=slow, silence=1).endswith(b"late")
 
 
 def test_too_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +246,8 @@ def test_stream_to_a_client_that_does_not_read() -> None:
     async def body() -> AsyncGenerator[bytes]:
         nonlocal made
         try:
-            for made in range(1000):
+            while True:
+                made += 1
                 yield b"x" * 100_000
         finally:
             closed.set()

@@ -205,7 +205,7 @@ async def test_failure_is_remembered(held: Tokens, entra: Entra, time: Time) -> 
     assert len(entra.asked) == 1
     entra.error = None
     await time.pass_by(2)
-    assert await held.get(VAULT)
+    assert (await held.get(VAULT)).secret
 
 
 @story
