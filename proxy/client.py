@@ -59,7 +59,7 @@ class Answer:
         self.status = 0
         self.headers: list[tuple[str, str]] = []
         self._reader = reader
-        self._writer = writer  # which closes the connection when it is dropped
+        self._writer = writer  # held, because it closes the connection when it is collected
         self._parser = HttpResponseParser(self)
         self._pieces: list[bytes] = []
         self._has_head = False

@@ -28,6 +28,8 @@ from tests.support.entra.exchange import TENANT, exchange, read_form
 from tests.support.entra.faults import Faults
 from tests.support.entra.keys import ALGORITHM, SigningKey
 
+LOOPBACK: Final = ("127.0.0.1", 0)
+BACKLOG: Final = 2048
 START_SECONDS: Final = 10.0
 TOKEN_SECONDS: Final = 3599
 
@@ -38,6 +40,7 @@ class Exchange:
 
     time: float
     host: str
+    user_agent: str
     tenant: str
     client_id: str
     scope: str
@@ -48,13 +51,12 @@ class Exchange:
 class Entra:
     """A running emulator: what it knows, what is wrong with it, what it was asked."""
 
-    def __init__(self, directory: Path, host: str) -> None:
-        self.url = ""
-        self.ca_file = directory / "ca.crt"
+    def __init__(self, url: str, ca_file: Path) -> None:
+        self.url = url
+        self.ca_file = ca_file
         self.faults = Faults()
         self.exchanges: list[Exchange] = []
         self.token_lifetime = TOKEN_SECONDS
-        self._host = host
         self._directory = Directory()
         self._key = SigningKey.generate()
 
@@ -98,15 +100,19 @@ class Entra:
         )
 
     @contextmanager
-    def token_proxy(self, directory: Path, sni_name: str, path: str = "") -> Iterator[str]:
+    def token_proxy(
+        self, directory: Path, sni_name: str, path: str = "", listener: socket.socket | None = None
+    ) -> Iterator[str]:
         """Listen as the token proxy of AKS identity bindings too; yields what AZURE_KUBERNETES_TOKEN_PROXY has.
 
         Its certificate is of a CA of its own (`ca.crt` in `directory`) and for `sni_name` alone; a client that does
         not send this name in the handshake gets no connection. Below `path` it takes what Entra takes.
         """
         app = Starlette(routes=[Mount(path, self.app())]) if path else self.app()
-        with _listening(app, _context(directory, sni_name, only=sni_name), self._host) as port:
-            yield f"https://{self._host}:{port}{path}"
+        with listener or socket.create_server(LOOPBACK, backlog=BACKLOG) as bound:
+            address, port = bound.getsockname()[:2]
+            with _serving(app, _context(directory, sni_name, only=sni_name), bound):
+                yield f"https://{address}:{port}{path}"
 
     async def _token(self, request: Request) -> Response:
         tenant = request.path_params["tenant"]
@@ -127,7 +133,8 @@ class Entra:
                 )
         response.headers.update({"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"})
         response.headers.update({"x-ms-request-id": trace_id, "client-request-id": correlation_id})
-        asked = (request.headers.get("host", ""), tenant, form.get("client_id", ""), form.get("scope", ""))
+        sender = (request.headers.get("host", ""), request.headers.get("user-agent", ""))
+        asked = (*sender, tenant, form.get("client_id", ""), form.get("scope", ""))
         self.exchanges.append(Exchange(time.time(), *asked, response.status_code, code))
         return response
 
@@ -173,16 +180,16 @@ class Entra:
 
 
 @contextmanager
-def entra(directory: Path, host: str = "127.0.0.1") -> Iterator[Entra]:
-    """Run Entra on a free port of an address of this machine, and write its CA to `ca.crt` in the directory.
+def entra(directory: Path, name: str = "127.0.0.1", listener: socket.socket | None = None) -> Iterator[Entra]:
+    """Run Entra under a name (or address) and write its CA to `ca.crt` in the directory.
 
-    Its certificate is for the address and for localhost.
+    It listens on a free port of loopback unless it is given a listening socket, which it closes in the end. Its
+    certificate is for the name and for localhost.
     """
-    emulator = Entra(directory, host)
-    context = _context(directory, host, "localhost")
-    with _listening(emulator.app(), context, host) as port:
-        emulator.url = f"https://{host}:{port}"
-        yield emulator
+    with listener or socket.create_server(LOOPBACK, backlog=BACKLOG) as bound:
+        emulator = Entra(f"https://{name}:{bound.getsockname()[1]}".removesuffix(":443"), directory / "ca.crt")
+        with _serving(emulator.app(), _context(directory, name, "localhost"), bound):
+            yield emulator
 
 
 def _context(directory: Path, *names: str, only: str | None = None) -> ssl.SSLContext:
@@ -199,7 +206,7 @@ def _context(directory: Path, *names: str, only: str | None = None) -> ssl.SSLCo
 
 
 @contextmanager
-def _listening(app: ASGIApp, context: ssl.SSLContext, host: str) -> Iterator[int]:
+def _serving(app: ASGIApp, context: ssl.SSLContext, listener: socket.socket) -> Iterator[None]:
     config = uvicorn.Config(
         app,
         ssl_context_factory=lambda _config, _default: context,
@@ -209,15 +216,14 @@ def _listening(app: ASGIApp, context: ssl.SSLContext, host: str) -> Iterator[int
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
-    with socket.create_server((host, 0), backlog=2048) as listener:
-        thread = threading.Thread(target=server.run, args=([listener],), name="entra", daemon=True)
-        thread.start()
-        try:
-            _wait_until_started(server, thread)
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join()
+    thread = threading.Thread(target=server.run, args=([listener],), name="entra", daemon=True)
+    thread.start()
+    try:
+        _wait_until_started(server, thread)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
