@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs cluster-tools fuzz bench lock clean entra
+.PHONY: help run test check lint types contracts coverage cases docs cluster-tools fuzz bench bench-proxy lock clean entra
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -60,6 +60,9 @@ fuzz: .venv/test.stamp ## throw junk at the review parser for FUZZ_SECONDS (60)
 
 bench: .venv/test.stamp ## what an admission costs, next to a floor (needs wrk)
 	@$(PY) -m bench.webhook $(BENCH)
+
+bench-proxy: .venv/test.stamp ## what the proxy costs a pod: memory, start, a cached token (needs wrk)
+	@$(PY) -m bench.proxy $(BENCH)
 
 lock: ## make the requirement locks anew (needs uv)
 	@sh scripts/lock.sh
