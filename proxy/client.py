@@ -1,7 +1,7 @@
 """One outgoing HTTP/1.1 request on a connection of its own, with bounds on what comes back.
 
 A token is fetched about once in half an hour, so there is no connection to keep. httptools parses the answers, as it
-does the requests in `server`; a client library would cost 3 to 9 MiB in every pod that has the proxy.
+does the requests in `server`; a client library would cost 5 to 11 MiB in every pod that has the proxy.
 """
 
 import asyncio

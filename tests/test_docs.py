@@ -9,6 +9,8 @@ from typing import Final
 import pytest
 import yaml
 
+from proxy import settings
+from proxy.metrics import Metrics
 from tests.support.program import ROOT
 from webhook import names
 from webhook.admission.reasons import Caution, Reason
@@ -65,6 +67,15 @@ def test_flags() -> None:
             r"(?:azwi-webhook|webhook\.demo)((?:\s+\\?\s*--[a-z-]+(?:=\S+)?)+)", page.read_text()
         ):
             assert set(re.findall(r"--([a-z-]+)", command)) <= known | {"help"}, page
+
+
+def test_proxy_page() -> None:
+    """Every flag, variable and metric of the proxy is on its page."""
+    page, flags = text("proxy.md"), settings.parser({}).format_help()
+    assert not [flag for flag in re.findall(r"--[a-z-]+", flags) if f"`{flag}`" not in page and flag != "--help"]
+    assert not [name for name in settings.VARIABLES if f"`{name}`" not in page]
+    metrics = re.findall(r"# TYPE (\S+)", Metrics().text(0).decode())
+    assert metrics == re.findall(r"^\| `([a-z_]+)` \|", page[page.index("| Metric |") :], re.MULTILINE)
 
 
 def test_mapping_example() -> None:

@@ -87,6 +87,11 @@ def test_request() -> None:
     assert not any("evil" in line for line in lines)
 
 
+def test_path_is_encoded_again() -> None:
+    """What a path had encoded cannot become a query or a second request."""
+    assert heard("/metadata/instance/a%20HTTP%2F1.1%3Fb")[0] == "GET /metadata/instance/a%20http/1.1%3Fb HTTP/1.1"
+
+
 def test_hop_by_hop_headers_of_the_answer() -> None:
     """What is for one hop only is dropped from the answer."""
     answer = b"HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTransfer-Encoding: chunked\r\n"
