@@ -189,7 +189,7 @@ async def _connected(
             f"the certificate of {origin.netloc} is not trusted ({error.verify_message}): behind a proxy that opens "
             "TLS, set SSL_CERT_FILE to its CA"
         ) from error
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter of a name that no host can have
         raise ClientError(f"no connection to {origin.netloc}: {_reason(error)}") from error
 
 
@@ -223,5 +223,5 @@ def _check_tunnel(head: bytes, proxy: HttpProxy) -> None:
         raise ClientError(f"the proxy {proxy.host}:{proxy.port} answered {shown} to CONNECT: check HTTPS_PROXY")
 
 
-def _reason(error: OSError) -> str:
-    return getattr(error, "reason", None) or error.strerror or type(error).__name__
+def _reason(error: Exception) -> str:
+    return getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -5,7 +5,6 @@ import errno
 import gc
 import logging
 import signal
-from typing import Final
 
 from proxy import trust
 from proxy.app import App
@@ -17,8 +16,6 @@ from proxy.passthrough import PassThrough
 from proxy.server import Server
 from proxy.settings import Settings
 from proxy.tokens import Tokens
-
-GC_ALLOCATIONS: Final = 10_000
 
 log = logging.getLogger("proxy")
 
@@ -82,4 +79,3 @@ def _settle_memory() -> None:
     """Keep the garbage collector off what stays for good."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GC_ALLOCATIONS)

@@ -21,6 +21,7 @@ VARIABLES: Final = (
 )
 # A UUID or a domain. The other words of that place in the URL ask for tokens that only a person can get.
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", re.ASCII)
+_SERVER_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*", re.ASCII)
 _NO_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
 
 
@@ -206,6 +207,8 @@ def _token_proxy(environ: Mapping[str, str], faults: list[str]) -> TokenProxy | 
         faults.append(
             f"both {names.ENV_TOKEN_PROXY_CA_FILE} and {names.ENV_TOKEN_PROXY_CA_DATA} are set; only one should be set"
         )
+    if sni and not _SERVER_NAME.fullmatch(sni):
+        faults.append(f"{names.ENV_TOKEN_PROXY_SNI} {sni[:64]!r} is no host name")
     if not url:
         if sni or ca_file or ca_data:
             faults.append(

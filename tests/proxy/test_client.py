@@ -92,6 +92,13 @@ def test_refused_connection() -> None:
         asyncio.run(got(Origin("http", "127.0.0.1", 1, "")))
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 70, "nowhere.invalid"])
+def test_no_such_host(host: str) -> None:
+    """So is a host that is not there, or cannot be."""
+    with pytest.raises(ClientError, match=f"no connection to {host}: "):
+        asyncio.run(got(Origin("http", host, 80, "")))
+
+
 def test_request() -> None:
     """The request is whole, and asks for one answer only."""
     heard = b""

@@ -264,6 +264,31 @@ def test_stream_to_a_client_that_does_not_read() -> None:
     asyncio.run(run())
 
 
+def test_stream_to_a_client_that_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a client that never reads hold it open."""
+    monkeypatch.setattr(module, "REQUEST_SECONDS", 0.05)
+    closed = asyncio.Event()
+
+    async def handler(_request: Request) -> Response:
+        return Response(200, body())
+
+    async def body() -> AsyncGenerator[bytes]:
+        try:
+            while True:
+                yield b"x" * 100_000
+        finally:
+            closed.set()
+
+    async def run() -> None:
+        async with serving(handler) as (_, port):
+            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+            writer.write(GET)
+            await asyncio.wait_for(closed.wait(), 5)
+            writer.transport.abort()
+
+    asyncio.run(run())
+
+
 def test_drain() -> None:
     """What is under way is answered to its end; idle connections are closed; nobody new is let in."""
 

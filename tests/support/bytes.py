@@ -12,6 +12,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 @asynccontextmanager
 async def listening(serve: Serve) -> AsyncIterator[Origin]:
     """Listen on loopback; each connection is served and then closed."""
+    connections: list[asyncio.Task[None]] = []
 
     async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -19,9 +20,15 @@ async def listening(serve: Serve) -> AsyncIterator[Origin]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(served, "127.0.0.1", 0)
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(asyncio.create_task(served(reader, writer)))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
     async with server:
         yield Origin("http", "127.0.0.1", server.sockets[0].getsockname()[1], "")
+    for connection in connections:
+        connection.cancel()
+    await asyncio.gather(*connections, return_exceptions=True)
 
 
 def answering(*pieces: bytes) -> Serve:
