@@ -10,7 +10,6 @@ from proxy import trust
 from proxy.app import App
 from proxy.clock import Clock
 from proxy.exchange import Exchange
-from proxy.messages import Request, Response
 from proxy.metrics import Metrics
 from proxy.passthrough import PassThrough
 from proxy.server import Server
@@ -32,10 +31,8 @@ async def serve(settings: Settings) -> None:
     """
     clock, metrics = Clock(), Metrics()
     tokens = Tokens(Exchange(settings, _trust(settings), clock, metrics.exchanged), clock)
-    server = Server(_not_yet)
-    pass_through = PassThrough(settings.pass_through)
-    server.handler = App(tokens, pass_through, metrics, clock, settings.client_id, lambda: not server.draining)
-    stop = _stop_requested()
+    pass_through, stop = PassThrough(settings.pass_through), _stop_requested()
+    server = Server(App(tokens, pass_through, metrics, clock, settings.client_id, lambda: not stop.is_set()))
     try:
         await server.listen(settings.port)
     except OSError as error:
@@ -55,10 +52,6 @@ def _trust(settings: Settings) -> trust.Trust:
         return trust.of_token_proxy(settings.token_proxy, system) if settings.token_proxy else system
     except trust.TrustError as error:
         raise StartError(str(error)) from error
-
-
-async def _not_yet(_request: Request) -> Response:
-    raise NotImplementedError
 
 
 def _stop_requested() -> asyncio.Event:

@@ -109,6 +109,13 @@ def test_refusals(target: str, headers: Headers, method: str, status: int, error
     assert document["error_description"]
 
 
+def test_identity_is_never_passed() -> None:
+    """Nobody is told to have a path of identities passed; of others that it can be."""
+    asked = Asked()
+    assert "--pass-through" not in asked.get("/metadata/identity/info")[1]["error_description"]
+    assert "--pass-through" in asked.get("/metadata/attested")[1]["error_description"]
+
+
 def test_no_client_id() -> None:
     """Without a client id anywhere it is said what is missing, and where it belongs."""
     asked = Asked()
