@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs cluster-tools fuzz bench bench-scale bench-burst lock clean
+.PHONY: help run test check lint types contracts coverage cases docs cluster-tools fuzz bench bench-scale bench-burst bench-proxy entra lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -52,6 +52,9 @@ docs: .venv/run.stamp ## write the pages of the manual that are made from the co
 cluster-tools: .venv/run.stamp ## kube-apiserver, kubectl and helm for the cluster tests, built or unpacked once into a cache
 	@PYTHON=$(PY) bash tests/cluster/tools/build.sh
 
+entra: .venv/test.stamp ## Microsoft Entra's token endpoint, emulated on loopback, to try an exchange with
+	@exec $(PY) -m tests.support.entra $(ENTRA)
+
 fuzz: .venv/test.stamp ## throw junk at the review parser for FUZZ_SECONDS (60)
 	@$(PY) -m tests.fuzz_review $(or $(FUZZ_SECONDS),60)
 
@@ -63,6 +66,9 @@ bench-scale: .venv/test.stamp ## what 1,000 to 50,000 ServiceAccounts cost, in a
 
 bench-burst: .venv/test.stamp ## what 3,000 pods at once cost, through a real API server (needs make cluster-tools)
 	@$(PY) -m bench.burst $(BENCH)
+
+bench-proxy: .venv/test.stamp ## what the proxy costs a pod: memory, start, a cached token (needs wrk)
+	@$(PY) -m bench.proxy $(BENCH)
 
 lock: ## make the requirement locks anew (needs uv)
 	@sh scripts/lock.sh
