@@ -202,7 +202,7 @@ class Cluster:
         url = f"{self._host}{path}?{asked}" if asked else self._host + path
         log.debug("%s %s", method, url)
         headers = {"Accept": JSON, "User-Agent": f"azwi/{__version__}", "Content-Type": content_type}
-        encoded = body if body is None or content_type == JSON else json.dumps(body)
+        encoded = json.dumps(body) if content_type == APPLY_PATCH else body  # the package encodes what is named JSON
         try:
             self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
             answer = self._client.call_api(method, url, headers, encoded, _request_timeout=TIMEOUT_SECONDS)
