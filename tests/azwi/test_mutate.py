@@ -22,7 +22,7 @@ from webhook.admission.identity import Account
 from webhook.admission.review import Verdict
 
 CLIENT_ID = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
-ACCOUNT = {
+ACCOUNT: Map = {
     "apiVersion": "v1",
     "kind": "ServiceAccount",
     "metadata": {"name": "app", "annotations": {names.CLIENT_ID: CLIENT_ID}},
@@ -62,9 +62,8 @@ def test_golden_cases(folder: Path) -> None:
 
     around = Surroundings(find, lambda _: given.namespace_labelled, given.policy(), given.namespace)
     expected, response = read(folder / "expected.yaml"), read(folder / "response.yaml")
-    for document in (pod, {"kind": "Deployment", "metadata": {"name": "x"}, "spec": {"template": pod}}):
-        if not isinstance(document, dict) or "kind" not in document:
-            continue
+    documents: list[Any] = [pod, {"kind": "Deployment", "metadata": {"name": "x"}, "spec": {"template": pod}}]
+    for document in documents:
         before = copy.deepcopy(document)
         in_namespace = {**document, "metadata": {**(document.get("metadata") or {}), "namespace": given.namespace}}
         [admission] = mutate.mutate(in_namespace, around).admissions
