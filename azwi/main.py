@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "jwks": Entry("azwi.jwks", "Print the JSON Web Key Set of a self-managed issuer."),
     "mutate": Entry("azwi.mutate", "Show what the webhook would make of manifests, without a cluster."),
     "oidc": Entry("azwi.oidc", "Write the discovery document and the JWKS of a self-managed issuer."),
+    "podidentity": Entry("azwi.podidentity", "Migrate from aad-pod-identity.", "pi"),
     "completion": Entry("azwi.completion", "Print the code that completes azwi's commands in a shell."),
     "version": Entry("azwi.version", "Print azwi's version."),
 }

@@ -1,0 +1,13 @@
+"""Migration from aad-pod-identity: `azwi podidentity`."""
+
+import click
+
+from azwi.podidentity.detect import detect
+
+
+@click.group("podidentity", short_help="Migrate from aad-pod-identity.")
+def command() -> None:
+    """Migrate from aad-pod-identity."""
+
+
+command.add_command(detect)
