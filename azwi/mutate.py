@@ -199,6 +199,7 @@ def _remarks(outcome: Outcome) -> list[str]:
     "--filename",
     "-f",
     "files",
+    metavar="FILE",
     multiple=True,
     required=True,
     help="Manifests: a file, a directory, or - for stdin. Repeatable.",
@@ -206,6 +207,7 @@ def _remarks(outcome: Outcome) -> list[str]:
 @click.option(
     "--service-account",
     "service_accounts",
+    metavar="FILE",
     multiple=True,
     help="Manifests of ServiceAccounts and Namespaces that are not among them. Repeatable.",
 )
@@ -236,8 +238,9 @@ def command(  # noqa: PLR0913  one parameter a flag
 ) -> None:
     """Show what the webhook would make of the pods in manifests, by the same code and without a cluster.
 
-    Every kind of workload is understood, in lists and several documents too; ServiceAccounts and Namespaces among the
-    manifests count. What is refused ends with exit status 1 and prints no manifest, so a build can fail on it.
+    Every kind of workload is understood, in lists and several documents too. ServiceAccounts and Namespaces among the
+    manifests count, and so do the server's variables, such as AZURE_ENVIRONMENT and PROXY_IMAGE. What is refused ends
+    with exit status 1 and prints no manifest, so a build can fail on it.
 
     \b
     azwi mutate -f deployment.yaml --service-account account.yaml -o diff

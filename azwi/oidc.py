@@ -39,7 +39,12 @@ def _cluster_issuer(sources: Sources) -> str:
 
 
 @click.command("oidc", short_help="Write the discovery document and the JWKS of a self-managed issuer.")
-@click.option("--issuer-url", default="", help="The issuer, byte for byte; default with --from-cluster: the cluster's.")
+@click.option(
+    "--issuer-url",
+    metavar="URL",
+    default="",
+    help="The issuer, byte for byte; default with --from-cluster: the cluster's.",
+)
 @jwks.options
 @click.option(
     "--output-dir",

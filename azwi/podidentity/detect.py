@@ -19,7 +19,7 @@ from webhook.admission.proxy import MAX_PORT
 
 @click.command("detect", short_help="Find what uses aad-pod-identity, and write what migrates it.")
 @kube.cluster_options
-@click.option("--namespace", "-n", default="", help="Only this namespace; default: all.")
+@click.option("--namespace", "-n", metavar="NAME", default="", help="Only this namespace; default: all.")
 @click.option(
     "--output-dir",
     "-o",
@@ -29,6 +29,7 @@ from webhook.admission.proxy import MAX_PORT
 @click.option(
     "--proxy-port",
     "-p",
+    metavar="PORT",
     type=click.IntRange(1, MAX_PORT),
     default=names.DEFAULT_PROXY_PORT,
     show_default=True,
@@ -42,7 +43,9 @@ from webhook.admission.proxy import MAX_PORT
     show_default=True,
     help="How long a token lives: 1h to 24h.",
 )
-@click.option("--tenant-id", default="", help="Tenant to annotate ServiceAccounts with; default: the webhook's.")
+@click.option(
+    "--tenant-id", metavar="ID", default="", help="Tenant to annotate ServiceAccounts with; default: the webhook's."
+)
 @click.option(
     "--force-namespaced",
     is_flag=True,
