@@ -13,6 +13,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from azwi.errors import CommandError, Interrupted, Status
+from azwi.groups import Group
+from webhook import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,12 @@ COMMANDS: Final = {
 }
 
 
-class Program(click.Group):
+class Program(Group):
     """A group whose commands are those of a table, loaded when they are needed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; `help COMMAND` is another way to say `COMMAND --help`."""
+        return super().parse_args(ctx, [*args[1:], "--help"] if args[:1] == ["help"] else args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """The names, in the order in which help lists them."""
@@ -90,6 +96,7 @@ def _shown(name: str, entry: Entry) -> str:
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--debug", is_flag=True, help="Log what is sent to the cluster and to Azure; show traces of faults.")
+@click.version_option(__version__, message="Version: %(version)s")
 def program(*, debug: bool) -> None:
     """Azure Workload Identity from nothing to a working identity, and why it does not work.
 

@@ -280,4 +280,4 @@ def _judge(admissions: Sequence[Admission], refused: Sequence[Admission], *, str
         raise CommandError(output.printable(message), _HINTS.get(first.outcome.reason, ""))
     warned = sum(len(each.outcome.warnings) for each in admissions)
     if strict and warned:
-        raise CommandError(f"{warned} warnings, and --strict was given")
+        raise CommandError(f"{warned} {'warning' if warned == 1 else 'warnings'}, and --strict was given")

@@ -2,10 +2,11 @@
 
 import click
 
+from azwi.groups import Group
 from azwi.podidentity.detect import detect
 
 
-@click.group("podidentity", short_help="Migrate from aad-pod-identity.")
+@click.group("podidentity", cls=Group, short_help="Migrate from aad-pod-identity.")
 def command() -> None:
     """Migrate from aad-pod-identity."""
 
