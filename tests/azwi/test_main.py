@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -125,10 +126,23 @@ def test_interrupted_process(tmp_path: Path) -> None:
     os.mkfifo(fifo := tmp_path / "manifests")
     command = [sys.executable, "-m", "azwi", "mutate", "--tenant-id", TENANT, "-f", str(fifo)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        with fifo.open("w"):  # opens when the process reads
-            running.send_signal(signal.SIGINT)
-            out, err = running.communicate(timeout=20)
+        end = read_by_somebody(fifo)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=20)
+    os.close(end)
     assert (running.returncode, out, err) == (errors.Status.INTERRUPTED, "", "azwi: interrupted\n")
+
+
+def read_by_somebody(fifo: Path) -> int:
+    """Open a pipe for writing as soon as somebody reads it."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def test_closed_pipe() -> None:
