@@ -109,6 +109,13 @@ def test_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.stderr == "azwi: no such thing\n      look elsewhere\n"
 
 
+@pytest.mark.parametrize("arguments", [("--debug", "version"), ("version", "--debug")])
+def test_debug(arguments: tuple[str, ...]) -> None:
+    """--debug may stand before the command and after it."""
+    told = process(*arguments)
+    assert told.returncode == 0, told.stderr
+
+
 def test_fault(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A fault of ours ends with 1 and one sentence; what an exception says may be a secret and is not shown."""
     monkeypatch.setattr("azwi.version.command", raising(RuntimeError("token=secret")))
