@@ -70,9 +70,8 @@ def detect(  # noqa: PLR0913  one parameter a flag
     with its ServiceAccount and itself, opted in and with the proxy, which answers what it asks of managed identity.
     Nothing in the cluster or in Azure is changed.
     """
-    cluster = Cluster.connect(Target(kubeconfig, context, namespace))
     with output.progress("reading the cluster"):
-        snapshot = workloads.read(cluster, namespace)
+        snapshot = workloads.read(Cluster.connect(Target(kubeconfig, context, namespace)), namespace)
     made = plan.make(snapshot, Wishes(tenant_id, token_expiration, proxy_port, force_namespaced))
     if output_dir is not None:
         for migration in made.migrations:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from azwi import mutate, policy
+from azwi import admissions, policy
 from azwi.podidentity import manifests, workloads
 from azwi.podidentity.bindings import POD_LABEL, USER_ASSIGNED, Binding, Identity, exempt, parse_bindings
 from azwi.podidentity.workloads import Found, Snapshot
@@ -176,8 +176,8 @@ class _Planner:
         """What the webhook will say of the new pods: the same code, before they are made."""
         tenant = documents[0]["metadata"]["annotations"].get(names.TENANT_ID) or policy.UNKNOWN_TENANT
         settings = policy.build({"tenant_id": tenant}, {})
-        around = mutate.surroundings(documents, settings, found.namespace, None)
-        [admission] = mutate.mutate(documents[1], around).admissions
+        around = admissions.surroundings(documents, settings, found.namespace, None)
+        [admission] = admissions.mutate(documents[1], around).admissions
         if admission.outcome.verdict is not Verdict.MUTATE:
             raise _CannotMigrateError(f"the webhook would not take it: {admission.outcome.message}")
         return [warning.text for warning in admission.outcome.warnings]

@@ -1,0 +1,26 @@
+"""What ends a command before its time."""
+
+import pytest
+import urllib3
+
+from azwi.errors import cause, one_line
+from tests.support.processes import free_ports
+
+
+def test_cause_of_a_refused_connection() -> None:
+    """Out of the layers of a library comes what the kernel said."""
+    url = f"http://127.0.0.1:{free_ports(1)[0]}"
+    with pytest.raises(urllib3.exceptions.MaxRetryError) as refused:
+        urllib3.request("GET", url, retries=urllib3.Retry(0))
+    assert cause(refused.value) == "[Errno 111] Connection refused"
+
+
+def test_cause_of_others() -> None:
+    """What has no layers is told as it is."""
+    assert cause(ValueError("a\nb")) == "a b"
+
+
+def test_one_line() -> None:
+    """A text of any length is one line of bounded length."""
+    assert one_line("x\ny\t" * 1000).startswith("x y x")
+    assert len(one_line("x " * 1000)) <= 300
