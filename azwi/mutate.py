@@ -158,7 +158,7 @@ def _judge(admissions: Sequence[Admission], *, strict: bool) -> None:
         first = refused[0]
         more = f", and {len(refused) - 1} more refused" if len(refused) > 1 else ""
         message = f"{first.workload}: {first.outcome.message} ({first.outcome.reason}){more}"
-        raise CommandError(output.printable(message), _HINTS.get(first.outcome.reason, ""))
+        raise CommandError(message, _HINTS.get(first.outcome.reason, ""))
     warned = sum(len(each.outcome.warnings) for each in admissions)
     if strict and warned:
         raise CommandError(f"{warned} {'warning' if warned == 1 else 'warnings'}, and --strict was given")

@@ -3,7 +3,7 @@
 import pytest
 import urllib3
 
-from azwi.errors import cause, one_line
+from azwi.errors import CommandError, cause, one_line
 from tests.support.processes import free_ports
 
 
@@ -24,3 +24,9 @@ def test_one_line() -> None:
     """A text of any length is one line of bounded length."""
     assert one_line("x\ny\t" * 1000).startswith("x y x")
     assert len(one_line("x " * 1000)) <= 300
+
+
+def test_message(capsys: pytest.CaptureFixture[str]) -> None:
+    """A message keeps its lines, its hint comes last, and nothing in it steers the terminal."""
+    CommandError("one\ntwo \x1b[2J", "do this").show()
+    assert capsys.readouterr().err == "azwi: one\n      two \N{REPLACEMENT CHARACTER}[2J\n      do this\n"
