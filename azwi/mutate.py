@@ -13,6 +13,7 @@ from azwi import policy as policies
 from azwi.admissions import Admission, Mutated, mutate, surroundings
 from azwi.errors import CommandError
 from azwi.kube import Cluster, Target
+from azwi.manifests import Map
 from azwi.output import Form
 from webhook import marking
 from webhook.admission.reasons import Reason
@@ -37,10 +38,11 @@ _HINTS: Final = {
 
 
 def shown(results: Sequence[Mutated], show: Show, *, colour: bool = False) -> str:
-    """The documents, patches or marked manifests; a single document's stands alone, several make a list."""
+    """The documents, their patches, or the documents marked; one patch stands alone, several say whose they are."""
     if show is Show.PATCH:
-        patches: list[object] = [list(result.operations) for result in results]
-        return json.dumps(patches[0] if len(patches) == 1 else patches, indent=2) + "\n"
+        alone = len(results) == 1
+        patches = list(results[0].operations) if alone else [_patch(each) for each in results if each.operations]
+        return json.dumps(patches, indent=2) + "\n"
     if show is Show.JSON:
         every = [result.after for result in results]
         whole = every[0] if len(every) == 1 else {"apiVersion": "v1", "kind": "List", "items": every}
@@ -48,6 +50,12 @@ def shown(results: Sequence[Mutated], show: Show, *, colour: bool = False) -> st
     if show is Show.DIFF:
         return "\n---\n".join(marking.rendered(each.before, each.after, colour=colour) for each in results) + "\n"
     return output.as_documents(result.after for result in results)
+
+
+def _patch(result: Mutated) -> Map:
+    metadata = result.before.get("metadata") or {}
+    named = {key: metadata[key] for key in ("namespace", "name") if key in metadata}
+    return {"kind": result.before["kind"], **named, "patch": list(result.operations)}
 
 
 def decisions(admissions: Sequence[Admission]) -> str:
@@ -126,6 +134,8 @@ def command(  # noqa: PLR0913  one parameter a flag
         raise click.UsageError(f"--explain prints table, json or yaml, not {wanted}")
     policy = policies.build(settings)
     documents = manifests.read(files)
+    if not documents:
+        raise CommandError(f"there are no manifests in {', '.join(files)}", "did what should have written them fail?")
     known = [*documents, *manifests.read(service_accounts)]
     with output.progress("reading manifests"):
         cluster = Cluster.connect(Target(kubeconfig, context, namespace)) if from_cluster else None
