@@ -39,7 +39,7 @@ class Identity:
         return cls(
             namespace=metadata["namespace"],
             name=metadata["name"],
-            kind=int(spec.get("type") or USER_ASSIGNED),
+            kind=kind if isinstance(kind := spec.get("type"), int) else USER_ASSIGNED,
             client_id=str(spec.get("clientID") or "").strip(),
             resource_id=str(spec.get("resourceID") or "").strip(),
             tenant_id=str(spec.get("tenantID") or "").strip(),

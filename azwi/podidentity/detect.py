@@ -8,12 +8,14 @@ import click
 
 from azwi import kube, output
 from azwi.duration import TokenExpiration
+from azwi.errors import UsageError
 from azwi.kube import Cluster, Target
 from azwi.output import Form
 from azwi.podidentity import plan, workloads
 from azwi.podidentity.bindings import USER_ASSIGNED
 from azwi.podidentity.plan import Migration, Plan, Wishes
 from webhook import names
+from webhook.admission import values
 from webhook.admission.proxy import MAX_PORT
 
 
@@ -70,6 +72,8 @@ def detect(  # noqa: PLR0913  one parameter a flag
     with its ServiceAccount and itself, opted in and with the proxy, which answers what it asks of managed identity.
     Nothing in the cluster or in Azure is changed.
     """
+    if tenant_id and not values.is_tenant(tenant_id):
+        raise UsageError(f"--tenant-id {tenant_id!a} is no tenant", "give the tenant's UUID or one of its domains")
     with output.progress("reading the cluster"):
         snapshot = workloads.read(Cluster.connect(Target(kubeconfig, context, namespace)), namespace)
     made = plan.make(snapshot, Wishes(tenant_id, token_expiration, proxy_port, force_namespaced))

@@ -104,6 +104,7 @@ class _Planner:
         self._bindings = bindings
         self._exceptions = snapshot.exceptions
         self._wishes = wishes
+        self._policy = policy.build({"tenant_id": policy.UNKNOWN_TENANT}, {})
         self._accounts: Mapping[tuple[str, str], Map] = {
             (each["metadata"]["namespace"], each["metadata"]["name"]): each for each in snapshot.accounts
         }
@@ -133,7 +134,10 @@ class _Planner:
         if not matching:
             raise _CannotMigrateError(f"no AzureIdentityBinding for it has the selector {found.selector!r}")
         matching.sort(key=lambda each: (each.namespace != found.namespace, each.namespace, each.name))
-        return list({each.identity.client_id: each for each in reversed(matching)}.values())[::-1]
+        once: dict[str, Binding] = {}
+        for each in matching:
+            once.setdefault(each.identity.client_id, each)
+        return list(once.values())
 
     def _account(self, found: Found, identity: Identity) -> str:
         spec = workloads.pod_of(found.manifest)["spec"]
@@ -174,9 +178,7 @@ class _Planner:
 
     def _admitted(self, found: Found, documents: Sequence[Map]) -> list[str]:
         """What the webhook will say of the new pods: the same code, before they are made."""
-        tenant = documents[0]["metadata"]["annotations"].get(names.TENANT_ID) or policy.UNKNOWN_TENANT
-        settings = policy.build({"tenant_id": tenant}, {})
-        around = admissions.surroundings(documents, settings, found.namespace, None)
+        around = admissions.surroundings(documents, self._policy, found.namespace, None)
         [admission] = admissions.mutate(documents[1], around).admissions
         if admission.outcome.verdict is not Verdict.MUTATE:
             raise _CannotMigrateError(f"the webhook would not take it: {admission.outcome.message}")

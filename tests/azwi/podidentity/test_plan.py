@@ -138,10 +138,12 @@ def test_unknown_owner() -> None:
 
 def test_several_identities() -> None:
     """Of several identities that of its own namespace counts, and the others are told of."""
-    identities = [identity(namespace="a", client_id=OTHER_CLIENT), identity()]
-    found = migration(workload(), identities=identities, bindings=[binding(namespace="a"), binding()])
+    identities = [identity(namespace="a", client_id=OTHER_CLIENT), identity(), identity(namespace="z")]
+    bindings = [binding(namespace="a"), binding(), binding(namespace="z")]
+    found = migration(workload(), identities=identities, bindings=bindings)
     assert str(found.identity) == "shop/shop"
-    assert OTHER_CLIENT in found.notes[0]
+    [note] = found.notes
+    assert OTHER_CLIENT in note
 
 
 def test_across_namespaces() -> None:
@@ -162,6 +164,18 @@ def test_application() -> None:
     found = migration(workload(), identities=[identity(type=1, tenantID="t.example.com")])
     assert found.documents[0]["metadata"]["annotations"][names.TENANT_ID] == "t.example.com"
     assert "its secret is not needed" in found.notes[0]
+
+
+def test_impossible_tenant() -> None:
+    """An identity whose tenant cannot be one keeps its own workload from being migrated, and no other."""
+    made = planned(
+        workload(),
+        workload(name="other", labels=BOUND_TO_OTHER),
+        identities=[identity(), identity("other", client_id=OTHER_CLIENT, tenantID="no tenant")],
+        bindings=OTHER_BINDINGS,
+    )
+    assert [each.name for each in made.migrations] == ["web"]
+    assert "tenant-id" in made.skipped[0].why
 
 
 def test_too_many_credentials() -> None:
