@@ -11,7 +11,7 @@ from azwi import output
 from azwi.errors import CommandError
 from webhook.admission.identity import IdentityMapping
 from webhook.admission.policy import Policy
-from webhook.server import mapping, policies
+from webhook.server import policies
 from webhook.server.commandline import SettingsError, checked
 from webhook.server.settings import SOURCES
 
@@ -68,9 +68,17 @@ def build(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> 
         values["tenant_id"] = UNKNOWN_TENANT
     try:
         settings = checked({**values, "service_accounts": Path()})
-        found = mapping.load(settings.identity_mapping) if settings.identity_mapping else IdentityMapping()
+        found = _mapping(settings.identity_mapping)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     except ValueError as error:
         raise CommandError(str(error)) from error
     return policies.build(settings, found, None)
+
+
+def _mapping(file: Path | None) -> IdentityMapping:
+    if file is None:
+        return IdentityMapping()
+    from webhook.server import mapping  # noqa: PLC0415  few have one, and its models cost a prompt's patience
+
+    return mapping.load(file)
