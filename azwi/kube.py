@@ -236,9 +236,10 @@ def _load(target: Target, configuration: Any) -> str:  # noqa: ANN401  the packa
         if not _exists(files) and not target.context and os.environ.get("KUBERNETES_SERVICE_HOST"):
             incluster_config.load_incluster_config(client_configuration=configuration)
             return IN_CLUSTER_NAMESPACE.read_text().strip()
-        kube_config.load_kube_config(files, target.context or None, configuration)
+        context = target.context or _current_context(files)
+        kube_config.load_kube_config(files, context or None, configuration)
         contexts, current = kube_config.list_kube_config_contexts(files)
-        chosen = next((each for each in contexts if each["name"] == target.context), current)
+        chosen = next((each for each in contexts if each["name"] == context), current)
         return str(chosen["context"].get("namespace") or "")
     except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError) as error:
         raise CommandError(
@@ -248,7 +249,22 @@ def _load(target: Target, configuration: Any) -> str:  # noqa: ANN401  the packa
 
 
 def _exists(files: str) -> bool:
-    return any(Path(file).expanduser().exists() for file in files.split(os.pathsep) if file)
+    return any(file.exists() for file in _paths(files))
+
+
+def _paths(files: str) -> list[Path]:
+    return [Path(file).expanduser() for file in files.split(os.pathsep) if file]
+
+
+def _current_context(files: str) -> str:
+    """The current context of several kubeconfigs: the first that is set counts; the package takes the last."""
+    import yaml  # noqa: PLC0415  the loader has loaded it
+
+    paths = _paths(files)
+    if len(paths) < 2:  # noqa: PLR2004  one kubeconfig has no order
+        return ""
+    read = (yaml.safe_load(file.read_bytes()) for file in paths if file.exists())
+    return next((str(found) for each in read if isinstance(each, dict) and (found := each.get("current-context"))), "")
 
 
 def _dry(*, dry_run: bool) -> dict[str, str]:

@@ -83,6 +83,7 @@ def _remarks(outcome: Outcome) -> list[str]:
     "-f",
     "files",
     metavar="FILE",
+    type=click.Path(allow_dash=True),
     multiple=True,
     required=True,
     help="Manifests: a file, a directory, or - for stdin. Repeatable.",
@@ -91,6 +92,7 @@ def _remarks(outcome: Outcome) -> list[str]:
     "--service-account",
     "service_accounts",
     metavar="FILE",
+    type=click.Path(allow_dash=True),
     multiple=True,
     help="Manifests of ServiceAccounts and Namespaces that are not among them. Repeatable.",
 )

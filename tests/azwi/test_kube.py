@@ -39,6 +39,16 @@ def test_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Cluster.connect(Target(context="two")).namespace == "n"
 
 
+def test_current_context_of_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several kubeconfigs the first that names a current context decides, as with kubectl."""
+    files = [tmp_path / name for name in ("none", "first", "second")]
+    files[0].write_text(KUBECONFIG.replace("current-context: one", ""))
+    files[1].write_text(KUBECONFIG.replace("current-context: one", "current-context: two"))
+    files[2].write_text(KUBECONFIG)
+    monkeypatch.setenv("KUBECONFIG", ":".join(map(str, files)))
+    assert Cluster.connect(Target()).namespace == "n"
+
+
 def test_unknown_context(tmp_path: Path) -> None:
     """A context that is not there is refused, and the message names the file and what to give."""
     file = tmp_path / "config"
