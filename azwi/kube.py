@@ -6,22 +6,20 @@ stay out, which would cost a command another second.
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import click
 
-from azwi.errors import CommandError, cause, one_line
+from azwi import kubeconfig
+from azwi.errors import CommandError, cause
 from webhook import __version__
 
 FIELD_MANAGER: Final = "azwi"
 PAGE_SIZE: Final = 500
 TIMEOUT_SECONDS: Final = 30.0
-IN_CLUSTER_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 # https://kubernetes.io/docs/reference/using-api/server-side-apply/ ; JSON is YAML.
@@ -110,7 +108,7 @@ class Cluster:
         from kubernetes.client.configuration import Configuration  # noqa: PLC0415  as above
 
         configuration = Configuration()
-        namespace = _load(target, configuration)
+        namespace = kubeconfig.load(target.kubeconfig, target.context, configuration)
         configuration.retries = False
         return cls(ApiClient(configuration), target.namespace or namespace or "default")
 
@@ -223,48 +221,6 @@ class Cluster:
             f"no answer from the API server at {self._host}: {cause(error)}",
             "is the cluster up, and is --context the right one? kubectl cluster-info tells the same",
         )
-
-
-def _load(target: Target, configuration: Any) -> str:  # noqa: ANN401  the package carries no types
-    """Fill in the package's configuration, and return the namespace that goes with it."""
-    import yaml  # noqa: PLC0415  the loader has loaded it
-    from kubernetes.config import incluster_config, kube_config  # noqa: PLC0415  as in connect
-    from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415  as in connect
-
-    files = target.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-    try:
-        if not _exists(files) and not target.context and os.environ.get("KUBERNETES_SERVICE_HOST"):
-            incluster_config.load_incluster_config(client_configuration=configuration)
-            return IN_CLUSTER_NAMESPACE.read_text().strip()
-        context = target.context or _current_context(files)
-        kube_config.load_kube_config(files, context or None, configuration)
-        contexts, current = kube_config.list_kube_config_contexts(files)
-        chosen = next((each for each in contexts if each["name"] == context), current)
-        return str(chosen["context"].get("namespace") or "")
-    except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError) as error:
-        raise CommandError(
-            f"no usable cluster configuration in {files}: {one_line(error)}",
-            "name a kubeconfig with --kubeconfig or KUBECONFIG, or a context of it with --context",
-        ) from error
-
-
-def _exists(files: str) -> bool:
-    return any(file.exists() for file in _paths(files))
-
-
-def _paths(files: str) -> list[Path]:
-    return [Path(file).expanduser() for file in files.split(os.pathsep) if file]
-
-
-def _current_context(files: str) -> str:
-    """The current context of several kubeconfigs: the first that is set counts; the package takes the last."""
-    import yaml  # noqa: PLC0415  the loader has loaded it
-
-    paths = _paths(files)
-    if len(paths) < 2:  # noqa: PLR2004  one kubeconfig has no order
-        return ""
-    read = (yaml.safe_load(file.read_bytes()) for file in paths if file.exists())
-    return next((str(found) for each in read if isinstance(each, dict) and (found := each.get("current-context"))), "")
 
 
 def _dry(*, dry_run: bool) -> dict[str, str]:

@@ -106,6 +106,7 @@ def test_one_account_two_identities() -> None:
         (workload(serviceAccountName="app"), [account("app", annotations={names.CLIENT_ID: "x"})], "client id x"),
         (workload(labels={"aadpodidbinding": "none"}), [], "no AzureIdentityBinding for it has the selector 'none'"),
         (workload(labels={"aadpodidbinding": "shop", names.USE_LABEL: "true"}), [], "opted in already"),
+        (workload(nodeSelector={"kubernetes.io/os": "windows"}), [], "the webhook would not take it"),
         (workload(hostNetwork=True), [], "the webhook would not take it"),
     ],
 )
