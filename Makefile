@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs cluster-tools fuzz bench bench-scale bench-burst bench-proxy entra bench-azwi lock clean
+.PHONY: help run test check lint types contracts coverage cases docs cluster-tools node-tools e2e fuzz bench bench-scale bench-burst bench-proxy entra bench-azwi lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -52,6 +52,9 @@ docs: .venv/run.stamp ## write the pages of the manual that are made from the co
 
 cluster-tools: .venv/run.stamp ## kube-apiserver, kubectl and helm for the cluster tests, built or unpacked once into a cache
 	@PYTHON=$(PY) bash tests/cluster/tools/build.sh
+
+node-tools: .venv/run.stamp ## the programs of a whole node for the end-to-end tests, built once into the same cache
+	@PYTHON=$(PY) bash tests/cluster/tools/build.sh kube-controller-manager kube-scheduler kubelet kube-proxy pause
 
 entra: .venv/test.stamp ## Microsoft Entra's token endpoint, emulated on loopback, to try an exchange with
 	@exec $(PY) -m tests.support.entra $(ENTRA)
