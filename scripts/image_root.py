@@ -19,7 +19,12 @@ from typing import Final
 
 # What packages depend on for the moment of their installation.
 INSTALLERS: Final = frozenset({"awk", "debconf", "debconf-2.0", "dpkg", "install-info", "openssl"})
-DOCUMENTATION: Final = re.compile(r"/usr/share/(?:bug|doc|info|lintian|locale|man)/(?!.*/copyright$)")
+# Documentation but for licences, what desktops read, iconv's tables (Python has its own), Python's tests and windows.
+UNUSED: Final = re.compile(
+    r"/usr/share/(?:bug|doc|info|lintian|locale|man)/(?!.*/copyright$)"
+    r"|/usr/share/(?:applications|binfmts|doc-base|pixmaps)/|/usr/lib/(?:binfmt\.d|valgrind|[^/]+/gconv)/"
+    r"|/usr/lib/python3[^/]*/(?:idlelib|lib2to3|test|tkinter|turtledemo)/"
+)
 # Made at installation, so that no package lists them.
 MADE: Final = (
     "/etc/alternatives/ip*tables*",
@@ -80,7 +85,7 @@ def paths(packages: list[str]) -> Iterator[Path]:
     made = [path for pattern in MADE for path in Path("/").glob(pattern.removeprefix("/"))]
     for path in {each.parent.resolve() / each.name for each in [*listed, *made]}:
         is_file = path.is_symlink() or path.is_file()
-        if is_file and not DOCUMENTATION.match(str(path)) and runs(path):
+        if is_file and not UNUSED.match(str(path)) and runs(path):
             yield path
 
 

@@ -14,10 +14,13 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 from typing import Final
 
-# Tests, sources and interfaces of extension modules, the virtual environment's shell scripts. And the generated classes
-# of the Kubernetes client, two times 35 MB: we make raw calls (a test holds us to it).
+# Other programs than ours; tests; sources and interfaces of extension modules. And the generated classes of the
+# Kubernetes client, two times 35 MB: we make raw calls (a test holds us to it).
 UNUSED: Final = (
+    "bin/[!ap]*",
     "bin/[Aa]ctivate*",
+    "bin/pygmentize",
+    "include",
     "lib/*/site-packages/**/tests",
     "lib/*/site-packages/**/*_test.py",
     "lib/*/site-packages/**/*.py[xi]",
