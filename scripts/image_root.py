@@ -19,11 +19,12 @@ from typing import Final
 
 # What packages depend on for the moment of their installation.
 INSTALLERS: Final = frozenset({"awk", "debconf", "debconf-2.0", "dpkg", "install-info", "openssl"})
-# Documentation but for licences, what desktops read, iconv's tables (Python has its own), Python's tests and windows.
+# Documentation but for licences, what desktops read, iconv's tables (Python has its own), Python's tests, windows and
+# tools of packagers.
 UNUSED: Final = re.compile(
     r"/usr/share/(?:bug|doc|info|lintian|locale|man)/(?!.*/copyright$)"
     r"|/usr/share/(?:applications|binfmts|doc-base|pixmaps)/|/usr/lib/(?:binfmt\.d|valgrind|[^/]+/gconv)/"
-    r"|/usr/lib/python3[^/]*/(?:idlelib|lib2to3|test|tkinter|turtledemo)/"
+    r"|/usr/share/python3/|/usr/bin/(?:pdb|py3|pydoc|pygettext)|/usr/lib/python3[^/]*/(?:idlelib|lib2to3|test|tkinter|turtledemo)/"
 )
 # Made at installation, so that no package lists them.
 MADE: Final = (
@@ -104,7 +105,7 @@ def collect(root: Path, packages: list[str]) -> None:
         (status / package).write_text(query("--status", package))
     for name, lines in ACCOUNTS.items():
         (root / name).write_text(lines)
-    (root / "run").mkdir()
+    (root / "run/lock").mkdir(parents=True)
     (root / "tmp").mkdir()
     (root / "tmp").chmod(0o1777)
 
@@ -120,7 +121,9 @@ def main(target: str, *wanted: str) -> None:
     unchecked = PycInvalidationMode.UNCHECKED_HASH
     libraries = root / "usr/lib"
     for library in libraries.glob("python3*"):
-        if not compileall.compile_dir(library, quiet=1, stripdir=str(root), prependdir="/", invalidation_mode=unchecked):
+        if not compileall.compile_dir(
+            library, quiet=1, stripdir=str(root), prependdir="/", invalidation_mode=unchecked
+        ):
             sys.exit(f"not every file of {library} could be compiled")
     print(len(packages), "packages:", *packages)  # noqa: T201  the build's log
 
