@@ -23,7 +23,7 @@ INSTALLERS: Final = frozenset({"awk", "debconf", "debconf-2.0", "dpkg", "install
 # tools of packagers.
 UNUSED: Final = re.compile(
     r"/usr/share/(?:bug|doc|info|lintian|locale|man)/(?!.*/copyright$)"
-    r"|/usr/share/(?:applications|binfmts|doc-base|pixmaps)/|/usr/lib/(?:binfmt\.d|valgrind|[^/]+/gconv)/"
+    r"|/usr/share/(?:applications|binfmts|doc-base|pixmaps)/|/usr/share/zoneinfo/localtime$|/usr/lib/(?:binfmt\.d|valgrind|[^/]+/gconv)/"
     r"|/usr/share/python3/|/usr/bin/(?:pdb|py3|pydoc|pygettext)|/usr/lib/python3[^/]*/(?:idlelib|lib2to3|test|tkinter|turtledemo)/"
 )
 # Made at installation, so that no package lists them.

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from scripts.image_archive import Image
 from tests.image import build
-from tests.image.container import Image, Machine
+from tests.image.container import Machine
 
 
 @pytest.fixture(scope="session")

@@ -7,72 +7,16 @@ a fresh one is asked for.
 import json
 import os
 import subprocess
-import tarfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from scripts.image_archive import Image
+
 RUN_SECONDS: Final = 60
 Mounts = Mapping[Path, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """A docker-archive, read: its configuration and every file in it, by path, as the last layer has it."""
-
-    archive: Path
-    config: dict[str, Any]
-    files: dict[str, tarfile.TarInfo]
-
-    @classmethod
-    def read(cls, archive: Path) -> "Image":
-        """Read configuration and listing; the image is made from scratch, so no layer takes away."""
-        with tarfile.open(archive) as outer:
-            config = json.load(_member(outer, _manifest(outer)["Config"]))
-            files: dict[str, tarfile.TarInfo] = {}
-            for layer in _layers(outer):
-                files |= {member.name.removeprefix("./").rstrip("/"): member for member in layer}
-        return cls(archive, config["config"], files)
-
-    def unpack(self, root: Path) -> None:
-        """Unpack every layer, owners and modes kept, and make the places that a runtime mounts to."""
-        root.mkdir(parents=True)
-        with tarfile.open(self.archive) as outer:
-            for layer in _layers(outer):
-                layer.extractall(root, numeric_owner=True, filter="fully_trusted")  # noqa: S202  our own image
-        for name in ("proc", "sys", "dev"):
-            (root / name).mkdir(exist_ok=True)
-
-    def read_text(self, name: str) -> str:
-        """The text of one file, from the last layer that has it."""
-        text = ""
-        with tarfile.open(self.archive) as outer:
-            for layer in _layers(outer):
-                for member in layer:
-                    if member.name.removeprefix("./") == name:
-                        file = layer.extractfile(member)
-                        text = file.read().decode() if file else ""
-        return text
-
-
-def _manifest(outer: tarfile.TarFile) -> dict[str, Any]:
-    (manifest,) = json.load(_member(outer, "manifest.json"))
-    assert isinstance(manifest, dict)
-    return manifest
-
-
-def _member(outer: tarfile.TarFile, name: str) -> Any:  # noqa: ANN401  a file that json and tarfile read
-    found = outer.extractfile(name)
-    assert found is not None
-    return found
-
-
-def _layers(outer: tarfile.TarFile) -> Iterator[tarfile.TarFile]:
-    for name in _manifest(outer)["Layers"]:
-        with tarfile.open(fileobj=_member(outer, name)) as layer:
-            yield layer
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from typing import Final
 
 import pytest
 
-from tests.image.container import Image, Machine
+from scripts.image_archive import Image
+from tests.image.container import Machine
 from tests.support.program import ROOT, TENANT, started
 from tests.test_project import PYPROJECT
 from webhook import __version__, names
