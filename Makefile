@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs cluster-tools fuzz bench lock image sbom clean
+.PHONY: help run test check lint types contracts coverage cases docs cluster-tools fuzz bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -61,6 +61,7 @@ bench: .venv/test.stamp ## what an admission costs, next to a floor (needs wrk)
 lock: ## make the requirement locks anew (needs uv)
 	@sh scripts/lock.sh
 
+.PHONY: image sbom
 image: ## build the image IMAGE (azwi:VERSION) with docker, podman or buildah; BASE, BUILD_BASE, FLAGS (see docs/image.md)
 	@sh scripts/image.sh $(FLAGS)
 
