@@ -69,11 +69,13 @@ LABEL org.opencontainers.image.title="azwi" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.base.name="${BASE}"
 
-# The root may be read-only: nothing writes, Python neither. TLS trusts Debian's authorities, and those that BASE added.
+# The root may be read-only: nothing writes, Python neither. TLS trusts Debian's authorities, and those that BASE added:
+# OpenSSL by the directory, of which it loads what a connection needs; requests, which would bring its own, by the bundle.
 ENV PATH=/opt/azwi/bin:/usr/sbin:/usr/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    SSL_CERT_DIR=/etc/ssl/certs \
+    REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt \
     AZWI_GIT_COMMIT=${REVISION} \
     AZWI_BUILD_DATE=${CREATED}
 

@@ -23,14 +23,15 @@ INSTALLERS: Final = frozenset({"awk", "debconf", "debconf-2.0", "dpkg", "install
 # tools of packagers.
 UNUSED: Final = re.compile(
     r"/usr/share/(?:bug|doc|info|lintian|locale|man)/(?!.*/copyright$)"
-    r"|/usr/share/(?:applications|binfmts|doc-base|pixmaps)/|/usr/share/zoneinfo/localtime$|/usr/lib/(?:binfmt\.d|valgrind|[^/]+/gconv)/"
+    r"|/usr/share/(?:applications|binfmts|ca-certificates|doc-base|pixmaps)/|/usr/share/zoneinfo/localtime$|/usr/lib/(?:binfmt\.d|valgrind|[^/]+/gconv)/"
     r"|/usr/share/python3/|/usr/bin/(?:pdb|py3|pydoc|pygettext)|/usr/lib/python3[^/]*/(?:idlelib|lib2to3|test|tkinter|turtledemo)/"
 )
 # Made at installation, so that no package lists them.
 MADE: Final = (
     "/etc/alternatives/ip*tables*",
     "/etc/nsswitch.conf",
-    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/certs/*",
+    "/usr/lib/ssl/cert*",
     "/usr/sbin/ip*tables*",
 )
 ACCOUNTS: Final = {
@@ -95,7 +96,9 @@ def collect(root: Path, packages: list[str]) -> None:
     for path in sorted(paths(packages)):
         target = root / path.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, target, follow_symlinks=False)
+        # Authorities of one's own lie below /usr/local, which belongs to no package.
+        is_authority = path.match("/etc/ssl/certs/*.pem")
+        shutil.copy2(path, target, follow_symlinks=is_authority)
     for link in (path for path in Path("/").iterdir() if path.is_symlink()):  # /lib and its like
         if not (root / link.name).is_symlink():
             (root / link.name).symlink_to(link.readlink())

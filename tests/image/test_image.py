@@ -4,7 +4,8 @@ import json
 import signal
 import stat
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -12,6 +13,7 @@ import pytest
 
 from scripts.image_archive import Image
 from tests.image.container import Machine
+from tests.support.processes import free_ports, running, tail
 from tests.support.program import ROOT, TENANT, started
 from tests.test_project import PYPROJECT
 from webhook import __version__, names
@@ -70,7 +72,7 @@ def test_nothing_to_build_or_log_in_with(image: Image) -> None:
     assert "uvicorn" in distributions
     assert not programs & TOOLS
     assert not INSTALLERS & {*distributions, *(PurePosixPath(name).name for name in image.files)}
-    assert not [name for name in image.files if name.startswith("run/") or name.endswith(("pip.conf", "sources.list"))]
+    assert not [name for name in image.files if name.startswith("run/secrets") or name.endswith(("pip.conf", ".list"))]
 
 
 def test_programs_on_the_path(image: Image) -> None:
@@ -172,33 +174,76 @@ def test_webhook_makes_a_certificate(machine: Machine, tmp_path: Path) -> None:
         assert server.get(server.health, "/readyz")[0] == 200
 
 
+def test_authorities(machine: Machine) -> None:
+    """Python's TLS finds certificate authorities by name, and requests the same ones."""
+    code = "import os, ssl; print(ssl.get_default_verify_paths().capath, os.environ['REQUESTS_CA_BUNDLE'])"
+    directory, bundle = machine.run("-c", code, program=["python"]).stdout.split()
+    in_root = machine.root / directory.lstrip("/")
+    assert len(list(in_root.glob("*.[0-9]"))) > 100
+    assert (machine.root / bundle.lstrip("/")).read_text().count("BEGIN CERTIFICATE") > 100
+
+
+@pytest.fixture
+def network() -> Iterator[list[str]]:
+    """Give the wrapper that runs something in one fresh network namespace."""
+    with subprocess.Popen(["unshare", "--net", "sleep", "infinity"]) as holder:
+        here = Path("/proc/self/ns/net").readlink()
+        while Path(f"/proc/{holder.pid}/ns/net").readlink() == here:
+            time.sleep(0.01)
+        yield ["nsenter", f"--net=/proc/{holder.pid}/ns/net"]
+        holder.kill()
+
+
 @pytest.mark.parametrize("family", ["iptables", "ip6tables"])
 @pytest.mark.parametrize("backend", ["nft", "legacy"])
-def test_iptables(machine: Machine, family: str, backend: str) -> None:
+def test_iptables(machine: Machine, network: list[str], family: str, backend: str) -> None:
     """Both backends of both families write and list a redirect rule with two capabilities."""
-    rule = ["-p", "tcp", "--dport", "80", "-j", "REDIRECT", "--to-ports", "8000"]
-    added = iptables(machine, f"{family}-{backend}", "-A", "OUTPUT", *rule)
+    program = f"{family}-{backend}"
+    rule = ("-p", "tcp", "--dport", "80", "-j", "REDIRECT", "--to-ports", "8000")
+    added = iptables(machine, network, program, "-A", "OUTPUT", *rule)
     assert (added.returncode, added.stderr) == (0, "")
-    listed = iptables(machine, f"{family}-{backend}", "-S")
-    assert "-P OUTPUT ACCEPT" in listed.stdout
+    assert "-A OUTPUT -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 8000" in rules(machine, network, program)
 
 
-def iptables(machine: Machine, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run a program of the iptables family, as the proxy's init container would, in a network of its own."""
+def iptables(machine: Machine, network: list[str], program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program of the iptables family on the nat table, as the proxy's init container would."""
+    lock = {names.ENV_XTABLES_LOCK: names.XTABLES_LOCK}
     return machine.run(
         *("-t", "nat", *arguments),
         program=[program],
         user="0:0",
         capabilities=NET,
-        environment={names.ENV_XTABLES_LOCK: names.XTABLES_LOCK},
-        wrapper=["unshare", "--net"],
+        environment=lock,
+        wrapper=network,
     )
+
+
+def rules(machine: Machine, network: list[str], program: str) -> str:
+    """List the nat table."""
+    return iptables(machine, network, program, "-S").stdout
 
 
 @pytest.mark.skipif("azwi-proxy" not in PROGRAMS, reason="there is no azwi-proxy yet")
-def test_proxy_init(machine: Machine) -> None:
-    """/proxy init writes the redirect rule with the capabilities that the webhook gives it, and says what it did."""
-    done = machine.run(
-        "init", program=[names.PROXY_PROGRAM], user="0:0", capabilities=NET, wrapper=["unshare", "--net"]
-    )
+def test_proxy_init(machine: Machine, network: list[str]) -> None:
+    """/proxy init writes the redirect rules with the capabilities that the webhook gives it."""
+    done = machine.run("init", program=[names.PROXY_PROGRAM], user="0:0", capabilities=NET, wrapper=network)
     assert done.returncode == 0, done.stdout + done.stderr
+    written = [rules(machine, network, program) for program in ("iptables-nft", "iptables-legacy")]
+    assert "169.254.169.254" in "".join(written)
+
+
+@pytest.mark.skipif("azwi-proxy" not in PROGRAMS, reason="there is no azwi-proxy yet")
+def test_proxy_serves(machine: Machine, tmp_path: Path) -> None:
+    """/proxy becomes ready as the proxy's user on a read-only root, which the probe sees, and ends when asked."""
+    (port,) = free_ports(1)
+    settings = {names.ENV_TENANT_ID: TENANT, names.ENV_CLIENT_ID: TENANT, names.ENV_PROXY_PORT: str(port)}
+    options = {
+        "program": [names.PROXY_PROGRAM],
+        "user": f"{names.PROXY_UID}:{names.PROXY_UID}",
+        "environment": settings,
+    }
+    with running(machine.command(**options), tmp_path / "proxy.log") as process:
+        probed = machine.run("probe", **options)
+        assert probed.returncode == 0, probed.stderr + tail(tmp_path / "proxy.log")
+        process.terminate()
+        assert process.wait(15) == 0
