@@ -237,7 +237,7 @@ def test_proxy_serves(machine: Machine, tmp_path: Path) -> None:
     """/proxy becomes ready as the proxy's user on a read-only root, which the probe sees, and ends when asked."""
     (port,) = free_ports(1)
     settings = {names.ENV_TENANT_ID: TENANT, names.ENV_CLIENT_ID: TENANT, names.ENV_PROXY_PORT: str(port)}
-    options = {
+    options: dict[str, Any] = {
         "program": [names.PROXY_PROGRAM],
         "user": f"{names.PROXY_UID}:{names.PROXY_UID}",
         "environment": settings,
