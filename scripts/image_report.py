@@ -18,7 +18,7 @@ from typing import Final
 from scripts.image_archive import Image
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "image.md"
-TABLES: Final = re.compile(r"(?<=<!-- made by make image-report -->\n).*?(?=<!-- end -->)", re.DOTALL)
+TABLES: Final = re.compile(r"(?<=<!-- made by scripts.image_report -->\n).*?(?=<!-- end -->)", re.DOTALL)
 MEGABYTE: Final = 1_000_000
 LARGEST: Final = 12
 # The last pattern that a path matches from its beginning on names its layer.

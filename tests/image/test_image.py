@@ -72,7 +72,8 @@ def test_nothing_to_build_or_log_in_with(image: Image) -> None:
     assert "uvicorn" in distributions
     assert not programs & TOOLS
     assert not INSTALLERS & {*distributions, *(PurePosixPath(name).name for name in image.files)}
-    assert not [name for name in image.files if name.startswith("run/secrets") or name.endswith(("pip.conf", ".list"))]
+    settings = ("pip.conf", "sources.list")
+    assert not [name for name in image.files if name.startswith("run/secrets") or name.endswith(settings)]
 
 
 def test_programs_on_the_path(image: Image) -> None:
