@@ -1,0 +1,55 @@
+{{/* The alerts; each description says what to do. */}}
+{{- define "azwi.alerts" -}}
+{{- $here := printf "namespace=%q" .Release.Namespace -}}
+- alert: AzureWorkloadIdentityWebhookDown
+  expr: absent(azwi_build_info{ {{- $here -}} })
+  for: 5m
+  labels:
+    severity: critical
+  annotations:
+    summary: No Azure Workload Identity webhook can be read.
+    description: >-
+      With failurePolicy {{ .Values.webhook.failurePolicy }}, pods that opt in {{ ternary "cannot be created" "are created without an identity" (eq .Values.webhook.failurePolicy "Fail") }}. Look at
+      kubectl -n {{ .Release.Namespace }} get pods and at their events.
+- alert: AzureWorkloadIdentityAdmissionErrors
+  expr: sum(rate(azwi_admissions_total{ {{- $here -}} ,decision="error"}[5m])) > 0
+  for: 10m
+  labels:
+    severity: warning
+  annotations:
+    summary: Admissions fail for a fault that is not the pod's.
+    description: The label reason of azwi_admissions_total says which; docs/decisions.md says what to do.
+- alert: AzureWorkloadIdentityAdmissionSlow
+  expr: histogram_quantile(0.99, sum by (le) (rate(azwi_mutation_request_bucket{ {{- $here -}} }[5m]))) > 0.5
+  for: 10m
+  labels:
+    severity: warning
+  annotations:
+    summary: One admission in a hundred takes longer than half a second.
+    description: The server is short of CPU or waits for the API server; look at its CPU and at azwi_live_reads_total.
+- alert: AzureWorkloadIdentityCertificateExpires
+  expr: min by (certificate) (azwi_certificate_expiry_timestamp_seconds{ {{- $here -}} }) - time() < 7 * 86400
+  for: 15m
+  labels:
+    severity: critical
+  annotations:
+    summary: {{ `The {{ $labels.certificate }} certificate expires within a week and was not renewed.` | quote }}
+    description: >-
+      {{ eq .Values.certificates.mode "self-managed" | ternary "The server's log says why it could not renew it." "Renew the Secret that holds it; servers take it over without a restart." }}
+- alert: AzureWorkloadIdentityAccountsStale
+  expr: max(azwi_accounts_staleness_seconds{ {{- $here -}} }) > 600
+  for: 5m
+  labels:
+    severity: warning
+  annotations:
+    summary: A server has not heard from the API server about ServiceAccounts for ten minutes.
+    description: Changed annotations may not be in new pods. The server's log and azwi_watch_restarts_total say why.
+- alert: AzureWorkloadIdentityMappingBroken
+  expr: max(azwi_mapping_errors{ {{- $here -}} }) > 0
+  for: 5m
+  labels:
+    severity: warning
+  annotations:
+    summary: The identity mapping cannot be used; the one before it counts.
+    description: The server's log names the entry.
+{{- end }}
