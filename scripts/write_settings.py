@@ -1,9 +1,11 @@
 """Writes docs/settings.md from the settings themselves: `python -m scripts.write_settings [--check]`."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from webhook.server.duration import written
 from webhook.server.settings import SOURCES, Address, Settings
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
@@ -33,8 +35,10 @@ def _row(name: str) -> str:
 def _shown(default: object) -> str:
     if default is None or default == "":
         return ""
-    if isinstance(default, frozenset):
+    if isinstance(default, frozenset | tuple):
         return ", ".join(f"`{item}`" for item in sorted(default))
+    if isinstance(default, timedelta):
+        return f"`{written(default)}`"
     if isinstance(default, Address):
         return f"`{default.host}:{default.port}`"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"

@@ -107,6 +107,12 @@ MUTATE_PATH: Final = "/mutate-v1-pod"
 # Ours: the path of the webhook entry whose namespaceSelector the API server has already checked for USE_LABEL.
 MUTATE_NAMESPACE_PATH: Final = MUTATE_PATH + "/namespace"
 WEBHOOK_PORT: Final = 9443
+# Objects of the installation, by the names that v1.6.0's chart gives them.
+NAMESPACE: Final = "azure-workload-identity-system"
+CERT_SECRET: Final = "azure-wi-webhook-server-cert"
+WEBHOOK_SERVICE: Final = "azure-wi-webhook-webhook-service"
+WEBHOOK_CONFIGURATION: Final = "azure-wi-webhook-mutating-webhook-configuration"
+MAPPING_KEY: Final = "mapping.yaml"
 HEALTH_ADDR: Final = ":9440"
 METRICS_ADDR: Final = ":8095"
 

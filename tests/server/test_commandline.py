@@ -1,5 +1,7 @@
 """Settings from flags and variables, and the sentences that refuse them."""
 
+import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -176,10 +178,38 @@ def test_every_complaint_at_once() -> None:
     assert len(complaint("--log-level=loud", AZURE_TENANT_ID="mine").splitlines()) == 2
 
 
-def test_cluster_without_certificates() -> None:
-    """In a cluster a certificate must be given; the sentence says how."""
-    with pytest.raises(SettingsError, match="pass --disable-cert-rotation and a directory with"):
-        load([], ENVIRONMENT)
+def test_certificates_in_a_cluster() -> None:
+    """In a cluster the server makes its own certificates unless it is told to serve a mounted one."""
+    assert load([], ENVIRONMENT).self_managed
+    assert not load(["--disable-cert-rotation"], ENVIRONMENT).self_managed
+    assert not settings().self_managed
+
+
+def test_lifetimes() -> None:
+    """Lifetimes are durations as Go's flags take them."""
+    short = settings("--ca-lifetime=12s", "--cert-lifetime=4s", "--drain-period=1m30s")
+    assert (short.ca_lifetime, short.cert_lifetime) == (timedelta(seconds=12), timedelta(seconds=4))
+    assert short.drain_period == timedelta(seconds=90)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--ca-lifetime=10s", "--cert-lifetime=4s"], "--ca-lifetime must be at least 3 times --cert-lifetime"),
+        (["--cert-lifetime=90"], "--cert-lifetime '90' must be a duration such as 90s"),
+        (["--cert-lifetime=0s"], "--cert-lifetime '0s'"),
+        (["--drain-period=1h"], "--drain-period '1h'"),
+        (["--cert-secret="], "--cert-secret must be set where the server makes its own certificates"),
+        (["--cert-secret=A/B"], "--cert-secret 'A/B' must be the name of an object"),
+        (["--webhook-configurations="], "--webhook-configurations must be set"),
+        (["--identity-mapping=x", "--identity-mapping-configmap=y"], "two places for one thing; set one of them"),
+        (["--identity-mapping-configmap=y", FILES], "needs a cluster"),
+    ],
+)
+def test_cluster_settings_that_contradict(flags: list[str], said: str) -> None:
+    """What cannot be used in a cluster is refused with what to do."""
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        load(flags, ENVIRONMENT)
 
 
 def test_every_setting_has_a_source() -> None:

@@ -8,11 +8,13 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,6 +28,7 @@ from webhook import names
 from webhook.admission import values
 from webhook.admission.policy import OptIn
 from webhook.admission.proxy import MAX_PORT
+from webhook.server.duration import duration
 from webhook.server.logs import LEVELS
 
 TLS_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -33,6 +36,10 @@ PROXY_IMAGE: Final = "mcr.microsoft.com/oss/azure/workload-identity/proxy:v1.6.0
 PROXY_INIT_IMAGE: Final = "mcr.microsoft.com/oss/azure/workload-identity/proxy-init:v1.6.0"
 # The part of an annotation's key after the slash, https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+_OBJECT_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+# A CA is renewed with a third of its life left, and what it signs must be able to live that long.
+LIFETIMES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,16 @@ def _list(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
 
+def _object_name(text: str) -> str:
+    if text and not _OBJECT_NAME.fullmatch(text):
+        raise ValueError("must be the name of an object: lower-case letters, digits, '-' and '.'")
+    return text
+
+
+Duration = Annotated[timedelta, BeforeValidator(duration)]
+ObjectName = Annotated[str, AfterValidator(_object_name)]
+
+
 class Settings(BaseModel):
     """Everything that can be set, in the order in which the documentation lists it."""
 
@@ -102,6 +119,10 @@ class Settings(BaseModel):
     identity_mapping: Annotated[
         Path | None, From("YAML file that maps namespaces and accounts to identities", flag="identity-mapping")
     ] = None
+    identity_mapping_configmap: Annotated[
+        ObjectName,
+        From("ConfigMap beside the server whose key mapping.yaml is such a file", flag="identity-mapping-configmap"),
+    ] = ""
 
     webhook_host: Annotated[str, From("address of the webhook listener, empty for all", flag="webhook-host")] = ""
     webhook_port: Annotated[
@@ -113,6 +134,33 @@ class Settings(BaseModel):
     disable_cert_rotation: Annotated[
         bool, From("serve the certificate of --webhook-cert-dir as it is", flag="disable-cert-rotation")
     ] = False
+    cert_secret: Annotated[
+        ObjectName, From("Secret beside the server that holds the certificates it makes", flag="cert-secret")
+    ] = names.CERT_SECRET
+    webhook_service: Annotated[
+        ObjectName, From("Service by which the API server calls, the name in its certificate", flag="webhook-service")
+    ] = names.WEBHOOK_SERVICE
+    webhook_configurations: Annotated[
+        tuple[ObjectName, ...],
+        BeforeValidator(_list),
+        From(
+            "comma list of the MutatingWebhookConfigurations whose caBundle is kept, or watched if it is another's",
+            flag="webhook-configurations",
+        ),
+    ] = (names.WEBHOOK_CONFIGURATION,)
+    ca_lifetime: Annotated[
+        Duration, From("how long a CA that the server makes is valid", flag="ca-lifetime"), Field(gt=timedelta(0))
+    ] = timedelta(days=365)
+    cert_lifetime: Annotated[
+        Duration,
+        From("how long a certificate that the server makes is valid", flag="cert-lifetime"),
+        Field(gt=timedelta(0)),
+    ] = timedelta(days=90)
+    drain_period: Annotated[
+        Duration,
+        From("how long new connections are answered after SIGTERM", flag="drain-period"),
+        Field(ge=timedelta(0), le=timedelta(minutes=5)),
+    ] = timedelta(seconds=10)
     tls_min_version: Annotated[str, From("oldest TLS version spoken: 1.3 or 1.2", flag="tls-min-version")] = "1.3"
     health_addr: Annotated[
         Listener, From("address of /healthz and /readyz", flag="health-addr"), Field(validate_default=True)
@@ -132,8 +180,8 @@ class Settings(BaseModel):
         Path | None,
         From("file or directory of ServiceAccount manifests, instead of a cluster", flag="service-accounts"),
     ] = None
-    pod_namespace: Annotated[str, From("the namespace the server runs in", env="POD_NAMESPACE")] = (
-        "azure-workload-identity-system"
+    pod_namespace: Annotated[ObjectName, From("the namespace the server runs in", env="POD_NAMESPACE")] = (
+        names.NAMESPACE
     )
 
     proxy_image: Annotated[str, From("image of the injected proxy", env="PROXY_IMAGE")] = PROXY_IMAGE
@@ -178,6 +226,11 @@ class Settings(BaseModel):
         Json[dict[str, Any]] | None,
         From("which of the signer's bundles, a LabelSelector as JSON", env="AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR"),
     ] = None
+
+    @property
+    def self_managed(self) -> bool:
+        """Whether certificates are made by the server and kept in the cluster."""
+        return self.service_accounts is None and not self.disable_cert_rotation
 
     @field_validator("tenant_id")
     @classmethod
@@ -240,11 +293,26 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         request, limit = getattr(settings, f"proxy_{kind}_request"), getattr(settings, f"proxy_{kind}_limit")
         if (values.quantity(request) or 0) > (values.quantity(limit) or 0):
             yield f"--proxy-{kind}-request {request} is above --proxy-{kind}-limit {limit}; raise the limit"
-    if settings.service_accounts is None and not settings.disable_cert_rotation:
-        yield (
-            "certificates are not yet made by the server itself in a cluster: pass --disable-cert-rotation and a "
-            "directory with tls.crt and tls.key as --webhook-cert-dir"
-        )
+    yield from _cluster_contradictions(settings)
+
+
+def _cluster_contradictions(settings: Settings) -> Iterator[str]:
+    if settings.identity_mapping and settings.identity_mapping_configmap:
+        yield "--identity-mapping and --identity-mapping-configmap are two places for one thing; set one of them"
+    if settings.identity_mapping_configmap and settings.service_accounts:
+        yield "--identity-mapping-configmap needs a cluster; with --service-accounts use --identity-mapping"
+    if settings.ca_lifetime < LIFETIMES * settings.cert_lifetime:
+        yield f"--ca-lifetime must be at least {LIFETIMES} times --cert-lifetime, so that a CA outlives what it signs"
+    if not settings.self_managed:
+        return
+    for flag, value in (
+        ("--cert-secret", settings.cert_secret),
+        ("--webhook-service", settings.webhook_service),
+        ("--webhook-configurations", settings.webhook_configurations),
+        ("POD_NAMESPACE", settings.pod_namespace),
+    ):
+        if not value:
+            yield f"{flag} must be set where the server makes its own certificates (no --disable-cert-rotation)"
 
 
 def _endpoint_contradictions(settings: Settings) -> Iterator[str]:
