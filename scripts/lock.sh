@@ -11,3 +11,5 @@ compile() {
 compile run --group build
 compile test --group build --group test --constraint requirements/run.txt
 compile dev --group build --group test --group lint --constraint requirements/test.txt
+uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+    --no-emit-index-url --no-emit-find-links --group scan --output-file requirements/scan.txt

@@ -48,6 +48,9 @@ certificates.certManager.issuerRef needs the issuer's name
 {{- end }}
 
 {{- define "azwi.checkServer" -}}
+{{- if not .Values.azureTenantID }}
+azureTenantID is not set; with the az command line: az account show --query tenantId --output tsv
+{{- end }}
 {{- $taken := list "POD_NAMESPACE" "AZURE_TENANT_ID" "AZURE_ENVIRONMENT" "AZURE_AUTHORITY_HOST" "PROXY_IMAGE" "PROXY_INIT_IMAGE" "WEBHOOK_PORT" -}}
 {{- range .Values.extraEnv }}
 {{- if or (has .name $taken) (hasPrefix "AZURE_KUBERNETES_" .name) }}
@@ -67,6 +70,10 @@ extraVolumeMounts cannot mount at /certs, which is the chart's: choose another p
 {{- $grace := include "azwi.gracePeriod" . | int -}}
 {{- if le $grace (.Values.drainSeconds | int) }}
 terminationGracePeriodSeconds {{ $grace }} must be longer than drainSeconds {{ .Values.drainSeconds }}, or servers are killed while they drain: raise it, or set it to 0
+{{- end }}
+{{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
+{{- if and (regexMatch "^[0-9]+Mi$" $limit) (lt (trimSuffix "Mi" $limit | int) 96) }}
+resources.limits.memory {{ $limit }} is less than the server takes (95 MiB with 50,000 ServiceAccounts), so it would be killed again and again: raise it to 192Mi, or remove resources from your values
 {{- end }}
 {{- $ports := list (printf "%v" .Values.service.targetPort) (include "azwi.port" .Values.healthAddr) (include "azwi.port" .Values.metricsAddr) | compact -}}
 {{- if ne (len $ports) (len (uniq $ports)) }}

@@ -1,11 +1,5 @@
 {{/* What works, but perhaps not as meant. */}}
 {{- define "azwi.warnings" -}}
-{{- if not .Values.azureTenantID }}
-WARNING: azureTenantID is not set. Every ServiceAccount needs the annotation azure.workload.identity/tenant-id, or its pods
-have no AZURE_TENANT_ID. To set it:
-
-  helm -n {{ .Release.Namespace }} upgrade {{ .Release.Name }} CHART --reuse-values --set azureTenantID=TENANT-ID
-{{ end }}
 {{- if not (or .Values.image.registry .Values.global.imageRegistry (contains "/" .Values.image.repository)) }}
 WARNING: image {{ include "azwi.image" . }} names no registry, so nodes that do not have it look for it at their runtime's
 default. Push it to a registry of yours and set image.registry; docs/registries.md says how.
