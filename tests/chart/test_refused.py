@@ -115,7 +115,9 @@ def test_value_that_cannot_be(refused: list[str], number: int) -> None:
     assert TYPOS[number][1] in refused[number]
 
 
-@pytest.mark.parametrize(("values", "message"), PAIRS, ids=lambda each: "-".join(each) if isinstance(each, dict) else "")
+@pytest.mark.parametrize(
+    ("values", "message"), PAIRS, ids=lambda each: "-".join(each) if isinstance(each, dict) else ""
+)
 def test_values_that_exclude_each_other(helm: Helm, values: dict[str, Any], message: str) -> None:
     """Values that cannot go together are refused, with what to do."""
     with pytest.raises(HelmError) as refused:
@@ -134,7 +136,7 @@ def test_all_at_once(helm: Helm) -> None:
 
 def test_old_kubernetes(helm: Helm) -> None:
     """A cluster that is too old is refused by its version."""
-    with pytest.raises(HelmError, match="chart requires kubeVersion: >=1.29.0-0"):
+    with pytest.raises(HelmError, match=r"chart requires kubeVersion: >=1\.29\.0-0"):
         helm.template("--kube-version=1.28.0", values=BASE)
 
 

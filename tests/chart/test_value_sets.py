@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Final
 
-import kubernetes_validate.utils
+import kubernetes_validate.utils  # type: ignore[import-untyped]  # has annotations, but no py.typed
 import pytest
 import yaml
 
@@ -38,7 +38,9 @@ def test_strictly_valid(value_sets: dict[str, list[Manifest]], version: str) -> 
     builtin = [manifest for manifest in distinct.values() if manifest["apiVersion"] not in CUSTOM]
     assert len(builtin) > 100
     for manifest in builtin:
-        kubernetes_validate.validate(manifest, version, strict=True)
+        kubernetes_validate.utils.validate(manifest, version, strict=True)
+    with pytest.raises(kubernetes_validate.utils.ValidationError):
+        kubernetes_validate.utils.validate({**builtin[0], "unheardOf": 1}, version, strict=True)
 
 
 def test_no_definitions_needed(value_sets: dict[str, list[Manifest]]) -> None:
