@@ -1,6 +1,7 @@
 """values.yaml, its schema, its README and what it renders agree."""
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any, Final
@@ -134,10 +135,13 @@ def context(name: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def before_and_after(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
     """Render the chart without and with another value, for each value."""
-    every = [values for name in TRIED for values in (context(name), {**context(name), name: another(name)})]
-    texts = helm.variants(every, tmp_path_factory.mktemp("values"))
-    normal = [text.replace(f"/charts/v{number:03d}/", "/") for number, text in enumerate(texts)]
-    return {name: (normal[2 * n], normal[2 * n + 1]) for n, name in enumerate(TRIED)}
+    contexts = {name: json.dumps(context(name)) for name in TRIED}
+    before = dict.fromkeys(contexts.values())
+    after = [{**context(name), name: another(name)} for name in TRIED]
+    texts = helm.variants([*map(json.loads, before), *after], tmp_path_factory.mktemp("values"))
+    normal = [re.sub(r"/charts/v\d+/", "/", text) for text in texts]
+    plain = dict(zip(before, normal, strict=False))
+    return {name: (plain[contexts[name]], text) for name, text in zip(TRIED, normal[len(before) :], strict=True)}
 
 
 @pytest.mark.parametrize("name", TRIED)
@@ -149,7 +153,7 @@ def test_value_takes_effect(before_and_after: dict[str, tuple[str, str]], name: 
 
 def leaves(tree: Manifest, schema: Manifest, path: str = "") -> set[str]:
     """Return the names of values down to where the schema leaves the choice of keys to the user."""
-    names = set()
+    names = set[str]()
     for key, value in tree.items():
         below = schema["properties"][key]
         deeper = isinstance(value, dict) and "properties" in below and path + key not in NAMES
@@ -164,7 +168,7 @@ def test_every_value_is_documented() -> None:
 
 def known(schema: Manifest, path: str = "") -> set[str]:
     """Return the names that the schema knows, down to documented values."""
-    names = set()
+    names = set[str]()
     for key, below in schema["properties"].items():
         deeper = "properties" in below and path + key not in NAMES
         names |= known(below, f"{path}{key}.") if deeper else {path + key}
