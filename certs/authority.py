@@ -5,14 +5,16 @@ from ipaddress import ip_address
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs.pair import Pair
 
-# Clocks of API servers may be behind ours.
+# Clocks of API servers may be behind ours; what lives for seconds only cannot begin minutes ago.
 SKEW: Final = timedelta(minutes=5)
+SKEW_PART: Final = 10
 
 
 def make_authority(common_name: str, now: datetime, lifetime: timedelta) -> Pair:
@@ -44,10 +46,7 @@ def issue(authority: Pair, dns_or_ip: list[str], now: datetime, lifetime: timede
     Raises:
         ValueError: when `authority` is not a certificate and the key to it.
     """
-    ca = x509.load_pem_x509_certificate(authority.certificate)
-    ca_key = serialization.load_pem_private_key(authority.key, None)
-    if not isinstance(ca_key, ec.EllipticCurvePrivateKey) or ca_key.public_key() != ca.public_key():
-        raise ValueError("the authority's key does not belong to its certificate")
+    ca, ca_key = load(authority)
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
         _builder(_name(dns_or_ip[0]), ca.subject, key, now, lifetime)
@@ -59,6 +58,24 @@ def issue(authority: Pair, dns_or_ip: list[str], now: datetime, lifetime: timede
     return _signed(builder, key, ca_key)
 
 
+def load(pair: Pair) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The certificate (the first of a chain) and its key.
+
+    Raises:
+        ValueError: when they are not that, or do not belong together, or the key is none of an elliptic curve.
+    """
+    certificate = x509.load_pem_x509_certificate(pair.certificate)
+    try:
+        key = serialization.load_pem_private_key(pair.key, None)
+    except (TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError("the key is encrypted or of an unknown kind") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("the key is none of an elliptic curve")  # noqa: TRY004  the content is wrong, not a type
+    if key.public_key() != certificate.public_key():
+        raise ValueError("the key does not belong to the certificate")
+    return certificate, key
+
+
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, lifetime: timedelta
 ) -> x509.CertificateBuilder:
@@ -68,7 +85,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - SKEW)
+        .not_valid_before(now - min(SKEW, lifetime / SKEW_PART))
         .not_valid_after(now + lifetime)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )

@@ -6,12 +6,29 @@ import ssl
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
+from certs import handshake
 from certs.pair import Pair
 from certs.source import CertificateError, Source
 
-CHECK_SECONDS: Final = 1.0
+CHECK_SECONDS: Final = 0.25
+# With this part of its life left, a certificate should have been replaced.
+LAST_PART: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """From when to when a certificate is valid."""
+
+    begins: datetime
+    ends: datetime
+
+    def is_ending(self, now: datetime) -> bool:
+        """Whether less than a fifth of it is left."""
+        return now >= self.ends - (self.ends - self.begins) / LAST_PART
 
 
 class ServingContext:
@@ -26,6 +43,7 @@ class ServingContext:
         self._minimum = minimum
         self.ssl = self._new_context()
         self._current: Pair | None = None
+        self.life: Life
         self.refresh()
 
     def refresh(self) -> bool:
@@ -40,6 +58,12 @@ class ServingContext:
         pair = self._source.read()
         if pair == self._current:
             return False
+        self._load(pair)
+        self._current = pair
+        self.life = Life(*handshake.life(self.ssl, pair.certificate))
+        return True
+
+    def _load(self, pair: Pair) -> None:
         with _as_file(pair) as path:
             try:
                 self._new_context().load_cert_chain(path)
@@ -49,8 +73,6 @@ class ServingContext:
                     f"tls.crt and tls.key are not a certificate and its private key ({error}); "
                     "replace both with a pair that belongs together"
                 ) from error
-        self._current = pair
-        return True
 
     async def follow(
         self, changed: Callable[[], None], failed: Callable[[CertificateError], None], seconds: float = CHECK_SECONDS

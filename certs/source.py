@@ -1,11 +1,11 @@
 """Where the serving certificate comes from."""
 
-import subprocess
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
-from certs.maker import make
+from certs.keys import LEAF, LEAF_KEY
+from certs.maker import MakerError, Request, make
 from certs.pair import Pair
 
 MAX_FILE: Final = 1 << 20
@@ -40,7 +40,7 @@ class Mounted:
 
     def read(self) -> Pair:
         """The pair that lies there now."""
-        return Pair(self._file("tls.crt"), self._file("tls.key"))
+        return Pair(self._file(LEAF), self._file(LEAF_KEY))
 
     def _file(self, name: str) -> bytes:
         path = self._directory / name
@@ -65,12 +65,13 @@ class Ephemeral:
     """
 
     def __init__(self, names: list[str]) -> None:
+        seconds = EPHEMERAL_LIFETIME.total_seconds()
         try:
-            made = make(names, EPHEMERAL_LIFETIME)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise CertificateError(f"no certificate could be made: {error}") from error
-        self.ca = made.ca
-        self._pair = Pair(made.certificate.encode(), made.key.encode())
+            made = make(Request(tuple(names), seconds, seconds))
+        except MakerError as error:
+            raise CertificateError(str(error)) from error
+        self.ca = made.trusted.decode()
+        self._pair = Pair(made.data[LEAF], made.data[LEAF_KEY])
 
     def read(self) -> Pair:
         """Always the same pair."""

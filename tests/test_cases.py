@@ -20,7 +20,7 @@ from webhook.admission.identity import Account, IdentityMapping
 from webhook.admission.policy import Policy
 from webhook.admission.review import Outcome, Review, Verdict, response
 from webhook.server import commandline, policies
-from webhook.server.mapping import Document
+from webhook.server.mapping import parse
 
 Map = dict[str, Any]
 
@@ -46,9 +46,8 @@ class Given(BaseModel):
     def policy(self) -> Policy:
         """Read the settings as the server does."""
         loaded = commandline.load([*FLAGS, *self.flags], ENVIRONMENT | self.environment)
-        document = Document.model_validate({"mappings": self.mapping})
         major, minor = self.cluster_version.split(".")
-        mapping = IdentityMapping(entry.as_mapping_entry() for entry in document.mappings)
+        mapping = IdentityMapping(parse(yaml.safe_dump({"mappings": self.mapping})).entries)
         return policies.build(loaded, mapping, (int(major), int(minor)))
 
 

@@ -19,8 +19,9 @@ from certs.source import Ephemeral
 from webhook import marking, names
 from webhook.server import logs
 from webhook.server.commandline import SettingsError, load
-from webhook.server.lifecycle import Parts, StartError, prepare, serve
+from webhook.server.lifecycle import serve
 from webhook.server.main import USAGE
+from webhook.server.parts import Parts, StartError, prepare
 from webhook.server.settings import Settings
 
 EXAMPLES: Final = Path("examples")

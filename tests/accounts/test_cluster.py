@@ -10,9 +10,10 @@ import pytest
 
 from tests.support.apiserver import Answers, answering, write_kubeconfig
 from tests.support.processes import free_ports
-from webhook.accounts import cluster
-from webhook.accounts.cluster import Cluster, ClusterAccounts
+from webhook.accounts.cluster import AccountCache, ClusterAccounts
 from webhook.admission.identity import Account, AccountsUnavailableError
+from webhook.cluster import client
+from webhook.cluster.client import Cluster
 
 CLIENT = "7d5b2f6e-3c1a-4b8e-9a55-0c6f1e2d3a4b"
 METADATA = json.dumps({"metadata": {"annotations": {"azure.workload.identity/client-id": CLIENT}}}).encode()
@@ -21,11 +22,12 @@ T = TypeVar("T")
 
 async def _found(kubeconfig: Path) -> Account | None:
     connection = await Cluster.connect(str(kubeconfig))
-    accounts = ClusterAccounts(connection)
+    accounts = ClusterAccounts(connection, AccountCache(), lambda _: None)
     try:
         return await accounts.find("shop", "web")
     finally:
         await accounts.close()
+        await connection.close()
 
 
 async def _version(kubeconfig: Path) -> tuple[int, int] | None:
@@ -78,7 +80,7 @@ def test_other_answers(tmp_path: Path, status: int, body: bytes, said: str) -> N
 
 def test_slow_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not answer in time is given up."""
-    monkeypatch.setattr(cluster, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(client, "READ_SECONDS", 0.2)
     with answering(Answers(seconds=3), tmp_path) as kubeconfig:
         begun = time.monotonic()
         with pytest.raises(AccountsUnavailableError, match="TimeoutError"):

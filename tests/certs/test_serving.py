@@ -3,13 +3,13 @@
 import asyncio
 import os
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
 import trustme
 
 from certs import source
+from certs.maker import MakerError
 from certs.pair import Pair
 from certs.serving import ServingContext
 from certs.source import CertificateError, Ephemeral, Mounted
@@ -64,7 +64,7 @@ def test_ephemeral_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the process that makes certificates fails, that is said."""
 
     def fail(*_: object) -> None:
-        raise subprocess.CalledProcessError(1, "python")
+        raise MakerError("no certificate could be made: OSError")
 
     monkeypatch.setattr(source, "make", fail)
     with pytest.raises(CertificateError, match="no certificate could be made"):

@@ -109,6 +109,7 @@ def serving(
         *(sys.executable, "-m", "webhook.server.main"),
         f"--webhook-cert-dir={certificates}",
         "--disable-cert-rotation",
+        "--drain-period=0s",
         "--tls-min-version=1.3",
         "--log-level=info",
         f"--health-addr=127.0.0.1:{health_port}",

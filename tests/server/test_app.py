@@ -30,12 +30,12 @@ def get(app: Any, path: str) -> tuple[int, bytes]:  # noqa: ANN401  an ASGI app
 
 def test_not_ready() -> None:
     """A server that does not serve yet is healthy and not ready."""
-    app = health_app(lambda: False)
+    app = health_app(lambda: "no certificate is served yet")
     assert get(app, "/healthz") == (200, b"ok")
-    assert get(app, "/readyz") == (503, b"not serving yet")
+    assert get(app, "/readyz") == (503, b"not ready: no certificate is served yet")
 
 
 def test_no_documentation_pages() -> None:
     """FastAPI's own pages are off."""
-    assert get(health_app(lambda: True), "/docs")[0] == 404
-    assert get(health_app(lambda: True), "/openapi.json")[0] == 404
+    assert get(health_app(lambda: ""), "/docs")[0] == 404
+    assert get(health_app(lambda: ""), "/openapi.json")[0] == 404

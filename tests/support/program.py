@@ -115,6 +115,7 @@ def started(directory: Path, *flags: str, accounts: Path | None = None, **enviro
         f"--service-accounts={accounts or ROOT / 'examples'}",
         f"--webhook-cert-dir={directory / 'certs'}",
         "--disable-cert-rotation",
+        "--drain-period=0s",
         "--webhook-host=127.0.0.1",
         f"--webhook-port={port}",
         f"--health-addr=127.0.0.1:{health}",

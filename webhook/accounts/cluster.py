@@ -1,118 +1,140 @@
-"""ServiceAccounts from the API server.
-
-By raw calls of the `kubernetes` package's asyncio client: its API classes would more than double the process.
-"""
+"""ServiceAccounts of a cluster: a watched cache, and a live read for what it cannot tell."""
 
 import asyncio
-import os
-import re
-from typing import Any, Final, Self
+from collections.abc import Callable
+from typing import Any, Final
 
-import aiohttp
 import orjson
-import yaml
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
-from webhook import __version__
+from webhook import names
 from webhook.admission.identity import Account, AccountsUnavailableError
+from webhook.cluster.client import DENIED, NOT_FOUND, OK, Cluster, ClusterUnavailableError
+from webhook.cluster.watch import MetadataOnly, Resource
 
-# Short of any sensible timeoutSeconds of a webhook, so that the answer, not the wait, ends the call.
-READ_SECONDS: Final = 2.0
-MAX_CONNECTIONS: Final = 64
+SERVICE_ACCOUNTS: Final = Resource("/api/v1/serviceaccounts", MetadataOnly)
 # https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches
-METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-_VERSION: Final = re.compile(rb'"gitVersion":\s*"v(\d{1,3})\.(\d{1,3})\.')
+METADATA_ONLY: Final = SERVICE_ACCOUNTS.accept("PartialObjectMetadata")
+# How long a live read answers for those that come after it. The watch is milliseconds behind the API server, so
+# this, and not the watch, bounds how late a change can be seen.
+RECENT_SECONDS: Final = 0.2
 
-_NOT_FOUND: Final = 404
-_OK: Final = 200
-_DENIED: Final = frozenset({401, 403})
+Key = tuple[str, str]
 
 
-class Cluster:
-    """A connection to one API server."""
+class AccountCache:
+    """The accounts that have a client id, by namespace and name; of others nothing is kept.
 
-    def __init__(self, configuration: Configuration) -> None:
-        configuration.connection_pool_maxsize = MAX_CONNECTIONS
-        self._host = configuration.host
-        self._client = ApiClient(configuration)
+    Most have nothing but a client id, and are kept as that one string: 50,000 accounts are to fit.
+    """
 
-    @classmethod
-    async def connect(cls, kubeconfig: str) -> Self:
-        """By kubeconfig (`--kubeconfig`, KUBECONFIG), else as a pod, else by ~/.kube/config; nothing is sent yet.
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Account | str]] = {}
+        self._coming: dict[str, dict[str, Account | str]] | None = None
 
-        Raises:
-            ValueError: with a sentence when no configuration is found or it cannot be used.
-        """
-        configuration = Configuration()
-        try:
-            if not kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST"):
-                load_incluster_config(client_configuration=configuration)
-            else:
-                await load_kube_config(config_file=kubeconfig or None, client_configuration=configuration)
-            return cls(configuration)
-        except (ConfigException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"no usable cluster configuration in {kubeconfig or '~/.kube/config'}: {error}; set --kubeconfig or "
-                "KUBECONFIG, run in a pod with a ServiceAccount token, or give manifests with --service-accounts"
-            ) from error
+    def __len__(self) -> int:
+        """How many accounts are kept."""
+        return sum(map(len, self._known.values()))
 
-    async def get(self, path: str, accept: str = "application/json") -> tuple[int, bytes]:
-        """Status and body of a GET.
+    def find(self, namespace: str, name: str) -> Account | None:
+        """The account, or None when it is not kept."""
+        kept = self._known.get(namespace, {}).get(name)
+        return Account(client_id=kept) if isinstance(kept, str) else kept
 
-        Raises:
-            AccountsUnavailableError: when there is no answer within READ_SECONDS.
-        """
-        headers = {"Accept": accept, "User-Agent": f"azwi-webhook/{__version__}"}
-        try:
-            async with asyncio.timeout(READ_SECONDS):
-                await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
-                answer = await self._client.call_api("GET", self._host + path, header_params=headers)
-                return answer.status, await answer.read()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise AccountsUnavailableError(
-                f"the API server did not answer GET {path}: {type(error).__name__}"
-            ) from error
+    def put(self, item: MetadataOnly) -> None:
+        """Keep an account, or what a change left of it."""
+        meta = item.metadata
+        # Asked first: most accounts of a cluster have none, and reading all of an account costs more.
+        if not (meta.annotations or {}).get(names.CLIENT_ID, "").strip():
+            self.drop(meta.namespace, meta.name)
+            return
+        account = Account.from_metadata({"annotations": meta.annotations, "labels": meta.labels})
+        kept: Account | str = account.client_id if account == Account(client_id=account.client_id) else account
+        if self._coming is not None:
+            self._coming.setdefault(meta.namespace, {})[meta.name] = kept
+        else:
+            self._known.setdefault(meta.namespace, {})[meta.name] = kept
 
-    async def version(self) -> tuple[int, int] | None:
-        """The cluster's version as (major, minor), or None when it cannot be told."""
-        try:
-            status, body = await self.get("/version")
-        except AccountsUnavailableError:
-            return None
-        match = _VERSION.search(body) if status == _OK else None
-        return (int(match[1]), int(match[2])) if match else None
+    def drop(self, namespace: str, name: str) -> None:
+        """Forget an account."""
+        accounts = self._known.get(namespace, {})
+        if self._coming is None and accounts.pop(name, None) is not None and not accounts:
+            del self._known[namespace]
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
+    def listing(self) -> None:
+        """Gather a new list; until it is complete the one before it answers."""
+        self._coming = {}
+
+    def listed(self) -> None:
+        """The new list is complete and replaces the one before it."""
+        if self._coming is not None:
+            self._known, self._coming = self._coming, None
 
 
 class ClusterAccounts:
-    """Accounts by one live read each."""
+    """Accounts by the cache; those it does not have by a live read, one at a time for each account.
 
-    def __init__(self, cluster: Cluster) -> None:
+    So an account counts from the moment in which the API server has it, and from the first second of the process.
+    `told` hears of each live read: found, missing or failed.
+    """
+
+    def __init__(self, cluster: Cluster, cache: AccountCache, told: Callable[[str], None]) -> None:
         self._cluster = cluster
+        self._cache = cache
+        self._told = told
+        self._reads: dict[Key, asyncio.Task[Account | None]] = {}
 
     async def find(self, namespace: str, name: str) -> Account | None:
-        """The account as the API server has it; both names must have been checked, they become a URL's path."""
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}"
-        status, body = await self._cluster.get(path, METADATA_ONLY)
-        if status == _NOT_FOUND:
-            return None
-        if status in _DENIED:
-            raise AccountsUnavailableError(
-                f"the API server does not let the webhook read ServiceAccount {namespace}/{name} (HTTP {status}): "
-                "grant its own ServiceAccount get, list and watch on serviceaccounts"
-            )
-        if status != _OK:
-            raise AccountsUnavailableError(f"the API server answered GET {path} with HTTP {status}")
-        return Account.from_metadata(_metadata(body, path))
+        """The account; both names must have been checked, they become a URL's path.
+
+        Raises:
+            AccountsUnavailableError: when the API server does not tell within READ_SECONDS.
+        """
+        known = self._cache.find(namespace, name)
+        if known is not None:
+            return known
+        key = (namespace, name)
+        read = self._reads.get(key)
+        if read is None:
+            read = self._reads[key] = asyncio.create_task(self._live(namespace, name))
+            read.add_done_callback(lambda done: self._forget_soon(key, done))
+        return await asyncio.shield(read)
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._cluster.close()
+        """End what is still being read."""
+        for read in self._reads.values():
+            read.cancel()
+
+    def _forget_soon(self, key: Key, done: "asyncio.Task[Account | None]") -> None:
+        # Whoever waited may have gone away; then nobody else takes the exception.
+        if not done.cancelled():
+            done.exception()
+        asyncio.get_running_loop().call_later(RECENT_SECONDS, self._reads.pop, key, None)
+
+    async def _live(self, namespace: str, name: str) -> Account | None:
+        try:
+            account = await self._read(namespace, name)
+        except AccountsUnavailableError:
+            self._told("failed")
+            raise
+        self._told("missing" if account is None else "found")
+        return account
+
+    async def _read(self, namespace: str, name: str) -> Account | None:
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}"
+        try:
+            answer = await self._cluster.get(path, METADATA_ONLY)
+        except ClusterUnavailableError as error:
+            raise AccountsUnavailableError(str(error)) from error
+        if answer.status == NOT_FOUND:
+            return None
+        if answer.status in DENIED:
+            raise AccountsUnavailableError(
+                f"the API server does not let the webhook read ServiceAccount {namespace}/{name} "
+                f"(HTTP {answer.status}): grant its own ServiceAccount get, list and watch on serviceaccounts"
+            )
+        if answer.status != OK:
+            raise AccountsUnavailableError(f"the API server answered GET {path} with HTTP {answer.status}")
+        return Account.from_metadata(_metadata(answer.body, path))
 
 
 def _metadata(body: bytes, path: str) -> dict[str, Any]:

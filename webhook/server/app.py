@@ -26,11 +26,15 @@ _BARE: Final[dict[str, Any]] = {
 }
 
 
-def admission_app(accounts: Accounts, policy: Callable[[], Policy], metrics: Metrics) -> FastAPI:
-    """The app of the webhook port."""
+def admission_app(
+    accounts: Accounts, policy: Callable[[], Policy], metrics: Metrics, draining: Callable[[], bool] = lambda: False
+) -> FastAPI:
+    """The app of the webhook port; while `draining`, each answer asks its client for another connection."""
     app, room = AdmissionApp(**_BARE), Room()
     for path, namespace_labelled in ((names.MUTATE_PATH, False), (names.MUTATE_NAMESPACE_PATH, True)):
-        endpoint = AdmissionEndpoint(accounts, policy, metrics, room, namespace_labelled=namespace_labelled)
+        endpoint = AdmissionEndpoint(
+            accounts, policy, metrics, room, namespace_labelled=namespace_labelled, draining=draining
+        )
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
         app.admissions[path] = endpoint
     return app
@@ -53,8 +57,8 @@ class AdmissionApp(FastAPI):
         await (endpoint or super().__call__)(scope, receive, send)
 
 
-def health_app(ready: Callable[[], bool]) -> FastAPI:
-    """`/healthz`: the event loop runs. `/readyz`: admissions are answered."""
+def health_app(complaint: Callable[[], str]) -> FastAPI:
+    """`/healthz`: the event loop runs. `/readyz`: admissions are answered, or what is in the way."""
     app = FastAPI(**_BARE)
 
     @app.get("/healthz", response_class=PlainTextResponse)
@@ -63,7 +67,8 @@ def health_app(ready: Callable[[], bool]) -> FastAPI:
 
     @app.get("/readyz")
     async def readyz() -> PlainTextResponse:
-        return PlainTextResponse("ok") if ready() else PlainTextResponse("not serving yet", status_code=503)
+        said = complaint()
+        return PlainTextResponse(f"not ready: {said}" if said else "ok", status_code=503 if said else 200)
 
     return app
 

@@ -71,11 +71,13 @@ class AdmissionEndpoint:
         room: Room,
         *,
         namespace_labelled: bool = False,
+        draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self._accounts = accounts
         self._policy = policy
         self._metrics = metrics
         self._room = room
+        self._draining = draining
         self._namespace_labelled = namespace_labelled
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,8 +94,8 @@ class AdmissionEndpoint:
         # The API server shows its user the body of a failure if it is text.
         kind = b"application/json" if status == OK else b"text/plain; charset=utf-8"
         headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-        if unread:
-            # The body may not have been read to its end, and is not waited for.
+        if unread or self._draining():
+            # The body may not have been read to its end, and is not waited for; or this server is about to stop.
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""From settings to a running server, and to its end."""
+"""A running server, from its parts to its end."""
 
 import asyncio
 import contextlib
@@ -7,23 +7,19 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Generator, Iterator
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from typing import Any, Final, TypeVar
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from certs.serving import ServingContext
-from certs.source import CertificateError, Ephemeral, Mounted, Source
-from webhook.accounts.base import Accounts
-from webhook.admission.identity import IdentityMapping
-from webhook.admission.policy import Policy
-from webhook.server import mapping, policies
+from certs.source import CertificateError
+from webhook.server import expiry
 from webhook.server.app import admission_app, health_app, metrics_app
-from webhook.server.metrics import Metrics
+from webhook.server.parts import Parts, Run, StartError, supervise
 from webhook.server.protocol import BoundedProtocol
-from webhook.server.settings import PROXY_IMAGE, TLS_VERSIONS, Address, Settings
+from webhook.server.settings import TLS_VERSIONS, Address, Settings
 
 # Longer than the 90 s after which the API server drops an idle connection: were it us who dropped it, a review sent
 # at that moment would fail with EOF, since a POST is not sent twice.
@@ -31,102 +27,146 @@ KEEP_ALIVE_SECONDS: Final = 120
 MAX_CONNECTIONS: Final = 2000
 GRACE_SECONDS: Final = 10
 GC_ALLOCATIONS: Final = 50_000
-LOCAL_NAMES: Final = ["localhost", "127.0.0.1", "::1"]
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 
-class StartError(Exception):
-    """The server cannot start; the message is a sentence that says what to do."""
+class Stop:
+    """The wish to stop: a first signal begins it, a second one ends everything at once."""
 
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._drains = False
+        self.servers: list[_Server] = []
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a server is made of."""
-
-    accounts: Accounts
-    policy: Policy
-    certificates: Source
-    context: ServingContext
-    metrics: Metrics
-
-
-async def prepare(settings: Settings) -> Parts:
-    """Everything that can fail before a port is opened.
-
-    Raises:
-        StartError: with what to do.
-    """
-    try:
-        mapped = mapping.load(settings.identity_mapping) if settings.identity_mapping else IdentityMapping()
-        certificates = _certificates(settings)
-        context = ServingContext(certificates, TLS_VERSIONS[settings.tls_min_version])
-        accounts, version = await _accounts(settings)
-    except (ValueError, OSError, CertificateError) as error:
-        raise StartError(str(error)) from error
-    if settings.endpoint_suffix and settings.proxy_image == PROXY_IMAGE:
-        log.warning(
-            "the default PROXY_IMAGE knows no custom token endpoint: pods that ask for both get no token from it"
-        )
-    return Parts(accounts, policies.build(settings, mapped, version), certificates, context, Metrics())
-
-
-def _certificates(settings: Settings) -> Source:
-    return Mounted(settings.webhook_cert_dir) if settings.disable_cert_rotation else Ephemeral(LOCAL_NAMES)
-
-
-async def _accounts(settings: Settings) -> tuple[Accounts, tuple[int, int] | None]:
-    """The source of accounts and the version of its cluster; the client library is loaded only if there is one."""
-    if settings.service_accounts is not None:
-        from webhook.accounts.files import FileAccounts  # noqa: PLC0415  see above
-
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Hear SIGTERM and SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._heard, number)
         try:
-            return FileAccounts(settings.service_accounts), None
-        except OSError as error:
-            raise StartError(f"--service-accounts {settings.service_accounts}: {error.strerror}") from error
-    from webhook.accounts.cluster import Cluster, ClusterAccounts  # noqa: PLC0415  see above
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
 
-    cluster = await Cluster.connect(settings.kubeconfig)
-    version = await cluster.version()
-    if version is None:
-        log.warning("the cluster's version cannot be read; it is taken for a new one")
-    return ClusterAccounts(cluster), version
+    def _heard(self, number: int) -> None:
+        if self._asked.is_set():
+            self._hurried.set()
+            for server in self.servers:
+                server.force_exit = True
+        # Who presses Ctrl-C waits for nobody's endpoints.
+        self._drains = number == signal.SIGTERM
+        self._asked.set()
+
+    def ask(self) -> None:
+        """Wish to stop."""
+        self._asked.set()
+
+    async def asked(self) -> None:
+        """Wait for the wish."""
+        await self._asked.wait()
+
+    async def drained(self, seconds: float) -> None:
+        """Give clients this long to turn elsewhere; no time at all after Ctrl-C or a second signal."""
+        if self._drains:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._hurried.wait()
 
 
 async def serve(settings: Settings, parts: Parts, started: Callable[[], Awaitable[None]] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is open; a second signal ends at once.
+    """Serve until SIGTERM or SIGINT, then drain and finish what is open; a second signal ends at once.
 
     `started` is awaited once all listeners answer.
 
     Raises:
-        StartError: when a port cannot be had.
+        StartError: when a port cannot be had, or the cluster does not let us.
     """
+    stop = Stop()
     try:
-        servers = list(_servers(settings, parts))
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _stop, servers)
-        async with asyncio.TaskGroup() as group:
-            follower = group.create_task(parts.context.follow(_certificate_changed, _certificate_failed))
-            await _serve_all(servers, group, settings, started)
-            follower.cancel()
+        pages = list(_pages(settings, parts))
+        bound = _bind(Address(settings.webhook_host, settings.webhook_port))
+        with stop.on_signals():
+            async with _answering(pages, stop), _running(parts.background):
+                context = await _unless(stop, _context(settings, parts))
+                if context is None:
+                    return
+                webhook = _webhook(parts, context, bound)
+                async with _answering([webhook], stop), _running(_certificate_tasks(parts, context)):
+                    parts.readiness.serve(context)
+                    _settle_memory()
+                    log.info("serving", extra={"fields": {"port": settings.webhook_port}})
+                    if started is not None:
+                        await started()
+                    await stop.asked()
+                    parts.readiness.drain()
+                    await stop.drained(settings.drain_period.total_seconds())
     finally:
-        await parts.accounts.close()
+        await parts.close()
 
 
-async def _serve_all(
-    servers: list["_Server"],
-    group: asyncio.TaskGroup,
-    settings: Settings,
-    started: Callable[[], Awaitable[None]] | None,
-) -> None:
-    serving = [group.create_task(server.serve()) for server in servers]
-    await _all_started(servers)
-    _settle_memory()
-    log.info("serving", extra={"fields": {"port": settings.webhook_port}})
-    if started is not None:
-        await started()
-    await asyncio.gather(*serving)
+async def _context(settings: Settings, parts: Parts) -> ServingContext:
+    try:
+        await parts.first()
+        return ServingContext(parts.certificates, TLS_VERSIONS[settings.tls_min_version])
+    except (CertificateError, ValueError) as error:
+        raise StartError(str(error)) from error
+
+
+def _certificate_tasks(parts: Parts, context: ServingContext) -> tuple[Run, ...]:
+    parts.metrics.watch_certificate("serving", lambda: context.life.ends.timestamp())  # noqa: PLW0108  the life changes
+    return (
+        lambda: context.follow(_certificate_changed, _certificate_failed),
+        lambda: expiry.watch(context, parts.near_expiry),
+    )
+
+
+async def _unless(stop: Stop, awaited: Coroutine[Any, Any, T]) -> T | None:
+    """The result, or None when the wish to stop came first."""
+    task, stopped = asyncio.create_task(awaited), asyncio.create_task(stop.asked())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        return await task if task.done() else None
+    finally:
+        await _cancelled([task, stopped])
+
+
+@contextlib.asynccontextmanager
+async def _answering(servers: list["_Server"], stop: Stop) -> AsyncIterator[None]:
+    """Servers that answer now, and on leaving finish what is open."""
+    stop.servers += servers
+    serving = [asyncio.create_task(server.serve()) for server in servers]
+    for task in serving:
+        # A listener that ends by itself is the end of the process; something else starts it anew.
+        task.add_done_callback(lambda _: stop.ask())
+    try:
+        while not all(server.started or task.done() for server, task in zip(servers, serving, strict=True)):  # noqa: ASYNC110  uvicorn has no event for it
+            await asyncio.sleep(0.005)
+        yield
+    finally:
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*serving)
+
+
+@contextlib.asynccontextmanager
+async def _running(runs: tuple[Run, ...]) -> AsyncIterator[None]:
+    """Background tasks, ended on leaving."""
+    tasks = [asyncio.create_task(supervise(run)) for run in runs]
+    try:
+        yield
+    finally:
+        await _cancelled(tasks)
+
+
+async def _cancelled(tasks: "list[asyncio.Task[Any]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Server(uvicorn.Server):
@@ -144,20 +184,19 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _servers(settings: Settings, parts: Parts) -> Iterator[_Server]:
-    webhook = _server(
-        admission_app(parts.accounts, lambda: parts.policy, parts.metrics),
-        Address(settings.webhook_host, settings.webhook_port),
-        parts.context,
-    )
-    yield webhook
+def _webhook(parts: Parts, context: ServingContext, bound: socket.socket) -> _Server:
+    app = admission_app(parts.accounts, lambda: parts.current.policy, parts.metrics, lambda: parts.readiness.draining)
+    return _server(app, bound, context)
+
+
+def _pages(settings: Settings, parts: Parts) -> Iterator[_Server]:
     if settings.health_addr is not None:
-        yield _server(health_app(lambda: webhook.started and not webhook.should_exit), settings.health_addr)
+        yield _server(health_app(parts.readiness.complaint), _bind(settings.health_addr))
     if settings.metrics_addr is not None:
-        yield _server(metrics_app(parts.metrics), settings.metrics_addr)
+        yield _server(metrics_app(parts.metrics), _bind(settings.metrics_addr))
 
 
-def _server(app: ASGIApp, address: Address, context: ServingContext | None = None) -> _Server:
+def _server(app: ASGIApp, bound: socket.socket, context: ServingContext | None = None) -> _Server:
     config = uvicorn.Config(
         app,
         http=BoundedProtocol,
@@ -174,7 +213,7 @@ def _server(app: ASGIApp, address: Address, context: ServingContext | None = Non
         timeout_graceful_shutdown=GRACE_SECONDS,
         ssl_context_factory=None if context is None else lambda _config, _default: context.ssl,
     )
-    return _Server(config, _bind(address))
+    return _Server(config, bound)
 
 
 def _bind(address: Address) -> socket.socket:
@@ -196,11 +235,6 @@ def _bind(address: Address) -> socket.socket:
         raise StartError(f"cannot listen on {where}: {error.strerror}; choose another address or port") from error
 
 
-async def _all_started(servers: list[_Server]) -> None:
-    while not all(server.started for server in servers):  # noqa: ASYNC110  uvicorn has no event for it
-        await asyncio.sleep(0.005)
-
-
 def _settle_memory() -> None:
     """Keep the garbage collector off what stays for good, and from running for each review.
 
@@ -210,12 +244,6 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS)
-
-
-def _stop(servers: list[_Server]) -> None:
-    for server in servers:
-        server.force_exit = server.should_exit
-        server.should_exit = True
 
 
 def _certificate_changed() -> None:

@@ -9,7 +9,8 @@ import uvloop
 
 from webhook.server import logs
 from webhook.server.commandline import SettingsError, load
-from webhook.server.lifecycle import StartError, prepare, serve
+from webhook.server.lifecycle import serve
+from webhook.server.parts import StartError, prepare
 from webhook.server.settings import Settings
 
 USAGE: Final = 2

@@ -1,13 +1,15 @@
 """The identity mapping as administrators write it: YAML, checked, and turned into what admission reads."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
 from webhook import names
+from webhook.accounts.files import LOADER
 from webhook.admission import values
 from webhook.admission.identity import IdentityMapping, MappingEntry
 
@@ -55,12 +57,41 @@ class Entry(BaseModel):
         )
 
 
-class Document(BaseModel):
+class _Document(BaseModel):
     """The whole file: `mappings`, a list of entries."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mappings: Annotated[list[Entry], Field(max_length=MAX_ENTRIES)]
+    mappings: Annotated[list[Any], Field(max_length=MAX_ENTRIES)]
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The entries that can be used, and a sentence for each that cannot."""
+
+    entries: tuple[MappingEntry, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+def parse(content: str | bytes) -> Parsed:
+    """The mapping that is written as YAML.
+
+    Raises:
+        ValueError: when it is no mapping at all; a bad entry is one of the faults.
+    """
+    try:
+        document = _Document.model_validate(yaml.load(content, Loader=LOADER))  # noqa: S506  a safe loader
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is not YAML: {error}") from error
+    except ValidationError as error:
+        raise ValueError(_sentence(error)) from None
+    entries, faults = [], []
+    for number, written in enumerate(document.mappings):
+        try:
+            entries.append(Entry.model_validate(written).as_mapping_entry())
+        except ValidationError as error:
+            faults.append(f"mappings.{number}.{_sentence(error)}")
+    return Parsed(tuple(entries), tuple(faults))
 
 
 def load(path: Path) -> IdentityMapping:
@@ -70,12 +101,17 @@ def load(path: Path) -> IdentityMapping:
         ValueError: with the place and what is wrong there.
     """
     try:
-        document = Document.model_validate(yaml.safe_load(path.read_bytes()))
+        parsed = parse(path.read_bytes())
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        raise ValueError(f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
-    return IdentityMapping(entry.as_mapping_entry() for entry in document.mappings)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    for fault in parsed.faults:
+        raise ValueError(f"{path}: {fault}")
+    return IdentityMapping(parsed.entries)
+
+
+def _sentence(error: ValidationError) -> str:
+    fault = error.errors(include_url=False)[0]
+    place = ".".join(map(str, fault["loc"]))
+    return f"{place}: {fault['msg']}" if place else str(fault["msg"])

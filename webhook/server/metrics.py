@@ -1,11 +1,20 @@
 """What Prometheus is told. Every label has a fixed set of values: no namespace, no pod."""
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
+from math import nan
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.process_collector import ProcessCollector
 
 from webhook import __version__
@@ -50,6 +59,30 @@ class Metrics:
         )
         build = Info("azwi_build", "The version that runs", registry=self.registry)
         build.info({"version": __version__, "python": platform.python_version()})
+        self._live_reads = self._counter(
+            "azwi_live_reads",
+            "ServiceAccounts read because the cache did not have them: found, missing, failed",
+            "result",
+        )
+        self._restarts = self._counter(
+            "azwi_watch_restarts", "Watches begun anew, by resource and reason", "resource", "reason"
+        )
+        self._rotations = self._counter(
+            "azwi_certificate_rotations",
+            "What became of the certificates: created, healed, announced, promoted, renewed, retired",
+            "phase",
+        )
+        self._patches = self._counter("azwi_ca_bundle_patches", "Times a caBundle was written")
+        self._mapping = self._gauge("azwi_mapping_entries", "Entries of the identity mapping in force")
+        self._faults = self._gauge("azwi_mapping_errors", "Entries of the identity mapping that cannot be used")
+        self._cached = self._gauge("azwi_accounts_cached", "ServiceAccounts with a client id in the cache")
+        self._staleness = self._gauge(
+            "azwi_accounts_staleness_seconds",
+            "Since the watch of ServiceAccounts was last heard; NaN before the first list",
+        )
+        self._expiry = self._gauge(
+            "azwi_certificate_expiry_timestamp_seconds", "When the serving certificate and its CA end", "certificate"
+        )
         self._latency = requests.labels(service_name="webhook")
         # Looking a child up by its labels costs more than counting; the sets are small.
         self._admissions = cache(admissions.labels)
@@ -62,6 +95,46 @@ class Metrics:
         for warning in warnings:
             self._warnings(warning.code).inc()
 
+    def live_read(self, result: str) -> None:
+        """Count a live read of a ServiceAccount: found, missing or failed."""
+        self._live_reads.labels(result).inc()
+
+    def watch_restarted(self, resource: str, reason: str) -> None:
+        """Count a watch that was begun anew."""
+        self._restarts.labels(resource, reason).inc()
+
+    def rotated(self, phase: str) -> None:
+        """Count a step of the certificates' rotation."""
+        self._rotations.labels(phase).inc()
+
+    def patched(self) -> None:
+        """Count a caBundle that was written."""
+        self._patches.inc()
+
+    def mapped(self, entries: int, faults: int) -> None:
+        """Tell how many entries the identity mapping has, and how many cannot be used."""
+        self._mapping.set(entries)
+        self._faults.set(faults)
+
+    def watch_accounts(self, size: Callable[[], int], silence: Callable[[], float | None]) -> None:
+        """Ask these at each scrape for the cache's size and the seconds since its watch was heard."""
+        self._cached.set_function(size)
+        self._staleness.set_function(lambda: _number(silence()))
+
+    def watch_certificate(self, certificate: str, ends: Callable[[], float | None]) -> None:
+        """Ask this at each scrape for the end of a certificate (serving, ca), in seconds since 1970."""
+        self._expiry.labels(certificate).set_function(lambda: _number(ends()))
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def _number(value: float | None) -> float:
+    return nan if value is None else value

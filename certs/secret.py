@@ -1,0 +1,96 @@
+"""The Secret that holds the certificates which the server makes."""
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from certs.keys import KEYS
+from certs.source import CertificateError
+from webhook.cluster.client import CONFLICT, CREATED, NOT_FOUND, OK, Answer, Cluster
+from webhook.cluster.watch import Resource, Stored
+
+LABELS: Final = {"app.kubernetes.io/name": "azure-workload-identity-webhook"}
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What was read: the whole object (None where there is none) and the values of the keys that are ours."""
+
+    stored: Mapping[str, Any] | None = field(repr=False)
+    data: Mapping[str, bytes] = field(repr=False)
+
+
+class CertSecret:
+    """One Secret, read and written by compare-and-swap; `changed` hears of each change."""
+
+    def __init__(self, cluster: Cluster, namespace: str, name: str, changed: Callable[[], None]) -> None:
+        self._cluster = cluster
+        self._changed = changed
+        self._namespace = namespace
+        self.resource = Resource(f"/api/v1/namespaces/{namespace}/secrets", Stored, name)
+
+    @property
+    def name(self) -> str:
+        """The Secret's name."""
+        return self.resource.name
+
+    async def load(self) -> Content:
+        """What is there now.
+
+        Raises:
+            ClusterUnavailableError: when the API server does not answer.
+            CertificateError: when it does not let us.
+        """
+        answer = await self._cluster.get(f"{self.resource.path}/{self.name}")
+        if answer.status == NOT_FOUND:
+            return Content(None, {})
+        if answer.status != OK:
+            raise self._refused("read", "get, list and watch", answer)
+        stored = orjson.loads(answer.body)
+        data = stored.get("data") or {}
+        return Content(stored, {key: b64decode(data[key]) for key in KEYS if data.get(key)})
+
+    async def save(self, content: Content, data: Mapping[str, bytes]) -> bool:
+        """Write `data` in place of our keys of `content`; False where somebody else was faster.
+
+        Raises:
+            ClusterUnavailableError: when the API server does not answer; it may have been written all the same.
+            CertificateError: when it does not let us.
+        """
+        values = {key: b64encode(value).decode() for key, value in data.items()}
+        if content.stored is None:
+            new = {"metadata": {"name": self.name, "labels": LABELS}, "type": "Opaque", "data": values}
+            answer = await self._cluster.request("POST", self.resource.path, new)
+        else:
+            others = {key: value for key, value in (content.stored.get("data") or {}).items() if key not in KEYS}
+            # It carries the resourceVersion that was read, so the API server refuses it when that is not the last.
+            changed = {**content.stored, "data": {**others, **values}}
+            answer = await self._cluster.request("PUT", f"{self.resource.path}/{self.name}", changed)
+        if answer.status in {CONFLICT, NOT_FOUND}:
+            return False
+        if answer.status not in {OK, CREATED}:
+            raise self._refused("write", "update (and create on secrets)", answer)
+        return True
+
+    def put(self, item: Stored) -> None:  # noqa: ARG002  a Sink's; what is in it is read when it is needed
+        """The watch saw it, new or changed."""
+        self._changed()
+
+    def drop(self, namespace: str, name: str) -> None:  # noqa: ARG002  a Sink's
+        """The watch saw it go."""
+        self._changed()
+
+    def listing(self) -> None:
+        """Nothing to gather: it is one object."""
+
+    def listed(self) -> None:
+        """Nothing was gathered."""
+
+    def _refused(self, what: str, verbs: str, answer: Answer) -> CertificateError:
+        return CertificateError(
+            f"the API server does not let the webhook {what} Secret {self._namespace}/{self.name} "
+            f"(HTTP {answer.status}): grant its ServiceAccount {verbs} on it by resourceNames"
+        )
