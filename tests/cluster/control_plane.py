@@ -87,7 +87,12 @@ class ControlPlane:
         return self.kubectl("create", f"--namespace={namespace}", "-o=json", "-f=-", stdin=json.dumps(manifest))
 
     def request(
-        self, method: str, path: str, body: Manifest | None = None, *, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Manifest | list[Manifest] | None = None,
+        *,
+        content_type: str = "application/json",
     ) -> Manifest:
         """Send one request as the administrator.
 

@@ -62,7 +62,8 @@ class Release:
 
     def _values(self, values: Mapping[str, Any]) -> dict[str, Any]:
         only_ours = {"matchLabels": scope(self.namespace)}
-        return {"azureTenantID": TENANT_ID, "mutatingWebhookNamespaceSelector": only_ours, **values}
+        defaults = {"azureTenantID": TENANT_ID, "drainSeconds": 0, "mutatingWebhookNamespaceSelector": only_ours}
+        return {**defaults, **values}
 
     def apply(self, verb: str, *arguments: str, **values: Any) -> str:  # noqa: ANN401  values of the chart
         """Install or upgrade; return what helm printed. Names of values have `__` for a dot."""
