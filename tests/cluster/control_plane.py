@@ -7,10 +7,11 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import trustme
 import urllib3
@@ -57,6 +58,34 @@ class Programs:
         return cls(Path(etcd), assets / "kube-apiserver", assets / "kubectl", assets / "helm")
 
 
+class ApiServer:
+    """The kube-apiserver's process, which a test may end and start again."""
+
+    def __init__(self, command: list[str], log: Path, ready: Callable[[], bool]) -> None:
+        self._command = command
+        self._log = log
+        self._ready = ready
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        process = self._running.enter_context(running(self._command, self._log))
+        # Ended in an orderly way it would wait for its watches.
+        self._running.callback(process.kill)
+        wait_until(self._ready, process, self._log, READY_SECONDS)
+
+    def stop(self) -> None:
+        """End it as a crash does."""
+        self._running.close()
+
+
 @dataclass(frozen=True)
 class ControlPlane:
     """A running control plane, seen by its administrator."""
@@ -67,6 +96,8 @@ class ControlPlane:
     kubeconfig: Path
     programs: Programs
     http: urllib3.PoolManager
+    etcd_url: str
+    apiserver: "ApiServer"
 
     def kubectl(
         self, *args: str, stdin: str | None = None, kubeconfig: Path | None = None
@@ -186,19 +217,18 @@ def control_plane(programs: Programs, directory: Path) -> Iterator[ControlPlane]
     _issue(directory, "accounts", authority.issue_cert("accounts", key_type=trustme.KeyType.RSA))
     etcd = _etcd(programs, directory, client_port, peer_port)
     apiserver = _kube_apiserver(programs, directory, api_port, client_port)
-    url = f"https://127.0.0.1:{api_port}"
+    url, etcd_url = f"https://127.0.0.1:{api_port}", f"http://127.0.0.1:{client_port}"
     with (
         running(etcd, directory / "etcd.log"),
-        running(apiserver, log := directory / "kube-apiserver.log") as process,
         _admin_client(directory) as http,
+        ApiServer(apiserver, directory / "kube-apiserver.log", lambda: _ready(http, url)) as process,
     ):
-        wait_until(lambda: _ready(http, url), process, log, READY_SECONDS)
         user = {
             "client-certificate": str(directory / "admin.crt"),
             "client-key": str(directory / "admin.key"),
         }
         kubeconfig = write_kubeconfig(directory / "admin.kubeconfig", url, directory / "ca.crt", user)
-        yield ControlPlane(url, directory, directory / "ca.crt", kubeconfig, programs, http)
+        yield ControlPlane(url, directory, directory / "ca.crt", kubeconfig, programs, http, etcd_url, process)
 
 
 def _issue(directory: Path, name: str, certificate: trustme.LeafCert) -> None:
@@ -240,7 +270,7 @@ def _kube_apiserver(programs: Programs, directory: Path, port: int, etcd_port: i
 @contextmanager
 def _admin_client(directory: Path) -> Iterator[urllib3.PoolManager]:
     with urllib3.PoolManager(
-        maxsize=64,
+        maxsize=256,
         block=True,
         retries=False,
         timeout=urllib3.Timeout(30),

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.manifests import CLIENT_ID, USE, Manifest, pod
-from tests.cluster.server import CREATED_PODS, REPOSITORY, TENANT_ID, scope
+from tests.cluster.server import CREATED_PODS, REPOSITORY, TENANT_ID, scope, wait_until_true
 from tests.cluster.service import Endpoint, Service, service
 from tests.support.processes import free_ports, running, wait_until
 from webhook import names
@@ -31,6 +31,15 @@ class Replica:
     endpoint: Endpoint
     metrics_port: int
     log: Path
+
+    def readiness(self) -> tuple[int, str]:
+        """Status and text of /readyz."""
+        return page(self.endpoint.health_port, "readyz")
+
+    def metric(self, sample: str) -> float:
+        """Return a metric's value, 0 where there is none; `sample` is its name with its labels."""
+        lines = page(self.metrics_port, "metrics")[1].splitlines()
+        return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(sample + " ")), 0.0)
 
 
 @dataclass(frozen=True)
@@ -75,33 +84,41 @@ class Installation:
         stored = self.control_plane.request("POST", path, pod(**{"serviceAccountName": "app", **spec}))
         return any(each["name"] == names.ENV_CLIENT_ID for each in stored["spec"]["containers"][0].get("env", []))
 
+    def command(self, *flags: str) -> list[str]:
+        """Return the command of a server of this installation."""
+        module = [sys.executable, "-m", "webhook.server.main"]
+        return [*module, f"--webhook-configurations={self.name}", "--drain-period=1s", *flags]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a server of this installation."""
+        return {
+            "PATH": os.environ["PATH"],
+            "KUBECONFIG": str(self.kubeconfig),
+            "POD_NAMESPACE": self.name,
+            "AZURE_TENANT_ID": TENANT_ID,
+        }
+
     @contextmanager
     def replica(self, *flags: str, wait_for: str = "readyz", **environment: str) -> Iterator[Replica]:
         """Run a server, and have the Service know it until it is stopped."""
         port, health_port, metrics_port = free_ports(3)
         log = self.directory / f"replica-{port}.log"
-        command = [
-            *(sys.executable, "-m", "webhook.server.main"),
+        command = self.command(
             f"--webhook-port={port}",
             "--webhook-host=127.0.0.1",
             f"--health-addr=127.0.0.1:{health_port}",
             f"--metrics-addr=127.0.0.1:{metrics_port}",
-            f"--webhook-configurations={self.name}",
             *flags,
-        ]
-        env = {
-            "PATH": os.environ["PATH"],
-            "KUBECONFIG": str(self.kubeconfig),
-            "POD_NAMESPACE": self.name,
-            "AZURE_TENANT_ID": TENANT_ID,
-            **environment,
-        }
+        )
+        env = {**self.environment(), **environment}
         endpoint = Endpoint(port, health_port)
         self.service.add(endpoint)
         with running(command, log, cwd=REPOSITORY, env=env) as process:
             replica = Replica(process, endpoint, metrics_port, log)
             try:
                 wait_until(lambda: page(health_port, wait_for)[0] == 200, process, log, READY_SECONDS)
+                if wait_for == "readyz":
+                    wait_until_true(lambda: endpoint in self.service.ready, "it is an endpoint of the Service")
                 yield replica
             finally:
                 self.service.remove(endpoint)

@@ -43,9 +43,9 @@ class Service:
         self._ready = tuple(each for each in self._ready if each != endpoint)
 
     @property
-    def ready(self) -> int:
-        """How many replicas are ready."""
-        return len(self._ready)
+    def ready(self) -> tuple[Endpoint, ...]:
+        """The replicas that get connections."""
+        return self._ready
 
     @property
     def ready_endpoints(self) -> tuple[Endpoint, ...]:

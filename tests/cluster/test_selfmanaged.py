@@ -1,27 +1,233 @@
-"""Certificates that the server makes, in a real cluster."""
+"""Certificates that the server makes, in a real cluster, and what may happen to them."""
 
+import base64
 import logging
+import subprocess
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.installation import installed
+import pytest
+
+from certs import phases
+from certs.keys import CA, LEAF, LEAF_KEY
+from tests.cluster.control_plane import ApiError, ControlPlane
+from tests.cluster.installation import Installation, installed
+from tests.cluster.manifests import CLIENT_ID, environment, pod
+from tests.cluster.server import REPOSITORY, wait_until_true
+from tests.support.processes import free_ports
+from webhook import names
+
+HEAL_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
 
-def test_install(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """From an empty namespace to the first mutated pod it takes no more than three seconds."""
-    with installed(control_plane, tmp_path) as installation:
-        namespace = installation.workload_namespace()
-        begun = time.monotonic()
-        with installation.replica(wait_for="healthz"):
-            while True:
-                try:
-                    assert installation.is_mutated(namespace)
-                    break
-                except Exception:  # noqa: BLE001  trial
-                    time.sleep(0.02)
-            took = time.monotonic() - begun
+@pytest.fixture
+def installation(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Installation]:
+    """Create an installation without a replica."""
+    with installed(control_plane, tmp_path) as created:
+        yield created
+
+
+def mutated(installation: Installation, namespace: str) -> bool:
+    """Whether a pod is mutated; while the API server cannot call the webhook it is not."""
+    try:
+        return installation.is_mutated(namespace)
+    except ApiError:
+        return False
+
+
+def test_install(installation: Installation) -> None:
+    """From a namespace with a webhook configuration and roles it takes seconds to the first mutated pod."""
+    namespace = installation.workload_namespace()
+    begun = time.monotonic()
+    with installation.replica(wait_for="healthz"):
+        wait_until_true(lambda: mutated(installation, namespace), "the first pod is mutated")
+        took = time.monotonic() - begun
     log.info("install to first mutated pod: %.2f s", took)
-    assert took < 3
+    certificates = installation.certificates()
+    assert installation.ca_bundle() == certificates[CA]
+    assert LEAF in certificates
+
+
+def test_replicas_agree(installation: Installation) -> None:
+    """Of replicas that start at once each ends with the same CA, and it is the only one that is trusted."""
+    namespace = installation.workload_namespace()
+    with ExitStack() as running:
+        replicas = [running.enter_context(installation.replica(wait_for="healthz")) for _ in range(3)]
+        for replica in replicas:
+            wait_until_true(lambda replica=replica: replica.readiness()[0] == 200, "it is ready")  # type: ignore[misc]
+        assert installation.ca_bundle() == installation.certificates()[CA]
+        wait_until_true(lambda: len(installation.service.ready) == len(replicas), "all are endpoints")
+        assert all(installation.is_mutated(namespace) for _ in range(20))
+
+
+def test_not_ready_without_a_configuration(installation: Installation) -> None:
+    """Without its webhook configuration the server waits, says for what, and is ready once it is there."""
+    manifest = installation.control_plane.request("GET", installation.configuration)
+    installation.control_plane.request("DELETE", installation.configuration)
+    with installation.replica(wait_for="healthz") as replica:
+        wait_until_true(lambda: "is not there" in replica.readiness()[1], "it says what is missing")
+        assert replica.readiness()[0] == 503
+        created = {key: manifest[key] for key in ("apiVersion", "kind", "webhooks")}
+        installation.control_plane.apply({**created, "metadata": {"name": installation.name}})
+        wait_until_true(lambda: replica.readiness()[0] == 200, "it is ready")
+
+
+def wipe_bundle(installation: Installation) -> None:
+    """Empty the caBundle, as a GitOps tool does that applies what the chart renders."""
+    wipe = [{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": ""}]
+    installation.control_plane.request(
+        "PATCH", installation.configuration, wipe, content_type="application/json-patch+json"
+    )
+
+
+def delete_secret(installation: Installation) -> None:
+    """Delete the Secret."""
+    installation.control_plane.request("DELETE", installation.secret)
+
+
+def write_secret(installation: Installation, **values: bytes) -> None:
+    """Change keys of the Secret; a dot is written as an underscore."""
+    data = {key.replace("_", "."): base64.b64encode(value).decode() for key, value in values.items()}
+    installation.control_plane.request(
+        "PATCH", installation.secret, {"data": data}, content_type="application/merge-patch+json"
+    )
+
+
+def truncate(installation: Installation) -> None:
+    """Cut the CA in half."""
+    write_secret(installation, ca_crt=installation.certificates()[CA][:200])
+
+
+def replace_by_foreign(installation: Installation) -> None:
+    """Put a leaf there that a stranger's CA signed, for other names."""
+    stranger = phases.Wanted(("stranger.svc",), timedelta(days=30), timedelta(days=10))
+    foreign = phases.step({}, stranger, datetime.now(UTC)).data
+    write_secret(installation, tls_crt=foreign[LEAF], tls_key=foreign[LEAF_KEY])
+
+
+@pytest.mark.parametrize("fault", [wipe_bundle, delete_secret, truncate, replace_by_foreign])
+def test_faults_heal(installation: Installation, fault: Callable[[Installation], None]) -> None:
+    """Whatever happens to caBundle or Secret, it is mended at once, and pods go on being admitted."""
+    namespace = installation.workload_namespace()
+    with installation.replica():
+        wait_until_true(lambda: mutated(installation, namespace), "pods are mutated")
+        before = installation.certificates()
+        fault(installation)
+        begun = time.monotonic()
+
+        def healed() -> bool:
+            return is_whole(installation, before, fault)
+
+        wait_until_true(healed, "it is mended", HEAL_SECONDS)
+        wait_until_true(lambda: mutated(installation, namespace), "pods are mutated again")
+        log.info("%s: mended after %.2f s", fault.__name__, time.monotonic() - begun)
+        for _ in range(20):
+            assert installation.is_mutated(namespace)
+            time.sleep(0.05)
+
+
+def is_whole(installation: Installation, before: dict[str, bytes], fault: Callable[[Installation], None]) -> bool:
+    """Whether the Secret can be served again, is trusted, and is new where it was touched."""
+    try:
+        now = installation.certificates()
+    except ApiError:
+        return False
+    again = phases.step(now, wanted(installation), datetime.now(UTC))
+    touched = fault is not wipe_bundle
+    return again.changes == () and again.trusted == installation.ca_bundle() and (now != before) is touched
+
+
+def wanted(installation: Installation) -> phases.Wanted:
+    """Return what a server of the installation wants of its certificates."""
+    service = f"{names.WEBHOOK_SERVICE}.{installation.name}"
+    service_names = (f"{service}.svc", f"{service}.svc.cluster.local", service, names.WEBHOOK_SERVICE)
+    return phases.Wanted(service_names, timedelta(days=365), timedelta(days=90))
+
+
+def test_worn_certificate(installation: Installation) -> None:
+    """At 80 % of a certificate's life a server that starts replaces it before it serves."""
+    namespace = installation.workload_namespace()
+    worn = phases.step({}, wanted(installation), datetime.now(UTC) - timedelta(days=72)).data
+    installation.control_plane.request(
+        "POST",
+        f"/api/v1/namespaces/{installation.name}/secrets",
+        {
+            "metadata": {"name": names.CERT_SECRET},
+            "data": {key: base64.b64encode(value).decode() for key, value in worn.items()},
+        },
+    )
+    with installation.replica() as replica:
+        now = installation.certificates()
+        assert now[CA] == worn[CA]
+        assert now[LEAF] != worn[LEAF]
+        assert replica.metric('azwi_certificate_rotations_total{phase="renewed"}') == 1
+        ends = replica.metric('azwi_certificate_expiry_timestamp_seconds{certificate="serving"}')
+        assert ends > time.time() + timedelta(days=89).total_seconds()
+        assert installation.is_mutated(namespace)
+
+
+def test_missing_role(installation: Installation) -> None:
+    """A server that may not read its Secret does not start, and says which role is missing."""
+    role = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{installation.name}/roles/server-{installation.name}"
+    installation.control_plane.request("DELETE", role)
+    said = refused(installation)
+    assert f"read Secret {installation.name}/{names.CERT_SECRET} (HTTP 403)" in said
+    assert "grant its ServiceAccount get, list and watch on it by resourceNames" in said
+
+
+def test_missing_cluster_role(installation: Installation) -> None:
+    """A server that may not list ServiceAccounts does not start, and says what to grant."""
+    role = f"/apis/rbac.authorization.k8s.io/v1/clusterroles/server-{installation.name}"
+    installation.control_plane.request("DELETE", role)
+    assert "grant its ServiceAccount get, list and watch on serviceaccounts by a ClusterRole" in refused(installation)
+
+
+def refused(installation: Installation) -> str:
+    """Start a server that is not to start, and return what it says; its exit status is 2."""
+    done = subprocess.run(
+        installation.command("--health-addr=0", "--metrics-addr=0", f"--webhook-port={free_ports(1)[0]}"),
+        env=installation.environment(),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+def test_pod_created_after_its_account(installation: Installation) -> None:
+    """Of pods that are created right after their accounts none is without its client id."""
+    namespace = installation.workload_namespace()
+    control_plane = installation.control_plane
+    with installation.replica(), installation.replica():
+        for number in range(200):
+            account = f"fresh-{number}"
+            control_plane.create_service_account(namespace, account, {names.CLIENT_ID: CLIENT_ID})
+            stored = control_plane.create_pod(namespace, pod(account, serviceAccountName=account))
+            assert environment(stored["spec"]["containers"][0])[names.ENV_CLIENT_ID] == CLIENT_ID
+
+
+def test_account_annotated_after_a_pod_without(installation: Installation) -> None:
+    """An account that is annotated after a pod had none counts for the next pod as soon as the watch tells."""
+    namespace = installation.workload_namespace()
+    control_plane = installation.control_plane
+    with installation.replica():
+        for number in range(20):
+            account = f"late-{number}"
+            control_plane.create_service_account(namespace, account)
+            assert not installation.is_mutated(namespace, serviceAccountName=account)
+            control_plane.request(
+                "PATCH",
+                f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}",
+                {"metadata": {"annotations": {names.CLIENT_ID: CLIENT_ID}}},
+                content_type="application/merge-patch+json",
+            )
+            time.sleep(0.1)
+            assert installation.is_mutated(namespace, serviceAccountName=account)

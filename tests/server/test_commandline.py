@@ -195,7 +195,7 @@ def test_lifetimes() -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--ca-lifetime=10s", "--cert-lifetime=4s"], "--ca-lifetime must be at least 3 times --cert-lifetime"),
+        (["--ca-lifetime=7s", "--cert-lifetime=4s"], "--ca-lifetime must be at least 2 times --cert-lifetime"),
         (["--cert-lifetime=90"], "--cert-lifetime '90' must be a duration such as 90s"),
         (["--cert-lifetime=0s"], "--cert-lifetime '0s'"),
         (["--drain-period=1h"], "--drain-period '1h'"),

@@ -20,7 +20,7 @@ PAGE: Final = 500
 # The API server ends a watch after this many seconds, a random part longer, so that not all begin anew at once.
 WATCH_SECONDS: Final = 300
 FIRST_WAIT: Final = 0.05
-LONGEST_WAIT: Final = 30.0
+LONGEST_WAIT: Final = 10.0
 # A watch that lived this long was no failure, whatever ended it.
 HEALTHY_SECONDS: Final = 5.0
 

@@ -38,8 +38,8 @@ PROXY_INIT_IMAGE: Final = "mcr.microsoft.com/oss/azure/workload-identity/proxy-i
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
-# A CA is renewed with a third of its life left, and what it signs must be able to live that long.
-LIFETIMES: Final = 3
+# A CA is replaced with a third of its life left, so what it signs must be shorter-lived.
+LIFETIMES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)

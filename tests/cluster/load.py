@@ -1,0 +1,64 @@
+"""Pods created all the time, and what became of them."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import urllib3
+
+from tests.cluster.control_plane import ApiError
+from tests.cluster.installation import Installation
+from tests.cluster.manifests import Manifest, environment, pod
+from webhook import names
+
+
+@dataclass
+class Created:
+    """How many pods were created, how long the slowest took in seconds, and what failed."""
+
+    count: int = 0
+    slowest: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def continuous(installation: Installation, namespace: str, concurrency: int = 4) -> Iterator[Created]:
+    """Create pods, that many at a time, from entering to leaving; leaving waits for the last ones."""
+    created, stop, lock = Created(), threading.Event(), threading.Lock()
+
+    def create() -> None:
+        while not stop.is_set():
+            with lock:
+                created.count += 1
+                number = created.count
+            begun = time.monotonic()
+            failure = _failure(installation, namespace, f"load-{number}")
+            with lock:
+                created.slowest = max(created.slowest, time.monotonic() - begun)
+                if failure:
+                    created.failures.append(f"{time.strftime('%H:%M:%S')} {failure}")
+
+    with ThreadPoolExecutor(concurrency) as pool:
+        running = [pool.submit(create) for _ in range(concurrency)]
+        try:
+            yield created
+        finally:
+            stop.set()
+        for each in running:
+            each.result()
+
+
+def _failure(installation: Installation, namespace: str, name: str) -> str:
+    try:
+        stored = installation.control_plane.create_pod(namespace, pod(name, serviceAccountName="app"))
+    except (ApiError, urllib3.exceptions.HTTPError) as error:
+        return str(error)
+    return "" if is_whole(stored) else f"{name} has no client id"
+
+
+def is_whole(stored: Manifest) -> bool:
+    """Whether a stored pod has its identity."""
+    return names.ENV_CLIENT_ID in environment(stored["spec"]["containers"][0])
