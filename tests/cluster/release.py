@@ -128,7 +128,7 @@ class Release:
         with running(command, log, env=self._environment(spec, container)) as process:
             of.add(endpoint)
             try:
-                wait_until(lambda: _is_ready(of, endpoint), process, log, READY_SECONDS)
+                wait_until(lambda: endpoint in of.ready, process, log, READY_SECONDS)
                 yield Replica(process, endpoint, log)
             finally:
                 of.remove(endpoint)
@@ -167,10 +167,6 @@ class Release:
 def _port(container: Manifest, name: str) -> int:
     (port,) = [each["containerPort"] for each in container["ports"] if each["name"] == name]
     return int(port)
-
-
-def _is_ready(of: Service, endpoint: Endpoint) -> bool:
-    return endpoint in of.ready_endpoints
 
 
 @contextmanager

@@ -47,11 +47,6 @@ class Service:
         """The replicas that get connections."""
         return self._ready
 
-    @property
-    def ready_endpoints(self) -> tuple[Endpoint, ...]:
-        """The replicas that get connections now."""
-        return self._ready
-
     async def serve(self, started: threading.Event) -> None:
         """Forward until cancelled."""
         server = await asyncio.start_server(self._forward, self._host, self._port, backlog=512)

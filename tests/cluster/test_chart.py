@@ -39,7 +39,7 @@ def serving(release: Release) -> Iterator[Service]:
 
 def test_install(release: Release, serving: Service) -> None:
     """`helm install` with a tenant is all: two servers are ready, pods get identity and tenant."""
-    assert serving.ready == 2
+    assert len(serving.ready) == 2
     namespace = release.workload_namespace()
 
     stored = release.control_plane.create_pod(namespace, pod(serviceAccountName="app"))
