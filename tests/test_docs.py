@@ -14,7 +14,7 @@ from webhook import names
 from webhook.admission.reasons import Caution, Reason
 from webhook.server import mapping
 
-PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "charts").rglob("*.md")])
 
 
 def text(page: str) -> str:

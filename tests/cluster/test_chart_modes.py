@@ -206,15 +206,14 @@ def test_two_releases(control_plane: ControlPlane, tmp_path: Path) -> None:
         assert other.helm("uninstall", other.name).returncode == 0
 
 
-def upstream_chart(directory: Path) -> Path:
-    """Make a chart with the objects of v1.6.0's that matter to who takes them over: those whose parts cannot change."""
+def upstream_objects(here: str) -> list[Manifest]:
+    """Write the objects of v1.6.0 that matter to who takes them over: those whose parts cannot change."""
     labels = {
         "app": "workload-identity-webhook",
         "azure-workload-identity.io/system": "true",
         "chart": "workload-identity-webhook",
         "release": "azwi",
     }
-    here = "{{ .Release.Namespace }}"
     manager = {"name": "azure-wi-webhook-controller-manager", "namespace": here, "labels": labels}
     container = {
         "name": "manager",
@@ -222,7 +221,7 @@ def upstream_chart(directory: Path) -> Path:
         "volumeMounts": [{"name": "cert", "mountPath": "/certs"}],
     }
     volume = {"name": "cert", "secret": {"secretName": "azure-wi-webhook-server-cert"}}
-    every: list[Manifest] = [
+    return [
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "azure-wi-webhook-server-cert", "namespace": here}},
         {
             "apiVersion": "v1",
@@ -254,11 +253,15 @@ def upstream_chart(directory: Path) -> Path:
         },
         upstream_configuration(here),
     ]
+
+
+def upstream_chart(directory: Path) -> Path:
+    """Make a chart of the objects of v1.6.0."""
     (directory / "templates").mkdir(parents=True)
     (directory / "Chart.yaml").write_text(
         json.dumps({"apiVersion": "v2", "name": "workload-identity-webhook", "version": "1.6.0"})
     )
-    (directory / "templates" / "all.yaml").write_text(yaml.safe_dump_all(every))
+    (directory / "templates" / "all.yaml").write_text(yaml.safe_dump_all(upstream_objects("{{ .Release.Namespace }}")))
     return directory
 
 
@@ -282,6 +285,21 @@ def test_upstream_release_is_taken_over(control_plane: ControlPlane, tmp_path: P
     assert gone.returncode == 1
     with release.replicas("azure-wi-webhook-controller-manager", UPSTREAM_SERVICE):
         assert release.is_mutated(release.workload_namespace())
+    assert release.helm("uninstall", release.name).returncode == 0
+
+
+def test_upstream_manifest_is_taken_over(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """Objects that belong to no release become one's, but for the Deployment, which is deleted before."""
+    release = Release(control_plane, control_plane.create_namespace(), tmp_path)
+    control_plane.apply(*upstream_objects(release.namespace))
+    here = f"--namespace={release.namespace}"
+    control_plane.kubectl("delete", "deployment", "azure-wi-webhook-controller-manager", here)
+
+    said = release.apply("install", "--take-ownership", "--force-conflicts", upstreamNames=True)
+
+    assert "another azure-workload-identity webhook" not in said
+    annotations = release.get("serviceaccount", "azure-wi-webhook-admin")["metadata"]["annotations"]
+    assert annotations["meta.helm.sh/release-name"] == release.name
     assert release.helm("uninstall", release.name).returncode == 0
 
 
