@@ -289,11 +289,11 @@ def test_upstream_release_is_taken_over(control_plane: ControlPlane, tmp_path: P
 
 
 def test_upstream_manifest_is_taken_over(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """Objects that belong to no release become one's, but for the Deployment, which is deleted before."""
+    """Objects that belong to no release become one's, but for Deployment and budget, which are deleted before."""
     release = Release(control_plane, control_plane.create_namespace(), tmp_path)
     control_plane.apply(*upstream_objects(release.namespace))
     here = f"--namespace={release.namespace}"
-    control_plane.kubectl("delete", "deployment", "azure-wi-webhook-controller-manager", here)
+    control_plane.kubectl("delete", "deployment,poddisruptionbudget", "azure-wi-webhook-controller-manager", here)
 
     said = release.apply("install", "--take-ownership", "--force-conflicts", upstreamNames=True)
 
@@ -340,7 +340,9 @@ def test_every_value_set(control_plane: ControlPlane) -> None:
     builtin = [each for each in distinct.values() if each["apiVersion"] not in CUSTOM and each["kind"] != "Pod"]
     everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": builtin})
 
-    done = control_plane.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=everything)
+    done = control_plane.kubectl(
+        "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-", stdin=everything
+    )
 
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == len(builtin) > 50
