@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import yaml
 
+from tests.support import tools
 from tests.support.program import ROOT
 
 CHART: Final = ROOT / "charts" / "workload-identity-webhook"
@@ -43,11 +44,9 @@ class Helm:
         Raises:
             FileNotFoundError: There is none; the message says how to get it.
         """
-        cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        assets = Path(os.environ.get("KUBEBUILDER_ASSETS") or cache_home / "azwi" / "cluster" / "bin")
-        found = shutil.which("helm", path=os.pathsep.join((str(assets), os.environ["PATH"])))
+        found = shutil.which("helm", path=os.pathsep.join((str(tools.folder()), os.environ["PATH"])))
         if found is None:
-            raise FileNotFoundError(f"no helm in {assets} or on PATH: run make cluster-tools")
+            raise FileNotFoundError(f"no helm in {tools.folder()} or on PATH: run make cluster-tools")
         return cls(Path(found))
 
     def run(self, *arguments: str, stdin: str = "") -> str:

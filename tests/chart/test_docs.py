@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,12 +41,18 @@ def test_there_are_commands() -> None:
     assert len(COMMANDS) > 10
 
 
+@cache
+def help_of(helm: Helm, command: str) -> str:
+    """Return what helm says of one of its commands."""
+    return helm.run(command, "--help")
+
+
 @pytest.mark.parametrize(("page", "words"), COMMANDS, ids=[f"{page}-{n}" for n, (page, _) in enumerate(COMMANDS)])
 def test_command(helm: Helm, tmp_path: Path, page: str, words: list[str]) -> None:
     """The chart takes the values of each command; helm knows its flags."""
     (tmp_path / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\n")
     (tmp_path / "values.yaml").write_text("azureTenantID: contoso.com\n")
-    known = helm.run(words[1], "--help")
+    known = help_of(helm, words[1])
     assert not [each for each in words if each.startswith("--") and each.partition("=")[0] not in known], page
     rest = [each for each in words[2:] if each not in OF_CLUSTERS | {"--force-conflicts"}]
     rest = [str(CHART) if each in CHART_NAMES else each for each in rest]

@@ -68,6 +68,15 @@ def test_alerts_say_what_to_do(monitored: list[Manifest]) -> None:
         assert rule["annotations"].keys() == {"summary", "description"}
 
 
+@pytest.mark.parametrize(("lifetime", "seconds"), [("2160h", 604800), ("168h", 60480)])
+def test_certificates_are_late(helm: Helm, lifetime: str, seconds: int) -> None:
+    """The alert leaves a certificate the time to be renewed, however short its life is."""
+    values = {"metrics.prometheusRule.enabled": True, "certificates.lifetime": lifetime}
+    (group,) = only(rendered(helm, values), "PrometheusRule")["spec"]["groups"]
+    (rule,) = [each for each in group["rules"] if each["alert"] == "AzureWorkloadIdentityCertificateExpires"]
+    assert rule["expr"].endswith(f"- time() < {seconds}")
+
+
 def test_alerts_that_are_left_out(value_sets: dict[str, list[Manifest]]) -> None:
     """Alerts can be left out, labelled and added."""
     (group,) = only(value_sets["24-monitoring-values.yaml"], "PrometheusRule")["spec"]["groups"]

@@ -13,6 +13,7 @@ import yaml
 
 from tests.chart.helm import CHART, VALUE_SETS, Helm, Manifest
 from tests.support.program import ROOT
+from webhook import __version__
 
 VERSIONS: Final = [f"1.{minor}" for minor in range(29, 38)]
 # Definitions live elsewhere; tests/chart/test_monitoring.py and test_certificates.py look at these.
@@ -81,8 +82,9 @@ def test_lint(helm: Helm) -> None:
 
 
 def test_versions_agree() -> None:
-    """The chart's supported versions begin where the tests begin."""
+    """The chart has the program's version, and supports Kubernetes from where the tests begin."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == __version__
     assert chart["kubeVersion"] == f">={VERSIONS[0]}.0-0"
 
 

@@ -1,6 +1,13 @@
 {{/* The alerts; each description says what to do. */}}
 {{- define "azwi.alerts" -}}
 {{- $here := printf "namespace=%q" .Release.Namespace -}}
+{{- /* A week, or less where a tenth of the certificate's life is: by then it should have been renewed. */ -}}
+{{- $late := 604800 -}}
+{{- with .Values.certificates -}}
+{{- if and (ne .mode "existing-secret") (regexMatch "^[0-9]+h$" .lifetime) -}}
+{{- $late = min $late (mul 360 (trimSuffix "h" .lifetime | int)) -}}
+{{- end -}}
+{{- end -}}
 - alert: AzureWorkloadIdentityWebhookDown
   expr: absent(azwi_build_info{ {{- $here -}} })
   for: 5m
@@ -28,12 +35,12 @@
     summary: One admission in a hundred takes longer than half a second.
     description: The server is short of CPU or waits for the API server; look at its CPU and at azwi_live_reads_total.
 - alert: AzureWorkloadIdentityCertificateExpires
-  expr: min by (certificate) (azwi_certificate_expiry_timestamp_seconds{ {{- $here -}} }) - time() < 7 * 86400
+  expr: min by (certificate) (azwi_certificate_expiry_timestamp_seconds{ {{- $here -}} }) - time() < {{ $late }}
   for: 15m
   labels:
     severity: critical
   annotations:
-    summary: {{ `The {{ $labels.certificate }} certificate expires within a week and was not renewed.` | quote }}
+    summary: {{ `The {{ $labels.certificate }} certificate expires soon and was not renewed.` | quote }}
     description: >-
       {{ eq .Values.certificates.mode "self-managed" | ternary "The server's log says why it could not renew it." "Renew the Secret that holds it; servers take it over without a restart." }}
 - alert: AzureWorkloadIdentityAccountsStale
