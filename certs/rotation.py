@@ -21,6 +21,7 @@ from certs.pair import Pair
 from certs.secret import CertSecret
 from certs.source import CertificateError
 from webhook.cluster.client import ClusterUnavailableError
+from webhook.cluster.patience import patiently
 
 # How long a change of the caBundle may take to reach every API server, at most this part of a leaf's life.
 PROPAGATION: Final = timedelta(seconds=10)
@@ -113,14 +114,9 @@ class SelfManaged:
         Raises:
             CertificateError: where no waiting helps; it says what to grant.
         """
-        wait = FIRST_WAIT
+        # More than once where another replica was faster.
         while self._pair is None:
-            try:
-                await self._reconcile()
-            except (ClusterUnavailableError, MakerError) as error:
-                log.warning("no certificate yet, trying again: %s", error)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, LONGEST_WAIT)
+            await patiently(self._reconcile, CertificateError, (MakerError,))
 
     async def run(self) -> None:
         """Rotate until cancelled."""

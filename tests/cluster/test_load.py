@@ -5,19 +5,63 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import quantiles
 from uuid import uuid4
 
+import pytest
+
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.installation import Installation, installed
 from tests.cluster.manifests import CLIENT_ID, Manifest, environment, pod
-from tests.cluster.server import Server
+from tests.cluster.mesh import serving_mesh
+from tests.cluster.server import Server, configuration, scope, wait_until_true
 from webhook import names
 
 PODS = 1000
 CONCURRENCY = 50
 MISSING = 400
+REINVOKED = 2000
+REINVOKED_CONCURRENCY = 200
 
 log = logging.getLogger(__name__)
+
+
+@pytest.fixture
+def installation(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Installation]:
+    """Create an installation without a replica."""
+    with installed(control_plane, tmp_path) as created:
+        yield created
+
+
+def test_reinvocation_at_scale(control_plane: ControlPlane, installation: Installation, tmp_path: Path) -> None:
+    """Of two thousand pods, two hundred at a time, each changed by another webhook after ours, none fails."""
+    with installation.replica(), installation.replica(), serving_mesh(tmp_path) as (url, ca_pem):
+        mesh = f"{installation.name}-mesh"  # called after ours: in the order of the names
+        control_plane.apply(configuration(mesh, url, ca_pem))
+        namespace = control_plane.create_namespace(scope(installation.name, mesh))
+        control_plane.create_service_account(namespace, "app", {names.CLIENT_ID: CLIENT_ID})
+        wait_until_true(lambda: is_meshed(installation, namespace), "both webhooks are called")
+        begin = time.monotonic()
+        with ThreadPoolExecutor(REINVOKED_CONCURRENCY) as pool:
+            created = [
+                pool.submit(control_plane.create_pod, namespace, pod(f"app-{number}", serviceAccountName="app"))
+                for number in range(REINVOKED)
+            ]
+            stored = [each.result() for each in created]
+        log.info("%d pods, reinvoked, in %.1f s", REINVOKED, time.monotonic() - begin)
+        control_plane.kubectl("delete", "mutatingwebhookconfiguration", mesh)
+    for each in stored:
+        assert [container["name"] for container in each["spec"]["containers"]] == ["app", "mesh"]
+        assert all(environment(c)["AZURE_CLIENT_ID"] == CLIENT_ID for c in each["spec"]["containers"])
+
+
+def is_meshed(installation: Installation, namespace: str) -> bool:
+    """Whether a pod gets the other webhook's container, with an identity."""
+    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+    stored = installation.control_plane.request("POST", path, pod(serviceAccountName="app"))
+    containers = stored["spec"]["containers"]
+    return len(containers) == 2 and names.ENV_CLIENT_ID in environment(containers[1])
 
 
 def create_timed(control_plane: ControlPlane, namespace: str, account: str, name: str) -> float:

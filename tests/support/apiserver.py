@@ -3,20 +3,35 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
 class Answers:
-    """What the server is to answer, and what it was asked."""
+    """What the server is to answer, and what it was asked.
 
-    def __init__(self, status: int = 200, body: bytes = b"{}", seconds: float = 0.0) -> None:
-        self.status = status
-        self.body = body
+    `script`, where given, has the answers to the first requests, in turn: status and body.
+    """
+
+    def __init__(
+        self,
+        status: int = 200,
+        body: bytes = b"{}",
+        seconds: float = 0.0,
+        script: Sequence[tuple[int, bytes]] = (),
+    ) -> None:
+        self.last = (status, body)
         self.seconds = seconds
+        self.script = list(script)
         self.asked: list[tuple[str, dict[str, str]]] = []
+        self.sent: list[tuple[str, str, bytes]] = []
+        self.gone = False
+
+    def next(self) -> tuple[int, bytes]:
+        """Return status and body of the next answer."""
+        return self.script.pop(0) if self.script else self.last
 
 
 @contextmanager
@@ -27,12 +42,23 @@ def answering(answers: Answers, directory: Path) -> Iterator[Path]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            if answers.gone:
+                self.close_connection = True
+                return
             answers.asked.append((self.path, dict(self.headers)))
             time.sleep(answers.seconds)
-            self.send_response(answers.status)
-            self.send_header("Content-Length", str(len(answers.body)))
+            status, body = answers.next()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(answers.body)
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answers.sent.append((self.command, self.path, body))
+            self.do_GET()
+
+        do_PUT = do_PATCH = do_POST  # noqa: N815  the base class's names
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -43,6 +69,7 @@ def answering(answers: Answers, directory: Path) -> Iterator[Path]:
     try:
         yield write_kubeconfig(directory, f"http://127.0.0.1:{server.server_port}")
     finally:
+        answers.gone = True
         server.shutdown()
         server.server_close()
 

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -23,6 +24,13 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 TENANT: Final = "9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"
 START_SECONDS: Final = 20.0
 JSON: Final[Mapping[str, str]] = {"Content-Type": "application/json"}
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of loopback."""
+    with socket.socket() as client:
+        client.settimeout(1)
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def write_pair(directory: Path, ca: trustme.CA) -> None:

@@ -38,8 +38,8 @@ GONE: Final = 410
 INVALID: Final = 422
 DENIED: Final = frozenset({401, 403})
 
-# A token file that cannot be read is a ConfigException, a line beyond the reader's bound a ValueError.
-_FAILURES: Final = (aiohttp.ClientError, ConfigException, OSError, TimeoutError, ValueError)
+# A token file that cannot be read is a ConfigException.
+_FAILURES: Final = (aiohttp.ClientError, ConfigException, OSError, TimeoutError)
 
 
 class ClusterUnavailableError(Exception):

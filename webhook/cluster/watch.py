@@ -195,7 +195,7 @@ class Watch(Generic[T]):
         except _FailedError as error:
             self._version = ""
             return self._failed(error.reason, error)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError) as error:  # the latter of a line beyond aiohttp's bound
             self._version = ""
             return self._failed("malformed", error)
         return ""

@@ -14,6 +14,7 @@ from webhook.accounts.cluster import SERVICE_ACCOUNTS, AccountCache, ClusterAcco
 from webhook.admission.identity import IdentityMapping
 from webhook.cluster.client import DENIED, Cluster, ClusterUnavailableError
 from webhook.cluster.events import Events, Subject
+from webhook.cluster.patience import patiently
 from webhook.cluster.watch import Watch
 from webhook.server.current import Current
 from webhook.server.mappingfollower import MappingFollower
@@ -43,9 +44,9 @@ async def prepare_cluster(settings: Settings, mapped: IdentityMapping) -> Parts:
 
 
 async def _parts(settings: Settings, mapped: IdentityMapping, cluster: Cluster) -> Parts:
-    _, version = await asyncio.gather(_check_access(cluster), cluster.version())
+    version = await cluster.version()
     if version is None:
-        log.warning("the cluster's version cannot be read; it is taken for a new one")
+        log.warning("the cluster's version cannot be read; until it can, the cluster is taken for a new one")
     metrics, current = Metrics(), Current(settings, mapped, version)
     events = Events(cluster, settings.pod_namespace)
     cache = AccountCache()
@@ -56,7 +57,8 @@ async def _parts(settings: Settings, mapped: IdentityMapping, cluster: Cluster) 
     mapping = _mapping(settings, cluster, events, current, metrics)
 
     async def first() -> None:
-        await asyncio.gather(*(begin() for begin in (*certificates.first, *mapping.first)))
+        access = patiently(lambda: _check_access(cluster), StartError)
+        await asyncio.gather(access, *(begin() for begin in (*certificates.first, *mapping.first)))
 
     async def near_expiry(note: str) -> None:
         await events.warn(Subject("Secret", settings.cert_secret), "CertificateExpiring", note)
@@ -79,16 +81,12 @@ async def _parts(settings: Settings, mapped: IdentityMapping, cluster: Cluster) 
 
 
 async def _check_access(cluster: Cluster) -> None:
-    """Find out at once whether ServiceAccounts may be read; an API server that is away may still come.
+    """Find out whether ServiceAccounts may be read; without, no pod would ever get an identity.
 
     Raises:
         StartError: when they may not.
     """
-    try:
-        answer = await cluster.get(SERVICE_ACCOUNTS.url(limit=1), SERVICE_ACCOUNTS.accept("PartialObjectMetadataList"))
-    except ClusterUnavailableError as error:
-        log.warning("%s; going on without it for now", error)
-        return
+    answer = await cluster.get(SERVICE_ACCOUNTS.url(limit=1), SERVICE_ACCOUNTS.accept("PartialObjectMetadataList"))
     if answer.status in DENIED:
         raise StartError(
             f"the API server does not let the webhook list ServiceAccounts (HTTP {answer.status}): "

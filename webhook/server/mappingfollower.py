@@ -9,13 +9,12 @@ import msgspec
 
 from webhook import names
 from webhook.admission.identity import IdentityMapping
-from webhook.cluster.client import NOT_FOUND, OK, Answer, Cluster, ClusterUnavailableError
+from webhook.cluster.client import NOT_FOUND, OK, Cluster
 from webhook.cluster.events import Events, Subject
+from webhook.cluster.patience import patiently
 from webhook.cluster.watch import Resource, Stored
 from webhook.server.mapping import Parsed, parse
 
-FIRST_WAIT: Final = 0.2
-LONGEST_WAIT: Final = 5.0
 MAX_SHOWN: Final = 5
 
 log = logging.getLogger(__name__)
@@ -56,7 +55,10 @@ class MappingFollower:
         Raises:
             MappingError: when the API server does not let us.
         """
-        answer = await self._read()
+        await patiently(self._load, MappingError)
+
+    async def _load(self) -> None:
+        answer = await self._cluster.get(f"{self.resource.path}/{self.resource.name}")
         if answer.status == NOT_FOUND:
             self._gone()
         elif answer.status == OK:
@@ -66,16 +68,6 @@ class MappingFollower:
                 f"the API server does not let the webhook read ConfigMap {self.resource.name} (HTTP {answer.status}): "
                 "grant its ServiceAccount get, list and watch on it by resourceNames"
             )
-
-    async def _read(self) -> Answer:
-        wait = FIRST_WAIT
-        while True:
-            try:
-                return await self._cluster.get(f"{self.resource.path}/{self.resource.name}")
-            except ClusterUnavailableError as error:
-                log.warning("no identity mapping yet, trying again: %s", error)
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, LONGEST_WAIT)
 
     def put(self, item: Stored) -> None:
         """The ConfigMap is there, new or changed."""
