@@ -2,9 +2,11 @@
 
 import json
 import re
+import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 import kubernetes_validate.utils  # type: ignore[import-untyped]  # has annotations, but no py.typed
@@ -93,3 +95,12 @@ def test_scanner_is_quiet_for_a_reason() -> None:
     skipped = (ROOT / ".ci" / "checkov.yaml").read_text().partition("skip-check:\n")[2].splitlines()
     assert len(skipped) > 5
     assert not [line for line in skipped if not re.fullmatch(r"- CKV2?_K8S_\d+ +# .{20,}", line)]
+
+
+def test_package(helm: Helm, tmp_path: Path) -> None:
+    """The package has what an installation needs and explains it, and no value sets for tests."""
+    helm.run("package", str(CHART), f"--destination={tmp_path}")
+    with tarfile.open(tmp_path / f"workload-identity-webhook-{__version__}.tgz") as package:
+        names = {name.partition("/")[2] for name in package.getnames()}
+    assert {"values.schema.json", "README.md", "files/dashboard.json", "templates/NOTES.txt"} <= names
+    assert not [name for name in names if name.startswith("ci/")]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart.helm import CHART
 from tests.cluster.control_plane import ApiError, ControlPlane
 from tests.cluster.manifests import CLIENT_ID, Manifest, environment, pod
 from tests.cluster.release import FULLNAME, Release, Replica, released
@@ -122,10 +121,8 @@ def test_upgrade_keeps_certificates(release: Release) -> None:
     assert release.helm("rollback", release.name).returncode == 0
     assert (release.get("secret", SECRET)["data"], release.bundles()) == before
 
-    rendered = release.helm("template", release.name, str(CHART), "--values=-", "--no-hooks")
-    applied = release.control_plane.kubectl(
-        "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=rendered.stdout
-    )
+    manifest = release.helm("get", "manifest", release.name).stdout
+    applied = release.control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
     assert applied.returncode == 0, applied.stderr
     assert (release.get("secret", SECRET)["data"], release.bundles()) == before
 
