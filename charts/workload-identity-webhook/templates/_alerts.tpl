@@ -26,6 +26,14 @@
   annotations:
     summary: Admissions fail for a fault that is not the pod's.
     description: The label reason of azwi_admissions_total says which; docs/decisions.md says what to do.
+- alert: AzureWorkloadIdentityRefusals
+  expr: sum by (reason) (rate(azwi_admissions_total{ {{- $here -}} ,decision="refuse"}[15m])) > 0.1
+  for: 15m
+  labels:
+    severity: warning
+  annotations:
+    summary: {{ `Pods are refused again and again: {{ $labels.reason }}.` | quote }}
+    description: A controller asks for pods that cannot be given what they ask for; docs/decisions.md says what to do.
 - alert: AzureWorkloadIdentityAdmissionSlow
   expr: histogram_quantile(0.99, sum by (le) (rate(azwi_mutation_request_bucket{ {{- $here -}} }[5m]))) > 0.5
   for: 10m
@@ -43,13 +51,20 @@
     summary: {{ `The {{ $labels.certificate }} certificate expires soon and was not renewed.` | quote }}
     description: >-
       {{ eq .Values.certificates.mode "self-managed" | ternary "The server's log says why it could not renew it." "Renew the Secret that holds it; servers take it over without a restart." }}
+- alert: AzureWorkloadIdentityCaBundleContested
+  expr: sum(increase(azwi_ca_bundle_patches_total{ {{- $here -}} }[1h])) > 10
+  labels:
+    severity: warning
+  annotations:
+    summary: The caBundle is written again and again, so something else writes it too.
+    description: A second webhook with the same configuration, or a GitOps tool that puts it back; docs/gitops.md.
 - alert: AzureWorkloadIdentityAccountsStale
-  expr: max(azwi_accounts_staleness_seconds{ {{- $here -}} }) > 600
+  expr: max(azwi_accounts_staleness_seconds{ {{- $here -}} }) > 300
   for: 5m
   labels:
     severity: warning
   annotations:
-    summary: A server has not heard from the API server about ServiceAccounts for ten minutes.
+    summary: A server has not heard from the API server about ServiceAccounts for five minutes.
     description: Changed annotations may not be in new pods. The server's log and azwi_watch_restarts_total say why.
 - alert: AzureWorkloadIdentityMappingBroken
   expr: max(azwi_mapping_errors{ {{- $here -}} }) > 0
