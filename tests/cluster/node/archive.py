@@ -23,12 +23,13 @@ def pack(archive: Path, name: str, files: Mapping[str, File], config: Mapping[st
     return _write(archive, name, {"architecture": "amd64", "os": "linux", "config": dict(config)}, [_layer(files)])
 
 
-def with_files(base: Path, archive: Path, name: str, files: Mapping[str, File]) -> Path:
-    """Write the image of another archive with one more layer, and return its archive."""
+def extended(base: Path, archive: Path, name: str, files: Mapping[str, File], env: Mapping[str, str]) -> Path:
+    """Write the image of another archive with one more layer and more variables, and return its archive."""
     with tarfile.open(base) as outer:
         (manifest,) = json.loads(_read(outer, "manifest.json"))
         config = json.loads(_read(outer, manifest["Config"]))
         layers = [_read(outer, layer) for layer in manifest["Layers"]]
+    config["config"]["Env"] += [f"{key}={value}" for key, value in env.items()]
     return _write(archive, name, config, [*layers, _layer(files)])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.cluster.control_plane import Cluster, Programs, admin_client, is_ready
+from tests.cluster.manifests import Manifest
 from tests.cluster.node import archive, configuration
 from tests.cluster.node.configuration import ADDRESS, API_PORT, CGROUP, ISSUER, MACHINE, NAME, PODS, SERVICES, URL
 from tests.cluster.node.needs import CGROUPS, CONTROLLERS
@@ -30,6 +31,10 @@ class NodeError(RuntimeError):
     """The node did not come up; the message has the end of a log."""
 
 
+class NodeBusyError(NodeError):
+    """There is a node on this machine already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A running node; `process_id` is its PID 1 as this machine sees it."""
@@ -42,6 +47,12 @@ class Node:
         """Import a docker-archive."""
         socket = self.directory / "containerd.sock"
         _run("ctr", f"--address={socket}", "--namespace=k8s.io", "images", "import", "--snapshotter=overlayfs", image)
+
+    def processes(self, pod: Manifest) -> list[int]:
+        """Return the processes of a running pod's first container, as this machine numbers them."""
+        identifier = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+        (cgroup,) = (CGROUPS / "pids" / CGROUP).rglob(f"*/{identifier}")
+        return [int(line) for line in (cgroup / "cgroup.procs").read_text().split()]
 
     def restart_kubelet(self) -> None:
         """End the kubelet as a crash does; the node's init starts it again."""
@@ -61,7 +72,8 @@ def node(directory: Path = DIRECTORY) -> Iterator[Node]:
     """Run the node with its files in a directory, of which the logs stay.
 
     Raises:
-        NodeError: It did not come up, or there is one on this machine already.
+        NodeError: It did not come up.
+        NodeBusyError: There is one on this machine already.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -90,7 +102,7 @@ def _take(lock: int) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise NodeError("a node runs on this machine already, and there is room for one") from None
+        raise NodeBusyError("a node runs on this machine already, and there is room for one") from None
 
 
 @contextmanager
