@@ -50,6 +50,6 @@ def azure(cluster: Cluster, directory: Path) -> Iterator[Azure]:
         entra(directory, LOGIN, socket.create_server((MACHINE, 443))) as emulator,
         emulator.token_proxy(bindings, BINDING_HOST, listener=socket.create_server((MACHINE, 0))) as token_proxy,
     ):
-        reader = cluster.token("kube-system", "default")
+        reader = cluster.token("default", "default")
         emulator.trust_url(ISSUER, cluster.url + issuer.JWKS_PATH, cluster.ca_file, reader)
         yield Azure(emulator, token_proxy, (bindings / "ca.crt").read_text())

@@ -3,20 +3,21 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from tests.cluster.control_plane import Cluster
-from tests.cluster.node import archive as archives
 from tests.cluster.node.node import Node, NodeBusyError
-from tests.cluster.node.node import node as running_node
 from tests.cluster.release import Release
-from tests.e2e import azure as azures
 from tests.e2e import report
 from tests.e2e.azure import BINDING_AUDIENCE, BINDING_HOST, Azure
-from tests.e2e.installed import PROXY_IMAGE, installed
+from tests.e2e.installed import installed
 from tests.e2e.needs import missing
+from tests.e2e.stage import Stage
+from tests.e2e.stage import stage as everything
 from tests.e2e.workloads import RESTRICTED, Workloads, workloads
+from tests.image import build
 
 REQUIRED = ("REQUIRE_E2E", "REQUIRE_CLUSTER")
 
@@ -36,25 +37,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(line)
 
 
-def _without(reason: str) -> None:
+def _without(reason: str) -> NoReturn:
     if any(os.environ.get(name) == "1" for name in REQUIRED):
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
-def node() -> Iterator[Node]:
-    """Bring the node up; where that cannot be, skip, or fail where REQUIRE_E2E=1 or REQUIRE_CLUSTER=1."""
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Bring it up; where that cannot be, skip, or fail where REQUIRE_E2E=1 or REQUIRE_CLUSTER=1."""
     if lacking := missing():
         _without("; ".join(lacking))
-    up = running_node()
+    opened = everything(build.build_image(), tmp_path_factory.mktemp("stage"))
     try:
-        with report.timed("node from nothing to Ready"):
-            started = up.__enter__()
+        up = opened.__enter__()
     except NodeBusyError as busy:
         _without(str(busy))
-    yield started
-    up.__exit__(None, None, None)
+    yield up
+    opened.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def node(stage: Stage) -> Node:
+    """Return the node."""
+    return stage.node
 
 
 @pytest.fixture(scope="session")
@@ -64,35 +70,13 @@ def cluster(node: Node) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def azure(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
-    """Run Azure's side on the machine's end of the link."""
-    with azures.azure(cluster, tmp_path_factory.mktemp("azure")) as running:
-        yield running
+def azure(stage: Stage) -> Azure:
+    """Return Azure's side."""
+    return stage.azure
 
 
 @pytest.fixture(scope="session")
-def images(node: Node, archive: Path, azure: Azure, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Import the image, and a second one that is the first with the emulated Entra's CA, for the injected proxy."""
-    authority = archives.File(azure.entra.ca_file.read_bytes())
-    trusting = archives.extended(
-        archive,
-        tmp_path_factory.mktemp("image") / "trusting.tar",
-        PROXY_IMAGE,
-        {"etc/entra.crt": authority},
-        {"SSL_CERT_FILE": "/etc/entra.crt"},
-    )
-    with report.timed("both images imported"):
-        node.add_image(archive)
-        node.add_image(trusting)
-
-
-@pytest.fixture(scope="session")
-def release(
-    cluster: Cluster,
-    azure: Azure,
-    images: None,  # noqa: ARG001  the node must have them
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Release]:
+def release(cluster: Cluster, azure: Azure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     """Install the chart with the opt-in by ServiceAccount and identity bindings beside its defaults."""
     with installed(
         cluster,

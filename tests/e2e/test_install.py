@@ -4,8 +4,6 @@ import json
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.cluster.control_plane import ApiError, Cluster
 from tests.cluster.node.configuration import NAME
 from tests.cluster.release import Release
@@ -18,7 +16,6 @@ from tests.image import build
 MEBIBYTE = 1024 * 1024
 
 
-@pytest.mark.usefixtures("images")
 def test_first_pod(cluster: Cluster, tmp_path: Path) -> None:
     """From `helm install` with two replicas it takes seconds to the first pod that is given its identity."""
     release = Release(cluster, cluster.create_namespace(RESTRICTED), tmp_path)
@@ -32,9 +29,9 @@ def test_first_pod(cluster: Cluster, tmp_path: Path) -> None:
 
     begun = time.monotonic()
     release.apply("install", **values())
-    installed_after = time.monotonic() - begun
+    helm = time.monotonic() - begun
     wait_until_true(mutated, "the first pod is mutated", 60)
-    note(f"{time.monotonic() - begun:7.2f} s  helm install to the first mutated pod (helm itself: {installed_after:.2f} s)")
+    note(f"{time.monotonic() - begun:7.2f} s  helm install to the first mutated pod, helm's own {helm:.2f} s included")
     wait(release)
     note(f"{time.monotonic() - begun:7.2f} s  helm install to both replicas ready")
     release.helm("uninstall", release.name)
@@ -70,7 +67,6 @@ def _resident(release: Release) -> list[int]:
     ]
 
 
-@pytest.mark.usefixtures("images")
 def test_helm_test(cluster: Cluster, tmp_path: Path) -> None:
     """`helm test` succeeds: its pod really runs, and finds an identity and a token."""
     release = Release(cluster, cluster.create_namespace(RESTRICTED), tmp_path)
@@ -81,7 +77,7 @@ def test_helm_test(cluster: Cluster, tmp_path: Path) -> None:
     assert "Succeeded" in done.stdout
 
 
-def test_network_policy(cluster: Cluster, images: None, tmp_path: Path) -> None:  # noqa: ARG001  the node must have them
+def test_network_policy(cluster: Cluster, tmp_path: Path) -> None:
     """The API server takes the chart's NetworkPolicy, with every peer and port that can be set.
 
     The node's network plugin (ptp) enforces none, so this says nothing of what it would let through.

@@ -31,7 +31,7 @@ def in_mode(mode: str, restricted: Workloads, ordinary: Workloads) -> tuple[Work
 
 
 def test_workload_identity(restricted: Workloads, azure: Azure) -> None:
-    """`WorkloadIdentityCredential()` and `DefaultAzureCredential()` without an argument get a token of the account's."""
+    """`WorkloadIdentityCredential()` and `DefaultAzureCredential()` get a token of the account's identity."""
     with timed("pod with workload identity to its end"):
         tokens = restricted.tokens(pod("plain", app("workload-identity", "default", "msal-confidential")))
     assert set(whose(azure, tokens).values()) == {CLIENT_ID}
@@ -43,7 +43,11 @@ def test_two_identities(restricted: Workloads, azure: Azure) -> None:
     asked = ("default", "default-client-id", "workload-identity-client-id")
     with timed("pod with two identities to its end"):
         tokens = restricted.tokens(pod("two", app(*asked)))
-    expected = {"default": CLIENT_ID, "default-client-id": OTHER_CLIENT_ID, "workload-identity-client-id": OTHER_CLIENT_ID}
+    expected = {
+        "default": CLIENT_ID,
+        "default-client-id": OTHER_CLIENT_ID,
+        "workload-identity-client-id": OTHER_CLIENT_ID,
+    }
     assert whose(azure, tokens) == expected
 
 

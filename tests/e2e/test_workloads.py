@@ -78,7 +78,11 @@ def spiceai_chart(directory: Path) -> Path:
     account = named("ServiceAccount", "spiceai", "v1")
     account["metadata"]["annotations"] = annotations
     spec = {"serviceName": "spiceai", "selector": {"matchLabels": labels}, "template": made}
-    objects = {"apiVersion": "v1", "kind": "List", "items": [account, named("StatefulSet", "spiceai", "apps/v1", spec=spec)]}
+    objects = {
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": [account, named("StatefulSet", "spiceai", "apps/v1", spec=spec)],
+    }
     (directory / "templates").mkdir(parents=True)
     (directory / "Chart.yaml").write_text(json.dumps({"apiVersion": "v2", "name": "spiceai", "version": "1.0.0"}))
     (directory / "templates" / "all.yaml").write_text(json.dumps(objects))

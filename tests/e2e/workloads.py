@@ -137,10 +137,14 @@ class Workloads:
         return self.kubectl("logs", made)
 
 
+def files(azure: Azure) -> dict[str, str]:
+    """Return what pods find in FILES: the programs, and the CA that Entra's certificate is checked with."""
+    return {path.name: path.read_text() for path in PROGRAMS} | {"ca.crt": azure.entra.ca_file.read_text()}
+
+
 def workloads(cluster: Cluster, azure: Azure, namespace: str) -> Workloads:
     """Put the programs and Entra's CA into a namespace, and have Entra trust its account `app`."""
     azure.trust(namespace)
-    files = {path.name: path.read_text() for path in PROGRAMS} | {"ca.crt": azure.entra.ca_file.read_text()}
     made = Workloads(cluster, namespace)
-    made.create(named("ConfigMap", "files", "v1", data=files))
+    made.create(named("ConfigMap", "files", "v1", data=files(azure)))
     return made

@@ -87,6 +87,7 @@ def node(directory: Path = DIRECTORY) -> Iterator[Node]:
         stack.callback(_remove_cgroups)
         process_id = stack.enter_context(_init(directory))
         _connect(process_id)
+        stack.callback(_disconnect)
         http = stack.enter_context(admin_client(directory))
         _wait(lambda: is_ready(http, URL), directory, "the API server is ready", "kube-apiserver")
         (directory / "api-is-ready").touch()
@@ -141,21 +142,32 @@ def _init(directory: Path) -> Iterator[int]:
 
 def _connect(process_id: int) -> None:
     """Join the node to this machine by a pair of links, and tell this machine where the pods are."""
+    _disconnect()  # from a node that was killed
     _run("ip", "link", "add", LINK, "type", "veth", "peer", "name", NAME, "netns", process_id)
     _run("ip", "address", "add", f"{MACHINE}/30", "dev", LINK)
     _run("ip", "link", "set", LINK, "up")
     _run("ip", "route", "add", PODS, "via", ADDRESS, "dev", LINK)
 
 
+def _disconnect() -> None:
+    """Remove the links and their route at once; the kernel takes its time over a network that nobody is in any more."""
+    subprocess.run(["ip", "link", "delete", LINK], capture_output=True, check=False)
+
+
 def _set_up(node: Node) -> None:
     kubectl = node.cluster.kubectl
-    kubectl("create", "clusterrolebinding", "kube-proxy", "--clusterrole=system:node-proxier", "--user=system:kube-proxy")
+    kubectl(
+        "create", "clusterrolebinding", "kube-proxy", "--clusterrole=system:node-proxier", "--user=system:kube-proxy"
+    )
+    socket = node.directory / "containerd.sock"
     pause = archive.File((tools.folder() / "pause").read_bytes(), 0o755)
     config = {"Entrypoint": ["/pause"], "User": "65535:65535"}
     image = archive.pack(node.directory / "pause.tar", configuration.PAUSE, {"pause": pause}, config)
-    _wait(lambda: (node.directory / "containerd.sock").exists(), node.directory, "containerd listens", "containerd")
+    _wait(socket.exists, node.directory, "containerd listens", "containerd")
     node.add_image(image)
     _wait(lambda: kubectl("get", "node", NAME).returncode == 0, node.directory, "the node is registered", "kubelet")
+    account = ("get", "serviceaccount", "default")  # the controller manager's work
+    _wait(lambda: kubectl(*account).returncode == 0, node.directory, "accounts are made", "kube-controller-manager")
     ready = kubectl("wait", "--for=condition=Ready", f"node/{NAME}", "--timeout=50s")
     if ready.returncode:
         raise NodeError(f"the node is not ready: {ready.stderr}{tail(node.directory / 'log' / 'kubelet.log')}")
@@ -165,9 +177,7 @@ def _wait(happened: Callable[[], bool], directory: Path, what: str, program: str
     deadline = time.monotonic() + READY_SECONDS
     while not happened():
         if time.monotonic() > deadline:
-            raise NodeError(
-                f"not within {READY_SECONDS:.0f} s: {what}\n{tail(directory / 'log' / f'{program}.log')}"
-            )
+            raise NodeError(f"not within {READY_SECONDS:.0f} s: {what}\n{tail(directory / 'log' / f'{program}.log')}")
         time.sleep(POLL_SECONDS)
 
 

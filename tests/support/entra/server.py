@@ -136,7 +136,9 @@ class Entra:
         response.headers.update({"x-ms-request-id": ids[0], "client-request-id": ids[1]})
         sender = (request.headers.get("host", ""), request.headers.get("user-agent", ""))
         asked = (*sender, tenant, form.get("client_id", ""), form.get("scope", ""))
-        self.exchanges.append(Exchange(time.time(), *asked, response.status_code, code, form.get("client_assertion", "")))
+        self.exchanges.append(
+            Exchange(time.time(), *asked, response.status_code, code, form.get("client_assertion", ""))
+        )
         return response
 
     def _exchange(self, tenant: str, form: Mapping[str, str]) -> dict[str, Any]:
