@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.cluster.control_plane import Cluster
+from tests.cluster.control_plane import ApiError, Cluster
 from tests.cluster.manifests import Manifest
 from tests.cluster.release import FULLNAME, Release
 from tests.e2e.workloads import RESTRICTED
@@ -37,6 +37,14 @@ def wait(release: Release) -> None:
         "rollout", "status", DEPLOYMENT, f"--namespace={release.namespace}", "--timeout=55s"
     )
     assert status.returncode == 0, status.stdout + status.stderr
+
+
+def mutated(release: Release, namespace: str) -> bool:
+    """Whether a pod is mutated; while the API server cannot call the webhook it is not."""
+    try:
+        return release.is_mutated(namespace)
+    except ApiError:
+        return False
 
 
 def pods(release: Release) -> list[Manifest]:

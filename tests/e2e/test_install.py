@@ -4,11 +4,11 @@ import json
 import time
 from pathlib import Path
 
-from tests.cluster.control_plane import ApiError, Cluster
+from tests.cluster.control_plane import Cluster
 from tests.cluster.node.configuration import NAME
 from tests.cluster.release import Release
 from tests.cluster.server import wait_until_true
-from tests.e2e.installed import installed, pods, values, wait
+from tests.e2e.installed import installed, mutated, pods, values, wait
 from tests.e2e.report import note
 from tests.e2e.workloads import RESTRICTED
 from tests.image import build
@@ -20,17 +20,10 @@ def test_first_pod(cluster: Cluster, tmp_path: Path) -> None:
     """From `helm install` with two replicas it takes seconds to the first pod that is given its identity."""
     release = Release(cluster, cluster.create_namespace(RESTRICTED), tmp_path)
     namespace = release.workload_namespace()
-
-    def mutated() -> bool:
-        try:
-            return release.is_mutated(namespace)
-        except ApiError:  # no server answers yet, and the chart's failurePolicy is Fail
-            return False
-
     begun = time.monotonic()
     release.apply("install", **values())
     helm = time.monotonic() - begun
-    wait_until_true(mutated, "the first pod is mutated", 60)
+    wait_until_true(lambda: mutated(release, namespace), "the first pod is mutated", 60)
     note(f"{time.monotonic() - begun:7.2f} s  helm install to the first mutated pod, helm's own {helm:.2f} s included")
     wait(release)
     note(f"{time.monotonic() - begun:7.2f} s  helm install to both replicas ready")

@@ -28,6 +28,7 @@ CLIENTS = 4
 PAUSE_SECONDS = 0.05
 TIMEOUT_SECONDS = 5.0  # the chart's webhook.timeoutSeconds
 SATURATED_SECONDS = 15.0
+KUBE_PROXY_SECONDS = 2.0  # more than it takes to sync
 
 
 @pytest.fixture(scope="module")
@@ -94,19 +95,20 @@ def test_forced_deletion(serving: Release) -> None:
 
 
 def test_killed_process(node: Node, serving: Release) -> None:
-    """SIGKILL of a replica's process: what becomes of pods that are created meanwhile."""
-    victim = pods(serving)[0]
-    name = victim["metadata"]["name"]
+    """SIGKILL of one replica's process, then of the other's: what becomes of pods that are created meanwhile."""
 
-    def restarted() -> bool:
+    def restarted(name: str) -> bool:
         path = f"/api/v1/namespaces/{serving.namespace}/pods/{name}"
         (status,) = serving.control_plane.request("GET", path)["status"]["containerStatuses"]
         return bool(status["ready"] and status["restartCount"])
 
-    with creating(serving, "SIGKILL of one replica's process") as created:
-        for process in node.processes(victim):
-            os.kill(process, signal.SIGKILL)
-        wait_until_true(restarted, "the container was restarted and is ready", 30)
+    with creating(serving, "SIGKILL of each replica's process in turn") as created:
+        for victim in pods(serving):
+            for process in node.processes(victim):
+                os.kill(process, signal.SIGKILL)
+            name = victim["metadata"]["name"]
+            wait_until_true(lambda name=name: restarted(name), "it was restarted and is ready", 30)  # type: ignore[misc]
+            time.sleep(KUBE_PROXY_SECONDS)
     assert created.failures == []
     assert created.slowest < TIMEOUT_SECONDS
 
