@@ -32,6 +32,13 @@ def test_settings_page() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_diagram() -> None:
+    """The drawing is the one that its source makes."""
+    command = [sys.executable, "-m", "scripts.write_diagram", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_reasons() -> None:
     """Every reason and warning code is on the page of decisions, and no other."""
     codes = set(re.findall(r"^\| (?:\w+ \| )?`([a-z-]+)` \|", text("decisions.md"), re.MULTILINE))

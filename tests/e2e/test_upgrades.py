@@ -17,7 +17,7 @@ from tests.cluster.manifests import Manifest
 from tests.cluster.node.node import Node
 from tests.cluster.release import Release
 from tests.cluster.server import wait_until_true
-from tests.e2e.installed import installed, pods, values, wait
+from tests.e2e.installed import installed, mutated, pods, values, wait
 from tests.e2e.report import note
 from tests.e2e.workloads import SECURITY
 from tests.image import build
@@ -42,6 +42,7 @@ def serving(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Re
 def creating(release: Release, what: str) -> Iterator[Created]:
     """Create pods from before to after what happens, and note what became of them."""
     namespace = release.workload_namespace()
+    wait_until_true(lambda: mutated(release, namespace), "the API server reaches the webhook")
     begun = time.monotonic()
     with continuous(release.control_plane, namespace, CLIENTS, PAUSE_SECONDS, schedulingGates=NEVER) as created:
         time.sleep(1)
