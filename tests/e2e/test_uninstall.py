@@ -6,7 +6,7 @@ from tests.cluster.control_plane import Cluster
 from tests.cluster.release import Release
 from tests.cluster.server import wait_until_true
 from tests.cluster.test_chart import everything
-from tests.e2e.installed import mutated, pods, values, wait
+from tests.e2e.installed import mutated, values, wait
 from tests.e2e.report import note, timed
 from tests.e2e.workloads import RESTRICTED
 
@@ -33,7 +33,6 @@ def test_uninstall(cluster: Cluster, tmp_path: Path) -> None:
     wait(release)
     wait_until_true(lambda: mutated(release, namespace), "the API server reaches the webhook")
     made = everything(cluster) - before
-    assert len(pods(release)) == 2
 
     with timed("helm uninstall to nothing left"):
         done = release.helm("uninstall", release.name)

@@ -1,14 +1,16 @@
-"""Pods are created all the time, and none of the creations fails, whatever happens to the server's pods.
+"""Pods are created all the time, whatever happens to the server's pods, and what becomes of them is counted.
 
 kube-proxy syncs as often as it does on real nodes, so for up to a second a Service has an endpoint that is gone.
 """
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import pytest
 
@@ -28,6 +30,7 @@ CLIENTS = 4
 PAUSE_SECONDS = 0.05
 TIMEOUT_SECONDS = 5.0  # the chart's webhook.timeoutSeconds
 SATURATED_SECONDS = 15.0
+KILLED_SECONDS = 4.0  # the kubelet looks every second, kube-proxy syncs every second, and both take their time
 KUBE_PROXY_SECONDS = 2.0  # more than it takes to sync
 
 
@@ -96,22 +99,33 @@ def test_forced_deletion(serving: Release) -> None:
 
 
 def test_killed_process(node: Node, serving: Release) -> None:
-    """SIGKILL of one replica's process, then of the other's: what becomes of pods that are created meanwhile."""
+    """SIGKILL of a replica's process fails what the dead one is asked until kube-proxy knows, and nothing after that.
 
-    def restarted(name: str) -> bool:
-        path = f"/api/v1/namespaces/{serving.namespace}/pods/{name}"
-        (status,) = serving.control_plane.request("GET", path)["status"]["containerStatuses"]
-        return bool(status["ready"] and status["restartCount"])
-
-    with creating(serving, "SIGKILL of each replica's process in turn") as created:
-        for victim in pods(serving):
+    Nothing can answer for a process that is gone: the API server is refused, does not ask another endpoint, and
+    failurePolicy Fail makes that an error. Controllers, which create most pods, try again.
+    """
+    for victim in pods(serving):
+        with creating(serving, "SIGKILL of one replica's process") as created:
             for process in node.processes(victim):
                 os.kill(process, signal.SIGKILL)
-            name = victim["metadata"]["name"]
-            wait_until_true(lambda name=name: restarted(name), "it was restarted and is ready", 30)  # type: ignore[misc]
+            wait_until_true(lambda victim=victim: was_restarted(serving, victim), "it is ready again", 30)  # type: ignore[misc]
             time.sleep(KUBE_PROXY_SECONDS)
-    assert created.failures == []
-    assert created.slowest < TIMEOUT_SECONDS
+        assert not [failure for failure in created.failures if not re.search(r"connection re(fused|set)|EOF", failure)]
+        assert span(created.failures) <= KILLED_SECONDS
+        assert created.slowest < TIMEOUT_SECONDS
+
+
+def was_restarted(release: Release, pod: Manifest) -> bool:
+    """Whether the pod's container was started a second time, and is ready."""
+    path = f"/api/v1/namespaces/{release.namespace}/pods/{pod['metadata']['name']}"
+    (status,) = release.control_plane.request("GET", path)["status"]["containerStatuses"]
+    return bool(status["ready"] and status["restartCount"])
+
+
+def span(failures: list[str]) -> float:
+    """Return the seconds from the first failure to the last."""
+    clocks = [datetime.strptime(failure.partition(" ")[0], "%H:%M:%S") for failure in failures]  # noqa: DTZ007  a span
+    return (max(clocks) - min(clocks)).total_seconds() if clocks else 0.0
 
 
 def test_saturated_node(serving: Release) -> None:
