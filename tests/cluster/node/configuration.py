@@ -138,7 +138,7 @@ def _kubelet(directory: Path) -> dict[str, Any]:
         "imageGCLowThresholdPercent": 99,
         "nodeStatusUpdateFrequency": "5s",
         "syncFrequency": "5s",  # how often what is mounted is brought up to date; by default a minute
-        "maxPods": 60,
+        "maxPods": 200,
     }
 
 
