@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs cluster-tools fuzz bench bench-azwi lock clean
+.PHONY: help run test check lint types contracts coverage cases docs cluster-tools fuzz bench bench-azwi bench-scale bench-burst lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -61,6 +61,12 @@ bench: .venv/test.stamp ## what an admission costs, next to a floor (needs wrk)
 
 bench-azwi: .venv/run.stamp ## the CPU that commands of azwi cost, next to a bare interpreter
 	@$(PY) -m bench.azwi
+
+bench-scale: .venv/test.stamp ## what 1,000 to 50,000 ServiceAccounts cost, in a real API server (needs make cluster-tools)
+	@$(PY) -m bench.scale $(BENCH)
+
+bench-burst: .venv/test.stamp ## what 3,000 pods at once cost, through a real API server (needs make cluster-tools)
+	@$(PY) -m bench.burst $(BENCH)
 
 lock: ## make the requirement locks anew (needs uv)
 	@sh scripts/lock.sh

@@ -13,6 +13,7 @@ from tests.support.program import ROOT
 from webhook import names
 from webhook.admission.reasons import Caution, Reason
 from webhook.server import mapping
+from webhook.server.metrics import Metrics
 
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
@@ -65,6 +66,24 @@ def test_flags() -> None:
             r"(?:azwi-webhook|webhook\.demo)((?:\s+\\?\s*--[a-z-]+(?:=\S+)?)+)", page.read_text()
         ):
             assert set(re.findall(r"--([a-z-]+)", command)) <= known | {"help"}, page
+
+
+def test_metrics() -> None:
+    """Every metric is on the page of operations with its labels, and no other."""
+    page = re.findall(r"^\| `(azwi_\w+)` \| (.*?) \|", text("operations.md"), re.MULTILINE)
+    told = {
+        name.removesuffix("_total").removesuffix("_info"): set(re.findall(r"`(\w+)`", labels)) for name, labels in page
+    }
+    metrics = Metrics()
+    known = {
+        family.name: set(getattr(collector, "_labelnames", ()))
+        for collector in metrics.registry._collector_to_names
+        for family in collector.collect()
+        if family.name.startswith("azwi_")
+    }
+    known["azwi_build"] = {"version", "python"}
+    known["azwi_mutation_request"].add("le")
+    assert told == known
 
 
 def test_mapping_example() -> None:

@@ -42,6 +42,7 @@ class Server:
     metrics_url: str
     ca_pem: bytes
     log: Path
+    process_id: int
     http: urllib3.PoolManager = field(repr=False)
 
     def review(self, review: Manifest) -> tuple[int, Manifest]:
@@ -129,6 +130,7 @@ def serving(
             metrics_url=f"http://127.0.0.1:{metrics_port}/metrics",
             ca_pem=authority.cert_pem.bytes(),
             log=log,
+            process_id=process.pid,
             http=http,
         )
         wait_until(lambda: _answers_200(server, wait_for), process, log, READY_SECONDS)

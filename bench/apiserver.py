@@ -1,0 +1,56 @@
+"""A real control plane for benchmarks, and a client that sends it many requests at once."""
+
+import asyncio
+import ssl
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import aiohttp
+
+from bench.load import BenchmarkError
+from tests.cluster.control_plane import ControlPlane, Programs, control_plane
+
+T = TypeVar("T")
+
+
+@contextmanager
+def running() -> Iterator[tuple[ControlPlane, Path]]:
+    """Run etcd and kube-apiserver; the directory is for what else there is to write.
+
+    Raises:
+        BenchmarkError: when a program is missing.
+    """
+    try:
+        programs = Programs.find()
+    except FileNotFoundError as missing:
+        raise BenchmarkError(str(missing)) from missing
+    with tempfile.TemporaryDirectory() as directory, control_plane(programs, Path(directory)) as plane:
+        yield plane, Path(directory)
+
+
+def at_once(
+    plane: ControlPlane,
+    items: Sequence[T],
+    send: Callable[[aiohttp.ClientSession, T], Awaitable[None]],
+    concurrency: int,
+) -> None:
+    """Send a request for each item, so many at a time, as the administrator."""
+
+    async def run() -> None:
+        context = ssl.create_default_context(cafile=str(plane.ca_file))
+        context.load_cert_chain(plane.directory / "admin.crt", plane.directory / "admin.key")
+        todo = iter(items)
+        async with aiohttp.ClientSession(
+            plane.url, connector=aiohttp.TCPConnector(limit=concurrency, ssl=context)
+        ) as session:
+
+            async def work() -> None:
+                for item in todo:
+                    await send(session, item)
+
+            await asyncio.gather(*(work() for _ in range(concurrency)))
+
+    asyncio.run(run())
