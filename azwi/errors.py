@@ -1,0 +1,45 @@
+"""What ends a command before its time: each error owns its exit status and tells a person what to do next."""
+
+from enum import IntEnum
+from typing import IO, Any
+
+import click
+
+
+class Status(IntEnum):
+    """The exit statuses of `azwi`."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    INTERRUPTED = 130
+
+
+class CommandError(click.ClickException):
+    """The command was refused or failed.
+
+    Args:
+        message: What happened, in one sentence without a full stop; no secret.
+        hint: What to do next, in one sentence.
+    """
+
+    exit_code = Status.FAILED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Tell the person at the terminal."""
+        click.echo(f"azwi: {self.message}", file=file, err=file is None)
+        if self.hint:
+            click.echo(f"      {self.hint}", file=file, err=file is None)
+
+
+class Interrupted(CommandError):  # noqa: N818  somebody's wish, not an error
+    """Ctrl-C."""
+
+    exit_code = Status.INTERRUPTED
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")

@@ -1,0 +1,116 @@
+"""The program `azwi`: its table of commands, and what ends it.
+
+A command's module is loaded when that command runs, so `azwi --help` costs the interpreter and click, no more.
+"""
+
+import logging
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final
+
+import click
+from click.shell_completion import CompletionItem
+
+from azwi.errors import CommandError, Interrupted, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command: the module that has it as `command`, what it is for, and its short name if any."""
+
+    module: str
+    help: str
+    alias: str = ""
+
+
+COMMANDS: Final = {
+    "completion": Entry("azwi.completion", "Print the code that completes azwi's commands in a shell."),
+    "version": Entry("azwi.version", "Print azwi's version."),
+}
+
+
+class Program(click.Group):
+    """A group whose commands are those of a table, loaded when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """The names, in the order in which help lists them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
+        """The command of that name or alias."""
+        entry = COMMANDS.get(_full_name(cmd_name))
+        if entry is None:
+            return None
+        command: click.Command = import_module(entry.module).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name those that are spelt nearly so."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            aliases = [entry.alias for entry in COMMANDS.values() if entry.alias]
+            raise click.NoSuchCommand(name, possibilities=[*COMMANDS, *aliases], ctx=ctx)
+        _, command, rest = super().resolve_command(ctx, args)
+        return _full_name(name), command, rest
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature
+        """Write the table into the help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(_shown(name, entry), entry.help) for name, entry in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name from the table."""
+        return [
+            *(CompletionItem(name, help=entry.help) for name, entry in COMMANDS.items() if name.startswith(incomplete)),
+            *click.Command.shell_complete(self, ctx, incomplete),
+        ]
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; Ctrl-C ends it without a trace."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort) as stop:
+            raise Interrupted from stop
+
+
+def _full_name(name: str) -> str:
+    return next((full for full, entry in COMMANDS.items() if entry.alias == name), name)
+
+
+def _shown(name: str, entry: Entry) -> str:
+    return f"{name}, {entry.alias}" if entry.alias else name
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--debug", is_flag=True, help="Log what is sent to the cluster and to Azure; show traces of faults.")
+def program(*, debug: bool) -> None:
+    """Azure Workload Identity from nothing to a working identity, and why it does not work.
+
+    Exit status: 0 done, 1 refused or failed, 2 wrong usage.
+    """
+    if debug:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+        logging.getLogger("azwi").setLevel(logging.DEBUG)
+
+
+def run() -> None:
+    """The console script."""
+    try:
+        program.main(prog_name="azwi")
+    except KeyboardInterrupt:
+        sys.exit(Status.INTERRUPTED)
+    except Exception as fault:
+        if "--debug" in sys.argv:
+            raise
+        CommandError(
+            f"a fault of azwi itself: {type(fault).__name__}",
+            "run it again as azwi --debug ... to see where, and report it",
+        ).show()
+        sys.exit(Status.FAILED)
+
+
+if __name__ == "__main__":
+    run()
