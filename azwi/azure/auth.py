@@ -17,8 +17,8 @@ from webhook.admission.values import is_uuid
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
-ENV_SECRET: Final = "AZURE_CLIENT_SECRET"
-ENV_CERTIFICATE_PASSWORD: Final = "AZURE_CLIENT_CERTIFICATE_PASSWORD"
+ENV_SECRET: Final = "AZURE_CLIENT_SECRET"  # noqa: S105  the name of a variable
+ENV_CERTIFICATE_PASSWORD: Final = "AZURE_CLIENT_CERTIFICATE_PASSWORD"  # noqa: S105  as above
 # The Azure CLI itself takes about two seconds to start, on a busy machine more.
 PROCESS_SECONDS: Final = 30
 MAX_FILE: Final = 1 << 20
@@ -29,7 +29,7 @@ class Method(StrEnum):
 
     DEFAULT = "default"
     CLI = "cli"
-    CLIENT_SECRET = "client_secret"
+    CLIENT_SECRET = "client_secret"  # noqa: S105  the name of a method
     CLIENT_CERTIFICATE = "client_certificate"
     MANAGED_IDENTITY = "managed_identity"
     WORKLOAD_IDENTITY = "workload_identity"
@@ -158,7 +158,7 @@ def _device_code(login: Login, cloud: Cloud, tenant: str, _: Mapping[str, str]) 
     def prompt(address: str, code: str, _: datetime) -> None:
         click.echo(f"To log in, open {address} and enter the code {code}", err=True)
 
-    client = {"client_id": login.client_id} if login.client_id else {}
+    client: dict[str, Any] = {"client_id": login.client_id} if login.client_id else {}
     return DeviceCodeCredential(tenant_id=tenant, prompt_callback=prompt, **client, **_authority(cloud))
 
 
