@@ -36,6 +36,12 @@ class CommandError(click.ClickException):
             click.echo(f"      {self.hint}", file=file, err=file is None)
 
 
+class UsageError(CommandError):
+    """What the command line says cannot be meant."""
+
+    exit_code = Status.USAGE
+
+
 class Interrupted(CommandError):  # noqa: N818  somebody's wish, not an error
     """Ctrl-C."""
 
