@@ -1,9 +1,12 @@
 """What ends a command before its time: each error owns its exit status and tells a person what to do next."""
 
+import re
 from enum import IntEnum
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import click
+
+MAX_CAUSE: Final = 300
 
 
 class Status(IntEnum):
@@ -49,3 +52,15 @@ class Interrupted(CommandError):  # noqa: N818  somebody's wish, not an error
 
     def __init__(self) -> None:
         super().__init__("interrupted")
+
+
+def cause(error: Exception) -> str:
+    """What is wrong with a connection, out of the layers that libraries tell it in."""
+    text = one_line(getattr(error, "reason", None) or error)
+    found = re.search(r"(\[Errno -?\d+\] .*|certificate verify failed.*|timed out.*)", text)
+    return found[1].rstrip(")'\">") if found else text
+
+
+def one_line(error: object) -> str:
+    """An error's text on one line, bounded."""
+    return " ".join(str(error).split())[:MAX_CAUSE]

@@ -7,7 +7,6 @@ stay out, which would cost a command another second.
 import json
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from azwi.errors import CommandError
+from azwi.errors import CommandError, cause, one_line
 from webhook import __version__
 
 FIELD_MANAGER: Final = "azwi"
@@ -201,7 +200,7 @@ class Cluster:
         asked = urlencode({key: value for key, value in (query or {}).items() if value})
         url = f"{self._host}{path}?{asked}" if asked else self._host + path
         log.debug("%s %s", method, url)
-        headers = {"Accept": JSON, "User-Agent": f"azwi/{__version__}", "Content-Type": content_type}
+        headers = {"Accept": f"{JSON}, */*", "User-Agent": f"azwi/{__version__}", "Content-Type": content_type}
         encoded = json.dumps(body) if content_type == APPLY_PATCH else body  # the package encodes what is named JSON
         try:
             self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
@@ -218,7 +217,7 @@ class Cluster:
 
     def _unreachable(self, error: Exception) -> CommandError:
         return CommandError(
-            f"no answer from the API server at {self._host}: {_cause(error)}",
+            f"no answer from the API server at {self._host}: {cause(error)}",
             "is the cluster up, and is --context the right one? kubectl cluster-info tells the same",
         )
 
@@ -240,7 +239,7 @@ def _load(target: Target, configuration: Any) -> str:  # noqa: ANN401  the packa
         return str(chosen["context"].get("namespace") or "")
     except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError) as error:
         raise CommandError(
-            f"no usable cluster configuration in {files}: {_one_line(error)}",
+            f"no usable cluster configuration in {files}: {one_line(error)}",
             "name a kubeconfig with --kubeconfig or KUBECONFIG, or a context of it with --context",
         ) from error
 
@@ -266,14 +265,3 @@ def _api_exception() -> type[Exception]:
 
     kind: type[Exception] = ApiException
     return kind
-
-
-def _cause(error: Exception) -> str:
-    """What is wrong, out of the layers that a failed connection is told in."""
-    text = _one_line(getattr(error, "reason", None) or error)
-    found = re.search(r"(\[Errno -?\d+\] .*|certificate verify failed.*|timed out.*)", text)
-    return found[1].rstrip(")'\">") if found else text
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())[:300]

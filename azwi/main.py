@@ -25,6 +25,8 @@ class Entry:
 
 
 COMMANDS: Final = {
+    "jwks": Entry("azwi.jwks", "Print the JSON Web Key Set of a self-managed issuer."),
+    "oidc": Entry("azwi.oidc", "Write the discovery document and the JWKS of a self-managed issuer."),
     "completion": Entry("azwi.completion", "Print the code that completes azwi's commands in a shell."),
     "version": Entry("azwi.version", "Print azwi's version."),
 }

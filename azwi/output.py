@@ -7,10 +7,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 import click
 import yaml
+
+from azwi.errors import CommandError
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 # What takes less is not told of.
 PROGRESS_AFTER_SECONDS: Final = 1.0
 COLUMN_GAP: Final = "   "
+
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class Form(StrEnum):
@@ -28,25 +34,32 @@ class Form(StrEnum):
     YAML = "yaml"
 
 
-option = click.option(
-    "--output",
-    "-o",
-    "form",
-    type=click.Choice(Form, case_sensitive=False),
-    default=Form.TABLE,
-    show_default=True,
-    help="Form of the result.",
-)
+def form_option(default: Form = Form.TABLE, *, short: bool = True) -> Callable[[Decorated], Decorated]:
+    """Add --output (and -o, unless `short` says that it means something else) to a command, as parameter `form`."""
+    return click.option(
+        "--output",
+        *(["-o"] if short else []),
+        "form",
+        type=click.Choice([*Form], case_sensitive=False),
+        default=default,
+        show_default=str(default),
+        help="Form of the result.",
+    )
+
+
+option = form_option()
 
 
 def write(document: object, form: Form, text: Callable[[], str]) -> None:
     """Print a result: `document` as JSON or YAML, or `text()` for people."""
+    click.echo(as_text(document, form, text), nl=form is not Form.YAML)
+
+
+def as_text(document: object, form: Form, text: Callable[[], str]) -> str:
+    """What `write` prints."""
     if form is Form.JSON:
-        click.echo(json.dumps(document, indent=2))
-    elif form is Form.YAML:
-        click.echo(as_yaml(document), nl=False)
-    else:
-        click.echo(text())
+        return json.dumps(document, indent=2)
+    return as_yaml(document) if form is Form.YAML else text()
 
 
 def as_yaml(document: object) -> str:
@@ -136,3 +149,21 @@ def progress(text: str) -> Iterator[Progress]:
         yield shown
     finally:
         shown.stop()
+
+
+def write_file(file: Path, text: str) -> None:
+    """Write a file, making the directories that lead to it.
+
+    Raises:
+        CommandError: when it cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written: {error.strerror}") from error
+
+
+def warn(text: str) -> None:
+    """Tell the person of something that ends no command."""
+    click.echo(f"azwi: warning: {printable(text)}", err=True)
