@@ -28,6 +28,9 @@ COMMANDS: Final = {
     "jwks": Entry("azwi.jwks", "Print the JSON Web Key Set of a self-managed issuer."),
     "oidc": Entry("azwi.oidc", "Write the discovery document and the JWKS of a self-managed issuer."),
     "completion": Entry("azwi.completion", "Print the code that completes azwi's commands in a shell."),
+    "serviceaccount": Entry(
+        "azwi.serviceaccount", "Give a ServiceAccount an identity in Azure, or take it away.", "sa"
+    ),
     "version": Entry("azwi.version", "Print azwi's version."),
 }
 

@@ -1,12 +1,11 @@
 """User-assigned identities with their federated credentials, roles and role assignments, in Azure Resource Manager."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from uuid import UUID, uuid5
 
 from azwi.azure.federation import FederatedCredential, Trust
+from azwi.azure.ids import assignment_name, last, role_guid
 from azwi.azure.pipeline import Endpoint, quoted, segment
 from azwi.errors import CommandError
 
@@ -14,26 +13,10 @@ DENIED: Final = (
     "the caller needs a role that allows it there: Managed Identity Contributor for identities and their credentials, "
     "Role Based Access Control Administrator for role assignments"
 )
-MSI: Final = "Microsoft.ManagedIdentity/userAssignedIdentities"
 PLANNED: Final = "<{} of the new identity>"
 _MSI_VERSION: Final = {"api-version": "2023-01-31"}
 _ROLE_VERSION: Final = {"api-version": "2022-04-01"}
 _AUTHORIZATION: Final = "providers/Microsoft.Authorization"
-# Makes the names of role assignments: the same scope, role and principal give the same name, on every machine.
-_ASSIGNMENTS: Final = UUID("0e4a6cb5-6f1b-5d0a-9c55-9b1f3c1f7a52")
-_UUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_IDENTITY_ID: Final = re.compile(
-    rf"/subscriptions/(?P<subscription>{_UUID})/resourceGroups/(?P<group>[\w.()-]{{1,90}})/providers/{re.escape(MSI)}/"
-    r"(?P<name>[a-zA-Z0-9][\w-]{2,127})",
-    re.IGNORECASE | re.ASCII,
-)
-_ASSIGNMENT_ID: Final = re.compile(
-    rf"(?P<scope>/.*)/{re.escape(_AUTHORIZATION)}/roleAssignments/{_UUID}", re.IGNORECASE | re.ASCII
-)
-_SCOPE: Final = re.compile(
-    rf"/subscriptions/{_UUID}(?:/.+)?|/providers/Microsoft\.Management/managementGroups/[\w.()-]+",
-    re.IGNORECASE | re.ASCII,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +46,8 @@ class RoleAssignment:
 
     def is_of(self, scope: str, role_id: str, principal_id: str) -> bool:
         """Whether it is this one: not inherited, not below."""
-        mine = (self.scope.lower(), _last(self.role_id), self.principal_id.lower())
-        return mine == (scope.lower(), _last(role_id), principal_id.lower())
+        mine = (self.scope.lower(), last(self.role_id), self.principal_id.lower())
+        return mine == (scope.lower(), last(role_id), principal_id.lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +75,8 @@ class Arm:
         Raises:
             CommandError: when there is none of that name, or more than one.
         """
-        if re.fullmatch(rf"(/.+/roleDefinitions/)?{_UUID}", role):
-            return f"{_subscription_of(scope)}/{_AUTHORIZATION}/roleDefinitions/{role.rsplit('/', 1)[-1]}"
+        if guid := role_guid(role):
+            return f"{_subscription_of(scope)}/{_AUTHORIZATION}/roleDefinitions/{guid}"
         query = {"$filter": f"roleName eq {quoted(role)}", **_ROLE_VERSION}
         found = list(self.endpoint.pages(f"{_path(scope)}/{_AUTHORIZATION}/roleDefinitions", query))
         if not found:
@@ -114,7 +97,7 @@ class Arm:
 
     def assign(self, scope: str, role_id: str, principal_id: str) -> str:
         """Give a service principal a role; what is returned is the id of the assignment."""
-        name = str(uuid5(_ASSIGNMENTS, f"{scope.lower()}\n{_last(role_id)}\n{principal_id.lower()}"))
+        name = assignment_name(scope, role_id, principal_id)
         path = f"{self._assignments(scope)}/{name}"
         body = {
             "properties": {
@@ -173,56 +156,6 @@ class IdentityCredentials:
         return f"{_path(self.identity.resource_id)}/federatedIdentityCredentials"
 
 
-def identity_id(subscription: str, group: str, name: str) -> str:
-    """The id of a user-assigned identity."""
-    return f"/subscriptions/{subscription}/resourceGroups/{group}/providers/{MSI}/{name}"
-
-
-def checked_identity_id(resource_id: str) -> str:
-    """The id, when it is one of a user-assigned identity.
-
-    Raises:
-        CommandError: when it is not.
-    """
-    if not _IDENTITY_ID.fullmatch(resource_id):
-        raise CommandError(
-            f"{resource_id!r} is no id of a user-assigned identity",
-            f"it looks like {identity_id('SUBSCRIPTION', 'GROUP', 'NAME')}; az identity list shows them",
-        )
-    return resource_id
-
-
-def checked_assignment_id(assignment_id: str) -> str:
-    """The id, when it is one of a role assignment.
-
-    Raises:
-        CommandError: when it is not.
-    """
-    if not _ASSIGNMENT_ID.fullmatch(assignment_id):
-        raise CommandError(
-            f"{assignment_id!r} is no id of a role assignment",
-            "give the whole id, SCOPE/providers/Microsoft.Authorization/roleAssignments/GUID, or --azure-scope and "
-            "--azure-role",
-        )
-    return assignment_id
-
-
-def checked_scope(scope: str) -> str:
-    """The scope without a slash at its end, and with one in front, which v1.6.0 forgave.
-
-    Raises:
-        CommandError: when it is none.
-    """
-    path = "/" + scope.strip("/")
-    if not _SCOPE.fullmatch(path) or "//" in path or "?" in path or "#" in path:
-        raise CommandError(
-            f"--azure-scope {scope!r} is no scope",
-            "it is the id of what the role is for: /subscriptions/UUID, a resource group, a resource, or "
-            "/providers/Microsoft.Management/managementGroups/NAME",
-        )
-    return path
-
-
 def _subscription_of(scope: str) -> str:
     parts = scope.split("/")
     return "/".join(parts[:3]) if parts[1].lower() == "subscriptions" else ""
@@ -230,10 +163,6 @@ def _subscription_of(scope: str) -> str:
 
 def _path(resource_id: str) -> str:
     return "/".join(segment(part) for part in resource_id.split("/"))
-
-
-def _last(resource_id: str) -> str:
-    return resource_id.rsplit("/", 1)[-1].lower()
 
 
 def _identity(found: Mapping[str, Any]) -> Identity:

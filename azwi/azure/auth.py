@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from azwi.azure.clouds import Cloud
-from azwi.errors import CommandError
+from azwi.errors import CommandError, UsageError
 from webhook.admission.values import is_uuid
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ class Login:
         """
         for flag, value in (("--client-id", self.client_id), ("--subscription-id", self.subscription_id)):
             if value and not is_uuid(value):
-                raise CommandError(f"{flag} {value!r} is no UUID", "look for a letter too many, too few or mistyped")
+                raise UsageError(f"{flag} {value!r} is no UUID", "look for a letter too many, too few or mistyped")
         # As in v1.6.0, where the method need not be named beside the two.
         if self.method in (Method.CLI, Method.DEFAULT) and self.client_id and self._has_secret:
             return self._with(Method.CLIENT_SECRET)
         if self.method in (Method.CLIENT_SECRET, Method.CLIENT_CERTIFICATE) and not self.client_id:
-            raise CommandError(f"--auth-method={self.method} needs --client-id", "it may be in AZURE_CLIENT_ID")
+            raise UsageError(f"--auth-method={self.method} needs --client-id", "it may be in AZURE_CLIENT_ID")
         if self.method is Method.CLIENT_CERTIFICATE and not self.certificate_path:
-            raise CommandError(
+            raise UsageError(
                 "--auth-method=client_certificate needs --certificate-path",
                 "a PEM file; the key is in it too, or in the file that --private-key-path names",
             )
@@ -122,7 +122,7 @@ def _client_secret(login: Login, cloud: Cloud, tenant: str, environ: Mapping[str
     )
     secret = given or environ.get(ENV_SECRET, "")
     if not secret:
-        raise CommandError(
+        raise UsageError(
             "--auth-method=client_secret needs a secret",
             f"put it into {ENV_SECRET}, or into a file that --client-secret-file names",
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from azwi.errors import CommandError
+from azwi.errors import CommandError, UsageError
 from webhook import names
 
 # A cloud of one's own, described by a file: https://github.com/Azure/go-autorest/blob/main/autorest/azure/environments.go
@@ -78,12 +78,12 @@ def named(name: str, environ: Mapping[str, str]) -> Cloud:
     """
     lowered = name.lower()
     if lowered == CLOSED:
-        raise CommandError("AzureGermanCloud was closed in 2021", "today's German regions are in AzurePublicCloud")
+        raise UsageError("AzureGermanCloud was closed in 2021", "today's German regions are in AzurePublicCloud")
     if lowered == STACK:
         return _from_file(environ.get(ENV_STACK_FILE, ""))
     if lowered not in BY_NAME:
         known = ", ".join(cloud.name for cloud in (PUBLIC, US_GOVERNMENT, CHINA))
-        raise CommandError(
+        raise UsageError(
             f"--azure-env {name!r} is no cloud of Azure's",
             f"it is one of {known}, AzureStackCloud; any other cloud is named by --arm-endpoint",
         )
@@ -115,7 +115,7 @@ def _from_file(path: str) -> Cloud:
     except (OSError, ValueError) as error:
         raise CommandError(f"{ENV_STACK_FILE}={path} cannot be read: {error}", "it names a JSON file") from error
     if not isinstance(described, dict):
-        raise CommandError(
+        raise UsageError(
             f"AzureStackCloud needs the file that {ENV_STACK_FILE} names",
             "set it, or name the cloud by --arm-endpoint instead",
         )
@@ -158,5 +158,5 @@ def https(url: object, what: str) -> str:
     except ValueError:
         usable = False
     if not usable or not text.isprintable() or " " in text:
-        raise CommandError(f"{what} is no https address", "it looks like https://host or https://host/path")
+        raise UsageError(f"{what} is no https address", "it looks like https://host or https://host/path")
     return text.rstrip("/")

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from azwi.azure.errors import NOT_FOUND, AzureApiError
 from azwi.azure.federation import FederatedCredential, Trust
-from azwi.azure.pipeline import NOT_FOUND, AzureApiError, Endpoint, quoted, segment
+from azwi.azure.pipeline import Endpoint, quoted, segment
 from webhook import __version__
 
 DENIED: Final = (

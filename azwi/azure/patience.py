@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from azwi.azure.pipeline import AzureApiError
+from azwi.azure.errors import AzureApiError
 from azwi.errors import CommandError
 
 T = TypeVar("T")

@@ -27,6 +27,7 @@ from azure.core.polling.base_polling import (
 )
 from azure.core.rest import HttpRequest, HttpResponse
 
+from azwi.azure.errors import HINTS, NOT_FOUND, AzureApiError
 from azwi.errors import CommandError
 from azwi.plan import Plan
 from webhook import __version__
@@ -41,30 +42,12 @@ MAX_RETRY_AFTER: Final = 60.0
 OPERATION_SECONDS: Final = 180.0
 MAX_PAGES: Final = 1000
 MAX_MESSAGE: Final = 500
-NOT_FOUND: Final = 404
 _ACCEPTED: Final = 202
 _DENIED: Final = 403
 _BAD: Final = 400
 _NO_QUERY: Final[Query] = {}
 
 log = logging.getLogger(__name__)
-
-
-class AzureApiError(CommandError):
-    """Azure refused; `status` is HTTP's, `code` Azure's own word, such as PrincipalNotFound."""
-
-    def __init__(self, status: int, code: str, message: str, hint: str = "") -> None:
-        super().__init__(f"{message} ({code or status})", hint or _HINTS.get(status, ""))
-        self.status = status
-        self.code = code
-
-
-_HINTS: Final = {
-    401: "log in anew (az login), and look whether --tenant-id and --azure-env are the right ones",
-    429: "wait a minute and run the same command again: it goes on where it stopped",
-    500: "run the same command again: it goes on where it stopped",
-    503: "run the same command again: it goes on where it stopped",
-}
 
 
 class _Retries(RetryPolicy[HttpRequest, HttpResponse]):
@@ -209,11 +192,11 @@ class Endpoint:
         try:
             answer = poller.result(OPERATION_SECONDS)
         except HttpResponseError as error:
-            raise CommandError(f"the operation failed: {_one_line(error.message)}", _HINTS[500]) from error
+            raise CommandError(f"the operation failed: {_one_line(error.message)}", HINTS[500]) from error
         except AzureError as error:
             raise self._unreachable(error) from error
         if not poller.done():
-            raise CommandError(f"the operation is not done after {OPERATION_SECONDS:.0f} s", _HINTS[500])
+            raise CommandError(f"the operation is not done after {OPERATION_SECONDS:.0f} s", HINTS[500])
         response: HttpResponse = answer.http_response
         return response
 

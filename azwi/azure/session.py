@@ -7,40 +7,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from azwi.azure import arm, auth, clouds, graph, tenant
+from azwi.azure import arm, auth, graph, tenant
 from azwi.azure.auth import Login
 from azwi.azure.clouds import Cloud
 from azwi.azure.pipeline import Endpoint
-from azwi.errors import CommandError
+from azwi.azure.target import Target
+from azwi.errors import UsageError
 from azwi.plan import Plan
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Which cloud the command line names, and what of it is elsewhere; empty is not given."""
-
-    azure_env: str = clouds.PUBLIC.name
-    arm_endpoint: str = ""
-    authority_host: str = ""
-    graph_endpoint: str = ""
-    audience: str = ""
-
-    def cloud(self, environ: Mapping[str, str]) -> Cloud:
-        """The cloud; one that is named by its ARM endpoint is asked for the rest.
-
-        Raises:
-            CommandError: when there is no such cloud, or it does not answer.
-        """
-        overrides = (self.authority_host, self.graph_endpoint, self.audience)
-        if not self.arm_endpoint:
-            return clouds.named(self.azure_env, environ).overridden(*overrides)
-        base = clouds.https(self.arm_endpoint, "--arm-endpoint")
-        with Endpoint(base) as endpoint:
-            metadata = endpoint.get("/metadata/endpoints", {"api-version": clouds.METADATA_VERSION})
-        return clouds.from_metadata(base, metadata).overridden(*overrides)
 
 
 @dataclass
@@ -69,6 +45,16 @@ class Session:
         """The subscription: the one that is given, else the Azure CLI's; empty when there is none."""
         return self.login.subscription_id or tenant.selected_subscription(self.cloud, self.environ)
 
+    def need_subscription(self) -> str:
+        """The subscription.
+
+        Raises:
+            CommandError: when there is none.
+        """
+        if not self.subscription:
+            raise UsageError("--subscription-id is required", "or az login, which selects one")
+        return self.subscription
+
     @cached_property
     def tenant(self) -> str:
         """The tenant: the one that is given, else the subscription's.
@@ -79,7 +65,7 @@ class Session:
         if self.login.tenant_id:
             return tenant.checked_tenant(self.login.tenant_id)
         if not self.subscription:
-            raise CommandError(
+            raise UsageError(
                 "which tenant is meant cannot be told", "give --tenant-id or --subscription-id, or run az login"
             )
         return tenant.tenant_of(self.subscription, self.cloud)
@@ -103,7 +89,7 @@ class Session:
             CommandError: when the cloud has none.
         """
         if not self.cloud.graph:
-            raise CommandError(
+            raise UsageError(
                 f"the cloud {self.cloud.name} names no Microsoft Graph",
                 "give --graph-endpoint, or use a managed identity, which needs none",
             )

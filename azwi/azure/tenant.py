@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from azwi.azure.clouds import BY_NAME, Cloud
-from azwi.azure.pipeline import NOT_FOUND, Endpoint
-from azwi.errors import CommandError
+from azwi.azure.errors import NOT_FOUND
+from azwi.azure.pipeline import Endpoint
+from azwi.errors import CommandError, UsageError
 from webhook.admission.values import is_tenant, is_uuid
 
 ENV_CLI_DIRECTORY: Final = "AZURE_CONFIG_DIR"
@@ -52,7 +53,7 @@ def checked_tenant(tenant: str) -> str:
         CommandError: when it cannot.
     """
     if not is_tenant(tenant):
-        raise CommandError(f"--tenant-id {tenant!r} is neither a UUID nor a domain", "az account show has it")
+        raise UsageError(f"--tenant-id {tenant!r} is neither a UUID nor a domain", "az account show has it")
     return tenant
 
 
