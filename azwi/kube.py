@@ -200,6 +200,7 @@ class Cluster:
         asked = urlencode({key: value for key, value in (query or {}).items() if value})
         url = f"{self._host}{path}?{asked}" if asked else self._host + path
         log.debug("%s %s", method, url)
+        # Not all that it serves is plain JSON: its JWKS is application/jwk-set+json.
         headers = {"Accept": f"{JSON}, */*", "User-Agent": f"azwi/{__version__}", "Content-Type": content_type}
         encoded = json.dumps(body) if content_type == APPLY_PATCH else body  # the package encodes what is named JSON
         try:

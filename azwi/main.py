@@ -26,6 +26,7 @@ class Entry:
 
 COMMANDS: Final = {
     "jwks": Entry("azwi.jwks", "Print the JSON Web Key Set of a self-managed issuer."),
+    "mutate": Entry("azwi.mutate", "Show what the webhook would make of manifests, without a cluster."),
     "oidc": Entry("azwi.oidc", "Write the discovery document and the JWKS of a self-managed issuer."),
     "completion": Entry("azwi.completion", "Print the code that completes azwi's commands in a shell."),
     "serviceaccount": Entry(
