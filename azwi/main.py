@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "serviceaccount": Entry(
         "azwi.serviceaccount", "Give a ServiceAccount an identity in Azure, or take it away.", "sa"
     ),
+    "token": Entry("azwi.token", "Try the exchange of a ServiceAccount's token."),
     "version": Entry("azwi.version", "Print azwi's version."),
 }
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from azwi.azure.errors import AzureApiError
 from azwi.errors import CommandError
 
 T = TypeVar("T")
+E = TypeVar("E", bound=CommandError)
 
 DEFAULT_SECONDS: Final = 120.0
 FIRST_PAUSE: Final = 1.0
@@ -28,17 +28,17 @@ class Patience:
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
 
-    def attempt(self, what: str, action: Callable[[], T], passing: Callable[[AzureApiError], bool]) -> T:
+    def attempt(self, what: str, action: Callable[[], T], failure: type[E], passing: Callable[[E], bool]) -> T:
         """Do something again and again while it fails with what passes.
 
         Raises:
-            AzureApiError: the last failure when the time is over, or the first that does not pass.
+            CommandError: the last failure when the time is over, or the first that does not pass.
         """
         pauses = self._pauses()
         while True:
             try:
                 return action()
-            except AzureApiError as error:
+            except failure as error:
                 if not passing(error) or not self._waited(pauses, what):
                     raise
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
+from azwi.azure.options import Option, of
 from azwi.serviceaccount import options
-from azwi.serviceaccount.options import Option
 from azwi.serviceaccount.phases import (
     ALIASES,
     APPLICATION,
@@ -64,7 +64,7 @@ def _verb(verb: str, text: str, groups: Groups, helps: Mapping[str, str], flags:
     listed = ", ".join(f"{name} ({alias})" for alias, name in ALIASES.items() if name in helps)
 
     @command.group(verb, invoke_without_command=True, help=f"{text}\n\nPhases: {listed}.", short_help=text)
-    @options.of(*groups, options.SKIP, *_END)
+    @of(*groups, options.SKIP, *_END)
     def whole(**given: Any) -> None:  # noqa: ANN401  click's
         context = click.get_current_context()
         if context.invoked_subcommand is None:
@@ -80,7 +80,7 @@ def _verb(verb: str, text: str, groups: Groups, helps: Mapping[str, str], flags:
 
 def _phase(verb: str, name: str, text: str, groups: Groups) -> click.Command:
     @click.command(name, help=text, short_help=text)
-    @options.of(*groups, *_END)
+    @of(*groups, *_END)
     def phase(**given: Any) -> None:  # noqa: ANN401  click's
         _perform(verb, given, name)
 

@@ -59,7 +59,10 @@ def _new_application(run: Run) -> Application:
     graph = run.session.graph
     created = graph.create_application(run.request.application_name)
     if not created.planned:
-        run.patience.until(f"application {created.name}", lambda: graph.application(object_id=created.object_id))
+        # By the name, as the next run will look for it: then it finds this one, and makes no second.
+        run.patience.until(
+            f"application {created.name}", lambda: created if created in graph.applications(created.name) else None
+        )
     return created
 
 
@@ -197,7 +200,7 @@ def _assigned(arm: Arm, patience: Patience, key: tuple[str, str, str]) -> tuple[
     """The id of the assignment as far as it is known, and whether it was made now."""
     try:
         made = patience.attempt(
-            "the principal", lambda: arm.assign(*key), lambda error: error.code == PRINCIPAL_UNKNOWN
+            "the principal", lambda: arm.assign(*key), AzureApiError, lambda error: error.code == PRINCIPAL_UNKNOWN
         )
     except AzureApiError as error:
         if error.code != ASSIGNED:

@@ -20,7 +20,7 @@ def add(holder: Holder, trust: Trust, patience: Patience, *, planning: bool = Fa
     Raises:
         CommandError: when it has a credential for them with another audience, or no room for one more.
     """
-    existing = patience.attempt(holder.label, holder.credentials, _is_passing)
+    existing = patience.attempt(holder.label, holder.credentials, AzureApiError, _is_passing)
     notes = tuple(_near_misses(existing, trust))
     found = _covering(existing, trust)
     if found is not None:
@@ -33,7 +33,7 @@ def add(holder: Holder, trust: Trust, patience: Patience, *, planning: bool = Fa
         )
     name = _free_name(holder, trust, existing)
     try:
-        patience.attempt(holder.label, lambda: holder.add(name, trust), _is_passing)
+        patience.attempt(holder.label, lambda: holder.add(name, trust), AzureApiError, _is_passing)
     except AzureApiError as error:
         if error.status != CONFLICT:
             raise
@@ -52,7 +52,7 @@ def remove(holder: Holder, trust: Trust, patience: Patience) -> Step:
     found = _covering(existing, trust)
     if found is None:
         return _step(Outcome.ABSENT, holder, trust, "", notes)
-    patience.attempt(holder.label, lambda: holder.remove(found), lambda error: error.code == CONCURRENT)
+    patience.attempt(holder.label, lambda: holder.remove(found), AzureApiError, _is_concurrent)
     return _step(Outcome.DELETED, holder, trust, found.name, notes)
 
 
@@ -89,7 +89,11 @@ def _free_name(holder: Holder, trust: Trust, existing: Iterable[FederatedCredent
 
 def _is_passing(error: AzureApiError) -> bool:
     """Whether a replica that does not know the holder yet has answered, or another write is under way."""
-    return error.status == NOT_FOUND or error.code == CONCURRENT
+    return error.status == NOT_FOUND or _is_concurrent(error)
+
+
+def _is_concurrent(error: AzureApiError) -> bool:
+    return error.code == CONCURRENT
 
 
 def _step(outcome: Outcome, holder: Holder, trust: Trust, name: str, notes: tuple[str, ...]) -> Step:

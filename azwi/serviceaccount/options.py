@@ -2,44 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import click
 
 from azwi import kube, output
-from azwi.azure.auth import Login, Method
+from azwi.azure.auth import Login
 from azwi.azure.ids import identity_id
+from azwi.azure.options import CLOUD, LOGIN, Given, Option
 from azwi.azure.patience import DEFAULT_SECONDS
-from azwi.azure.target import Target
 from azwi.duration import Duration, TokenExpiration
 from azwi.errors import UsageError
 from azwi.serviceaccount.request import DEFAULT_NAMESPACE, Request
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-Option = Callable[[Any], Any]
-Given = dict[str, Any]
-
-AZURE: Final[tuple[Option, ...]] = (
-    click.option("--azure-env", default="AzurePublicCloud", show_default=True, metavar="CLOUD",
-                 help="Cloud: AzurePublicCloud, AzureUSGovernmentCloud, AzureChinaCloud or AzureStackCloud."),
-    click.option("--arm-endpoint", default="", metavar="URL", help="ARM of another cloud; it is asked for the rest."),
-    click.option("--authority-host", default="", metavar="URL", help="Entra's address, where it is not the cloud's."),
-    click.option("--graph-endpoint", default="", metavar="URL", help="Graph's address, where it is not the cloud's."),
-    click.option("--audience", default="", help="Audience of the pods' tokens, where it is not the cloud's."),
-    click.option("--subscription-id", "-s", default="", envvar="AZURE_SUBSCRIPTION_ID", show_envvar=True,
-                 metavar="UUID", help="Subscription; default: the Azure CLI's."),
-    click.option("--tenant-id", default="", envvar="AZURE_TENANT_ID", show_envvar=True, metavar="ID",
-                 help="Tenant; default: the subscription's."),
-    click.option("--auth-method", type=click.Choice(Method, case_sensitive=False), default=Method.DEFAULT,
-                 show_default="default", help="How to log in to Azure; the default is azure-identity's chain."),
-    click.option("--client-id", default="", envvar="AZURE_CLIENT_ID", show_envvar=True, metavar="UUID",
-                 help="Who logs in, for the methods that need it."),
-    click.option("--client-secret", default="", metavar="SECRET",
-                 help="For client_secret; others see it in the process list, so prefer AZURE_CLIENT_SECRET or a file."),
-    click.option("--client-secret-file", default="", metavar="FILE", help="A file with the secret."),
-    click.option("--certificate-path", default="", metavar="FILE", help="PEM file, for client_certificate."),
-    click.option("--private-key-path", default="", metavar="FILE", help="PEM file of its key, where it is another."),
-)  # fmt: skip
+AZURE: Final[tuple[Option, ...]] = (*CLOUD, *LOGIN)
 ACCOUNT: Final[tuple[Option, ...]] = (
     click.option("--service-account-name", "--service-account", default="", metavar="NAME", help="The ServiceAccount."),
     click.option("--service-account-namespace", "--namespace", "-n", default=DEFAULT_NAMESPACE, show_default=True,
@@ -95,17 +71,6 @@ RUN: Final[tuple[Option, ...]] = (
 )  # fmt: skip
 
 
-def of(*groups: tuple[Option, ...]) -> Callable[[Decorated], Decorated]:
-    """Give a command the flags of some groups, listed in that order."""
-
-    def decorated(command: Decorated) -> Decorated:
-        for option in (option for group in reversed(groups) for option in reversed(group)):
-            command = option(command)
-        return command
-
-    return decorated
-
-
 def login(given: Given) -> Login:
     """Who logs in; the subscription is that of the managed identity where none is named."""
     values = {field.name: given[field.name] for field in fields(Login) if field.name in given}
@@ -114,11 +79,6 @@ def login(given: Given) -> Login:
     if not values.get("subscription_id") and resource_id.count("/") > 2:  # noqa: PLR2004  /subscriptions/UUID/...
         values["subscription_id"] = resource_id.split("/")[2]
     return Login(**{**values, "method": method}).checked()
-
-
-def target(given: Given) -> Target:
-    """Which cloud is meant."""
-    return Target(**{field.name: given[field.name] for field in fields(Target)})
 
 
 def cluster_target(given: Given) -> kube.Target:

@@ -8,13 +8,13 @@ import click
 
 from azwi import output
 from azwi.azure.auth import Method
+from azwi.azure.options import Given, target
 from azwi.azure.patience import Patience
 from azwi.azure.session import Session
 from azwi.kube import Cluster
 from azwi.output import Form
 from azwi.plan import Plan
 from azwi.serviceaccount import create, delete, options
-from azwi.serviceaccount.options import Given
 from azwi.serviceaccount.phases import Outcome, Phase, PhaseError, Step, run_all, run_one, skipped
 from azwi.serviceaccount.run import Run
 
@@ -31,7 +31,7 @@ def perform(verb: str, given: Given, only: str = "") -> None:
     plan = Plan() if given["dry_run"] else None
     login = options.login(given)
     skip = skipped(given.get("skip_phases", ()), PHASES[verb])
-    with Session(login, options.target(given), plan) as session, _telling(login.method) as tell:
+    with Session(login, target(given), plan) as session, _telling(login.method) as tell:
         request = options.request(given, session.need_subscription)
         patience = Patience(given["propagation_timeout"], tell)
         run = Run(request, session, lambda: Cluster.connect(options.cluster_target(given)), patience)

@@ -19,7 +19,9 @@ def ensure(run: Run, application: Application) -> tuple[ServicePrincipal, bool]:
         return found, False
     what = f"application {application.name}"
     try:
-        created = run.patience.attempt(what, lambda: graph.create_principal(application), _application_is_new)
+        created = run.patience.attempt(
+            what, lambda: graph.create_principal(application), AzureApiError, _application_is_new
+        )
     except AzureApiError as error:
         if error.code != DUPLICATE:
             raise
