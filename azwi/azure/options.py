@@ -17,7 +17,8 @@ CLOUD: Final[tuple[Option, ...]] = (
     click.option("--azure-env", default="AzurePublicCloud", show_default=True, metavar="CLOUD",
                  help="Cloud: AzurePublicCloud, AzureUSGovernmentCloud, AzureChinaCloud or AzureStackCloud."),
     click.option("--arm-endpoint", default="", metavar="URL", help="ARM of another cloud; it is asked for the rest."),
-    click.option("--authority-host", default="", metavar="URL", help="Entra's address, where it is not the cloud's."),
+    click.option("--authority-host", default="", envvar="AZURE_AUTHORITY_HOST", show_envvar=True, metavar="URL",
+                 help="Entra's address, where it is not the cloud's."),
     click.option("--graph-endpoint", default="", metavar="URL", help="Graph's address, where it is not the cloud's."),
     click.option("--audience", default="", help="Audience of the pods' tokens, where it is not the cloud's."),
 )  # fmt: skip

@@ -12,7 +12,6 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.policies import (
     BearerTokenCredentialPolicy,
-    ContentDecodePolicy,
     HeadersPolicy,
     RequestIdPolicy,
     RetryPolicy,
@@ -90,7 +89,6 @@ class Endpoint:
             UserAgentPolicy(base_user_agent=f"azwi/{__version__}"),
             _Retries(retry_total=RETRIES, retry_backoff_max=10),
             *([BearerTokenCredentialPolicy(credential, f"{audience}/.default")] if credential else []),
-            ContentDecodePolicy(),
         ]
         self._client: PipelineClient[HttpRequest, HttpResponse] = PipelineClient(
             base, policies=policies, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS

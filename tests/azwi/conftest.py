@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Azure]:
 
 def session_of(azure: Azure, plan: Plan | None = None, **login: str) -> Session:
     """Connect to the emulator as a caller who is logged in."""
-    given = {"subscription_id": azure.subscription, "tenant_id": azure.tenant, **login}
+    given: dict[str, Any] = {"subscription_id": azure.subscription, "tenant_id": azure.tenant, **login}
     session = Session(Login(**given), Target(arm_endpoint=azure.arm), plan)
     session.__dict__["credential"] = Credential(azure)
     return session

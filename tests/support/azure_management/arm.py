@@ -38,8 +38,8 @@ def _check_query(request: Request, versions: set[str]) -> None:
         raise Refusal(400, "InvalidQueryParameter", f"The query parameters {unknown} are not known.")
 
 
-def _operation(_azure: Azure, _request: Request, _: re.Match[str]) -> Answer:
-    return Answer(200, {"status": "Succeeded"})
+def _operation(azure: Azure, _request: Request, _: re.Match[str]) -> Answer:
+    return Answer(200, {"status": azure.faults.operation})
 
 
 def _metadata(azure: Azure, _: Request, __: re.Match[str]) -> Answer:

@@ -40,8 +40,7 @@ def _responding(
                 return respond(azure, request)
             if failure.after:
                 respond(azure, request)
-            return Answer(
-                failure.status, {"error": {"code": failure.code, "message": failure.message}}, failure.headers
-            )
+            body = {"error": {"code": failure.code, "message": failure.message}}
+            return Answer(failure.status, body, failure.headers, azure.faults.raw)
 
     return responding

@@ -51,7 +51,9 @@ class Faults:
 
     failures: list[Failure] = field(default_factory=list)
     hidden_reads: int = 0
-    asynchronous: bool = False  # ARM writes are accepted with 202 and done later
+    asynchronous: bool = False  # ARM answers writes with an operation, which ends as the next line says
+    operation: str = "Succeeded"
+    raw: bytes | None = None  # what a failure has as body, where it is not JSON
     page_size: int = 2
 
     def throttle(self, times: int, retry_after: str = "1", method: str = "", fragment: str = "") -> None:

@@ -37,6 +37,14 @@ class Answer:
     status: int = 200
     body: Map | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    raw: bytes | None = None  # instead of the body
+
+    @property
+    def content(self) -> bytes:
+        """What goes over the wire."""
+        if self.raw is not None:
+            return self.raw
+        return b"" if self.body is None else json.dumps(self.body).encode()
 
 
 class Refusal(Exception):  # noqa: N818  an answer, not a fault of the emulator
@@ -45,6 +53,13 @@ class Refusal(Exception):  # noqa: N818  an answer, not a fault of the emulator
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.answer = Answer(status, {"error": {"code": code, "message": message}}, headers or {})
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that go away, or do not trust the certificate."""
 
 
 @contextmanager
@@ -58,7 +73,7 @@ def listening(respond: Callable[[Request], Answer], context: ssl.SSLContext) -> 
 
         def _serve(self) -> None:
             answer = self._answer()
-            content = b"" if answer.body is None else json.dumps(answer.body).encode()
+            content = answer.content
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
@@ -92,8 +107,7 @@ def listening(respond: Callable[[Request], Answer], context: ssl.SSLContext) -> 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     # The handshake belongs to the connection's thread, not to the one that accepts.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
