@@ -12,7 +12,7 @@ import click
 
 from azwi.azure.clouds import Cloud
 from azwi.errors import CommandError, UsageError
-from webhook.admission.values import is_uuid
+from webhook.admission.values import is_tenant, is_uuid
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -58,6 +58,8 @@ class Login:
         for flag, value in (("--client-id", self.client_id), ("--subscription-id", self.subscription_id)):
             if value and not is_uuid(value):
                 raise UsageError(f"{flag} {value!r} is no UUID", "look for a letter too many, too few or mistyped")
+        if self.tenant_id and not is_tenant(self.tenant_id):
+            raise UsageError(f"--tenant-id {self.tenant_id!r} is neither a UUID nor a domain", "az account show has it")
         # As in v1.6.0, where the method need not be named beside the two.
         if self.method in (Method.CLI, Method.DEFAULT) and self.client_id and self._has_secret:
             return self._with(Method.CLIENT_SECRET)

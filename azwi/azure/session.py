@@ -63,7 +63,7 @@ class Session:
             CommandError: when it cannot be told.
         """
         if self.login.tenant_id:
-            return tenant.checked_tenant(self.login.tenant_id)
+            return self.login.tenant_id
         if not self.subscription:
             raise UsageError(
                 "which tenant is meant cannot be told", "give --tenant-id or --subscription-id, or run az login"

@@ -9,8 +9,8 @@ from typing import Final
 from azwi.azure.clouds import BY_NAME, Cloud
 from azwi.azure.errors import NOT_FOUND
 from azwi.azure.pipeline import Endpoint
-from azwi.errors import CommandError, UsageError
-from webhook.admission.values import is_tenant, is_uuid
+from azwi.errors import CommandError
+from webhook.admission.values import is_uuid
 
 ENV_CLI_DIRECTORY: Final = "AZURE_CONFIG_DIR"
 SUBSCRIPTION_VERSION: Final = {"api-version": "2022-12-01"}
@@ -44,17 +44,6 @@ def _ini(file: Path) -> configparser.ConfigParser:
     except (configparser.Error, OSError, UnicodeDecodeError) as error:
         raise CommandError(f"cannot read {file} of the Azure CLI", "give --subscription-id") from error
     return parser
-
-
-def checked_tenant(tenant: str) -> str:
-    """The tenant, when it can be one.
-
-    Raises:
-        CommandError: when it cannot.
-    """
-    if not is_tenant(tenant):
-        raise UsageError(f"--tenant-id {tenant!r} is neither a UUID nor a domain", "az account show has it")
-    return tenant
 
 
 def tenant_of(subscription: str, cloud: Cloud) -> str:

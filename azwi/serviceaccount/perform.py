@@ -32,6 +32,7 @@ def perform(verb: str, given: Given, only: str = "") -> None:
     login = options.login(given)
     skip = skipped(given.get("skip_phases", ()), PHASES[verb])
     with Session(login, target(given), plan) as session, _telling(login.method) as tell:
+        tell(f"{verb} in {session.cloud.name}")  # a cloud that cannot be meant is refused here
         request = options.request(given, session.need_subscription)
         patience = Patience(given["propagation_timeout"], tell)
         run = Run(request, session, lambda: Cluster.connect(options.cluster_target(given)), patience)
