@@ -5,7 +5,7 @@ import json
 import os
 import ssl
 from base64 import urlsafe_b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ HEADERS: Final = {"User-Agent": f"azwi/{__version__}"}
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_CLAIMS: Final = ("iss", "sub", "aud", "iat", "exp")
 MAX_CLAIM: Final = 300
+MAX_ANSWER: Final = 256 << 10
 _OK: Final = 200
 
 Map = dict[str, Any]
@@ -90,22 +91,32 @@ def exchange(ask: Ask, assertion: Assertion, environ: Mapping[str, str] = os.env
     # The variable that the Azure CLI and azure-core look at, besides OpenSSL's own.
     context = ssl.create_default_context(cafile=environ.get("REQUESTS_CA_BUNDLE") or None)
     try:
-        with httpx.Client(
-            verify=context, timeout=TIMEOUT_SECONDS, headers={"User-Agent": f"azwi/{__version__}"}
-        ) as http:
-            answer = http.post(ask.url, data=form)
-            document = answer.json()
+        with (
+            httpx.Client(verify=context, timeout=TIMEOUT_SECONDS, headers=HEADERS) as http,
+            http.stream("POST", ask.url, data=form) as answer,
+        ):
+            content = _bounded_body(answer.iter_bytes())
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise CommandError(
             f"no answer from {ask.authority_host}: {cause(error)}",
             "is there a way to it from here (HTTPS_PROXY, SSL_CERT_FILE), and is --azure-env the right cloud?",
         ) from error
-    document = _decoded(answer.content)
+    document = _decoded(content)
     if answer.status_code == _OK and isinstance(document, dict) and isinstance(document.get("access_token"), str):
         return document
     if answer.status_code == _OK:
         raise CommandError(f"{ask.authority_host} answered with no token", "is it Entra?")
     raise RefusedError(entra.refusal(answer.status_code, document))
+
+
+def _bounded_body(chunks: Iterable[bytes]) -> bytes:
+    """The body; what is beyond its bound is not waited for, and leaves no JSON."""
+    body = b""
+    for chunk in chunks:
+        body += chunk
+        if len(body) > MAX_ANSWER:
+            return b""
+    return body
 
 
 def _decoded(content: bytes) -> object:

@@ -101,6 +101,9 @@ def program(*, debug: bool) -> None:
     if debug:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
         logging.getLogger("azwi").setLevel(logging.DEBUG)
+    else:
+        # Libraries warn of what the error that follows says better.
+        logging.getLogger().addHandler(logging.NullHandler())
 
 
 def run() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Self, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -45,6 +46,7 @@ _ACCEPTED: Final = 202
 _DENIED: Final = 403
 _BAD: Final = 400
 _NO_QUERY: Final[Query] = {}
+_LINK: Final = re.compile(r"^\s+(\w+)Credential: (.*)$", re.MULTILINE)
 
 log = logging.getLogger(__name__)
 
@@ -240,9 +242,11 @@ def _error(response: HttpResponse) -> tuple[str, str]:
 
 
 def _no_token(error: ClientAuthenticationError) -> CommandError:
-    lines = [line.strip() for line in str(error.message).splitlines() if line.strip()]
+    # Of azure-identity's chain the link that most people mean, or else the one at which it ended.
+    tried = dict(_LINK.findall(str(error.message)))
+    told = tried.get("AzureCli") or (list(tried.values()) or [str(error.message).partition("\n")[0]])[-1]
     return CommandError(
-        f"no token from Azure: {_one_line(lines[0]) if lines else type(error).__name__}",
+        f"no token from Azure: {_one_line(told)}",
         "run az login, or choose another --auth-method; azwi --debug shows what was tried",
     )
 

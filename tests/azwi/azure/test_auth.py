@@ -118,12 +118,14 @@ def test_azure_cli(azure: Azure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert arm.get(identity["id"], {"api-version": "2023-01-31"})["name"] == "web"
 
 
-def test_no_login(azure: Azure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a login the message says how to log in."""
+@pytest.mark.parametrize("method", [Method.CLI, Method.DEFAULT])
+def test_no_login(azure: Azure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Method) -> None:
+    """Without a login the message is one sentence, which says how to log in."""
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "dev")  # the machine that tests run on may have an identity
     with (
-        Endpoint(azure.arm, made(method=Method.CLI), azure.arm) as arm,
-        pytest.raises(CommandError, match="no token from Azure") as failed,
+        Endpoint(azure.arm, made(method=method), azure.arm) as arm,
+        pytest.raises(CommandError, match="no token from Azure: Azure CLI not found on path") as failed,
     ):
         arm.get("/subscriptions", {"api-version": "2022-12-01"})
     assert "az login" in failed.value.hint

@@ -332,7 +332,7 @@ def test_role_is_assigned_once(azure: Azure, runs: Runs, identity: dict[str, Any
     name = azure.role_assignments.pop()["name"]
     runs.create(**given)
     assert azure.role_assignments[0]["name"] == name
-    assert UUID(name)
+    assert str(UUID(name)) == name
 
 
 def test_role_elsewhere_is_another(azure: Azure, runs: Runs, identity: dict[str, Any]) -> None:
