@@ -14,6 +14,12 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
 Given = dict[str, Any]
 
+
+def without_equals_sign(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """The value of a short flag, which v1.6.0 takes as `-s=VALUE` too."""
+    return value.removeprefix("=")
+
+
 ENV_SUBSCRIPTION_ID: Final = "AZURE_SUBSCRIPTION_ID"
 # The variables that stand in for flags.
 AZURE_VARIABLES: Final = (
@@ -34,7 +40,7 @@ CLOUD: Final[tuple[Option, ...]] = (
 )  # fmt: skip
 LOGIN: Final[tuple[Option, ...]] = (
     click.option("--subscription-id", "-s", default="", envvar=ENV_SUBSCRIPTION_ID, show_envvar=True,
-                 metavar="UUID", help="Subscription; default: the Azure CLI's."),
+                 metavar="UUID", callback=without_equals_sign, help="Subscription; default: the Azure CLI's."),
     click.option("--tenant-id", default="", envvar=names.ENV_TENANT_ID, show_envvar=True, metavar="ID",
                  help="Tenant; default: the subscription's."),
     click.option("--auth-method", type=click.Choice(Method, case_sensitive=False), default=Method.DEFAULT,

@@ -32,17 +32,24 @@ def apply(run: Run, client_id: str, tenant_id: str) -> Step:
     body = manifest(namespace, name, client_id, tenant_id, request.token_expiration)
     where = path("v1", "serviceaccounts", namespace, name)
     before = run.cluster.find(where)
+    outcome = Outcome.UPDATED if before else Outcome.CREATED
     try:
-        after = run.cluster.apply(where, body, force=request.force_conflicts, dry_run=run.planning)
+        # What would come of it, by the API server itself: annotations that were ours may go, and others stay.
+        after = run.cluster.apply(where, body, force=request.force_conflicts, dry_run=True)
+        if before and _annotations(before) == _annotations(after):
+            outcome = Outcome.UNCHANGED
+        elif run.session.plan is not None:
+            force = "&force=true" if request.force_conflicts else ""
+            run.session.plan.add("PATCH", f"{where}?fieldManager={FIELD_MANAGER}{force}", body)
+        else:
+            run.cluster.apply(where, body, force=request.force_conflicts)
     except ApiError as error:
         raise _explained(error, namespace) from error
-    version = None if before is None else before["metadata"]["resourceVersion"]
-    unchanged = after["metadata"]["resourceVersion"] == version
-    if run.session.plan is not None and not unchanged:
-        force = "&force=true" if request.force_conflicts else ""
-        run.session.plan.add("PATCH", f"{where}?fieldManager={FIELD_MANAGER}{force}", body)
-    outcome = Outcome.CREATED if before is None else Outcome.UNCHANGED if unchanged else Outcome.UPDATED
-    return Step(outcome, f"{namespace}/{name}", body["metadata"]["annotations"], _issuer_notes(run))
+    return Step(outcome, f"{namespace}/{name}", _annotations(body), _issuer_notes(run))
+
+
+def _annotations(account: Manifest) -> dict[str, str]:
+    return account["metadata"].get("annotations") or {}
 
 
 def delete(run: Run) -> Step:

@@ -9,7 +9,7 @@ import click
 from azwi import kube, output
 from azwi.azure.auth import Login
 from azwi.azure.ids import identity_id
-from azwi.azure.options import CLOUD, LOGIN, Given, Option
+from azwi.azure.options import CLOUD, LOGIN, Given, Option, without_equals_sign
 from azwi.azure.patience import DEFAULT_SECONDS
 from azwi.duration import Duration, TokenExpiration
 from azwi.errors import UsageError
@@ -19,7 +19,7 @@ AZURE: Final[tuple[Option, ...]] = (*CLOUD, *LOGIN)
 ACCOUNT: Final[tuple[Option, ...]] = (
     click.option("--service-account-name", "--service-account", default="", metavar="NAME", help="The ServiceAccount."),
     click.option("--service-account-namespace", "--namespace", "-n", default=DEFAULT_NAMESPACE, show_default=True,
-                 metavar="NAME", help="Its namespace."),
+                 metavar="NAME", callback=without_equals_sign, help="Its namespace."),
     kube.cluster_options,
 )  # fmt: skip
 ISSUER: Final[tuple[Option, ...]] = (

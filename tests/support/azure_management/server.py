@@ -16,6 +16,7 @@ from tests.support.azure_management.wire import Answer, Request, listening
 @contextmanager
 def azure_management(directory: Path) -> Iterator[Azure]:
     """Serve ARM and Graph of an empty tenant; the directory gets the CA that clients must trust."""
+    directory.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
