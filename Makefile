@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs cluster-tools fuzz bench lock clean
+.PHONY: help run test check lint types contracts coverage cases docs cluster-tools fuzz bench bench-azwi lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,6 +48,7 @@ cases: .venv/test.stamp ## write the golden cases anew from what the code does; 
 
 docs: .venv/run.stamp ## write the pages of the manual that are made from the code
 	@$(PY) -m scripts.write_settings
+	@$(PY) -m scripts.write_azwi
 
 cluster-tools: .venv/run.stamp ## kube-apiserver, kubectl and helm for the cluster tests, built or unpacked once into a cache
 	@PYTHON=$(PY) bash tests/cluster/tools/build.sh
@@ -57,6 +58,9 @@ fuzz: .venv/test.stamp ## throw junk at the review parser for FUZZ_SECONDS (60)
 
 bench: .venv/test.stamp ## what an admission costs, next to a floor (needs wrk)
 	@$(PY) -m bench.webhook $(BENCH)
+
+bench-azwi: .venv/run.stamp ## the CPU that commands of azwi cost, next to a bare interpreter
+	@$(PY) -m bench.azwi
 
 lock: ## make the requirement locks anew (needs uv)
 	@sh scripts/lock.sh

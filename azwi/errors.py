@@ -33,10 +33,12 @@ class CommandError(click.ClickException):
         self.hint = hint
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Tell the person at the terminal."""
-        click.echo(f"azwi: {self.message}", file=file, err=file is None)
-        if self.hint:
-            click.echo(f"      {self.hint}", file=file, err=file is None)
+        """Tell the person at the terminal; names in a message come from others, and do not steer it."""
+        from azwi.output import printable  # noqa: PLC0415  output raises what is defined here
+
+        lines = [*self.message.splitlines(), *self.hint.splitlines()]
+        text = "\n      ".join(map(printable, lines))
+        click.echo(f"azwi: {text}", file=file, err=file is None)
 
 
 class UsageError(CommandError):

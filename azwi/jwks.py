@@ -50,7 +50,8 @@ class Sources:
         for file in self.keep:
             yield from ((key, str(file)) for key in keys.read_jwks(file))
         if self.from_cluster:
-            document = Cluster.connect(self.target).get(issuer.JWKS_PATH)
+            with output.progress("reading the cluster's keys"):
+                document = Cluster.connect(self.target).get(issuer.JWKS_PATH)
             yield from ((key, "cluster") for key in keys.parse_jwks(document, "the cluster's JWKS"))
         for file in self.public_keys:
             yield from ((key, str(file)) for key in keys.read_pem(file))

@@ -47,13 +47,15 @@ class Target:
 
 def options(command: Decorated) -> Decorated:
     """Add --kubeconfig, --context and --namespace to a command, as parameters of those names."""
-    namespace = click.option("--namespace", "-n", default="", help="Namespace; default: the context's.")
+    namespace = click.option("--namespace", "-n", metavar="NAME", default="", help="Namespace; default: the context's.")
     return cluster_options(namespace(command))
 
 
 def cluster_options(command: Decorated) -> Decorated:
     """Add --kubeconfig and --context to a command whose namespace is given otherwise."""
-    context = click.option("--context", default="", help="Context of the kubeconfig; default: its current one.")
+    context = click.option(
+        "--context", metavar="NAME", default="", help="Context of the kubeconfig; default: its current one."
+    )
     file = click.option(
         "--kubeconfig",
         default="",

@@ -13,6 +13,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from azwi.errors import CommandError, Interrupted, Status
+from azwi.groups import Group
+from webhook import __version__
+
+DEBUG: Final = "--debug"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ COMMANDS: Final = {
     "jwks": Entry("azwi.jwks", "Print the JSON Web Key Set of a self-managed issuer."),
     "mutate": Entry("azwi.mutate", "Show what the webhook would make of manifests, without a cluster."),
     "oidc": Entry("azwi.oidc", "Write the discovery document and the JWKS of a self-managed issuer."),
+    "podidentity": Entry("azwi.podidentity", "Migrate from aad-pod-identity.", "pi"),
     "completion": Entry("azwi.completion", "Print the code that completes azwi's commands in a shell."),
     "serviceaccount": Entry(
         "azwi.serviceaccount", "Give a ServiceAccount an identity in Azure, or take it away.", "sa"
@@ -37,8 +42,16 @@ COMMANDS: Final = {
 }
 
 
-class Program(click.Group):
+class Program(Group):
     """A group whose commands are those of a table, loaded when they are needed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; `help COMMAND` means `COMMAND --help`, and --debug may be anywhere, as in v1.6.0."""
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
+        if DEBUG in args:
+            args = [DEBUG, *(each for each in args if each != DEBUG)]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """The names, in the order in which help lists them."""
@@ -92,7 +105,8 @@ def _shown(name: str, entry: Entry) -> str:
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--debug", is_flag=True, help="Log what is sent to the cluster and to Azure; show traces of faults.")
+@click.option(DEBUG, is_flag=True, help="Log what is sent to the cluster and to Azure; show traces of faults.")
+@click.version_option(__version__, message="Version: %(version)s")
 def program(*, debug: bool) -> None:
     """Azure Workload Identity from nothing to a working identity, and why it does not work.
 
@@ -113,7 +127,7 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.exit(Status.INTERRUPTED)
     except Exception as fault:
-        if "--debug" in sys.argv:
+        if DEBUG in sys.argv:
             raise
         CommandError(
             f"a fault of azwi itself: {type(fault).__name__}",

@@ -52,7 +52,7 @@ class Workload:
     pod: Map = field(repr=False)
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
+        return f"{self.kind} {self.namespace}/{self.name or '(no name)'}"
 
 
 def read(names: Iterable[str]) -> list[Map]:

@@ -2,29 +2,22 @@
 
 import json
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
-import jsonpatch
 
 from azwi import kube, manifests, output
 from azwi import policy as policies
+from azwi.admissions import Admission, Mutated, mutate, surroundings
 from azwi.errors import CommandError
 from azwi.kube import Cluster, Target
-from azwi.manifests import Map, Workload
+from azwi.manifests import Map
 from azwi.output import Form
-from webhook import marking, names
-from webhook.accounts.files import accounts_in
-from webhook.admission.admit import FindAccount, admit
-from webhook.admission.identity import Account
-from webhook.admission.policy import Policy
+from webhook import marking
 from webhook.admission.reasons import Reason
-from webhook.admission.review import BrokenReviewError, Operation, Outcome, Review, Verdict
-
-T = TypeVar("T")
+from webhook.admission.review import Outcome, Verdict
 
 
 class Show(StrEnum):
@@ -44,128 +37,12 @@ _HINTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What becomes of the pods of one workload."""
-
-    workload: Workload
-    outcome: Outcome
-
-    def document(self) -> Map:
-        """As machines get it."""
-        outcome = self.outcome
-        return {
-            "kind": self.workload.kind,
-            "namespace": self.workload.namespace,
-            "name": self.workload.name,
-            "serviceAccount": outcome.service_account,
-            "decision": str(outcome.verdict),
-            "reason": str(outcome.reason),
-            "message": outcome.message,
-            "warnings": [{"code": str(warning.code), "text": warning.text} for warning in outcome.warnings],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Mutated:
-    """A document before and after, the operations (RFC 6902) between, and the admissions of its workloads."""
-
-    before: Map = field(repr=False)
-    after: Map = field(repr=False)
-    operations: Sequence[Operation] = field(repr=False)
-    admissions: Sequence[Admission]
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a pod meets in a cluster: its account, the labels of its namespace, the webhook's settings."""
-
-    find: FindAccount
-    namespace_labelled: Callable[[str], bool]
-    policy: Policy
-    namespace: str = "default"
-
-
-def mutate(document: Map, around: Surroundings) -> Mutated:
-    """Admit the pod of every workload in a document, as the server would when it is created.
-
-    Raises:
-        CommandError: when a workload has no pod, or a namespace that cannot be one.
-    """
-    admissions = [Admission(each, _admitted(each, around)) for each in manifests.workloads(document, around.namespace)]
-    operations = [
-        {**operation, "path": admission.workload.pointer + operation["path"]}
-        for admission in admissions
-        for operation in admission.outcome.operations
-    ]
-    return Mutated(document, jsonpatch.apply_patch(document, operations), operations, admissions)
-
-
-def _admitted(workload: Workload, around: Surroundings) -> Outcome:
-    envelope = {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "offline",
-            "operation": "CREATE",
-            "namespace": workload.namespace,
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "object": workload.pod,
-        },
-    }
-    try:
-        review = Review.parse(envelope)
-    except BrokenReviewError as error:
-        raise CommandError(f"{workload}: {error.message}") from error
-    labelled = around.namespace_labelled(workload.namespace)
-    return _finished(admit(review, around.find, around.policy, namespace_labelled=labelled))
-
-
-def _finished(coroutine: Coroutine[object, object, T]) -> T:
-    """Run a coroutine that never waits: admission waits for accounts only, and these are at hand."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    raise AssertionError("an account was waited for")  # pragma: no cover  find is ours
-
-
-def surroundings(documents: Sequence[Map], policy: Policy, namespace: str, cluster: Cluster | None) -> Surroundings:
-    """ServiceAccounts and Namespaces of the documents, then of the cluster if there is one.
-
-    Every namespace has an account `default`, so that one is never missing.
-    """
-    accounts = accounts_in(documents, namespace)
-    labels = {
-        manifest["metadata"].get("name"): manifest["metadata"].get("labels")
-        for document in documents
-        for _, manifest in manifests.objects(document)
-        if manifest.get("kind") == "Namespace" and isinstance(manifest.get("metadata"), dict)
-    }
-
-    async def find(in_namespace: str, name: str) -> Account | None:
-        found = accounts.get((in_namespace, name))
-        if found is None and cluster is not None:
-            stored = cluster.find(kube.path("v1", "serviceaccounts", in_namespace, name))
-            found = Account.from_metadata(stored["metadata"]) if stored else None
-        return found or (Account() if name == "default" else None)
-
-    def labelled(name: str) -> bool:
-        if name not in labels and cluster is not None:
-            stored = cluster.find(kube.path("v1", "namespaces", name=name)) or {"metadata": {}}
-            labels[name] = stored["metadata"].get("labels")
-        found = labels.get(name)
-        return isinstance(found, dict) and found.get(names.USE_LABEL) == "true"
-
-    return Surroundings(find, labelled, policy, namespace)
-
-
 def shown(results: Sequence[Mutated], show: Show, *, colour: bool = False) -> str:
-    """The documents, patches or marked manifests; a single document's stands alone, several make a list."""
+    """The documents, their patches, or the documents marked; one patch stands alone, several say whose they are."""
     if show is Show.PATCH:
-        patches: list[object] = [list(result.operations) for result in results]
-        return json.dumps(patches[0] if len(patches) == 1 else patches, indent=2) + "\n"
+        alone = len(results) == 1
+        patches = list(results[0].operations) if alone else [_patch(each) for each in results if each.operations]
+        return json.dumps(patches, indent=2) + "\n"
     if show is Show.JSON:
         every = [result.after for result in results]
         whole = every[0] if len(every) == 1 else {"apiVersion": "v1", "kind": "List", "items": every}
@@ -173,6 +50,12 @@ def shown(results: Sequence[Mutated], show: Show, *, colour: bool = False) -> st
     if show is Show.DIFF:
         return "\n---\n".join(marking.rendered(each.before, each.after, colour=colour) for each in results) + "\n"
     return output.as_documents(result.after for result in results)
+
+
+def _patch(result: Mutated) -> Map:
+    metadata = result.before.get("metadata") or {}
+    named = {key: metadata[key] for key in ("namespace", "name") if key in metadata}
+    return {"kind": result.before["kind"], **named, "patch": list(result.operations)}
 
 
 def decisions(admissions: Sequence[Admission]) -> str:
@@ -199,6 +82,7 @@ def _remarks(outcome: Outcome) -> list[str]:
     "--filename",
     "-f",
     "files",
+    metavar="FILE",
     multiple=True,
     required=True,
     help="Manifests: a file, a directory, or - for stdin. Repeatable.",
@@ -206,6 +90,7 @@ def _remarks(outcome: Outcome) -> list[str]:
 @click.option(
     "--service-account",
     "service_accounts",
+    metavar="FILE",
     multiple=True,
     help="Manifests of ServiceAccounts and Namespaces that are not among them. Repeatable.",
 )
@@ -236,8 +121,9 @@ def command(  # noqa: PLR0913  one parameter a flag
 ) -> None:
     """Show what the webhook would make of the pods in manifests, by the same code and without a cluster.
 
-    Every kind of workload is understood, in lists and several documents too; ServiceAccounts and Namespaces among the
-    manifests count. What is refused ends with exit status 1 and prints no manifest, so a build can fail on it.
+    Every kind of workload is understood, in lists and several documents too. ServiceAccounts and Namespaces among the
+    manifests count, and so do the server's variables, such as AZURE_ENVIRONMENT and PROXY_IMAGE. What is refused ends
+    with exit status 1 and prints no manifest, so a build can fail on it.
 
     \b
     azwi mutate -f deployment.yaml --service-account account.yaml -o diff
@@ -248,19 +134,22 @@ def command(  # noqa: PLR0913  one parameter a flag
         raise click.UsageError(f"--explain prints table, json or yaml, not {wanted}")
     policy = policies.build(settings)
     documents = manifests.read(files)
-    cluster = Cluster.connect(Target(kubeconfig, context, namespace)) if from_cluster else None
-    default = namespace or (cluster.namespace if cluster else "default")
-    around = surroundings([*documents, *manifests.read(service_accounts)], policy, default, cluster)
-    results = [mutate(document, around) for document in documents]
+    if not documents:
+        raise CommandError(f"there are no manifests in {', '.join(files)}", "did what should have written them fail?")
+    known = [*documents, *manifests.read(service_accounts)]
+    with output.progress("reading manifests"):
+        cluster = Cluster.connect(Target(kubeconfig, context, namespace)) if from_cluster else None
+        default = namespace or (cluster.namespace if cluster else "default")
+        around = surroundings(known, policy, default, cluster)
+        results = [mutate(document, around) for document in documents]
     admissions = [admission for result in results for admission in result.admissions]
-    refused = [each for each in admissions if each.outcome.verdict is Verdict.REFUSE]
     if explain or wanted is Show.TABLE:
         output.write([each.document() for each in admissions], DECISIONS[wanted], lambda: decisions(admissions))
     else:
         _tell(admissions)
-        if not refused:
+        if not any(map(_is_refused, admissions)):
             click.echo(shown(results, wanted, colour=output.coloured(sys.stdout)), nl=False)
-    _judge(admissions, refused, strict=strict)
+    _judge(admissions, strict=strict)
 
 
 def _tell(admissions: Sequence[Admission]) -> None:
@@ -269,12 +158,17 @@ def _tell(admissions: Sequence[Admission]) -> None:
             output.warn(f"{admission.workload}: {warning.text} ({warning.code})")
 
 
-def _judge(admissions: Sequence[Admission], refused: Sequence[Admission], *, strict: bool) -> None:
-    if refused:
+def _is_refused(admission: Admission) -> bool:
+    return admission.outcome.verdict is Verdict.REFUSE
+
+
+def _judge(admissions: Sequence[Admission], *, strict: bool) -> None:
+    """End with 1 where something was refused, or warned of and `strict`."""
+    if refused := list(filter(_is_refused, admissions)):
         first = refused[0]
         more = f", and {len(refused) - 1} more refused" if len(refused) > 1 else ""
         message = f"{first.workload}: {first.outcome.message} ({first.outcome.reason}){more}"
-        raise CommandError(output.printable(message), _HINTS.get(first.outcome.reason, ""))
+        raise CommandError(message, _HINTS.get(first.outcome.reason, ""))
     warned = sum(len(each.outcome.warnings) for each in admissions)
     if strict and warned:
-        raise CommandError(f"{warned} warnings, and --strict was given")
+        raise CommandError(f"{warned} {'warning' if warned == 1 else 'warnings'}, and --strict was given")

@@ -35,11 +35,17 @@ def documents(issuer_url: str, sources: Sources) -> Documents:
 def _cluster_issuer(sources: Sources) -> str:
     if not sources.from_cluster:
         raise click.UsageError("give --issuer-url, or --from-cluster for the cluster's own issuer")
-    return str(Cluster.connect(sources.target).get(issuer.CONFIGURATION_PATH).get("issuer", ""))
+    with output.progress("reading the cluster's issuer"):
+        return str(Cluster.connect(sources.target).get(issuer.CONFIGURATION_PATH).get("issuer", ""))
 
 
 @click.command("oidc", short_help="Write the discovery document and the JWKS of a self-managed issuer.")
-@click.option("--issuer-url", default="", help="The issuer, byte for byte; default with --from-cluster: the cluster's.")
+@click.option(
+    "--issuer-url",
+    metavar="URL",
+    default="",
+    help="The issuer, byte for byte; default with --from-cluster: the cluster's.",
+)
 @jwks.options
 @click.option(
     "--output-dir",

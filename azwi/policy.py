@@ -44,12 +44,12 @@ def options(command: Decorated) -> Decorated:
     for name in reversed(SETTINGS):
         source = SOURCES[name]
         if source.flag:
-            flag = click.option(
-                f"--{source.flag}", name, envvar=source.env or None, help=f"As the server's: {source.help}."
-            )
+            metavar = source.flag.rsplit("-", 1)[-1].upper()
+            flag = click.option(f"--{source.flag}", name, metavar=metavar, help=f"As the server's: {source.help}.")
             command = flag(command)
+    variable = SOURCES["tenant_id"].env
     tenant = click.option(
-        "--tenant-id", envvar=SOURCES["tenant_id"].env, help="The tenant of pods whose account names none."
+        "--tenant-id", metavar="ID", envvar=variable, show_envvar=True, help="The tenant where an account names none."
     )
     return tenant(command)
 

@@ -1,8 +1,12 @@
 """The program `azwi`: its table of commands, and what ends it."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
@@ -10,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from azwi import errors, main
 from azwi.main import COMMANDS, program
-from tests.support.program import ROOT
+from tests.support.program import ROOT, TENANT
 
 
 def azwi(*arguments: str) -> Result:
@@ -68,6 +72,15 @@ def test_alias(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "version, ve" in azwi("--help").stdout
 
 
+@pytest.mark.parametrize("arguments", [(), ("help",), ("podidentity",), ("pi",), ("help", "jwks"), ("--version",)])
+def test_help_is_no_error(arguments: tuple[str, ...]) -> None:
+    """Who asks for help, or for no command at all, is answered on stdout."""
+    done = azwi(*arguments)
+    assert done.exit_code == errors.Status.DONE, done.output
+    assert done.stdout
+    assert done.stderr == ""
+
+
 def raising(error: BaseException) -> click.Command:
     """Return a command that ends so."""
 
@@ -96,6 +109,13 @@ def test_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.stderr == "azwi: no such thing\n      look elsewhere\n"
 
 
+@pytest.mark.parametrize("arguments", [("--debug", "version"), ("version", "--debug")])
+def test_debug(arguments: tuple[str, ...]) -> None:
+    """--debug may stand before the command and after it."""
+    told = process(*arguments)
+    assert told.returncode == 0, told.stderr
+
+
 def test_fault(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A fault of ours ends with 1 and one sentence; what an exception says may be a secret and is not shown."""
     monkeypatch.setattr("azwi.version.command", raising(RuntimeError("token=secret")))
@@ -106,6 +126,30 @@ def test_fault(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     assert end.value.code == errors.Status.FAILED
     assert "RuntimeError" in told
     assert "secret" not in told
+
+
+def test_interrupted_process(tmp_path: Path) -> None:
+    """A process that waits for input ends with 130 on Ctrl-C, and says no more than that."""
+    os.mkfifo(fifo := tmp_path / "manifests")
+    command = [sys.executable, "-m", "azwi", "mutate", "--tenant-id", TENANT, "-f", str(fifo)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        end = read_by_somebody(fifo)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=20)
+    os.close(end)
+    assert (running.returncode, out, err) == (errors.Status.INTERRUPTED, "", "azwi: interrupted\n")
+
+
+def read_by_somebody(fifo: Path) -> int:
+    """Open a pipe for writing as soon as somebody reads it."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def test_closed_pipe() -> None:
