@@ -123,7 +123,8 @@ def program(*, debug: bool) -> None:
 def run() -> None:
     """The console script."""
     try:
-        program.main(prog_name="azwi")
+        # --debug counts wherever it stands, as in v1.6.0.
+        program.main(sorted(sys.argv[1:], key=lambda argument: argument != DEBUG), prog_name="azwi")
     except KeyboardInterrupt:
         sys.exit(Status.INTERRUPTED)
     except Exception as fault:

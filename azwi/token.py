@@ -12,6 +12,7 @@ from azwi.azure.patience import Patience
 from azwi.duration import Duration
 from azwi.errors import CommandError, UsageError
 from azwi.exchange import Ask, Assertion, Map, RefusedError
+from azwi.groups import Group
 from azwi.kube import Cluster
 from webhook import names
 from webhook.admission.identity import Account
@@ -35,7 +36,7 @@ def _identity(given: Given, account: Account) -> tuple[str, str]:
     return client_id, tenant_id
 
 
-@click.group("token", short_help="Try the exchange of a ServiceAccount's token.")
+@click.group("token", cls=Group, short_help="Try the exchange of a ServiceAccount's token.")
 def command() -> None:
     """Try the exchange of a ServiceAccount's token."""
 

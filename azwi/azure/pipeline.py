@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Self, cast
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from azure.core import PipelineClient
 from azure.core.credentials import TokenCredential
@@ -144,7 +144,7 @@ class Endpoint:
         """
         url = self._url(path, query)
         if self.plan is not None:
-            self.plan.add(method, url, body)
+            self.plan.add(method, unquote(url), body)  # as people read it
             return None
         return _decoded(self._sent(method, url, body))
 

@@ -7,6 +7,7 @@ import click
 from click.core import ParameterSource
 
 from azwi.azure.options import Option, of
+from azwi.groups import Group
 from azwi.serviceaccount import options
 from azwi.serviceaccount.phases import (
     ALIASES,
@@ -38,7 +39,7 @@ _DELETE_FLAGS: Final[Mapping[str, Groups]] = {
 }
 
 
-class Phases(click.Group):
+class Phases(Group):
     """The phases, each by its name and its short one."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
@@ -50,7 +51,7 @@ class Phases(click.Group):
         return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
 
 
-@click.group("serviceaccount", short_help="Give a ServiceAccount an identity in Azure, or take it away.")
+@click.group("serviceaccount", cls=Group, short_help="Give a ServiceAccount an identity in Azure, or take it away.")
 def command() -> None:
     """Give a ServiceAccount an identity in Azure, or take it away.
 
@@ -72,7 +73,7 @@ def _verb(verb: str, text: str, groups: Groups, helps: Mapping[str, str], flags:
         elif any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in given):
             raise click.UsageError(f"the flags of a phase follow its name: azwi sa {verb} phase NAME FLAGS")
 
-    phases = Phases("phase", help=f"Run one phase of {verb}.", no_args_is_help=True)
+    phases = Phases("phase", help=f"Run one phase of {verb}.")
     whole.add_command(phases)
     for name, phase_help in helps.items():
         phases.add_command(_phase(verb, name, phase_help, flags[name]))

@@ -15,11 +15,12 @@ from azwi.kube import Cluster
 from azwi.output import Form
 from azwi.plan import Plan
 from azwi.serviceaccount import create, delete, options
-from azwi.serviceaccount.phases import Outcome, Phase, PhaseError, Step, run_all, run_one, skipped
+from azwi.serviceaccount.phases import SERVICE_ACCOUNT, Outcome, Phase, PhaseError, Step, run_all, run_one, skipped
 from azwi.serviceaccount.run import Run
 
 PHASES: Final = {"create": create.PHASES, "delete": delete.PHASES}
 CHANGES: Final = frozenset({Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED})
+READY: Final = frozenset({Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED})
 
 
 def perform(verb: str, given: Given, only: str = "") -> None:
@@ -44,9 +45,14 @@ def perform(verb: str, given: Given, only: str = "") -> None:
     _print(steps, plan, given["form"])
     if failure is not None:
         raise failure
-    if verb == "create" and not only and plan is None and given["form"] is Form.TABLE:
+    if plan is None and given["form"] is Form.TABLE and any(map(_is_ready, steps)):
         account = f"--namespace={run.trust.namespace} --service-account={run.trust.service_account}"
         click.echo(f"\nTry it: azwi token exchange {account}")
+
+
+def _is_ready(step: Step) -> bool:
+    """Whether the ServiceAccount now has what an exchange needs of it."""
+    return step.phase == SERVICE_ACCOUNT and step.outcome in READY
 
 
 def _only(phases: tuple[Phase, ...], name: str, run: Run) -> Step:

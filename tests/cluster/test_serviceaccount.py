@@ -81,6 +81,7 @@ def test_from_nothing_to_a_token(
 
     created = create(azwi, azure, namespace, *flags)
     assert created.exit_code == 0, created.output
+    assert f"Try it: azwi token exchange --namespace={namespace} --service-account=web" in created.stdout
 
     stored = control_plane.create_pod(namespace, pod(serviceAccountName="web"))
     variables = environment(stored["spec"]["containers"][0])

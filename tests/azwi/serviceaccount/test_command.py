@@ -50,7 +50,7 @@ def test_story(azure: Azure, azwi: Azwi) -> None:
     assert created.exit_code == 0, created.output
     assert "created" in created.stdout
     assert f"client id {azure.applications[0]['appId']}" in created.stdout
-    assert "azwi token exchange --namespace=default --service-account=web" in created.stdout
+    assert "azwi token exchange" not in created.stdout  # without a ServiceAccount there is nothing to try
     again = azwi("create", *arguments)
     assert "unchanged" in again.stdout
     assert " created" not in again.stdout
@@ -97,7 +97,6 @@ def test_failure(azure: Azure, azwi: Azwi) -> None:
     assert "Role Based Access Control Administrator" in done.stderr
     assert "federated-identity   created" in done.stdout
     assert "role-assignment      failed" in done.stdout
-    assert "azwi token exchange" not in done.stdout
 
 
 def test_nothing_secret(azure: Azure, azwi: Azwi) -> None:
