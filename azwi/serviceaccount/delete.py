@@ -1,7 +1,10 @@
 """The phases of `azwi serviceaccount delete`. What is not there is no error, so that a second run ends well."""
 
+from collections.abc import Iterator
 from typing import Final
 
+from azwi.azure.errors import AzureApiError
+from azwi.azure.graph import Application
 from azwi.azure.ids import checked_scope
 from azwi.errors import UsageError
 from azwi.serviceaccount import account, federate, principals
@@ -104,9 +107,24 @@ def delete_application(run: Run) -> Step:
     found = run.find_application()
     if found is None:
         return Step(Outcome.ABSENT, run.request.application_name)
+    notes = tuple(_orphans(run, found))
     gone = run.session.graph.delete_application(found.object_id)
     details = {"client id": found.client_id, "object id": found.object_id}
-    return Step(Outcome.DELETED if gone else Outcome.ABSENT, found.name, details)
+    return Step(Outcome.DELETED if gone else Outcome.ABSENT, found.name, details, notes)
+
+
+def _orphans(run: Run, application: Application) -> Iterator[str]:
+    """What is to be said of roles that Azure keeps although nobody has them any more, as far as they can be seen."""
+    subscription = run.session.subscription
+    principal = run.session.graph.principal(client_id=application.client_id)
+    if not subscription or principal is None:
+        return
+    try:
+        left = run.session.arm.assignments(f"/subscriptions/{subscription}", principal.object_id)
+    except AzureApiError:
+        return
+    for each in left:
+        yield f"a role stays behind: azwi sa delete phase role-assignment --role-assignment-id {each.id}"
 
 
 PHASES: Final = (

@@ -82,6 +82,16 @@ def test_role_of_another_scope_stays(azure: Azure, runs: Runs) -> None:
     assert len(azure.role_assignments) == 1
 
 
+def test_role_that_stays_behind(azure: Azure, runs: Runs) -> None:
+    """A role of an application that goes is told with the command that deletes it, where it can be seen."""
+    runs.create(**role(azure))
+    (note,) = runs.delete()["aad-application"].notes
+    assert azure.role_assignments[0]["id"] in note
+    runs.create(**role(azure))
+    azure.permissions.discard("*")
+    assert runs.delete()["aad-application"].notes == ()
+
+
 def test_ambiguous_name(azure: Azure, runs: Runs) -> None:
     """Of two applications of one name none is deleted."""
     azure.add_application("app")
