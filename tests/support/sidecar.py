@@ -20,7 +20,7 @@ TENANT: Final = "5a3ae6a4-9d1f-4c22-a4a5-1e6f0fd1d4a1"
 CLIENT: Final = "7d5b2f6e-3c1a-4b8e-9a55-0c6f1e2d3a4b"
 SUBJECT: Final = "system:serviceaccount:shop:web"
 RESOURCE: Final = "https://vault.azure.net"
-TOKEN_PATH: Final = "/metadata/identity/oauth2/token"  # noqa: S105  a path
+TOKEN_PATH: Final = "/metadata/identity/oauth2/token"
 METADATA: Final[Mapping[str, str]] = {"Metadata": "true"}
 # As the console script runs it: `python -m` would load more.
 PROGRAM: Final = (sys.executable, "-c", "from proxy.main import run; run()")
