@@ -35,7 +35,8 @@ from webhook import __version__
 Map = dict[str, Any]
 Query = Mapping[str, str]
 
-CONNECT_SECONDS: Final = 10
+HTTPS_PORT: Final = 443
+CONNECT_SECONDS: Final = 5
 READ_SECONDS: Final = 60
 RETRIES: Final = 4
 MAX_RETRY_AFTER: Final = 60.0
@@ -89,7 +90,7 @@ class Endpoint:
             RequestIdPolicy(),
             HeadersPolicy({"Accept": "application/json"}),
             UserAgentPolicy(base_user_agent=f"azwi/{__version__}"),
-            _Retries(retry_total=RETRIES, retry_backoff_max=10),
+            _Retries(retry_total=RETRIES, retry_connect=2, retry_backoff_max=10),
             *([BearerTokenCredentialPolicy(credential, f"{audience}/.default")] if credential else []),
         ]
         self._client: PipelineClient[HttpRequest, HttpResponse] = PipelineClient(
@@ -132,7 +133,7 @@ class Endpoint:
             url = page.get("nextLink") or page.get("@odata.nextLink") or ""
             if not url:
                 return
-            if urlsplit(url)[:2] != urlsplit(self.base)[:2]:
+            if _origin(url) != _origin(self.base):
                 raise CommandError(f"a page of {path} leads away from {self.base}", "no token is sent there")
         raise CommandError(f"{path} has more than {MAX_PAGES} pages", "name what you mean by its id")
 
@@ -210,6 +211,11 @@ class Endpoint:
             f"no answer from {self.base}: {_one_line(error.message)}",
             "is there a way to it from here (HTTPS_PROXY, REQUESTS_CA_BUNDLE), and is --azure-env the right cloud?",
         )
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or HTTPS_PORT
 
 
 def quoted(value: str) -> str:

@@ -48,6 +48,13 @@ def test_pages_elsewhere(azure: Azure, graph: Endpoint, monkeypatch: pytest.Monk
         list(graph.pages("/v1.0/applications"))
 
 
+def test_origins() -> None:
+    """ARM spells its own address with the port or without; another host, port or scheme is elsewhere."""
+    assert pipeline._origin("https://MANAGEMENT.azure.com:443/x") == pipeline._origin("https://management.azure.com")
+    for other in ("https://management.azure.com:444", "http://management.azure.com", "https://azure.com"):
+        assert pipeline._origin(other) != pipeline._origin("https://management.azure.com")
+
+
 def test_throttling(azure: Azure, arm: Endpoint) -> None:
     """A request that is throttled is sent again when Azure says."""
     identity = azure.add_identity("web")

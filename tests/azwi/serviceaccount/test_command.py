@@ -1,6 +1,8 @@
 """`azwi serviceaccount` as people type it, against the emulator of Azure; with a cluster in tests/cluster."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tests.azwi.serviceaccount.conftest import ISSUER
 from tests.azwi.serviceaccount.test_create import role
 from tests.support.azure_management import Azure
 from tests.support.azure_management.login import install_az
+from tests.support.program import ROOT
 
 Azwi = Callable[..., Result]
 
@@ -191,6 +194,15 @@ def test_no_cluster(azwi: Azwi) -> None:
     done = azwi("create", *WEB)
     assert done.exit_code == 1
     assert "no usable cluster configuration" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["azwi.serviceaccount", "azwi.token"])
+def test_help_is_light(module: str) -> None:
+    """What help and completion load has nothing of Azure's SDK, the cluster's client or an HTTP client."""
+    heavy = "{'azure', 'msal', 'requests', 'httpx', 'urllib3', 'kubernetes', 'cryptography', 'rich'}"
+    code = f"import sys, {module}; print(sorted({heavy} & sys.modules.keys()))"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"
 
 
 def test_help_needs_nothing() -> None:
