@@ -66,7 +66,7 @@ class Arm:
         created = self.endpoint.write("PUT", _path(resource_id), _MSI_VERSION, {"location": location})
         if created is None:
             client, principal = PLANNED.format("client id"), PLANNED.format("principal id")
-            return Identity(resource_id, client, principal, PLANNED.format("tenant id"), planned=True)
+            return Identity(resource_id, client, principal, "", planned=True)
         return _identity(created)
 
     def role_id(self, scope: str, role: str) -> str:
@@ -131,10 +131,9 @@ class IdentityCredentials:
         """What to call it in a sentence."""
         return f"managed identity {self.identity.name}"
 
-    @property
-    def naming(self) -> tuple[str, ...]:
-        """The names of v1.6.0 end with a sign that ARM does not take."""
-        return ("distinct_name",)
+    def names(self, trust: Trust) -> tuple[str, ...]:
+        """Ours: a name of v1.6.0 ends with a sign that ARM does not take."""
+        return (trust.distinct_name,)
 
     def credentials(self) -> list[FederatedCredential]:
         """All that it has."""

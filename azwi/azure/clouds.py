@@ -35,13 +35,15 @@ class Cloud:
     well_known: bool = True
 
     def overridden(self, authority_host: str = "", graph: str = "", audience: str = "") -> "Cloud":
-        """The same cloud with what is not empty in place of its own."""
+        """The same cloud with what is not empty in place of its own; an authority may be a bare host."""
+        scheme = "" if "://" in authority_host else "https://"
+        authority = https(scheme + authority_host, "--authority-host") if authority_host else ""
         return replace(
             self,
-            authority_host=https(authority_host, "--authority-host") if authority_host else self.authority_host,
+            authority_host=authority or self.authority_host,
             graph=https(graph, "--graph-endpoint") if graph else self.graph,
             audience=audience or self.audience,
-            well_known=self.well_known and not authority_host,
+            well_known=self.well_known and authority in ("", self.authority_host),
         )
 
 

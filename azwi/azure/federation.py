@@ -81,9 +81,8 @@ class Holder(Protocol):
         """What to call it in a sentence."""
         ...
 
-    @property
-    def naming(self) -> tuple[str, ...]:
-        """The attributes of a Trust that may name its credential, the preferred one first."""
+    def names(self, trust: Trust) -> tuple[str, ...]:
+        """What the credential for a trust may be called, the preferred name first."""
         ...
 
     def credentials(self) -> list[FederatedCredential]:

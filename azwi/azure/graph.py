@@ -102,10 +102,9 @@ class ApplicationCredentials:
         """What to call it in a sentence."""
         return f"application {self.application.name}"
 
-    @property
-    def naming(self) -> tuple[str, ...]:
-        """As v1.6.0 names them, unless that name is another's."""
-        return ("name", "distinct_name")
+    def names(self, trust: Trust) -> tuple[str, ...]:
+        """As v1.6.0 names it, unless that name is another's."""
+        return (trust.name, trust.distinct_name)
 
     def credentials(self) -> list[FederatedCredential]:
         """All that it has. Graph filters by subject only, so the comparison is left to the caller."""

@@ -13,13 +13,11 @@ _AUTHORIZATION: Final = "providers/Microsoft.Authorization"
 _ASSIGNMENTS: Final = UUID("0e4a6cb5-6f1b-5d0a-9c55-9b1f3c1f7a52")
 _UUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _IDENTITY_ID: Final = re.compile(
-    rf"/subscriptions/(?P<subscription>{_UUID})/resourceGroups/(?P<group>[\w.()-]{{1,90}})/providers/{re.escape(MSI)}/"
-    r"(?P<name>[a-zA-Z0-9][\w-]{2,127})",
+    rf"/subscriptions/{_UUID}/resourceGroups/[\w.()-]{{1,90}}/providers/{re.escape(MSI)}/[a-zA-Z0-9][\w-]{{2,127}}",
     re.IGNORECASE | re.ASCII,
 )
 _ASSIGNMENT_ID: Final = re.compile(
-    rf"(?P<scope>/.*)/{re.escape('providers/Microsoft.Authorization')}/roleAssignments/{_UUID}",
-    re.IGNORECASE | re.ASCII,
+    rf"/.*/{re.escape(_AUTHORIZATION)}/roleAssignments/{_UUID}", re.IGNORECASE | re.ASCII
 )
 _SCOPE: Final = re.compile(
     rf"/subscriptions/{_UUID}(?:/.+)?|/providers/Microsoft\.Management/managementGroups/[\w.()-]+",

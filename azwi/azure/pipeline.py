@@ -46,6 +46,7 @@ MAX_MESSAGE: Final = 500
 _ACCEPTED: Final = 202
 _DENIED: Final = 403
 _BAD: Final = 400
+_NOT_TAKEN: Final = frozenset({429, 503})
 _NO_QUERY: Final[Query] = {}
 _LINK: Final = re.compile(r"^\s+(\w+)Credential: (.*)$", re.MULTILINE)
 
@@ -57,8 +58,9 @@ class _Retries(RetryPolicy[HttpRequest, HttpResponse]):
 
     def is_retry(self, settings: dict[str, Any], response: PipelineResponse[Any, Any]) -> bool:
         """Whether to send again: a POST only when Azure says that it did not take it."""
-        waits = bool(response.http_response.headers.get("Retry-After"))
-        if response.http_request.method == "POST" and not waits:
+        answer = response.http_response
+        taken = answer.status_code not in _NOT_TAKEN or not answer.headers.get("Retry-After")
+        if response.http_request.method == "POST" and taken:
             return False
         return bool(super().is_retry(settings, response))
 

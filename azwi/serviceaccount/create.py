@@ -85,7 +85,7 @@ def check_identity(run: Run) -> None:
     if not run.request.uses_identity:
         raise UsageError(
             "no managed identity is named",
-            "by --identity-resource-id, or --identity-name and --identity-resource-group",
+            "give --identity-resource-id, or --identity-name and --identity-resource-group",
         )
 
 
@@ -117,7 +117,8 @@ def check_account(run: Run) -> None:
 
 def make_account(run: Run) -> Step:
     """The ServiceAccount with its annotations."""
-    tenant = run.need_identity().tenant_id if run.request.uses_identity else run.session.tenant
+    identity = run.need_identity() if run.request.uses_identity else None
+    tenant = run.session.tenant if identity is None or identity.planned else identity.tenant_id
     return account.apply(run, run.client_id(), tenant)
 
 

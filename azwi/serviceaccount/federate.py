@@ -83,7 +83,7 @@ def _near_misses(credentials: Iterable[FederatedCredential], trust: Trust) -> It
 
 def _free_name(holder: Holder, trust: Trust, existing: Iterable[FederatedCredential]) -> str:
     taken = {each.name for each in existing}
-    names = [str(getattr(trust, attribute)) for attribute in holder.naming]
+    names = holder.names(trust)
     return next((name for name in names if name not in taken), names[-1])
 
 

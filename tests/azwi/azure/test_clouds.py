@@ -88,6 +88,12 @@ def test_arm_endpoint(azure: Azure) -> None:
     assert (given.authority_host, given.audience) == ("https://login.test", "api://Mine")
 
 
+@pytest.mark.parametrize("host", ["login.microsoftonline.com", "https://login.microsoftonline.com/"])
+def test_authority_of_the_cloud(host: str) -> None:
+    """The cloud's own authority, as AZURE_AUTHORITY_HOST has it for SDKs, changes nothing."""
+    assert Target(authority_host=host).cloud({}) == clouds.PUBLIC
+
+
 def test_public_arm_endpoint() -> None:
     """The ARM endpoint of a cloud of Azure's is that cloud."""
     assert clouds.from_metadata("https://management.usgovcloudapi.net", {}) == clouds.US_GOVERNMENT
