@@ -108,6 +108,35 @@ def test_from_nothing_to_a_token(
     assert "deleted" not in again.stdout
 
 
+def test_quick_start_of_v160(
+    control_plane: ControlPlane, plain_namespace: str, azwi: Azwi, microsoft: tuple[Azure, Entra]
+) -> None:
+    """The phases of v1.6.0's quick start, one by one and with its flags, do what they did there, and can be undone."""
+    azure, _ = microsoft
+    name = ["--aad-application-name", "quick-start"]
+    account = ["--service-account-namespace", plain_namespace, "--service-account-name", "web"]
+    issuer = ["--service-account-issuer-url", "https://issuer.azwi.test/"]
+    scope = f"/subscriptions/{azure.subscription}"
+    phases = [
+        ["create", "phase", "app", *name],
+        ["create", "phase", "sa", *name, *account],
+        ["create", "phase", "federated-identity", *name, *account, *issuer],
+        ["create", "phase", "ra", "--azure-role=Reader", f"--azure-scope={scope}", "--service-principal-name", name[1]],
+    ]
+    for phase in phases:
+        done = azwi("serviceaccount", *phase, *as_admin(azure))
+        assert done.exit_code == 0, done.output
+    (application,) = azure.applications
+    annotations = account_of(control_plane, plain_namespace, "web")["metadata"]["annotations"]
+    assert annotations == {names.CLIENT_ID: application["appId"], names.TENANT_ID: azure.tenant}
+    assert len(azure.credentials[application["id"]]) == len(azure.role_assignments) == 1
+
+    role = f"--role-assignment-id={azure.role_assignments[0]['id']}"
+    done = azwi("serviceaccount", "delete", *name, *account, *issuer, role, *as_admin(azure))
+    assert done.exit_code == 0, done.output
+    assert azure.applications == azure.role_assignments == []
+
+
 def test_cluster_issuer(plain_namespace: str, azwi: Azwi, microsoft: tuple[Azure, Entra]) -> None:
     """Without an issuer the cluster's own is taken, and another one that is given is told of."""
     azure, _ = microsoft
