@@ -28,8 +28,8 @@ from webhook import names
 from webhook.admission import values
 from webhook.admission.policy import OptIn
 from webhook.admission.proxy import MAX_PORT
+from webhook.logs import LEVELS
 from webhook.server.duration import duration
-from webhook.server.logs import LEVELS
 
 TLS_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 PROXY_IMAGE: Final = "mcr.microsoft.com/oss/azure/workload-identity/proxy:v1.6.0"
