@@ -29,6 +29,7 @@ class Entry:
 
 
 COMMANDS: Final = {
+    "doctor": Entry("azwi.doctor", "Say why pods get no token, and what mends it."),
     "jwks": Entry("azwi.jwks", "Print the JSON Web Key Set of a self-managed issuer."),
     "mutate": Entry("azwi.mutate", "Show what the webhook would make of manifests, without a cluster."),
     "oidc": Entry("azwi.oidc", "Write the discovery document and the JWKS of a self-managed issuer."),

@@ -20,7 +20,7 @@ PLANNED_PRINCIPAL: Final = "<object id of the new service principal>"
 _APPLICATIONS: Final = "/v1.0/applications"
 _PRINCIPALS: Final = "/v1.0/servicePrincipals"
 _APPLICATION_FIELDS: Final = {"$select": "id,appId,displayName,passwordCredentials,keyCredentials"}
-_PRINCIPAL_FIELDS: Final = {"$select": "id,appId,displayName"}
+_PRINCIPAL_FIELDS: Final = {"$select": "id,appId,displayName,alternativeNames"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,13 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class ServicePrincipal:
-    """What an application is in a tenant, and what roles are assigned to."""
+    """What an application is in a tenant, and what roles are assigned to; one of a managed identity has its ARM id."""
 
     object_id: str
     client_id: str
     name: str
     planned: bool = False
+    resource_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,10 @@ def _application(found: Mapping[str, Any]) -> Application:
 
 
 def _principal(found: Mapping[str, Any]) -> ServicePrincipal:
-    return ServicePrincipal(found["id"], found["appId"], found["displayName"])
+    # https://learn.microsoft.com/graph/api/resources/serviceprincipal: alternativeNames
+    alternatives = found.get("alternativeNames") or ()
+    resource_id = next((each for each in alternatives if each.startswith("/subscriptions/")), "")
+    return ServicePrincipal(found["id"], found["appId"], found["displayName"], resource_id=resource_id)
 
 
 def _credential(found: Mapping[str, Any]) -> FederatedCredential:

@@ -123,6 +123,7 @@ class Azure:
             "appId": application["appId"],
             "displayName": application["displayName"],
             "servicePrincipalType": "Application",
+            "alternativeNames": [],
             "tags": [],
             **fields,
         }
@@ -148,6 +149,7 @@ class Azure:
                 "appId": properties["clientId"],
                 "displayName": name,
                 "servicePrincipalType": "ManagedIdentity",
+                "alternativeNames": ["isExplicit=True", identity["id"]],
                 "tags": [],
             }
         )
