@@ -1,4 +1,4 @@
-"""Does Entra trust the tokens of ServiceAccounts? Issuer, subject and audience are compared byte for byte, as it does."""
+"""Does Entra trust the tokens of ServiceAccounts? Issuer, subject and audience are compared as it does: every byte."""
 
 from collections.abc import Iterator
 from typing import Final

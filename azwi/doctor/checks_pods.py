@@ -24,29 +24,28 @@ HTTPS: Final = 443
 DNS: Final = 53
 # 10.0.0.0/8 and fc00::/7: a shorter prefix has public addresses, too.
 SHORTEST_PRIVATE: Final = 7
+_NEEDED: Final = {"TCP 443": ("TCP", HTTPS), "UDP 53 (DNS)": ("UDP", DNS)}
+_EVERYWHERE: Final = ({"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "::/0"}})
 
 
 def injected(snapshot: Snapshot) -> Iterator[Finding]:
     """Pods of a workload that takes part have the token volume, and the client id that their account names now."""
     for each in snapshot.mutated():
-        bare = [pod for pod in each.pods if not _has_volume(pod)]
-        if bare:
-            yield _stale(
-                snapshot, each, bare, Code.POD_NOT_INJECTED, "run without identity", list(_since(snapshot, each))
-            )
+        if bare := [pod for pod in each.pods if not _has_volume(pod)]:
+            command = snapshot.tools.restart(each.manifest, _names(bare))
+            yield _stale(each, bare, Code.POD_NOT_INJECTED, list(_since(snapshot, each)), command)
             continue
         account = snapshot.account(each.namespace, each.service_account)
-        if account is None or not account.client_id or _sets(each.pod, names.ENV_CLIENT_ID):
+        if account is None or not account.client_id or (each.kind != "Pod" and _sets(each.pod, names.ENV_CLIENT_ID)):
             continue
-        old = [pod for pod in each.pods if _variable(pod, names.ENV_CLIENT_ID) != account.client_id]
-        if old:
+        if old := [pod for pod in each.pods if _variable(pod, names.ENV_CLIENT_ID) != account.client_id]:
             theirs = _variable(old[0], names.ENV_CLIENT_ID) or "not set"
             evidence = [f"{names.CLIENT_ID} is {account.client_id}, and theirs {theirs}"]
-            yield _stale(snapshot, each, old, Code.POD_OUTDATED, evidence)
+            yield _stale(each, old, Code.POD_OUTDATED, evidence, _renewal(snapshot, each, old))
 
 
-def _stale(snapshot: Snapshot, each: Workload, pods: Sequence[Map], code: Code, evidence: Sequence[str]) -> Finding:
-    found = [pod["metadata"]["name"] for pod in pods]
+def _stale(each: Workload, pods: Sequence[Map], code: Code, evidence: Sequence[str], command: str) -> Finding:
+    found = _names(pods)
     more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
     created = min(str(pod["metadata"].get("creationTimestamp", "")) for pod in pods)
     return Finding(
@@ -54,32 +53,54 @@ def _stale(snapshot: Snapshot, each: Workload, pods: Sequence[Map], code: Code, 
         each.subject,
         f"{_LACKS[code]}: they are older than what gives it to them, and only new pods get it",
         (f"pods {', '.join(found[:MAX_NAMED])}{more}, the oldest created at {created}", *evidence),
-        snapshot.tools.restart(each.manifest, found),
+        command,
     )
+
+
+def _names(pods: Sequence[Map]) -> list[str]:
+    return [pod["metadata"]["name"] for pod in pods]
+
+
+def _renewal(snapshot: Snapshot, each: Workload, pods: Sequence[Map]) -> str:
+    """New pods from the template; one without an owner carries what was injected, which is taken out first."""
+    if each.kind != "Pod":
+        return snapshot.tools.restart(each.manifest, _names(pods))
+    operations: list[Map] = [
+        {"op": "remove", "path": f"/spec/{group}/{number}/env/{index}"}
+        for group in ("initContainers", "containers")
+        for number, container in enumerate(each.pod["spec"].get(group) or ())
+        for index, entry in reversed(list(enumerate(container.get("env") or ())))
+        if entry.get("name") in names.INJECTED_VARIABLES
+    ]
+    return snapshot.tools.change_pods(each.manifest, operations)
 
 
 def _has_volume(pod: Map) -> bool:
     return any(volume.get("name") == names.VOLUME for volume in pod["spec"].get("volumes") or ())
 
 
+def _variables(pod: Map) -> Iterator[Map]:
+    """The variables of a pod's containers."""
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    return (entry for container in containers for entry in container.get("env") or ())
+
+
 def _variable(pod: Map, name: str) -> str:
-    found = (entry.get("value", "") for every in pod["spec"]["containers"] for entry in every.get("env") or ()
-             if entry.get("name") == name)  # fmt: skip
-    return next(found, "")
+    return next((entry.get("value", "") for entry in _variables(pod) if entry.get("name") == name), "")
 
 
 def _sets(pod: Map, name: str) -> bool:
     """Whether a template sets a variable itself."""
-    containers = (pod.get("spec") or {}).get("containers") or ()
-    return any(entry.get("name") == name for every in containers for entry in every.get("env") or ())
+    return any(entry.get("name") == name for entry in _variables(pod))
 
 
 def _since(snapshot: Snapshot, each: Workload) -> Iterator[str]:
     """When what gives pods an identity came to be."""
-    account = snapshot.accounts.get((each.namespace, each.service_account))
-    for entry in ((account or {"metadata": {}})["metadata"].get("managedFields") or ()) if account else ():
+    account = snapshot.accounts.get((each.namespace, each.service_account), {"metadata": {}})
+    for entry in account["metadata"].get("managedFields") or ():
         if names.CLIENT_ID in str(entry.get("fieldsV1")):
-            yield f"ServiceAccount {each.service_account} was annotated at {entry.get('time')} by {entry.get('manager')}"
+            by = entry.get("manager")
+            yield f"ServiceAccount {each.service_account} was annotated at {entry.get('time')} by {by}"
     for installation in snapshot.installations or ():
         created = installation.configuration["metadata"].get("creationTimestamp")
         yield f"{installation.subject} was created at {created}"
@@ -90,7 +111,8 @@ def rotated(snapshot: Snapshot) -> Iterator[Finding]:
     for each in snapshot.workloads:
         for pointer, mount in _fixed_mounts(each):
             path = str(mount.get("mountPath"))
-            operations: list[Map] = [{"op": "remove", "path": pointer}]
+            whole = _webhook_mounts(each, path)
+            operations: list[Map] = [{"op": "remove", "path": pointer}] if whole else _widened(pointer, path)
             ages = [
                 snapshot.now - made
                 for pod in each.pods
@@ -100,12 +122,10 @@ def rotated(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(
                 Code.TOKEN_NOT_ROTATED,
                 each.subject,
-                f"its token at {path} is never replaced: volumes mounted by subPath stay as they were at the start, and "
-                f"the token expires after {_hours(_lifetime(each))}",
+                f"its token at {path} is never replaced: what is mounted by subPath stays as it was at the start, "
+                f"and the token expires after {_hours(_lifetime(each))}",
                 (f"volumeMount {mount.get('name')} with subPath {mount.get('subPath')}", oldest),
-                snapshot.tools.change_pods(each.manifest, operations)
-                if _webhook_mounts(each, path)
-                else snapshot.tools.change_pods(each.manifest, _widened(pointer, path)),
+                snapshot.tools.change_pods(each.manifest, operations),
             )
 
 
@@ -179,10 +199,10 @@ def reaches_entra(snapshot: Snapshot) -> Iterator[Finding]:
             and "Egress" in (policy["spec"].get("policyTypes") or ("Ingress",))
             and matches(policy["spec"].get("podSelector"), each.labels)
         ]
-        blocked = [word for word, ports in (("TCP 443", ("TCP", HTTPS)), ("UDP 53 (DNS)", ("UDP", DNS)))
-                   if policies and not any(_allows(rule, *ports) for policy in policies for rule in _rules(policy))]  # fmt: skip
+        rules = [rule for policy in policies for rule in policy["spec"].get("egress") or ()]
+        blocked = [name for name, where in _NEEDED.items() if not any(_allows(rule, *where) for rule in rules)]
         key = tuple(sorted(policy["metadata"]["name"] for policy in policies))
-        if not blocked or (each.namespace, *key) in seen:
+        if not policies or not blocked or (each.namespace, *key) in seen:
             continue
         seen.add((each.namespace, *key))
         yield Finding(
@@ -192,10 +212,6 @@ def reaches_entra(snapshot: Snapshot) -> Iterator[Finding]:
             tuple(f"policy {policy['metadata']['name']}: egress {policy['spec'].get('egress')}" for policy in policies),
             snapshot.tools.apply(_allowing(each.namespace, key[0], policies[0]["spec"].get("podSelector") or {})),
         )
-
-
-def _rules(policy: Map) -> Sequence[Map]:
-    return policy["spec"].get("egress") or ()
 
 
 def _allows(rule: Map, protocol: str, port: int) -> bool:
@@ -232,10 +248,7 @@ def _allowing(namespace: str, blocking: str, selector: Map) -> Map:
             "podSelector": selector,
             "policyTypes": ["Egress"],
             "egress": [
-                {
-                    "ports": [{"protocol": "TCP", "port": HTTPS}],
-                    "to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "::/0"}}],
-                },
+                {"ports": [{"protocol": "TCP", "port": HTTPS}], "to": _EVERYWHERE},
                 {"ports": [{"protocol": "UDP", "port": DNS}, {"protocol": "TCP", "port": DNS}]},
             ],
         },
