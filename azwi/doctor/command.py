@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import fields, replace
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
@@ -23,11 +22,6 @@ from azwi.kube import Cluster
 
 # The flags about Azure that printed commands repeat: no secret, but its file.
 _AZURE: Final = {"auth_method", *(each.name for each in (*fields(Target), *fields(Login)))} - {"client_secret"}
-
-
-def now() -> datetime:
-    """This machine's clock."""
-    return datetime.now(UTC)
 
 
 @click.command("doctor", short_help="Say why pods get no token, and what mends it.")
@@ -81,7 +75,7 @@ def _read(cluster: Cluster, given: Given, commands: Tools) -> Snapshot:
 
     one = given["pod"] or given["service_account"]
     namespace = given["namespace"] or (cluster.namespace if one else "")
-    return reader.read(cluster, reader.Scope(namespace, given["pod"], given["service_account"]), commands, now())
+    return reader.read(cluster, reader.Scope(namespace, given["pod"], given["service_account"]), commands)
 
 
 def _with_azure(snapshot: Snapshot, given: Given) -> Snapshot:

@@ -89,14 +89,19 @@ class Reader:
         self.unseen.append(Unseen(what, error.message))
 
 
-def read(cluster: Cluster, scope: Scope, tools: Tools, now: datetime) -> Snapshot:
+def now() -> datetime:
+    """This machine's clock."""
+    return datetime.now(UTC)
+
+
+def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
     """Read what the checks need; Azure is read elsewhere.
 
     Raises:
         CommandError: when the API server does not answer, or the pod or account of the scope is not there.
     """
     reader = Reader(cluster)
-    asked, server_time = now, _server_time(reader)
+    asked, server_time = now(), _server_time(reader)
     found = reader.list("webhook configurations", kube.path(_ADMISSION, "mutatingwebhookconfigurations"))
     installations = None if found is None else [_installation(reader, each) for each in found if is_ours(each)]
     policy = _policy(reader, installations or [])
