@@ -49,7 +49,8 @@ class Patient:
         mine = [each for each in findings if each["code"] == code and subject in each["subject"]]
         assert len(mine) == 1, findings
         assert mine[0]["evidence"]
-        return mine[0]
+        finding: Manifest = mine[0]
+        return finding
 
     def run(self, command: str) -> str:
         """Run a printed command as a person would paste it."""
