@@ -6,6 +6,7 @@ from typing import Final
 from azwi.azure.federation import MAX_CREDENTIALS, FederatedCredential, Trust
 from azwi.doctor.checks_workloads import identity_command
 from azwi.doctor.findings import Code, Finding
+from azwi.doctor.mend import line
 from azwi.doctor.snapshot import Held, Snapshot
 from webhook import names
 
@@ -123,7 +124,8 @@ def _account_of(credential: FederatedCredential) -> tuple[str, str]:
 def _phase(snapshot: Snapshot, verb: str, held: Held, trust: Trust, issuer: str) -> str:
     words = ["serviceaccount", verb, "phase", "federated-identity", *(held.flags or ())]
     words += ["--service-account-namespace", trust.namespace, "--service-account-name", trust.service_account]
-    return snapshot.tools.azwi(*words, "--service-account-issuer-url", issuer)
+    # What pods have counts, whatever the cloud's own is.
+    return f"{snapshot.tools.azwi(*words, '--service-account-issuer-url', issuer)} {line('--audience', trust.audience)}"
 
 
 CHECKS: Final = (trusted,)

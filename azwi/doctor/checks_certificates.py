@@ -39,13 +39,19 @@ def _unusable(snapshot: Snapshot, each: Installation, host: str, fault: str) -> 
 
 
 def _renewal(snapshot: Snapshot, each: Installation) -> str:
-    """The Secret goes, and whoever makes it makes it anew: the server, or cert-manager."""
+    """Who makes the Secret's content, the server or cert-manager, makes it anew once it is gone; else a person does.
+
+    The Secret itself stays: v1.6.0 does not make it.
+    """
     namespace, tools = each.service_key[0], snapshot.tools
-    steps = [tools.kubectl("delete", "secret", each.secret_name, namespace=namespace)]
-    if each.deployment:
-        name = f"deployment/{each.deployment['metadata']['name']}"
-        steps.append(tools.kubectl("rollout", "restart", name, namespace=namespace))
-    return " && ".join(steps)
+    if not (each.deployment and (each.manages_certificates or each.by_cert_manager)):
+        files = ("--cert=tls.crt", "--key=tls.key", "--dry-run=client", "-o", "yaml")
+        made = tools.kubectl("create", "secret", "tls", each.secret_name, *files, namespace=namespace)
+        return f"{made} | {tools.kubectl('apply', '-f', '-')}"
+    empty = '[{"op":"remove","path":"/data"}]'
+    emptied = tools.kubectl("patch", "secret", each.secret_name, "--type=json", "-p", empty, namespace=namespace)
+    name = f"deployment/{each.deployment['metadata']['name']}"
+    return f"{emptied} && {tools.kubectl('rollout', 'restart', name, namespace=namespace)}"
 
 
 def _bundles(snapshot: Snapshot, each: Installation, host: str) -> Iterator[Finding]:

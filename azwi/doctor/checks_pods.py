@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from posixpath import dirname
 from typing import Any, Final
 
-from azwi.doctor.findings import Code, Finding
+from azwi.doctor.findings import Code, Finding, shown
 from azwi.doctor.reader import timestamp
 from azwi.doctor.selectors import matches
 from azwi.doctor.snapshot import Map, Snapshot, Workload
@@ -209,7 +209,10 @@ def reaches_entra(snapshot: Snapshot) -> Iterator[Finding]:
             Code.EGRESS_BLOCKED,
             f"NetworkPolicy {each.namespace}/{key[0]}",
             f"pods of {each.subject} cannot reach Entra: no policy that selects them lets {' or '.join(blocked)} out",
-            tuple(f"policy {policy['metadata']['name']}: egress {policy['spec'].get('egress')}" for policy in policies),
+            tuple(
+                f"policy {policy['metadata']['name']}: egress {shown(policy['spec'].get('egress') or [])}"
+                for policy in policies
+            ),
             snapshot.tools.apply(_allowing(each.namespace, key[0], policies[0]["spec"].get("podSelector") or {})),
         )
 

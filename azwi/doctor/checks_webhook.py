@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from azwi.doctor.findings import Code, Finding
+from azwi.doctor.findings import Code, Finding, shown
 from azwi.doctor.selectors import missing
 from azwi.doctor.snapshot import Installation, Map, Snapshot
 from azwi.policy import UNKNOWN_TENANT
@@ -177,6 +177,8 @@ def _revival(snapshot: Snapshot, each: Installation) -> str:
         metadata = each.deployment["metadata"]
         name = f"deployment/{metadata['name']}"
         return snapshot.tools.kubectl("rollout", "restart", name, namespace=metadata["namespace"])
+    if each.service_key[1] and each.deployment is None:  # it may be there
+        return snapshot.tools.kubectl("rollout", "restart", "deployment", namespace=each.service_key[0])
     return _removal(snapshot, each)
 
 
@@ -192,18 +194,18 @@ def not_watched(snapshot: Snapshot) -> Iterator[Finding]:
             continue
         entry = next(entry for each in installations for entry in each.webhooks)
         changes = missing(entry.get("namespaceSelector"), labels)
-        own = {key: value for key, value in changes.items() if "kubernetes.io/metadata.name" not in key}
+        excluded = "kubernetes.io/metadata.name" in changes  # a label that cannot be changed
         yield Finding(
             Code.NAMESPACE_NOT_WATCHED,
             f"Namespace {namespace}",
             f"its pods take part, such as those of {workload.subject}, but no webhook is sent them",
             (
-                f"namespaceSelector of {installations[0].name}: {entry.get('namespaceSelector')}",
-                f"labels of the namespace: {dict(labels)}",
+                f"namespaceSelector of {installations[0].name}: {shown(entry.get('namespaceSelector'))}",
+                f"labels of the namespace: {shown(labels)}",
             ),
-            snapshot.tools.label("namespace", "", namespace, own)
-            if own
-            else snapshot.tools.kubectl("edit", "mutatingwebhookconfiguration", installations[0].name),
+            snapshot.tools.kubectl("edit", "mutatingwebhookconfiguration", installations[0].name)
+            if excluded
+            else snapshot.tools.label("namespace", "", namespace, changes),
         )
 
 

@@ -1,9 +1,12 @@
 """What `azwi doctor` can find: the stable codes, how bad each is, and one finding as a value."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+
+MAX_SHOWN: Final = 300
 
 
 class Severity(StrEnum):
@@ -95,6 +98,12 @@ class Finding:
             "evidence": list(self.evidence),
             "command": self.command,
         }
+
+
+def shown(value: object) -> str:
+    """A part of an object as evidence: JSON, bounded."""
+    text = json.dumps(value)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from webhook.admission.policy import Policy
 
 MAX_OBJECTS: Final = 20_000
 MAX_WORKLOADS: Final = 5_000
+CERT_MANAGER: Final = "cert-manager.io/certificate-name"
 CERTIFICATES: Final = ("ca.crt", "tls.crt")
 # Restricted by every Pod Security level, small for every quota.
 PROBE_CONTAINER: Final[Mapping[str, Any]] = {
@@ -108,7 +109,7 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
     namespaces = _namespaces(reader, scope.namespace)
     stored = reader.list("ServiceAccounts", kube.path("v1", "serviceaccounts", scope.namespace))
     accounts = _by_key(stored or ())
-    _check(scope, accounts)
+    _check(scope, None if stored is None else accounts)
     issuer = reader.find("the cluster's issuer", CONFIGURATION_PATH) or {}
     snapshot = Snapshot(
         now=asked,
@@ -119,24 +120,24 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
         installations=installations,
         namespaces=namespaces,
         accounts=accounts,
-        accounts_of=None if stored is None or scope.service_account else scope.namespace,
+        accounts_of=None if stored is None or scope.service_account or scope.pod else scope.namespace,
         workloads=_workloads(reader, scope, namespaces, accounts, policy),
         network_policies=reader.list(
             "NetworkPolicies", kube.path("networking.k8s.io/v1", "networkpolicies", scope.namespace)
         )
         or (),
     )
-    if scope.service_account:
-        kept = {key: value for key, value in accounts.items() if key[1] == scope.service_account}
-        snapshot = replace(snapshot, accounts=kept)
+    if scope.service_account or scope.pod:
+        wanted = {scope.service_account, *(each.service_account for each in snapshot.workloads)}
+        snapshot = replace(snapshot, accounts={key: value for key, value in accounts.items() if key[1] in wanted})
     if installations:
         snapshot = replace(snapshot, probe=_probe(reader, _probed(snapshot, cluster.namespace), policy))
     return replace(snapshot, unseen=tuple(reader.unseen))
 
 
-def _check(scope: Scope, accounts: Mapping[tuple[str, str], Map]) -> None:
+def _check(scope: Scope, accounts: Mapping[tuple[str, str], Map] | None) -> None:
     named = (scope.namespace, scope.service_account)
-    if scope.service_account and accounts and named not in accounts:
+    if scope.service_account and accounts is not None and named not in accounts:
         raise CommandError(
             f"there is no ServiceAccount {scope.service_account} in namespace {scope.namespace}",
             "is --namespace the right one? kubectl get serviceaccounts --all-namespaces shows all",
@@ -175,8 +176,8 @@ def _installation(reader: Reader, configuration: Map) -> Installation:
     )
     deployments = reader.list(f"Deployments of {namespace}", kube.path("apps/v1", "deployments", namespace))
     deployment = None if deployments is None else _behind(service or {}, deployments)
-    secret_name, certificates = _certificates(reader, namespace, deployment or {})
-    return Installation(configuration, service, slices, deployment, secret_name, certificates)
+    found = Installation(configuration, service, slices, deployment)
+    return _with_certificates(reader, namespace, found)
 
 
 def _behind(service: Map, deployments: Iterable[Map]) -> Map:
@@ -189,8 +190,9 @@ def _behind(service: Map, deployments: Iterable[Map]) -> Map:
     return {}
 
 
-def _certificates(reader: Reader, namespace: str, deployment: Map) -> tuple[str, Mapping[str, bytes] | None]:
-    """The name of the Secret with the served certificate, and its certificates; its key is dropped at once."""
+def _with_certificates(reader: Reader, namespace: str, found: Installation) -> Installation:
+    """The same with the Secret of the served certificate; its key is dropped at once."""
+    deployment = found.deployment or {}
     mounted = [
         volume["secret"]["secretName"]
         for volume in (deployment["spec"]["template"]["spec"].get("volumes") or () if deployment else ())
@@ -200,11 +202,13 @@ def _certificates(reader: Reader, namespace: str, deployment: Map) -> tuple[str,
     for name in dict.fromkeys(filter(None, [named, *mounted, names.CERT_SECRET])):
         secret = reader.find(f"Secret {namespace}/{name}", kube.path("v1", "secrets", namespace, name))
         if secret is None:
-            return name, None
+            return replace(found, secret_name=name)
         data = secret.get("data") or {}
         if "tls.crt" in data:
-            return name, {key: _decoded(data[key]) for key in CERTIFICATES if data.get(key)}
-    return named or names.CERT_SECRET, {}
+            certificates = {key: _decoded(data[key]) for key in CERTIFICATES if data.get(key)}
+            issued = CERT_MANAGER in (secret["metadata"].get("annotations") or {})
+            return replace(found, secret_name=name, certificates=certificates, by_cert_manager=issued)
+    return replace(found, secret_name=named or names.CERT_SECRET, certificates={})
 
 
 def _decoded(text: str) -> bytes:

@@ -39,6 +39,7 @@ class Installation:
     deployment: Map | None = None
     secret_name: str = ""
     certificates: Mapping[str, bytes] | None = None
+    by_cert_manager: bool = False
 
     @property
     def name(self) -> str:
