@@ -32,7 +32,7 @@ def injected(snapshot: Snapshot) -> Iterator[Finding]:
     """Pods of a workload that takes part have the token volume, and the client id that their account names now."""
     for each in snapshot.mutated():
         if bare := [pod for pod in each.pods if not _has_volume(pod)]:
-            command = snapshot.tools.restart(each.manifest, _names(bare))
+            command = snapshot.tools.restart(each.owner, _names(bare))
             yield _stale(each, bare, Code.POD_NOT_INJECTED, list(_since(snapshot, each)), command)
             continue
         account = snapshot.account(each.namespace, each.service_account)
@@ -64,7 +64,7 @@ def _names(pods: Sequence[Map]) -> list[str]:
 def _renewal(snapshot: Snapshot, each: Workload, pods: Sequence[Map]) -> str:
     """New pods from the template; one without an owner carries what was injected, which is taken out first."""
     if each.kind != "Pod":
-        return snapshot.tools.restart(each.manifest, _names(pods))
+        return snapshot.tools.restart(each.owner, _names(pods))
     operations: list[Map] = [
         {"op": "remove", "path": f"/spec/{group}/{number}/env/{index}"}
         for group in ("initContainers", "containers")
@@ -72,7 +72,7 @@ def _renewal(snapshot: Snapshot, each: Workload, pods: Sequence[Map]) -> str:
         for index, entry in reversed(list(enumerate(container.get("env") or ())))
         if entry.get("name") in names.INJECTED_VARIABLES
     ]
-    return snapshot.tools.change_pods(each.manifest, operations)
+    return snapshot.tools.change_pods(each.owner, operations)
 
 
 def _has_volume(pod: Map) -> bool:
@@ -125,7 +125,7 @@ def rotated(snapshot: Snapshot) -> Iterator[Finding]:
                 f"its token at {path} is never replaced: what is mounted by subPath stays as it was at the start, "
                 f"and the token expires after {_hours(_lifetime(each))}",
                 (f"volumeMount {mount.get('name')} with subPath {mount.get('subPath')}", oldest),
-                snapshot.tools.change_pods(each.manifest, operations),
+                snapshot.tools.change_pods(each.owner, operations),
             )
 
 

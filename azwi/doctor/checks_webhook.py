@@ -4,14 +4,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from azwi.doctor.findings import Code, Finding, shown
+from azwi.doctor.mend import line
 from azwi.doctor.selectors import missing
 from azwi.doctor.snapshot import Installation, Map, Snapshot
-from azwi.policy import UNKNOWN_TENANT
 from webhook import names
 
 RELEASE: Final = "azwi"
 CHART: Final = "charts/workload-identity-webhook"
 SYSTEM_NAMESPACE: Final = "azwi-system"
+AZ_TENANT: Final = "az account show --query tenantId -o tsv"
 REPLICAS: Final = 2
 USED: Final = {names.USE_LABEL: "true"}
 # Annotations by which cert-manager's CA injector writes a caBundle.
@@ -26,18 +27,16 @@ def installed(snapshot: Snapshot) -> Iterator[Finding]:
     """There is a configuration that sends pods to the webhook."""
     if snapshot.installations != []:
         return
-    tenant = snapshot.policy.identity.tenant_id if snapshot.policy else UNKNOWN_TENANT
-    tenants = (each["metadata"].get("annotations") or {} for each in snapshot.accounts.values())
-    named = next((each[names.TENANT_ID] for each in tenants if each.get(names.TENANT_ID)), tenant)
+    annotations = (each["metadata"].get("annotations") or {} for each in snapshot.accounts.values())
+    tenant = snapshot.tenant or next((each[names.TENANT_ID] for each in annotations if each.get(names.TENANT_ID)), "")
+    install = ("install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, "--create-namespace", "--set")
+    wanted = line(f"azureTenantID={tenant}") if tenant else f'azureTenantID="$({AZ_TENANT})"'
     yield Finding(
         Code.NOT_INSTALLED,
         "cluster",
         "the webhook is not installed: no MutatingWebhookConfiguration is Azure Workload Identity's",
         ("none has an entry named mutation.azure-workload-identity.io",),
-        snapshot.tools.helm(
-            *("install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, "--create-namespace"),
-            *("--set", f"azureTenantID={named}"),
-        ),
+        f"{snapshot.tools.helm(*install)} {wanted}",
     )
 
 

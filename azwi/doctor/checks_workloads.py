@@ -56,14 +56,14 @@ def _unlabelled(snapshot: Snapshot, each: Workload, code: Code, what: str, evide
     pod: Map = _LABELLED
     if names.USE_LABEL in each.annotations:
         pod = {"metadata": {**_LABELLED["metadata"], "annotations": {names.USE_LABEL: None}}}
-    return Finding(code, each.subject, what, tuple(evidence), snapshot.tools.merge_into_pods(each.manifest, pod))
+    return Finding(code, each.subject, what, tuple(evidence), snapshot.tools.merge_into_pods(each.owner, pod))
 
 
 def _other_places(snapshot: Snapshot, each: Workload) -> Iterator[str]:
     """Where the label is, and does not count."""
     if names.USE_LABEL in each.annotations:
         yield "it is an annotation of the pods, and must be a label"
-    if each.kind != "Pod" and names.USE_LABEL in (each.manifest["metadata"].get("labels") or {}):
+    if each.kind != "Pod" and names.USE_LABEL in (each.owner["metadata"].get("labels") or {}):
         yield f"it is a label of the {each.kind} itself, and must be one of its pod template"
     account = snapshot.account(each.namespace, each.service_account)
     if account is not None and account.labelled:
@@ -95,7 +95,7 @@ def _concession(snapshot: Snapshot, each: Workload) -> str:
         return tools.kubectl("create", "serviceaccount", each.service_account, namespace=each.namespace)
     present = [key for key in _CULPRITS.get(reason, ()) if key in each.annotations]
     if present:
-        return tools.merge_into_pods(each.manifest, {"metadata": {"annotations": dict.fromkeys(present)}})
+        return tools.merge_into_pods(each.owner, {"metadata": {"annotations": dict.fromkeys(present)}})
     if key := _OF_ACCOUNT.get(reason):
         return tools.annotate("serviceaccount", each.namespace, each.service_account, {key: None})
     if reason is Reason.INVALID_CLIENT_ID:
@@ -115,7 +115,7 @@ def identified(snapshot: Snapshot) -> Iterator[Finding]:
     for each in snapshot.mutated():
         key = (each.namespace, each.service_account)
         warned = {warning.code for warning in each.outcome.warnings}
-        if Caution.NO_CLIENT_ID not in warned or key in seen or _names_identity(each):
+        if Caution.NO_CLIENT_ID not in warned or key in seen or key not in snapshot.accounts or _names_identity(each):
             continue
         seen.add(key)
         yield Finding(
@@ -169,7 +169,7 @@ def _moves(snapshot: Snapshot, namespace: str, account: str, meant: str, value: 
     """Put a key on the pods of the workloads that use an account."""
     for each in snapshot.workloads:
         if (each.namespace, each.service_account) == (namespace, account):
-            yield snapshot.tools.merge_into_pods(each.manifest, _on_pod(meant, value))
+            yield snapshot.tools.merge_into_pods(each.owner, _on_pod(meant, value))
 
 
 def _on_pod(meant: str, value: str) -> Map:
@@ -183,7 +183,7 @@ def _pod_keys(snapshot: Snapshot, each: Workload) -> Iterator[Finding]:
         value = each.annotations[key]
         gone: Map = {"annotations": {key: None}}
         if meant == names.USE_LABEL or meant in names.POD_ANNOTATIONS:
-            command = tools.merge_into_pods(each.manifest, {"metadata": _merged(gone, _on_pod(meant, value))})
+            command = tools.merge_into_pods(each.owner, {"metadata": _merged(gone, _on_pod(meant, value))})
             yield _misspelt(each.subject, "annotation of its pods", key, value, meant, command)
         elif meant is not None:
             wrong = f"annotation {key}={value} of its pods"
@@ -191,16 +191,16 @@ def _pod_keys(snapshot: Snapshot, each: Workload) -> Iterator[Finding]:
                 each.subject, wrong, "it belongs on the ServiceAccount", _to_account(snapshot, each, key, meant)
             )
         elif not key.startswith(names.CUSTOM_ENDPOINT_PREFIX):
-            yield _unknown(each.subject, key, tools.merge_into_pods(each.manifest, {"metadata": gone}))
+            yield _unknown(each.subject, key, tools.merge_into_pods(each.owner, {"metadata": gone}))
     for key, meant in strange_keys(each.labels, frozenset({names.USE_LABEL})):
         gone = {"labels": {key: None}}
         if meant == names.USE_LABEL:
             pod = {"metadata": _merged(gone, _on_pod(meant, each.labels[key]))}
-            command = tools.merge_into_pods(each.manifest, pod)
+            command = tools.merge_into_pods(each.owner, pod)
             yield _misspelt(each.subject, "label of its pods", key, each.labels[key], meant, command)
         elif meant in names.POD_ANNOTATIONS:
             pod = {"metadata": _merged(gone, _on_pod(meant, each.labels[key]))}
-            command = tools.merge_into_pods(each.manifest, pod)
+            command = tools.merge_into_pods(each.owner, pod)
             yield _misplaced(each.subject, f"label {key} of its pods", "it must be an annotation of them", command)
         elif meant is not None:
             wrong, why = f"label {key} of its pods", "it must be an annotation of the ServiceAccount"
@@ -216,7 +216,7 @@ def _to_account(snapshot: Snapshot, each: Workload, key: str, meant: str) -> str
     place = "annotations" if key in each.annotations else "labels"
     value = (each.annotations if key in each.annotations else each.labels)[key]
     stored = (snapshot.accounts.get((each.namespace, each.service_account)) or {"metadata": {}})["metadata"]
-    off = snapshot.tools.merge_into_pods(each.manifest, {"metadata": {place: {key: None}}})
+    off = snapshot.tools.merge_into_pods(each.owner, {"metadata": {place: {key: None}}})
     if meant in (stored.get("annotations") or {}):
         return off
     return f"{snapshot.tools.annotate('serviceaccount', each.namespace, each.service_account, {meant: value})} && {off}"
@@ -255,7 +255,7 @@ def proxied(snapshot: Snapshot) -> Iterator[Finding]:
                 f"namespace {each.namespace} is labelled pod-security.kubernetes.io/enforce={level}",
                 f"{names.PROXY_MODE}={each.annotations.get(names.PROXY_MODE, '(not set: redirect)')}",
             ),
-            snapshot.tools.merge_into_pods(each.manifest, _on_pod(names.PROXY_MODE, "environment")),
+            snapshot.tools.merge_into_pods(each.owner, _on_pod(names.PROXY_MODE, "environment")),
         )
 
 

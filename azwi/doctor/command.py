@@ -58,7 +58,7 @@ def command(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401  c
         cluster = Cluster.connect(target)
         snapshot = _read(cluster, given, tools(context, given))
         shown.update("reading Azure")
-        snapshot = _with_azure(snapshot, given)
+        snapshot = _with_azure(replace(snapshot, tenant=given["tenant_id"]), given)
     from azwi.doctor import report  # noqa: PLC0415  helptexts do without cryptography
 
     findings = report.examine(snapshot)

@@ -108,8 +108,11 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
     policy = _policy(reader, installations or [])
     namespaces = _namespaces(reader, scope.namespace)
     stored = reader.list("ServiceAccounts", kube.path("v1", "serviceaccounts", scope.namespace))
+    complete = stored is not None and len(stored) < MAX_OBJECTS
     accounts = _by_key(stored or ())
-    _check(scope, None if stored is None else accounts)
+    if complete:
+        _check(scope, accounts)
+    around = _surroundings(namespaces, accounts, policy, complete=complete)
     issuer = reader.find("the cluster's issuer", CONFIGURATION_PATH) or {}
     snapshot = Snapshot(
         now=asked,
@@ -120,8 +123,8 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
         installations=installations,
         namespaces=namespaces,
         accounts=accounts,
-        accounts_of=None if stored is None or scope.service_account or scope.pod else scope.namespace,
-        workloads=_workloads(reader, scope, namespaces, accounts, policy),
+        accounts_of=scope.namespace if complete and not (scope.service_account or scope.pod) else None,
+        workloads=_workloads(reader, scope, around),
         network_policies=reader.list(
             "NetworkPolicies", kube.path("networking.k8s.io/v1", "networkpolicies", scope.namespace)
         )
@@ -135,9 +138,9 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
     return replace(snapshot, unseen=tuple(reader.unseen))
 
 
-def _check(scope: Scope, accounts: Mapping[tuple[str, str], Map] | None) -> None:
+def _check(scope: Scope, accounts: Mapping[tuple[str, str], Map]) -> None:
     named = (scope.namespace, scope.service_account)
-    if scope.service_account and accounts is not None and named not in accounts:
+    if scope.service_account and named not in accounts:
         raise CommandError(
             f"there is no ServiceAccount {scope.service_account} in namespace {scope.namespace}",
             "is --namespace the right one? kubectl get serviceaccounts --all-namespaces shows all",
@@ -266,13 +269,7 @@ def _by_key(manifests: Iterable[Map]) -> Mapping[tuple[str, str], Map]:
     return {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in manifests}
 
 
-def _workloads(
-    reader: Reader,
-    scope: Scope,
-    namespaces: Mapping[str, Map],
-    accounts: Mapping[tuple[str, str], Map],
-    policy: Policy,
-) -> Sequence[Workload]:
+def _workloads(reader: Reader, scope: Scope, around: Surroundings) -> Sequence[Workload]:
     owners = [
         manifest
         for api_version, plurals in workloads.KINDS.items()
@@ -286,35 +283,46 @@ def _workloads(
             raise CommandError(
                 f"there is no pod {scope.pod} in namespace {scope.namespace}", "kubectl get pods shows what is there"
             )
-    running = [each for each in pods or () if (each.get("status") or {}).get("phase") not in _FINISHED]
     by_uid = {each["metadata"]["uid"]: each for each in owners}
-    grouped: dict[str, tuple[Map, list[Map]]] = {}
-    for manifest in (*([] if scope.pod else owners), *running):
-        top, _ = workloads.top(manifest, by_uid)
-        _, mine = grouped.setdefault(top["metadata"]["uid"], (top, []))
+    grouped: dict[str, tuple[Map, Map, list[Map]]] = {}
+    for manifest in (*([] if scope.pod else owners), *filter(_is_running, pods or ())):
+        top, stranger = workloads.top(manifest, by_uid)
+        owner = _named(stranger) if stranger else top
+        *_, mine = grouped.setdefault(top["metadata"]["uid"], (top, owner, []))
         if manifest["kind"] == "Pod":
             mine.append(manifest)
-    around = _surroundings(namespaces, accounts, policy)
-    found = (_workload(top, mine, around) for top, mine in grouped.values() if mine or not workloads.is_done(top))
+    found = (
+        Workload(top, mine, admissions.mutate(top, around).admissions[0].outcome, owner)
+        for top, owner, mine in grouped.values()
+        if mine or not workloads.is_done(top)
+    )
     return sorted(
         (each for each in found if scope.service_account in ("", each.service_account)),
         key=lambda each: (each.namespace, each.kind, each.name),
     )
 
 
-def _workload(top: Map, pods: Sequence[Map], around: Surroundings) -> Workload:
-    admission = admissions.mutate(top, around).admissions[0]
-    return Workload(top, pods, admission.outcome)
+def _is_running(pod: Map) -> bool:
+    ended = (pod.get("status") or {}).get("phase") in _FINISHED
+    return not ended and not pod["metadata"].get("deletionTimestamp")
+
+
+def _named(stranger: workloads.Stranger) -> Map:
+    """All that is known of an owner of another kind."""
+    metadata = {"namespace": stranger.namespace, "name": stranger.name}
+    return {"apiVersion": stranger.api_version, "kind": stranger.kind, "metadata": metadata}
 
 
 def _surroundings(
-    namespaces: Mapping[str, Map], accounts: Mapping[tuple[str, str], Map], policy: Policy
+    namespaces: Mapping[str, Map], accounts: Mapping[tuple[str, str], Map], policy: Policy, *, complete: bool
 ) -> Surroundings:
-    """What the webhook would see: what is in the cluster now."""
+    """What the webhook would see: what is in the cluster now. Accounts that were not read may be there."""
 
     async def find(namespace: str, name: str) -> Account | None:
         stored = accounts.get((namespace, name))
-        return Account.from_metadata(stored["metadata"]) if stored else None
+        if stored is None:
+            return None if complete else Account()
+        return Account.from_metadata(stored["metadata"])
 
     def labelled(name: str) -> bool:
         labels = (namespaces.get(name) or {"metadata": {}})["metadata"].get("labels") or {}

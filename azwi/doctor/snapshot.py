@@ -101,16 +101,21 @@ def arguments(deployment: Map) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What nothing known owns, with its pods and what the webhook would do with them when they are created now."""
+    """What makes pods, with its pods and what the webhook would do with them when they are created now.
+
+    `manifest` is the topmost object that is known and has the pod's template; `owner` is that object, or what owns it
+    and is of another kind, such as an Argo Rollout: of that no more is known than how it is called.
+    """
 
     manifest: Map = field(repr=False)
     pods: Sequence[Map] = field(repr=False)
     outcome: Outcome
+    owner: Map = field(repr=False)
 
     @property
     def kind(self) -> str:
         """Its kind."""
-        return str(self.manifest["kind"])
+        return str(self.owner["kind"])
 
     @property
     def namespace(self) -> str:
@@ -120,7 +125,7 @@ class Workload:
     @property
     def name(self) -> str:
         """Its name."""
-        return str(self.manifest["metadata"]["name"])
+        return str(self.owner["metadata"]["name"])
 
     @property
     def subject(self) -> str:
@@ -131,7 +136,7 @@ class Workload:
     def pod(self) -> Map:
         """The pod that it makes: metadata and spec."""
         pod = self.manifest
-        for part in POD_PATHS[self.kind]:
+        for part in POD_PATHS[self.manifest["kind"]]:
             pod = pod[part]
         return pod
 
@@ -185,6 +190,7 @@ class Snapshot:
 
     now: datetime
     tools: Tools = field(default_factory=Tools)
+    tenant: str = ""
     server_time: datetime | None = None
     issuer: str = ""
     policy: Policy | None = None

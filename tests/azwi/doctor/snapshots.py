@@ -34,7 +34,7 @@ def workload(labels: Mapping[str, str] = USE) -> Workload:
         return Account.from_metadata(account(name)["metadata"])
 
     around = Surroundings(find, lambda _: False, settings.default())
-    return Workload(manifest, (), admissions.mutate(manifest, around).admissions[0].outcome)
+    return Workload(manifest, (), admissions.mutate(manifest, around).admissions[0].outcome, manifest)
 
 
 def installation(name: str = "main", **webhook: Any) -> Installation:  # noqa: ANN401  fields

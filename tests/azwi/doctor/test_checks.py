@@ -8,6 +8,7 @@ import pytest
 from azwi.azure.federation import FederatedCredential
 from azwi.doctor import checks_azure, checks_pods, checks_webhook
 from azwi.doctor.findings import Code, Unseen
+from azwi.doctor.mend import line
 from azwi.doctor.report import document, examine, text
 from azwi.doctor.snapshot import Held, Installation, is_ours
 from tests.azwi.doctor.snapshots import CLIENT_ID, NOW, USE, account, installation, snapshot, workload
@@ -80,7 +81,11 @@ def test_ours() -> None:
 def test_unreadable_is_no_finding() -> None:
     """Webhooks that may not be listed are not taken for absent."""
     assert list(checks_webhook.installed(snapshot(installations=None))) == []
-    assert [each.code for each in checks_webhook.installed(snapshot(installations=[]))] == [Code.NOT_INSTALLED]
+    [finding] = checks_webhook.installed(snapshot(installations=[]))
+    assert finding.code is Code.NOT_INSTALLED
+    assert finding.command.endswith('azureTenantID="$(az account show --query tenantId -o tsv)"')
+    [finding] = checks_webhook.installed(snapshot(installations=[], tenant="it's"))
+    assert finding.command.endswith(line("azureTenantID=it's"))
 
 
 def test_disjoint_webhooks() -> None:

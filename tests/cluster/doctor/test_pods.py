@@ -105,6 +105,16 @@ def test_client_id_of_before(patient: Patient) -> None:
     assert environment(patient.get("pods", "app")["spec"]["containers"][0])[names.ENV_CLIENT_ID] == OTHER_CLIENT_ID
 
 
+def test_owner_of_another_kind(patient: Patient) -> None:
+    """Of an owner that only its own controller knows, the command changes the owner, not what that will overwrite."""
+    replicas = {**deployment(labels={}), "kind": "ReplicaSet"}
+    owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "roll", "uid": "r", "controller": True}
+    replicas["metadata"]["ownerReferences"] = [owner]
+    patient.apply(replicas)
+    finding = patient.one("label-missing", "Rollout")
+    assert " patch rollout.v1alpha1.argoproj.io roll --type=merge " in finding["command"]
+
+
 def test_restart(late: Patient) -> None:
     """With --restart owners are restarted after asking; without a terminal to answer on only with --yes."""
     rolled_out(late)

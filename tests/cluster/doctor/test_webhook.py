@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.doctor.patient import Patient, deployment
+from tests.cluster.doctor.patient import Patient, account, deployment
 from tests.cluster.manifests import CLIENT_ID
-from tests.cluster.server import Server, configuration, register, scope
+from tests.cluster.server import TENANT_ID, Server, configuration, register, scope
 from webhook import names
 
 
@@ -64,6 +64,7 @@ CHART = ROOT / "charts" / "workload-identity-webhook"
 @pytest.mark.skipif(not CHART.exists(), reason="the chart is not in this tree")
 def test_not_installed(patient: Patient, server: Server) -> None:
     """Where no webhook is installed the printed command installs it."""
+    patient.apply(account({names.CLIENT_ID: CLIENT_ID, names.TENANT_ID: TENANT_ID}))
     patient.plane.kubectl("delete", "mutatingwebhookconfiguration", "main")
     (patient.directory / "charts").symlink_to(CHART.parent)
     flags = f"--kubeconfig={patient.plane.kubeconfig}"
@@ -81,6 +82,22 @@ def test_forbidden(patient: Patient) -> None:
     assert document["findings"] == []
     unseen = {each["what"] for each in document["notLookedAt"]}
     assert {"webhook configurations", "ServiceAccounts", "pods", "NetworkPolicies"} <= unseen
+
+
+def test_accounts_unread(patient: Patient) -> None:
+    """Accounts that may not be read are not taken for missing ones, or for ones without identity."""
+    patient.apply(deployment())
+    create = patient.plane.kubectl
+    resources = ("--verb=get,list", "--resource=deployments.apps,pods")
+    create("create", "role", "reader", *resources, "-n", patient.namespace)
+    create("create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={patient.namespace}:app", "-n",
+           patient.namespace)  # fmt: skip
+    kubeconfig = patient.plane.kubeconfig_for(patient.namespace, "app")
+    document = json.loads(patient.doctor("-o", "json", kubeconfig=kubeconfig).stdout)
+    assert document["findings"] == []
+    unseen = {each["what"] for each in document["notLookedAt"]}
+    assert "ServiceAccounts" in unseen
+    assert "deployments" not in unseen
 
 
 def test_nowhere(patient: Patient) -> None:
