@@ -232,7 +232,8 @@ def test_v160_command_line(tmp_path: Path) -> None:
 
 def test_version() -> None:
     """--version prints one line of JSON with five members that are not empty."""
-    status, text = failed("--version")
+    status, text = failed("--version", AZWI_GIT_COMMIT="98fc1e7e84fc6ac83475d9a82d024592f9d7165b")
+    assert text.count("\n") == 1
     members = json.loads(text)
     assert (status, len(members), all(members.values())) == (0, 5, True)
     assert members["buildVersion"] == "0.1.0"
