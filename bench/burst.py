@@ -116,8 +116,9 @@ def _round(plane: ControlPlane, server: Server, load: Load, seconds: int) -> Rou
 
 def _calls(plane: ControlPlane) -> tuple[float, float]:
     text = plane.http.request("GET", plane.url + "/metrics").data.decode()
-    found = {kind: float(value) for kind, value in _DURATION.findall(text)}
-    return found.get("sum", 0.0), found.get("count", 0.0)
+    found = _DURATION.findall(text)  # a line for each outcome
+    sums = {kind: sum(float(value) for each, value in found if each == kind) for kind in ("sum", "count")}
+    return sums["sum"], sums["count"]
 
 
 if __name__ == "__main__":
