@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs scan cluster-tools fuzz bench bench-scale bench-burst lock clean
+.PHONY: help run test check lint types contracts coverage cases docs scan cluster-tools fuzz bench bench-scale bench-burst bench-proxy entra bench-azwi lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -49,12 +49,16 @@ cases: .venv/test.stamp ## write the golden cases anew from what the code does; 
 docs: .venv/run.stamp ## write the pages of the manual that are made from the code
 	@$(PY) -m scripts.write_settings
 	@$(PY) -m scripts.write_values
+	@$(PY) -m scripts.write_azwi
 
 scan: .venv/run.stamp ## look at the rendered chart with checkov (in .venv-scan; a minute the first time)
 	@CLUSTER_BIN=$(CLUSTER_BIN) scripts/scan.sh
 
 cluster-tools: .venv/run.stamp ## kube-apiserver, kubectl and helm for the cluster tests, built or unpacked once into a cache
 	@PYTHON=$(PY) bash tests/cluster/tools/build.sh
+
+entra: .venv/test.stamp ## Microsoft Entra's token endpoint, emulated on loopback, to try an exchange with
+	@exec $(PY) -m tests.support.entra $(ENTRA)
 
 fuzz: .venv/test.stamp ## throw junk at the review parser for FUZZ_SECONDS (60)
 	@$(PY) -m tests.fuzz_review $(or $(FUZZ_SECONDS),60)
@@ -67,6 +71,12 @@ bench-scale: .venv/test.stamp ## what 1,000 to 50,000 ServiceAccounts cost, in a
 
 bench-burst: .venv/test.stamp ## what 3,000 pods at once cost, through a real API server (needs make cluster-tools)
 	@$(PY) -m bench.burst $(BENCH)
+
+bench-proxy: .venv/test.stamp ## what the proxy costs a pod: memory, start, a cached token (needs wrk)
+	@$(PY) -m bench.proxy $(BENCH)
+
+bench-azwi: .venv/run.stamp ## the CPU that commands of azwi cost, next to a bare interpreter
+	@$(PY) -m bench.azwi
 
 lock: ## make the requirement locks anew (needs uv)
 	@sh scripts/lock.sh

@@ -9,6 +9,8 @@ from typing import Final
 import pytest
 import yaml
 
+from proxy import settings
+from proxy.metrics import Metrics as ProxyMetrics
 from tests.support.program import ROOT
 from webhook import names
 from webhook.admission.reasons import Caution, Reason
@@ -84,6 +86,15 @@ def test_metrics() -> None:
     known["azwi_build"] = {"version", "python"}
     known["azwi_mutation_request"].add("le")
     assert told == known
+
+
+def test_proxy_page() -> None:
+    """Every flag, variable and metric of the proxy is on its page."""
+    page, flags = text("proxy.md"), settings.parser({}).format_help()
+    assert not [flag for flag in re.findall(r"--[a-z-]+", flags) if f"`{flag}`" not in page and flag != "--help"]
+    assert not [name for name in settings.VARIABLES if f"`{name}`" not in page]
+    metrics = re.findall(r"# TYPE (\S+)", ProxyMetrics().text(0).decode())
+    assert metrics == re.findall(r"^\| `([a-z_]+)` \|", page[page.index("| Metric |") :], re.MULTILINE)
 
 
 def test_mapping_example() -> None:

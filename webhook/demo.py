@@ -16,8 +16,7 @@ import uvloop
 import yaml
 
 from certs.source import Ephemeral
-from webhook import marking, names
-from webhook.server import logs
+from webhook import logs, marking, names
 from webhook.server.commandline import SettingsError, load
 from webhook.server.lifecycle import serve
 from webhook.server.main import USAGE

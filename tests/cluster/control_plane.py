@@ -215,6 +215,7 @@ def control_plane(programs: Programs, directory: Path) -> Iterator[ControlPlane]
     admin = authority.issue_cert("admin", common_name="admin", organization_name="system:masters")
     _issue(directory, "admin", admin)
     _issue(directory, "accounts", authority.issue_cert("accounts", key_type=trustme.KeyType.RSA))
+    _issue(directory, "retired", authority.issue_cert("accounts", key_type=trustme.KeyType.ECDSA))
     etcd = _etcd(programs, directory, client_port, peer_port)
     apiserver = _kube_apiserver(programs, directory, api_port, client_port)
     url, etcd_url = f"https://127.0.0.1:{api_port}", f"http://127.0.0.1:{client_port}"
@@ -261,6 +262,7 @@ def _kube_apiserver(programs: Programs, directory: Path, port: int, etcd_port: i
         "--allow-privileged=true",
         "--service-account-issuer=https://issuer.azwi.test/",
         f"--service-account-key-file={directory / 'accounts.crt'}",
+        f"--service-account-key-file={directory / 'retired.crt'}",  # checks tokens, signs none
         f"--service-account-signing-key-file={directory / 'accounts.key'}",
         "--service-cluster-ip-range=127.64.0.0/16",  # Services on loopback, so that a process can be one
         "--endpoint-reconciler-type=none",

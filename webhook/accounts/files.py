@@ -67,10 +67,14 @@ def load_accounts(path: Path) -> dict[Key, Account]:
     Raises:
         OSError, ValueError: when something cannot be read or is no YAML.
     """
+    return accounts_in(document for file in _files(path) for document in _documents(file))
+
+
+def accounts_in(documents: Iterable[object], namespace: str = "default") -> dict[Key, Account]:
+    """Every ServiceAccount among decoded manifests, by namespace (`namespace` where it names none) and name."""
     return {
-        (metadata.get("namespace") or "default", metadata["name"]): Account.from_metadata(metadata)
-        for file in _files(path)
-        for metadata in _service_accounts(_documents(file))
+        (metadata.get("namespace") or namespace, metadata["name"]): Account.from_metadata(metadata)
+        for metadata in _service_accounts(documents)
     }
 
 

@@ -28,6 +28,15 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     given = {name: environ[source.env] for name, source in SOURCES.items() if environ.get(source.env)}
     given |= _flags(arguments)
     given.setdefault("tenant_id", "")
+    return checked(given)
+
+
+def checked(given: Mapping[str, object]) -> Settings:
+    """The settings from what was given, by the names of `Settings`.
+
+    Raises:
+        SettingsError: with a sentence for each setting that cannot be used.
+    """
     try:
         return Settings.model_validate(given)
     except ValidationError as error:

@@ -10,12 +10,13 @@ from typing import Final
 import orjson
 from starlette.types import Message, Receive, Scope, Send
 
+from webhook import logs
 from webhook.accounts.base import Accounts
 from webhook.admission.admit import admit
 from webhook.admission.identity import AccountsUnavailableError
 from webhook.admission.policy import Policy
 from webhook.admission.review import BrokenReviewError, Outcome, Review, Verdict, response
-from webhook.server import logs, projection
+from webhook.server import projection
 from webhook.server.metrics import ERROR, Metrics
 
 MAX_BODY: Final = 8 << 20

@@ -7,7 +7,7 @@ from typing import Final
 
 import uvloop
 
-from webhook.server import logs
+from webhook import logs
 from webhook.server.commandline import SettingsError, load
 from webhook.server.lifecycle import serve
 from webhook.server.parts import StartError, prepare

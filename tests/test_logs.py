@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from webhook.server.logs import LEVELS, JsonHandler, line
+from webhook.logs import LEVELS, JsonHandler, line
 
 
 def test_line() -> None:
@@ -37,7 +37,7 @@ def test_records(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_standard_error_gone() -> None:
     """A program whose standard error is closed goes on."""
-    program = "import os; from webhook.server import logs; os.close(2); logs.write(20, 'x', 'said', {}); print('on')"
+    program = "import os; from webhook import logs; os.close(2); logs.write(20, 'x', 'said', {}); print('on')"
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False)
     assert done.stdout == "on\n"
 
@@ -47,7 +47,7 @@ def test_levels(level: str, shown: list[str] | None) -> None:
     """Each of v1.6.0's levels shows more than the one before; unset shows warnings."""
     program = f"""
 import logging
-from webhook.server import logs
+from webhook import logs
 logs.configure({level!r})
 for number in (1, 5, 10, 20, 30):
     logging.getLogger("x").log(number, "said")

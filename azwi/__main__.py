@@ -1,0 +1,5 @@
+"""`python -m azwi`."""
+
+from azwi.main import run
+
+run()

@@ -1,0 +1,84 @@
+"""What the webhook was set up with, from the server's own flags and variables, for commands that decide as it does."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from azwi import output
+from azwi.errors import CommandError
+from webhook.admission.identity import IdentityMapping
+from webhook.admission.policy import Policy
+from webhook.server import policies
+from webhook.server.commandline import SettingsError, checked
+from webhook.server.settings import SOURCES
+
+# Those that decide what becomes of a pod; the others are about the server's own running.
+SETTINGS: Final = (
+    "tenant_id",
+    "cloud",
+    "authority_host",
+    "audience",
+    "token_expiration",
+    "opt_in",
+    "identity_mapping",
+    "proxy_image",
+    "proxy_init_image",
+    "native_sidecars",
+    "proxy_cpu_request",
+    "proxy_memory_request",
+    "proxy_cpu_limit",
+    "proxy_memory_limit",
+    *(name for name in SOURCES if name.startswith("endpoint_")),
+)
+# Stands for a tenant that is not known, so that it is seen for what it is.
+UNKNOWN_TENANT: Final = "00000000-0000-0000-0000-000000000000"
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def options(command: Decorated) -> Decorated:
+    """Add the server's flags that decide what becomes of a pod; their variables count as they do there."""
+    for name in reversed(SETTINGS):
+        source = SOURCES[name]
+        if source.flag:
+            metavar = source.flag.rsplit("-", 1)[-1].upper()
+            flag = click.option(f"--{source.flag}", name, metavar=metavar, help=f"As the server's: {source.help}.")
+            command = flag(command)
+    variable = SOURCES["tenant_id"].env
+    tenant = click.option(
+        "--tenant-id", metavar="ID", envvar=variable, show_envvar=True, help="The tenant where an account names none."
+    )
+    return tenant(command)
+
+
+def build(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Policy:
+    """The policy from the parameters of `options` (None: not given) and the server's variables that have no flag.
+
+    Raises:
+        click.UsageError: with a sentence for each setting that cannot be used.
+        CommandError: when the identity mapping cannot be read.
+    """
+    values = {name: environ[env] for name in SETTINGS if (env := SOURCES[name].env) and environ.get(env)}
+    values |= {name: value for name, value in given.items() if value is not None}
+    if not values.get("tenant_id"):
+        output.warn(f"the tenant is not known (--tenant-id, AZURE_TENANT_ID); {UNKNOWN_TENANT} stands for it")
+        values["tenant_id"] = UNKNOWN_TENANT
+    try:
+        settings = checked({**values, "service_accounts": Path()})
+        found = _mapping(settings.identity_mapping)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    return policies.build(settings, found, None)
+
+
+def _mapping(file: Path | None) -> IdentityMapping:
+    if file is None:
+        return IdentityMapping()
+    from webhook.server import mapping  # noqa: PLC0415  few have one, and its models cost a prompt's patience
+
+    return mapping.load(file)

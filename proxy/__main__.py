@@ -1,0 +1,5 @@
+"""`python -m proxy` is `azwi-proxy`."""
+
+from proxy.main import run
+
+run()

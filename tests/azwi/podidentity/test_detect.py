@@ -1,0 +1,52 @@
+"""`azwi podidentity detect`; with a cluster in tests/cluster."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from azwi.kube import Cluster
+from azwi.podidentity import workloads
+from azwi.podidentity.workloads import Snapshot
+from tests.azwi.podidentity.objects import Map, binding, identity, workload
+from tests.azwi.test_main import azwi
+
+HOSTILE = "x'; rm -rf ~; \x1b[2J$(id)"
+
+
+def detected(monkeypatch: pytest.MonkeyPatch, identities: list[Map], *arguments: str) -> Result:
+    """Run the command on a snapshot with one Deployment."""
+    snapshot = Snapshot(identities=identities, bindings=[binding()], workloads=[workload()])
+    monkeypatch.setattr(Cluster, "connect", lambda _target: None)
+    monkeypatch.setattr(workloads, "read", lambda _cluster, _namespace: snapshot)
+    return azwi("podidentity", "detect", *arguments)
+
+
+def test_commands_can_be_pasted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What others wrote into an identity is quoted in the commands to paste, and steers no terminal."""
+    done = detected(monkeypatch, [identity(resourceID=HOSTILE)], "-o", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    [command] = [line for line in done.stdout.splitlines() if "azwi serviceaccount create" in line]
+    assert """--identity-resource-id 'x'"'"'; rm -rf ~; """ in command
+    assert "\x1b" not in done.stdout
+
+
+def test_application(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The federated credential of an application is made at the application."""
+    done = detected(monkeypatch, [identity(type=1)], "-o", str(tmp_path))
+    assert "--aad-application-client-id" in done.stdout
+
+
+def test_only_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a directory nothing is written, and what would write is named."""
+    monkeypatch.chdir(tmp_path)
+    assert "--output-dir DIR" in detected(monkeypatch, [identity()]).stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--tenant-id", "no tenant"), ("--service-account-token-expiration", "30m"), ("-p", "70000")]
+)
+def test_usage(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    """What the webhook would refuse is wrong usage."""
+    assert detected(monkeypatch, [identity()], *arguments).exit_code == 2

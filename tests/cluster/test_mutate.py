@@ -1,0 +1,38 @@
+"""`azwi mutate` and the webhook agree, and it finds in a cluster what its manifests lack."""
+
+import json
+from pathlib import Path
+
+from azwi.manifests import Map
+from tests.azwi.test_main import azwi
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.manifests import environment, pod, token_mounts, token_volumes
+from tests.cluster.server import TENANT_ID
+
+
+def test_as_the_webhook(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """With the account of a cluster, a pod gets offline what the webhook gives it when it is created."""
+    manifest = pod(serviceAccountName="app")
+    (tmp_path / "pod.json").write_text(json.dumps(manifest))
+    cluster = ("--from-cluster", "--kubeconfig", str(control_plane.kubeconfig), "-n", namespace)
+    done = azwi("mutate", "-f", str(tmp_path / "pod.json"), *cluster, "--tenant-id", TENANT_ID, "-o", "json")
+    assert done.exit_code == 0, done.output
+
+    offline, live = json.loads(done.stdout), control_plane.create_pod(namespace, manifest)
+
+    assert injected(offline) == injected(live)
+
+
+def injected(mutated: Map) -> tuple[object, ...]:
+    """Return what was injected into a pod of one container."""
+    [container] = mutated["spec"]["containers"]
+    return environment(container), token_mounts(container), token_volumes(mutated)
+
+
+def test_account_that_is_nowhere(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """An account that the cluster does not have, either, is refused."""
+    (tmp_path / "pod.json").write_text(json.dumps(pod(serviceAccountName="none")))
+    cluster = ("--from-cluster", "--kubeconfig", str(control_plane.kubeconfig), "-n", namespace)
+    done = azwi("mutate", "-f", str(tmp_path / "pod.json"), *cluster, "--tenant-id", TENANT_ID)
+    assert done.exit_code == 1
+    assert "(service-account-not-found)" in done.stderr

@@ -1,0 +1,1 @@
+"""The Entra emulator does what Microsoft Entra does."""
