@@ -87,7 +87,7 @@ class Release:
 
     def configuration(self) -> Manifest:
         """Return the webhook configuration as it is stored."""
-        return self.get("mutatingwebhookconfiguration", f"{self.namespace}-{FULLNAME}")
+        return self.get("mutatingwebhookconfiguration", f"azwi-{self.namespace}-{FULLNAME}")
 
     def bundles(self) -> list[str]:
         """Return the caBundle of every entry."""

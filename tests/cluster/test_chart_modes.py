@@ -53,7 +53,7 @@ def test_existing_secret(control_plane: ControlPlane, tmp_path: Path) -> None:
     account = f"--as=system:serviceaccount:{release.namespace}:{FULLNAME}"
     for verb, resource in (
         ("get", "secrets/mine"),
-        ("patch", f"mutatingwebhookconfigurations/{release.namespace}-{FULLNAME}"),
+        ("patch", f"mutatingwebhookconfigurations/azwi-{release.namespace}-{FULLNAME}"),
     ):
         where = f"--namespace={release.namespace}"
         assert control_plane.kubectl("auth", "can-i", verb, resource, account, where).stdout.strip() == "no"
