@@ -130,7 +130,7 @@ def test_policies(helm: Helm, values: dict[str, Any], field: str, value: object)
 
 
 def test_called_after_upstream(helm: Helm) -> None:
-    """Beside v1.6.0 this webhook is called second, whatever the namespace: the API server goes by configurations' names."""
+    """Beside v1.6.0 this webhook is called second, whatever the namespace: that goes by configurations' names."""
     rendered_first = objects(helm.run("template", "a", str(CHART), "-n=aaa", "-f=-", stdin=json.dumps(BASE)))
     name = only(rendered_first, "MutatingWebhookConfiguration")["metadata"]["name"]
     assert name > "azure-wi-webhook-mutating-webhook-configuration"
