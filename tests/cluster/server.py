@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import urllib3
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.manifests import USE, Manifest, pod
 from tests.support.processes import free_ports, running, wait_until
-from tests.support.program import write_pair
+from tests.support.program import as_module, write_pair
 from webhook import names
 
 REPOSITORY = Path(__file__).parents[2]
@@ -100,14 +99,14 @@ def serving(
     *arguments: str,
     environment: Mapping[str, str] | None = None,
     wait_for: str = "readyz",
+    command: Callable[[list[str]], list[str]] = as_module,
 ) -> Iterator[Server]:
     """Run the server with extra arguments until its health page answers 200."""
     authority = trustme.CA()
     certificates = directory / "certificates"
     write_pair(certificates, authority)
     port, health_port, metrics_port = free_ports(3)
-    command = [
-        *(sys.executable, "-m", "webhook.server.main"),
+    flags = [
         f"--webhook-cert-dir={certificates}",
         "--disable-cert-rotation",
         "--drain-period=0s",
@@ -119,9 +118,9 @@ def serving(
         *arguments,
     ]
     log = directory / "server.log"
-    env = {**_environment(kubeconfig), **(environment or {})}
+    env = {**settings_of(kubeconfig), **(environment or {})}
     with (
-        running(command, log, cwd=REPOSITORY, env=env) as process,
+        running(command(flags), log, cwd=REPOSITORY, env=env) as process,
         _client(authority.cert_pem.bytes()) as http,
     ):
         server = Server(
@@ -137,7 +136,8 @@ def serving(
         yield server
 
 
-def _environment(kubeconfig: Path) -> dict[str, str]:
+def settings_of(kubeconfig: Path) -> dict[str, str]:
+    """The variables of a server that an upstream admin starts."""
     return {
         "PATH": os.environ["PATH"],
         "KUBECONFIG": str(kubeconfig),

@@ -88,8 +88,8 @@ async def serve(settings: Settings, parts: Parts, started: Callable[[], Awaitabl
     """
     stop = Stop()
     try:
-        pages = list(_pages(settings, parts))
         bound = _bind(Address(settings.webhook_host, settings.webhook_port))
+        pages = list(_pages(settings, parts))
         with stop.on_signals():
             async with _answering(pages, stop), _running(parts.background):
                 context = await _unless(stop, _context(settings, parts))
