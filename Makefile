@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs cluster-tools fuzz bench bench-scale bench-burst bench-proxy entra bench-azwi lock clean
+.PHONY: help run test check lint types contracts coverage cases docs scan cluster-tools fuzz bench bench-scale bench-burst bench-proxy entra bench-azwi lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,7 +48,11 @@ cases: .venv/test.stamp ## write the golden cases anew from what the code does; 
 
 docs: .venv/run.stamp ## write the pages of the manual that are made from the code
 	@$(PY) -m scripts.write_settings
+	@$(PY) -m scripts.write_values
 	@$(PY) -m scripts.write_azwi
+
+scan: .venv/run.stamp ## look at the rendered chart with checkov (in .venv-scan; a minute the first time)
+	@CLUSTER_BIN=$(CLUSTER_BIN) scripts/scan.sh
 
 cluster-tools: .venv/run.stamp ## kube-apiserver, kubectl and helm for the cluster tests, built or unpacked once into a cache
 	@PYTHON=$(PY) bash tests/cluster/tools/build.sh
@@ -85,5 +89,5 @@ sbom: .venv/run.stamp ## the bill of materials of the image in the file ARCHIVE,
 	@PYTHON=$(PY) sh scripts/sbom.sh "$(ARCHIVE)" dist/azwi.cdx.json
 
 clean: ## remove what make made
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist build
+	rm -rf .venv .venv-scan .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist build
 	find . -name __pycache__ -prune -exec rm -rf {} +

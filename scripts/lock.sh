@@ -14,3 +14,4 @@ compile dev pyproject.toml --group build --group test --group lint --constraint 
 compile image pyproject.toml --constraint requirements/run.txt
 compile build --group build --constraint requirements/run.txt
 compile sbom --group sbom
+compile scan --group scan

@@ -17,7 +17,7 @@ from webhook.admission.reasons import Caution, Reason
 from webhook.server import mapping
 from webhook.server.metrics import Metrics
 
-PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "charts").rglob("*.md")])
 
 
 def text(page: str) -> str:

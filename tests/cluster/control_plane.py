@@ -17,6 +17,7 @@ import trustme
 import urllib3
 
 from tests.cluster.manifests import Manifest
+from tests.support import tools
 from tests.support.processes import free_ports, running, wait_until
 
 READY_SECONDS = 60.0
@@ -47,8 +48,7 @@ class Programs:
         Raises:
             FileNotFoundError: One is missing; the message says how to get it.
         """
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        assets = Path(os.environ.get("KUBEBUILDER_ASSETS") or cache / "azwi" / "cluster" / "bin")
+        assets = tools.folder()
         for name in ("kube-apiserver", "kubectl", "helm"):
             if not os.access(assets / name, os.X_OK):
                 raise FileNotFoundError(f"no {name} in {assets}: run make cluster-tools")
