@@ -32,6 +32,13 @@ def test_settings_page() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_diagram() -> None:
+    """The drawing is the one that its source makes."""
+    command = [sys.executable, "-m", "scripts.write_diagram", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_reasons() -> None:
     """Every reason and warning code is on the page of decisions, and no other."""
     codes = set(re.findall(r"^\| (?:\w+ \| )?`([a-z-]+)` \|", text("decisions.md"), re.MULTILINE))
@@ -55,8 +62,8 @@ def test_links(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_make_targets(page: Path) -> None:
     """Every make target that a page names exists."""
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", page.read_text(), re.MULTILINE))
     assert named <= targets
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chart.helm import CHART, nested
-from tests.cluster.control_plane import ControlPlane
+from tests.cluster.control_plane import Cluster
 from tests.cluster.manifests import CLIENT_ID, Manifest, environment, pod
 from tests.cluster.server import TENANT_ID, scope
 from tests.cluster.service import Endpoint, Service, service
@@ -40,7 +40,7 @@ class Replica:
 class Release:
     """A release's name, its namespace, and where its namespaces are told from those of other tests."""
 
-    control_plane: ControlPlane
+    control_plane: Cluster
     namespace: str
     directory: Path
     name: str = "azwi"
@@ -171,7 +171,7 @@ def _port(container: Manifest, name: str) -> int:
 
 
 @contextmanager
-def released(control_plane: ControlPlane, directory: Path, **values: Any) -> Iterator[Release]:  # noqa: ANN401  as in apply
+def released(control_plane: Cluster, directory: Path, **values: Any) -> Iterator[Release]:  # noqa: ANN401  as in apply
     """Install the chart in a namespace of its own, and uninstall it in the end."""
     release = Release(control_plane, control_plane.create_namespace(), directory)
     release.apply("install", **values)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.control_plane import ApiError, ControlPlane
+from tests.cluster.control_plane import ApiError, Cluster, ControlPlane
 from tests.cluster.manifests import CLIENT_ID, Manifest, environment, pod
 from tests.cluster.release import FULLNAME, Release, Replica, released
 from tests.cluster.server import TENANT_ID, scope, wait_until_true
@@ -201,7 +201,7 @@ def creating_pods(release: Release, namespace: str) -> Iterator[Outcome]:
             thread.join()
 
 
-def everything(control_plane: ControlPlane) -> set[str]:
+def everything(control_plane: Cluster) -> set[str]:
     """Name every object of the cluster, but for what the API server keeps for itself."""
     kinds = control_plane.kubectl("api-resources", "--verbs=list", "--output=name").stdout.split()
     kinds = [kind for kind in kinds if not kind.startswith(("events", "leases", "flowschemas", "priorityl"))]

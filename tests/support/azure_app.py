@@ -1,7 +1,8 @@
 """An app that gets tokens as apps do: with the Azure SDKs, unmodified, in a process of its own.
 
 `python -m tests.support.azure_app RESOURCE NAME…` prints a JSON object: for each name of CREDENTIALS the token, or what
-the SDK raised. OTHER_CLIENT_ID is the identity that an app asks for by its client id.
+the SDK raised. OTHER_CLIENT_ID is the identity that an app asks for by its client id. The file runs alone too, wherever
+the SDKs are.
 """
 
 import asyncio
@@ -11,14 +12,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import azure.identity
 import azure.identity.aio
 import msal  # type: ignore[import-untyped]  # it has no types
 import requests
-
-from tests.support.program import ROOT
 
 OTHER_CLIENT_ID: Final = "OTHER_CLIENT_ID"
 
@@ -78,7 +78,13 @@ CREDENTIALS: Final[dict[str, Callable[[str], str]]] = {
         lambda: azure.identity.ManagedIdentityCredential(identity_config={"resource_id": "/subscriptions/0/web"})
     ),
     "default": _sdk(azure.identity.DefaultAzureCredential),
+    "default-client-id": _sdk(
+        lambda: azure.identity.DefaultAzureCredential(workload_identity_client_id=os.environ[OTHER_CLIENT_ID])
+    ),
     "workload-identity": _sdk(azure.identity.WorkloadIdentityCredential),
+    "workload-identity-client-id": _sdk(
+        lambda: azure.identity.WorkloadIdentityCredential(client_id=os.environ[OTHER_CLIENT_ID])
+    ),
     "identity-binding": _sdk(lambda: azure.identity.WorkloadIdentityCredential(enable_azure_proxy=True)),
     "msal": _msal(msal.SystemAssignedManagedIdentity),
     "msal-client-id": _msal(lambda: msal.UserAssignedManagedIdentity(client_id=os.environ[OTHER_CLIENT_ID])),
@@ -109,7 +115,7 @@ def run(env: dict[str, str], resource: str, *credentials: str) -> Tokens:
     """Run the app on this machine."""
     done = subprocess.run(
         command(resource, *credentials),
-        cwd=ROOT,
+        cwd=Path(__file__).parents[2],
         env={"PATH": os.environ["PATH"], **env},
         capture_output=True,
         text=True,

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +36,10 @@ TOKEN_SECONDS: Final = 3599
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What was asked and what came of it. `code` is the AADSTS code, 0 without one; `host` is where it was sent."""
+    """What was asked and what came of it.
+
+    `code` is the AADSTS code, 0 without one; `host` is where it was sent; `assertion` is what was to be believed.
+    """
 
     time: float
     host: str
@@ -46,6 +49,7 @@ class Exchange:
     scope: str
     status: int
     code: int
+    assertion: str = field(default="", repr=False)
 
 
 class Entra:
@@ -132,7 +136,9 @@ class Entra:
         response.headers.update({"x-ms-request-id": ids[0], "client-request-id": ids[1]})
         sender = (request.headers.get("host", ""), request.headers.get("user-agent", ""))
         asked = (*sender, tenant, form.get("client_id", ""), form.get("scope", ""))
-        self.exchanges.append(Exchange(time.time(), *asked, response.status_code, code))
+        self.exchanges.append(
+            Exchange(time.time(), *asked, response.status_code, code, form.get("client_assertion", ""))
+        )
         return response
 
     def _exchange(self, tenant: str, form: Mapping[str, str]) -> dict[str, Any]:
