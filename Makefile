@@ -5,10 +5,10 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs cluster-tools fuzz bench bench-azwi bench-scale bench-burst lock clean
+.PHONY: help run test check lint types contracts coverage cases docs scan cluster-tools fuzz bench bench-scale bench-burst bench-proxy entra bench-azwi node-tools e2e node lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
 
 # One environment; each stamp says that it holds at least the packages of that lock.
 .venv/run.stamp: requirements/run.txt pyproject.toml scripts/venv.sh
@@ -24,7 +24,7 @@ help: ## this list
 run: .venv/run.stamp ## start the server without a cluster and send it an example pod
 	@exec $(PY) -m webhook.demo
 
-test: .venv/test.stamp ## all tests; those that need a real kube-apiserver are skipped without one (make cluster-tools)
+test: .venv/test.stamp ## all tests; those that need a real kube-apiserver or node are skipped without (make cluster-tools, node-tools)
 	@$(PY) -m pytest -q
 
 check: lint types contracts ## lint, types and import contracts
@@ -48,10 +48,28 @@ cases: .venv/test.stamp ## write the golden cases anew from what the code does; 
 
 docs: .venv/run.stamp ## write the pages of the manual that are made from the code
 	@$(PY) -m scripts.write_settings
+	@$(PY) -m scripts.write_values
 	@$(PY) -m scripts.write_azwi
+	@$(PY) -m scripts.write_diagram
+
+scan: .venv/run.stamp ## look at the rendered chart with checkov (in .venv-scan; a minute the first time)
+	@CLUSTER_BIN=$(CLUSTER_BIN) scripts/scan.sh
 
 cluster-tools: .venv/run.stamp ## kube-apiserver, kubectl and helm for the cluster tests, built or unpacked once into a cache
 	@PYTHON=$(PY) bash tests/cluster/tools/build.sh
+
+node-tools: .venv/run.stamp ## the programs of a whole node for the end-to-end tests, built once into the same cache
+	@PYTHON=$(PY) bash tests/cluster/tools/build.sh kube-controller-manager kube-scheduler kubelet kube-proxy pause
+
+e2e: .venv/test.stamp ## the whole path on a Kubernetes node of its own: image, chart, pods that get tokens (needs root)
+	@$(PY) -m tests.e2e.needs
+	@REQUIRE_E2E=1 $(PY) -m pytest -q tests/e2e --durations=0 --durations-min=1
+
+node: .venv/test.stamp ## such a node in the foreground, with the image on it and Entra beside it, for a walk by hand
+	@exec $(PY) -m tests.e2e
+
+entra: .venv/test.stamp ## Microsoft Entra's token endpoint, emulated on loopback, to try an exchange with
+	@exec $(PY) -m tests.support.entra $(ENTRA)
 
 fuzz: .venv/test.stamp ## throw junk at the review parser for FUZZ_SECONDS (60)
 	@$(PY) -m tests.fuzz_review $(or $(FUZZ_SECONDS),60)
@@ -59,18 +77,28 @@ fuzz: .venv/test.stamp ## throw junk at the review parser for FUZZ_SECONDS (60)
 bench: .venv/test.stamp ## what an admission costs, next to a floor (needs wrk)
 	@$(PY) -m bench.webhook $(BENCH)
 
-bench-azwi: .venv/run.stamp ## the CPU that commands of azwi cost, next to a bare interpreter
-	@$(PY) -m bench.azwi
-
 bench-scale: .venv/test.stamp ## what 1,000 to 50,000 ServiceAccounts cost, in a real API server (needs make cluster-tools)
 	@$(PY) -m bench.scale $(BENCH)
 
 bench-burst: .venv/test.stamp ## what 3,000 pods at once cost, through a real API server (needs make cluster-tools)
 	@$(PY) -m bench.burst $(BENCH)
 
+bench-proxy: .venv/test.stamp ## what the proxy costs a pod: memory, start, a cached token (needs wrk)
+	@$(PY) -m bench.proxy $(BENCH)
+
+bench-azwi: .venv/run.stamp ## the CPU that commands of azwi cost, next to a bare interpreter
+	@$(PY) -m bench.azwi
+
 lock: ## make the requirement locks anew (needs uv)
 	@sh scripts/lock.sh
 
+.PHONY: image sbom
+image: ## build the image IMAGE (azwi:VERSION) with docker, podman or buildah; BASE, BUILD_BASE, FLAGS (see docs/image.md)
+	@sh scripts/image.sh $(FLAGS)
+
+sbom: .venv/run.stamp ## the bill of materials of the image in the file ARCHIVE, as dist/azwi.cdx.json (CycloneDX)
+	@PYTHON=$(PY) sh scripts/sbom.sh "$(ARCHIVE)" dist/azwi.cdx.json
+
 clean: ## remove what make made
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist build
+	rm -rf .venv .venv-scan .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist build
 	find . -name __pycache__ -prune -exec rm -rf {} +

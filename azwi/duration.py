@@ -1,35 +1,11 @@
-"""Durations as Go writes them, which v1.6.0's flags take: 1h30m, 3600s, 1.5h."""
+"""Durations on a command line."""
 
-import re
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final
 
 import click
 
 from webhook import names
-
-_UNITS: Final = {
-    "ns": Decimal("1e-9"),
-    "us": Decimal("1e-6"),
-    "µs": Decimal("1e-6"),
-    "ms": Decimal("1e-3"),
-    "s": Decimal(1),
-    "m": Decimal(60),
-    "h": Decimal(3600),
-}
-_PART: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(ns|us|µs|ms|s|m|h)", re.ASCII)
-
-
-def seconds(text: str) -> Decimal:
-    """The seconds of a duration.
-
-    Raises:
-        ValueError: when it is none.
-    """
-    parts = _PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"{text!r} is no duration such as 1h30m or 3600s")
-    return sum((Decimal(number) * _UNITS[unit] for number, unit in parts), Decimal(0))
+from webhook.duration import seconds
 
 
 class Duration(click.ParamType[float]):
@@ -44,7 +20,7 @@ class Duration(click.ParamType[float]):
         try:
             return float(seconds(str(value)))
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            self.fail(f"{value} {error}", param, ctx)
 
 
 class TokenExpiration(click.ParamType[int]):
@@ -59,7 +35,7 @@ class TokenExpiration(click.ParamType[int]):
         try:
             given = seconds(str(value))
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            self.fail(f"{value} {error}", param, ctx)
         if not names.MIN_TOKEN_EXPIRATION <= given <= names.MAX_TOKEN_EXPIRATION:
             self.fail(f"{value} is not from 1h to 24h", param, ctx)
         return int(given.quantize(Decimal(1), ROUND_HALF_UP))

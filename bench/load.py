@@ -1,4 +1,4 @@
-"""Load on one server: wrk posts a review over one TLS connection, and the server's process tells what it spent."""
+"""Load on one server: wrk sends one request again and again, and the server's process tells what it spent."""
 
 import json
 import os
@@ -24,12 +24,12 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run of wrk: how many admissions, the server's CPU time for one, and how long clients waited.
+    """One run of wrk: how many requests, the server's CPU time for one, and how long clients waited.
 
     `others` is how many cores everything else on the machine took: with much of it, no time here means a thing.
     """
 
-    admissions: int
+    requests: int
     cpu_us: float
     p50_ms: float
     p99_ms: float
@@ -44,17 +44,32 @@ class Memory:
     anonymous: float
 
 
-def drive(pid: int, port: int, review: Path, seconds: int) -> Sample:
-    """Post a review for some seconds.
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What wrk sends: to a URL, over so many connections, with options of its own and arguments for the script."""
+
+    url: str
+    connections: int = 1
+    options: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+
+
+def admissions(port: int, review: Path) -> Load:
+    """Post a review over one TLS connection."""
+    return Load(f"https://127.0.0.1:{port}{names.MUTATE_PATH}", arguments=(str(review),))
+
+
+def drive(pid: int, load: Load, seconds: int) -> Sample:
+    """Load a server for some seconds.
 
     Raises:
         BenchmarkError: when an answer was not 2xx, or a socket failed.
     """
     before, started = _Clock.read(pid), time.monotonic()
-    counted = _wrk(port, review, seconds)
+    counted = _wrk(load, seconds)
     spent, elapsed = _Clock.read(pid) - before, time.monotonic() - started
     return Sample(
-        admissions=counted["requests"],
+        requests=counted["requests"],
         cpu_us=spent.server / counted["requests"] * 1e6,
         p50_ms=counted["p50_us"] / 1000,
         p99_ms=counted["p99_us"] / 1000,
@@ -69,13 +84,13 @@ def memory(pid: int) -> Memory:
     return Memory(rss=kib["VmRSS"] / 1024, anonymous=kib["RssAnon"] / 1024)
 
 
-def _wrk(port: int, review: Path, seconds: int) -> dict[str, int]:
+def _wrk(load: Load, seconds: int) -> dict[str, int]:
     wrk = shutil.which("wrk")
     if wrk is None:
         raise BenchmarkError("no wrk on PATH: apt-get install wrk")
-    url = f"https://127.0.0.1:{port}{names.MUTATE_PATH}"
+    options = ["-t1", f"-c{load.connections}", f"-d{seconds}s", "--latency", "-s", str(SCRIPT), *load.options]
     done = subprocess.run(
-        [wrk, "-t1", "-c1", f"-d{seconds}s", "--latency", "-s", str(SCRIPT), url, "--", str(review)],
+        [wrk, *options, load.url, "--", *load.arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -86,7 +101,7 @@ def _wrk(port: int, review: Path, seconds: int) -> dict[str, int]:
     except (IndexError, ValueError):
         raise BenchmarkError(f"wrk ended with {done.returncode}:\n{done.stdout}{done.stderr}") from None
     if counted["errors"] or not counted["requests"]:
-        raise BenchmarkError(f"not every review was answered with 2xx:\n{done.stdout}")
+        raise BenchmarkError(f"not every request was answered with 2xx:\n{done.stdout}")
     return counted
 
 

@@ -1,6 +1,8 @@
--- For wrk: posts the file of the first argument as an AdmissionReview, and ends with one line of JSON of what it counted.
+-- For wrk: posts the file of the first argument as an AdmissionReview, or GETs without one, and ends with one line of
+-- JSON of what it counted.
 
 function init(arguments)
+  if #arguments == 0 then return end
   local file = assert(io.open(arguments[1], "rb"))
   wrk.method = "POST"
   wrk.headers["Content-Type"] = "application/json"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import report, servers
-from bench.load import BenchmarkError, drive, memory
+from bench.load import BenchmarkError, admissions, drive, memory
 from bench.report import Result, Turn
 
 REVIEWS: Final = Path(__file__).with_name("reviews")
@@ -56,11 +56,11 @@ def measure(name: str, rounds: int, seconds: int) -> Result:
         webhook = stack.enter_context(servers.webhook(directory, review))
         for server in (floor, webhook):
             servers.check(server, review)
-            drive(server.pid, server.port, review, WARM_UP_SECONDS)
+            drive(server.pid, admissions(server.port, review), WARM_UP_SECONDS)
         turns = [
             Turn(
-                floor=drive(floor.pid, floor.port, review, seconds),
-                webhook=drive(webhook.pid, webhook.port, review, seconds),
+                floor=drive(floor.pid, admissions(floor.port, review), seconds),
+                webhook=drive(webhook.pid, admissions(webhook.port, review), seconds),
             )
             for _ in range(rounds)
         ]

@@ -10,7 +10,7 @@ from proxy.clock import Clock
 from proxy.messages import Request, Response
 from proxy.metrics import Metrics
 from proxy.passthrough import PassThrough
-from proxy.request import METADATA, TOKEN_PATH, ImdsError, check_guards, path_of, token_request
+from proxy.request import IDENTITY, METADATA, TOKEN_PATH, ImdsError, check_guards, path_of, token_request
 from proxy.settings import is_below
 from proxy.tokens import Tokens
 from webhook import logs
@@ -67,9 +67,11 @@ class App:
         if self._pass_through.allows(path):
             fields.update(path="pass-through", passed=path)
             return await self._pass_through(request, path)
+        if is_below(path, IDENTITY):
+            raise ImdsError(403, "forbidden", f"{path} is not answered in this pod; tokens are at {TOKEN_PATH}")
         if is_below(path, METADATA):
             raise ImdsError(403, "forbidden", f"{path} is not answered in this pod; --pass-through may allow it")
-        raise ImdsError(404, "not_found", "there is nothing here; tokens are at " + TOKEN_PATH)
+        raise ImdsError(404, "not_found", f"there is nothing here; tokens are at {TOKEN_PATH}")
 
     def _about_itself(self, path: str) -> Response:
         if path == METRICS_PATH:

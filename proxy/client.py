@@ -1,7 +1,7 @@
 """One outgoing HTTP/1.1 request on a connection of its own, with bounds on what comes back.
 
 A token is fetched about once in half an hour, so there is no connection to keep. httptools parses the answers, as it
-does the requests in `server`; a client library would cost 3 to 9 MiB in every pod that has the proxy.
+does the requests in `server`; a client library would cost 5 to 11 MiB in every pod that has the proxy.
 """
 
 import asyncio
@@ -55,11 +55,11 @@ class Outgoing:
 class Answer:
     """The answer to a request: its head, and its body as it comes."""
 
-    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.BaseTransport) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.status = 0
         self.headers: list[tuple[str, str]] = []
         self._reader = reader
-        self._transport = transport
+        self._writer = writer  # held, because it closes the connection when it is collected
         self._parser = HttpResponseParser(self)
         self._pieces: list[bytes] = []
         self._has_head = False
@@ -127,7 +127,7 @@ class Answer:
 
     def close(self) -> None:
         """Drop the connection; nothing more is wanted of it."""
-        self._transport.abort()  # type: ignore[attr-defined]  # every transport of a stream has it
+        self._writer.transport.abort()
 
     async def _read(self) -> int:
         try:
@@ -158,7 +158,7 @@ async def send(request: Outgoing, trust: Trust, proxy: HttpProxy | None = None) 
         ClientError: when none comes.
     """
     reader, writer = await _connected(request, trust, proxy)
-    answer = Answer(reader, writer.transport)
+    answer = Answer(reader, writer)
     try:
         writer.write(request.encoded())
         await writer.drain()
@@ -189,7 +189,7 @@ async def _connected(
             f"the certificate of {origin.netloc} is not trusted ({error.verify_message}): behind a proxy that opens "
             "TLS, set SSL_CERT_FILE to its CA"
         ) from error
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter of a name that no host can have
         raise ClientError(f"no connection to {origin.netloc}: {_reason(error)}") from error
 
 
@@ -223,5 +223,5 @@ def _check_tunnel(head: bytes, proxy: HttpProxy) -> None:
         raise ClientError(f"the proxy {proxy.host}:{proxy.port} answered {shown} to CONNECT: check HTTPS_PROXY")
 
 
-def _reason(error: OSError) -> str:
-    return getattr(error, "reason", None) or error.strerror or type(error).__name__
+def _reason(error: Exception) -> str:
+    return getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -5,20 +5,16 @@ import errno
 import gc
 import logging
 import signal
-from typing import Final
 
 from proxy import trust
 from proxy.app import App
 from proxy.clock import Clock
 from proxy.exchange import Exchange
-from proxy.messages import Request, Response
 from proxy.metrics import Metrics
 from proxy.passthrough import PassThrough
 from proxy.server import Server
 from proxy.settings import Settings
 from proxy.tokens import Tokens
-
-GC_ALLOCATIONS: Final = 10_000
 
 log = logging.getLogger("proxy")
 
@@ -35,10 +31,8 @@ async def serve(settings: Settings) -> None:
     """
     clock, metrics = Clock(), Metrics()
     tokens = Tokens(Exchange(settings, _trust(settings), clock, metrics.exchanged), clock)
-    server = Server(_not_yet)
-    pass_through = PassThrough(settings.pass_through)
-    server.handler = App(tokens, pass_through, metrics, clock, settings.client_id, lambda: not server.draining)
-    stop = _stop_requested()
+    pass_through, stop = PassThrough(settings.pass_through), _stop_requested()
+    server = Server(App(tokens, pass_through, metrics, clock, settings.client_id, lambda: not stop.is_set()))
     try:
         await server.listen(settings.port)
     except OSError as error:
@@ -60,10 +54,6 @@ def _trust(settings: Settings) -> trust.Trust:
         raise StartError(str(error)) from error
 
 
-async def _not_yet(_request: Request) -> Response:
-    raise NotImplementedError
-
-
 def _stop_requested() -> asyncio.Event:
     """Set by the first signal; the second does what signals do by default."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
@@ -82,4 +72,3 @@ def _settle_memory() -> None:
     """Keep the garbage collector off what stays for good."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GC_ALLOCATIONS)

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Iterable
 from typing import Final
+from urllib.parse import quote
 
 from proxy import client
 from proxy.client import Answer, ClientError, Outgoing
@@ -57,7 +58,7 @@ class PassThrough:
 
 def _target(request: Request, path: str) -> str:
     query = query_of(request.target)
-    return f"{path}?{query}" if query else path
+    return f"{quote(path)}?{query}" if query else quote(path)
 
 
 def _passed(headers: Iterable[tuple[str, str]], *, via: bool = False) -> Headers:

@@ -112,6 +112,7 @@ class Connection(asyncio.Protocol):
         self._expect_within(None)
         self._waiting.clear()
         self._writable.set()
+        del self._parser  # which holds this connection, and would have to be found by the garbage collector
 
     def pause_writing(self) -> None:
         """The client reads too slowly."""
@@ -196,7 +197,8 @@ class Connection(asyncio.Protocol):
             async with aclosing(pieces):
                 async for piece in pieces:
                     self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-                    await self._writable.wait()
+                    async with asyncio.timeout(REQUEST_SECONDS):
+                        await self._writable.wait()
                     if self._transport.is_closing():
                         return False
         except Exception:  # noqa: BLE001  the head is gone: all that is left is to let the client see that this broke

@@ -14,8 +14,14 @@ from webhook.logs import LEVELS
 MAX_PORT: Final = 65535
 DEFAULT_TOKEN_FILE: Final = f"{names.DOCUMENTED_DIRECTORY}/{names.TOKEN_FILE}"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+VARIABLES: Final = (
+    *(names.ENV_PROXY_PORT, names.ENV_TENANT_ID, names.ENV_CLIENT_ID, names.ENV_TOKEN_FILE, names.ENV_AUTHORITY_HOST),
+    *(names.ENV_TOKEN_PROXY, names.ENV_TOKEN_PROXY_SNI, names.ENV_TOKEN_PROXY_CA_FILE, names.ENV_TOKEN_PROXY_CA_DATA),
+    *("HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
 # A UUID or a domain. The other words of that place in the URL ask for tokens that only a person can get.
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", re.ASCII)
+_SERVER_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*", re.ASCII)
 _NO_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
 
 
@@ -111,28 +117,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Name
         SettingsError: when it cannot be used.
         SystemExit: 0 after `--help`.
     """
-    parser = _Parser(
-        prog="azwi-proxy",
-        description="Answers the managed-identity requests of a pod with tokens of its workload identity.",
-        epilog="commands: `azwi-proxy init` redirects the pod's requests to the proxy, `azwi-proxy probe` waits until "
-        f"it is ready. environment variables: {', '.join(_VARIABLES)}",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--proxy-port",
-        metavar="PORT",
-        default=environ.get(names.ENV_PROXY_PORT) or str(names.DEFAULT_PROXY_PORT),
-        help=f"port on 127.0.0.1 and ::1 ({names.ENV_PROXY_PORT}; {names.DEFAULT_PROXY_PORT})",
-    )
-    parser.add_argument("--probe", nargs="?", const="true", default="false", metavar="BOOL", help="as `probe`")
-    parser.add_argument(
-        "--log-level", default="", metavar="LEVEL", help='"" (warnings only), info, debug, trace or all'
-    )
-    parser.add_argument(
-        "--pass-through", default="", metavar="PATH[,PATH]", help="paths, and those below, left to the real IMDS"
-    )
-    parser.add_argument("--version", action="store_true", help="print version information and exit")
-    flags = parser.parse_args([f"-{each}" if re.match(r"-[a-z]{2,}", each) else each for each in arguments])
+    flags = parser(environ).parse_args([f"-{each}" if re.match(r"-[a-z]{2,}", each) else each for each in arguments])
     flags.proxy_port = _port(flags.proxy_port)
     flags.probe = _boolean(flags.probe)
     if flags.log_level not in LEVELS:
@@ -140,11 +125,28 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Name
     return flags
 
 
-_VARIABLES: Final = (
-    *(names.ENV_PROXY_PORT, names.ENV_TENANT_ID, names.ENV_CLIENT_ID, names.ENV_TOKEN_FILE, names.ENV_AUTHORITY_HOST),
-    *(names.ENV_TOKEN_PROXY, names.ENV_TOKEN_PROXY_SNI, names.ENV_TOKEN_PROXY_CA_FILE, names.ENV_TOKEN_PROXY_CA_DATA),
-    *("HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-)
+def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+    """What the command line may have."""
+    made = _Parser(
+        prog="azwi-proxy",
+        description="Answers the managed-identity requests of a pod with tokens of its workload identity.",
+        epilog="commands: `azwi-proxy init` redirects the pod's requests to the proxy, `azwi-proxy probe` waits until "
+        f"it is ready. environment variables: {', '.join(VARIABLES)}",
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "--proxy-port",
+        metavar="PORT",
+        default=environ.get(names.ENV_PROXY_PORT) or str(names.DEFAULT_PROXY_PORT),
+        help=f"port on 127.0.0.1 and ::1 ({names.ENV_PROXY_PORT}; {names.DEFAULT_PROXY_PORT})",
+    )
+    made.add_argument("--probe", nargs="?", const="true", default="false", metavar="BOOL", help="as `probe`")
+    made.add_argument("--log-level", default="", metavar="LEVEL", help='"" (warnings only), info, debug, trace or all')
+    made.add_argument(
+        "--pass-through", default="", metavar="PATH[,PATH]", help="paths, and those below, left to the real IMDS"
+    )
+    made.add_argument("--version", action="store_true", help="print version information and exit")
+    return made
 
 
 def _port(text: str) -> int:
@@ -205,6 +207,8 @@ def _token_proxy(environ: Mapping[str, str], faults: list[str]) -> TokenProxy | 
         faults.append(
             f"both {names.ENV_TOKEN_PROXY_CA_FILE} and {names.ENV_TOKEN_PROXY_CA_DATA} are set; only one should be set"
         )
+    if sni and not _SERVER_NAME.fullmatch(sni):
+        faults.append(f"{names.ENV_TOKEN_PROXY_SNI} {sni[:64]!r} is no host name")
     if not url:
         if sni or ca_file or ca_data:
             faults.append(

@@ -15,6 +15,8 @@ FRESH_SECONDS: Final = 300.0
 # How long a request waits for a better token than the one at hand.
 PATIENCE_SECONDS: Final = 2.0
 LEAST_SECONDS: Final = 5.0
+# A token that nobody asked for in so many of its lives is renewed no more.
+IDLE_LIVES: Final = 1.5
 # Between tries to renew a token that is still good.
 RENEWAL_SECONDS: Final = 30.0
 # Of a failure that names no time of its own. So long the same request is told the same, and nobody is asked.
@@ -25,12 +27,16 @@ MAX_FLIGHTS: Final = 64
 
 @dataclass(slots=True)
 class _Held:
-    """A token, when to renew it, and whether it was asked for since it came."""
+    """A token, when to renew it, and when it was last asked for."""
 
     token: Token
     renew: float
+    asked: float
     keeper: "asyncio.Task[None]"
-    wanted: bool = False
+
+    def is_wanted(self, now: float) -> bool:
+        """Whether somebody is likely to ask again: an SDK does when the token that it got expires, or before."""
+        return now - self.asked < IDLE_LIVES * (self.token.expires - self.token.received)
 
 
 class Tokens:
@@ -60,7 +66,7 @@ class Tokens:
         now = self._clock.now()
         if held is None or held.token.expires - now < LEAST_SECONDS:
             return await self._fetched(asked, now)
-        held.wanted = True
+        held.asked = now
         if held.renew <= now:
             with suppress(TimeoutError, ImdsError):
                 await self._renewed(asked, nearly_expired=held.token.expires - now < FRESH_SECONDS)
@@ -85,10 +91,7 @@ class Tokens:
         until, error = self._failures.get(asked, (0.0, None))
         if error is not None and now < until:
             raise error.with_traceback(None)
-        token = await asyncio.shield(self._flight(asked))
-        if asked in self._held:
-            self._held[asked].wanted = True
-        return token
+        return await asyncio.shield(self._flight(asked))
 
     def _flight(self, asked: TokenRequest) -> "asyncio.Task[Token]":
         """The exchange that is under way for a request; it ends by itself, whoever still waits for it.
@@ -121,11 +124,11 @@ class Tokens:
         renew = token.received + (token.expires - token.received) * (0.5 + 0.1 * self._clock.chance())
         held = self._held.get(asked)
         if held is not None:
-            held.token, held.renew, held.wanted = token, renew, False
+            held.token, held.renew = token, renew
             return
         if len(self._held) >= MAX_HELD:
             self._forget(next(iter(self._held)))
-        self._held[asked] = _Held(token, renew, asyncio.create_task(self._keep(asked)))
+        self._held[asked] = _Held(token, renew, token.received, asyncio.create_task(self._keep(asked)))
 
     def _failed(self, asked: TokenRequest, error: ImdsError) -> None:
         now, held = self._clock.now(), self._held.get(asked)
@@ -138,13 +141,16 @@ class Tokens:
     async def _keep(self, asked: TokenRequest) -> None:
         """Renew a token when that is due, for as long as somebody asks for it; then forget it."""
         held = self._held[asked]
-        while self._clock.now() < held.token.expires:
-            may_be_wanted = held.wanted or self._clock.now() < held.renew
-            due = min(held.renew, held.token.expires) if may_be_wanted else held.token.expires
-            await self._clock.sleep(max(0.0, due - self._clock.now()))
-            if held.wanted and held.renew <= self._clock.now() < held.token.expires:
-                with suppress(ImdsError):
+        while (now := self._clock.now()) < held.token.expires:
+            if now < held.renew:
+                await self._clock.sleep(min(held.renew, held.token.expires) - now)
+            elif held.is_wanted(now):
+                try:
                     await asyncio.shield(self._flight(asked))
+                except ImdsError:
+                    held.renew = max(held.renew, self._clock.now() + RENEWAL_SECONDS)
+            else:
+                await self._clock.sleep(held.token.expires - now)
         del self._held[asked]
 
     def _forget(self, asked: TokenRequest) -> None:

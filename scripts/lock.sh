@@ -6,8 +6,12 @@ command -v uv >/dev/null || { echo "uv is needed to resolve the locks: pip insta
 compile() {
     out=$1; shift
     uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-        --no-emit-index-url --no-emit-find-links pyproject.toml "$@" --output-file "requirements/$out.txt"
+        --no-emit-index-url --no-emit-find-links "$@" --output-file "requirements/$out.txt"
 }
-compile run --group build
-compile test --group build --group test --constraint requirements/run.txt
-compile dev --group build --group test --group lint --constraint requirements/test.txt
+compile run pyproject.toml --group build
+compile test pyproject.toml --group build --group test --constraint requirements/run.txt
+compile dev pyproject.toml --group build --group test --group lint --constraint requirements/test.txt
+compile image pyproject.toml --constraint requirements/run.txt
+compile build --group build --constraint requirements/run.txt
+compile sbom --group sbom
+compile scan --group scan

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from webhook.server.duration import written
+from webhook.duration import written
 from webhook.server.settings import SOURCES, Address, Settings
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "settings.md"

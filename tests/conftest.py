@@ -1,6 +1,8 @@
-"""Options of every test."""
+"""Options of every test, and the image for those that run it."""
 
 import pytest
+
+from tests.image.fixtures import archive, image, machine  # noqa: F401  fixtures
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,13 +9,15 @@ from typing import Final
 import pytest
 import yaml
 
+from proxy import settings
+from proxy.metrics import Metrics as ProxyMetrics
 from tests.support.program import ROOT
 from webhook import names
 from webhook.admission.reasons import Caution, Reason
 from webhook.server import mapping
 from webhook.server.metrics import Metrics
 
-PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "charts").rglob("*.md")])
 
 
 def text(page: str) -> str:
@@ -26,6 +28,13 @@ def text(page: str) -> str:
 def test_settings_page() -> None:
     """The page of settings is the one that the code makes."""
     command = [sys.executable, "-m", "scripts.write_settings", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_diagram() -> None:
+    """The drawing is the one that its source makes."""
+    command = [sys.executable, "-m", "scripts.write_diagram", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -53,8 +62,8 @@ def test_links(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_make_targets(page: Path) -> None:
     """Every make target that a page names exists."""
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", page.read_text(), re.MULTILINE))
     assert named <= targets
 
 
@@ -84,6 +93,15 @@ def test_metrics() -> None:
     known["azwi_build"] = {"version", "python"}
     known["azwi_mutation_request"].add("le")
     assert told == known
+
+
+def test_proxy_page() -> None:
+    """Every flag, variable and metric of the proxy is on its page."""
+    page, flags = text("proxy.md"), settings.parser({}).format_help()
+    assert not [flag for flag in re.findall(r"--[a-z-]+", flags) if f"`{flag}`" not in page and flag != "--help"]
+    assert not [name for name in settings.VARIABLES if f"`{name}`" not in page]
+    metrics = re.findall(r"# TYPE (\S+)", ProxyMetrics().text(0).decode())
+    assert metrics == re.findall(r"^\| `([a-z_]+)` \|", page[page.index("| Metric |") :], re.MULTILINE)
 
 
 def test_mapping_example() -> None:

@@ -17,6 +17,7 @@ import trustme
 import urllib3
 
 from tests.cluster.manifests import Manifest
+from tests.support import tools
 from tests.support.processes import free_ports, running, wait_until
 
 READY_SECONDS = 60.0
@@ -47,8 +48,7 @@ class Programs:
         Raises:
             FileNotFoundError: One is missing; the message says how to get it.
         """
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        assets = Path(os.environ.get("KUBEBUILDER_ASSETS") or cache / "azwi" / "cluster" / "bin")
+        assets = tools.folder()
         for name in ("kube-apiserver", "kubectl", "helm"):
             if not os.access(assets / name, os.X_OK):
                 raise FileNotFoundError(f"no {name} in {assets}: run make cluster-tools")
@@ -87,8 +87,8 @@ class ApiServer:
 
 
 @dataclass(frozen=True)
-class ControlPlane:
-    """A running control plane, seen by its administrator."""
+class Cluster:
+    """A running cluster, seen by its administrator."""
 
     url: str
     directory: Path
@@ -96,8 +96,6 @@ class ControlPlane:
     kubeconfig: Path
     programs: Programs
     http: urllib3.PoolManager
-    etcd_url: str
-    apiserver: "ApiServer"
 
     def kubectl(
         self, *args: str, stdin: str | None = None, kubeconfig: Path | None = None
@@ -153,11 +151,10 @@ class ControlPlane:
             raise ApiError(done.returncode, done.stderr)
 
     def create_namespace(self, labels: Mapping[str, str] | None = None, name: str | None = None) -> str:
-        """Create a namespace with its `default` ServiceAccount and return its name."""
+        """Create a namespace and return its name."""
         metadata = {"labels": dict(labels or {}), **({"name": name} if name else {"generateName": "test-"})}
         created = self.request("POST", "/api/v1/namespaces", {"metadata": metadata})
         namespace: str = created["metadata"]["name"]
-        self.create_service_account(namespace, "default")
         return namespace
 
     def create_service_account(
@@ -191,6 +188,20 @@ class ControlPlane:
         return write_kubeconfig(path, self.url, self.ca_file, user)
 
 
+@dataclass(frozen=True)
+class ControlPlane(Cluster):
+    """A control plane without a node."""
+
+    etcd_url: str
+    apiserver: ApiServer
+
+    def create_namespace(self, labels: Mapping[str, str] | None = None, name: str | None = None) -> str:
+        """Create a namespace with its `default` ServiceAccount and return its name."""
+        namespace = super().create_namespace(labels, name)
+        self.create_service_account(namespace, "default")
+        return namespace
+
+
 def write_kubeconfig(path: Path, url: str, ca_file: Path, user: Mapping[str, str]) -> Path:
     """Write a kubeconfig with one cluster and one user, and return its path."""
     content = {
@@ -211,18 +222,18 @@ def control_plane(programs: Programs, directory: Path) -> Iterator[ControlPlane]
     api_port, client_port, peer_port = free_ports(3)
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(directory / "ca.crt"))
-    _issue(directory, "apiserver", authority.issue_cert("127.0.0.1", "localhost"))
+    issue(directory, "apiserver", authority.issue_cert("127.0.0.1", "localhost"))
     admin = authority.issue_cert("admin", common_name="admin", organization_name="system:masters")
-    _issue(directory, "admin", admin)
-    _issue(directory, "accounts", authority.issue_cert("accounts", key_type=trustme.KeyType.RSA))
-    _issue(directory, "retired", authority.issue_cert("accounts", key_type=trustme.KeyType.ECDSA))
+    issue(directory, "admin", admin)
+    issue(directory, "accounts", authority.issue_cert("accounts", key_type=trustme.KeyType.RSA))
+    issue(directory, "retired", authority.issue_cert("accounts", key_type=trustme.KeyType.ECDSA))
     etcd = _etcd(programs, directory, client_port, peer_port)
     apiserver = _kube_apiserver(programs, directory, api_port, client_port)
     url, etcd_url = f"https://127.0.0.1:{api_port}", f"http://127.0.0.1:{client_port}"
     with (
         running(etcd, directory / "etcd.log"),
-        _admin_client(directory) as http,
-        ApiServer(apiserver, directory / "kube-apiserver.log", lambda: _ready(http, url)) as process,
+        admin_client(directory) as http,
+        ApiServer(apiserver, directory / "kube-apiserver.log", lambda: is_ready(http, url)) as process,
     ):
         user = {
             "client-certificate": str(directory / "admin.crt"),
@@ -232,7 +243,8 @@ def control_plane(programs: Programs, directory: Path) -> Iterator[ControlPlane]
         yield ControlPlane(url, directory, directory / "ca.crt", kubeconfig, programs, http, etcd_url, process)
 
 
-def _issue(directory: Path, name: str, certificate: trustme.LeafCert) -> None:
+def issue(directory: Path, name: str, certificate: trustme.LeafCert) -> None:
+    """Write a certificate and its key as `name`.crt and `name`.key."""
     certificate.private_key_pem.write_to_path(str(directory / f"{name}.key"))
     certificate.cert_chain_pems[0].write_to_path(str(directory / f"{name}.crt"))
 
@@ -270,7 +282,8 @@ def _kube_apiserver(programs: Programs, directory: Path, port: int, etcd_port: i
 
 
 @contextmanager
-def _admin_client(directory: Path) -> Iterator[urllib3.PoolManager]:
+def admin_client(directory: Path) -> Iterator[urllib3.PoolManager]:
+    """Connect as the administrator whose certificate is in the directory."""
     with urllib3.PoolManager(
         maxsize=256,
         block=True,
@@ -283,7 +296,8 @@ def _admin_client(directory: Path) -> Iterator[urllib3.PoolManager]:
         yield http
 
 
-def _ready(http: urllib3.PoolManager, url: str) -> bool:
+def is_ready(http: urllib3.PoolManager, url: str) -> bool:
+    """Whether the API server is ready."""
     try:
         return http.request("GET", f"{url}/readyz").status == 200
     except urllib3.exceptions.HTTPError:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import urllib3
 
-from tests.cluster.control_plane import ApiError
-from tests.cluster.installation import Installation
+from tests.cluster.control_plane import ApiError, Cluster
 from tests.cluster.manifests import Manifest, environment, pod
 from webhook import names
 
@@ -25,8 +25,17 @@ class Created:
 
 
 @contextmanager
-def continuous(installation: Installation, namespace: str, concurrency: int = 4) -> Iterator[Created]:
-    """Create pods, that many at a time, from entering to leaving; leaving waits for the last ones."""
+def continuous(
+    cluster: Cluster,
+    namespace: str,
+    concurrency: int = 4,
+    pause: float = 0.0,
+    **spec: Any,  # noqa: ANN401  fields of a pod's spec
+) -> Iterator[Created]:
+    """Create pods, that many at a time, from entering to leaving; leaving waits for the last ones.
+
+    After each of its pods a client pauses for that many seconds.
+    """
     created, stop, lock = Created(), threading.Event(), threading.Lock()
 
     def create() -> None:
@@ -35,11 +44,12 @@ def continuous(installation: Installation, namespace: str, concurrency: int = 4)
                 created.count += 1
                 number = created.count
             begun = time.monotonic()
-            failure = _failure(installation, namespace, f"load-{number}")
+            failure = _failure(cluster, namespace, pod(f"load-{number}", serviceAccountName="app", **spec))
             with lock:
                 created.slowest = max(created.slowest, time.monotonic() - begun)
                 if failure:
                     created.failures.append(f"{time.strftime('%H:%M:%S')} {failure}")
+            stop.wait(pause)
 
     with ThreadPoolExecutor(concurrency) as pool:
         running = [pool.submit(create) for _ in range(concurrency)]
@@ -51,12 +61,12 @@ def continuous(installation: Installation, namespace: str, concurrency: int = 4)
             each.result()
 
 
-def _failure(installation: Installation, namespace: str, name: str) -> str:
+def _failure(cluster: Cluster, namespace: str, written: Manifest) -> str:
     try:
-        stored = installation.control_plane.create_pod(namespace, pod(name, serviceAccountName="app"))
+        stored = cluster.create_pod(namespace, written)
     except (ApiError, urllib3.exceptions.HTTPError) as error:
         return str(error)
-    return "" if is_whole(stored) else f"{name} has no client id"
+    return "" if is_whole(stored) else f"{stored['metadata']['name']} has no client id"
 
 
 def is_whole(stored: Manifest) -> bool:

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import urllib3
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.manifests import USE, Manifest, pod
 from tests.support.processes import free_ports, running, wait_until
-from tests.support.program import write_pair
+from tests.support.program import as_module, write_pair
 from webhook import names
 
 REPOSITORY = Path(__file__).parents[2]
@@ -66,7 +65,7 @@ def scope(*configurations: str) -> dict[str, str]:
     return {f"azwi.test/{name}": "true" for name in configurations}
 
 
-def install_account(control_plane: ControlPlane, account: str = ACCOUNT, *, may_read_accounts: bool = True) -> Path:
+def install_account(control_plane: ControlPlane, account: str = ACCOUNT) -> Path:
     """Create the ServiceAccount that the server runs as, and return its kubeconfig."""
     role = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -88,7 +87,8 @@ def install_account(control_plane: ControlPlane, account: str = ACCOUNT, *, may_
             "kind": "ServiceAccount",
             "metadata": {"namespace": SYSTEM_NAMESPACE, "name": account},
         },
-        *([role, binding] if may_read_accounts else []),
+        role,
+        binding,
     )
     return control_plane.kubeconfig_for(SYSTEM_NAMESPACE, account)
 
@@ -100,14 +100,14 @@ def serving(
     *arguments: str,
     environment: Mapping[str, str] | None = None,
     wait_for: str = "readyz",
+    command: Callable[[list[str]], list[str]] = as_module,
 ) -> Iterator[Server]:
     """Run the server with extra arguments until its health page answers 200."""
     authority = trustme.CA()
     certificates = directory / "certificates"
     write_pair(certificates, authority)
     port, health_port, metrics_port = free_ports(3)
-    command = [
-        *(sys.executable, "-m", "webhook.server.main"),
+    flags = [
         f"--webhook-cert-dir={certificates}",
         "--disable-cert-rotation",
         "--drain-period=0s",
@@ -119,9 +119,9 @@ def serving(
         *arguments,
     ]
     log = directory / "server.log"
-    env = {**_environment(kubeconfig), **(environment or {})}
+    env = {**settings_of(kubeconfig), **(environment or {})}
     with (
-        running(command, log, cwd=REPOSITORY, env=env) as process,
+        running(command(flags), log, cwd=REPOSITORY, env=env) as process,
         _client(authority.cert_pem.bytes()) as http,
     ):
         server = Server(
@@ -137,7 +137,8 @@ def serving(
         yield server
 
 
-def _environment(kubeconfig: Path) -> dict[str, str]:
+def settings_of(kubeconfig: Path) -> dict[str, str]:
+    """The variables of a server that an upstream admin starts."""
     return {
         "PATH": os.environ["PATH"],
         "KUBECONFIG": str(kubeconfig),

@@ -13,10 +13,11 @@ PROBE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A replica: the ports of its webhook and of its health page."""
+    """A replica: the ports of its webhook and of its health page, and where it listens."""
 
     port: int
     health_port: int
+    host: str = "127.0.0.1"
 
 
 class Service:
@@ -61,8 +62,9 @@ class Service:
         if not ready:
             writer.transport.abort()
             return
+        chosen = ready[self._turn % len(ready)]
         try:
-            there = await asyncio.open_connection("127.0.0.1", ready[self._turn % len(ready)].port)
+            there = await asyncio.open_connection(chosen.host, chosen.port)
         except OSError:
             writer.transport.abort()
             return
@@ -79,7 +81,7 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
 
 
 def _is_ready(endpoint: Endpoint) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", endpoint.health_port, timeout=PROBE_SECONDS)
+    connection = http.client.HTTPConnection(endpoint.host, endpoint.health_port, timeout=PROBE_SECONDS)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == http.client.OK

@@ -38,7 +38,7 @@ def test_rotation_under_load(installation: Installation) -> None:
     with ExitStack() as stack:
         replicas = [stack.enter_context(installation.replica(*LIFETIMES)) for _ in range(2)]
         begun = time.monotonic()
-        with continuous(installation, namespace) as created:
+        with continuous(installation.control_plane, namespace) as created:
             while not _is_enough(time.monotonic() - begun, authorities):
                 for _ in range(10):
                     certificates = installation.certificates()

@@ -64,6 +64,13 @@ def test_algorithm(client: Client, header: dict[str, str]) -> None:
     assert client.refused(client_assertion=f"{head}.{payload}.{signature}") == (400, "invalid_request", 5002738)
 
 
+@pytest.mark.parametrize("spoil", ["{}\n", " {}", "{}.{}", "{}%"])
+def test_malformed(client: Client, spoil: str) -> None:
+    """What is no JWT to the last character, a line's end included, is malformed."""
+    token = client.issuer.token(client.subject)
+    assert client.refused(client_assertion=spoil.format(token, token)) == (400, "invalid_request", 50027)
+
+
 def test_header_type(client: Client) -> None:
     """A header of another type than JWT is refused."""
     token = client.issuer.key.sign({"sub": client.subject}, typ="at+jwt")

@@ -35,3 +35,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory, running_entra: Entra, issue
     """Run a sidecar for the session."""
     with sidecar(tmp_path_factory.mktemp("sidecar"), running_entra, issuer) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def shared_port(shared: Sidecar) -> int:
+    """Tell where the session's sidecar listens."""
+    return shared.port

@@ -28,6 +28,12 @@ def pem(name: str) -> str:
     return trustme.CA(organization_name=name).cert_pem.bytes().decode()
 
 
+def system_has(monkeypatch: pytest.MonkeyPatch, **places: str | None) -> None:
+    """Have OpenSSL look for certificates elsewhere."""
+    paths = ssl.get_default_verify_paths()._replace(**places)  # type: ignore[arg-type]  # None where there is no file
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+
+
 def test_system_and_more(tmp_path: Path) -> None:
     """SSL_CERT_FILE adds to the system's authorities; every connection is verified."""
     bundle = tmp_path / "bundle.pem"
@@ -45,15 +51,13 @@ def test_directory(tmp_path: Path) -> None:
 def test_bundle_where_there_is_no_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A system whose directory is not of OpenSSL's kind has a bundle in one file."""
     (tmp_path / "bundle.pem").write_text(pem("system"))
-    paths = ssl.DefaultVerifyPaths(str(tmp_path / "bundle.pem"), None, "", "", "", str(tmp_path))
-    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    system_has(monkeypatch, cafile=str(tmp_path / "bundle.pem"), openssl_capath=str(tmp_path))
     assert len(subjects(trust.system({})())) == 1
 
 
 def test_nothing_to_trust(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A system without authorities is told what to install."""
-    paths = ssl.DefaultVerifyPaths(None, None, "", "", "", str(tmp_path / "missing"))
-    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    system_has(monkeypatch, cafile=None, openssl_capath=str(tmp_path / "missing"))
     with pytest.raises(TrustError, match="install ca-certificates"):
         trust.system({})
 

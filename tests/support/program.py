@@ -8,7 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,14 +112,24 @@ def review(pod: object, namespace: str = "default", operation: str = "CREATE") -
     return envelope(pod, uid="705ab4f5-6393-11e8-b7cc-42010a800002", namespace=namespace, operation=operation)
 
 
+def as_module(flags: list[str]) -> list[str]:
+    """The command that runs the server of this source tree."""
+    return [sys.executable, "-m", "webhook.server.main", *flags]
+
+
 @contextmanager
-def started(directory: Path, *flags: str, accounts: Path | None = None, **environment: str) -> Iterator[Program]:
+def started(
+    directory: Path,
+    *flags: str,
+    accounts: Path | None = None,
+    command: Callable[[list[str]], list[str]] = as_module,
+    **environment: str,
+) -> Iterator[Program]:
     """Start the server with certificates of a CA of its own and the accounts of a file, and wait until it is ready."""
     ca = trustme.CA()
     write_pair(directory / "certs", ca)
     port, health, metrics = free_ports(3)
-    command = [
-        *(sys.executable, "-m", "webhook.server.main"),
+    settings = [
         f"--service-accounts={accounts or ROOT / 'examples'}",
         f"--webhook-cert-dir={directory / 'certs'}",
         "--disable-cert-rotation",
@@ -132,7 +142,7 @@ def started(directory: Path, *flags: str, accounts: Path | None = None, **enviro
     ]
     env = {**os.environ, "AZURE_TENANT_ID": TENANT, **environment}
     log = directory / "azwi-webhook.log"
-    with running(command, log, cwd=ROOT, env=env) as process:
+    with running(command(settings), log, cwd=ROOT, env=env) as process:
         program = Program(process, ca, log, port, health, metrics)
         wait_until(lambda: program.get(health, "/readyz")[0] == http.client.OK, process, log, START_SECONDS)
         yield program

@@ -64,6 +64,14 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(f"{message}; see azwi-webhook --help")
 
 
+class _Version(argparse.Action):
+    """Its own, because argparse folds what it prints, and a program reads this line."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(version.json_line())  # noqa: T201  what was asked for
+        parser.exit()
+
+
 def _flags(arguments: Sequence[str]) -> dict[str, Any]:
     """What the command line sets. One dash or two, `--flag value` or `--flag=value`: as Go's flag package has it."""
     parser = _Parser(
@@ -76,8 +84,8 @@ def _flags(arguments: Sequence[str]) -> dict[str, Any]:
     )
     parser.add_argument(
         "--version",
-        action="version",
-        version=version.json_line().replace("%", "%%"),
+        action=_Version,
+        nargs=0,
         help="print version information and exit",
     )
     for name, source in SOURCES.items():

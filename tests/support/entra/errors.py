@@ -164,20 +164,22 @@ class AadstsError(Exception):
         super().__init__(self.text)
 
 
-def body(code: int, text: str, error: str, trace_id: str, correlation_id: str) -> dict[str, Any]:
-    """Write the JSON of a failure; `text` begins with the AADSTS code."""
-    timestamp = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}"
-    return {
-        "error": error,
-        "error_description": f"{text} Trace ID: {trace_id} Correlation ID: {correlation_id} Timestamp: {timestamp}",
-        "error_codes": [code],
-        "timestamp": timestamp,
-        "trace_id": trace_id,
-        "correlation_id": correlation_id,
-        "error_uri": f"https://login.microsoftonline.com/error?code={code}",
-    }
-
-
 def new_id() -> str:
     """Return an id for a request or a correlation."""
     return str(uuid4())
+
+
+def body(error: AadstsError, trace_id: str = "", correlation_id: str = "") -> dict[str, Any]:
+    """Write the JSON of a failure; ids that are not given are made."""
+    trace_id, correlation_id = trace_id or new_id(), correlation_id or new_id()
+    timestamp = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}"
+    ids = f"Trace ID: {trace_id} Correlation ID: {correlation_id} Timestamp: {timestamp}"
+    return {
+        "error": error.kind.error,
+        "error_description": f"{error.text} {ids}",
+        "error_codes": [error.code],
+        "timestamp": timestamp,
+        "trace_id": trace_id,
+        "correlation_id": correlation_id,
+        "error_uri": f"https://login.microsoftonline.com/error?code={error.code}",
+    }

@@ -101,8 +101,7 @@ class Faults:
 
 def _failure(status: int) -> Response:
     error = AadstsError(90033 if status == 503 else 50000)
-    content = errors.body(error.code, error.text, error.kind.error, errors.new_id(), errors.new_id())
-    return JSONResponse(content, status)
+    return JSONResponse(errors.body(error), status)
 
 
 def _pieces(mebibytes: int) -> Generator[bytes]:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,40 +21,46 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from tests.support.entra import errors
+from tests.support.entra import documents, errors
 from tests.support.entra.directory import Directory, FederatedCredential
 from tests.support.entra.errors import AadstsError
-from tests.support.entra.exchange import TENANT, exchange, read_form
+from tests.support.entra.exchange import exchange, read_form
 from tests.support.entra.faults import Faults
 from tests.support.entra.keys import ALGORITHM, SigningKey
 
+LOOPBACK: Final = ("127.0.0.1", 0)
+BACKLOG: Final = 2048
 START_SECONDS: Final = 10.0
 TOKEN_SECONDS: Final = 3599
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What was asked and what came of it. `code` is the AADSTS code, 0 without one; `host` is where it was sent."""
+    """What was asked and what came of it.
+
+    `code` is the AADSTS code, 0 without one; `host` is where it was sent; `assertion` is what was to be believed.
+    """
 
     time: float
     host: str
+    user_agent: str
     tenant: str
     client_id: str
     scope: str
     status: int
     code: int
+    assertion: str = field(default="", repr=False)
 
 
 class Entra:
     """A running emulator: what it knows, what is wrong with it, what it was asked."""
 
-    def __init__(self, directory: Path, host: str) -> None:
-        self.url = ""
-        self.ca_file = directory / "ca.crt"
+    def __init__(self, url: str, ca_file: Path) -> None:
+        self.url = url
+        self.ca_file = ca_file
         self.faults = Faults()
         self.exchanges: list[Exchange] = []
         self.token_lifetime = TOKEN_SECONDS
-        self._host = host
         self._directory = Directory()
         self._key = SigningKey.generate()
 
@@ -98,22 +104,25 @@ class Entra:
         )
 
     @contextmanager
-    def token_proxy(self, directory: Path, sni_name: str, path: str = "") -> Iterator[str]:
+    def token_proxy(
+        self, directory: Path, sni_name: str, path: str = "", listener: socket.socket | None = None
+    ) -> Iterator[str]:
         """Listen as the token proxy of AKS identity bindings too; yields what AZURE_KUBERNETES_TOKEN_PROXY has.
 
         Its certificate is of a CA of its own (`ca.crt` in `directory`) and for `sni_name` alone; a client that does
         not send this name in the handshake gets no connection. Below `path` it takes what Entra takes.
         """
         app = Starlette(routes=[Mount(path, self.app())]) if path else self.app()
-        with _listening(app, _context(directory, sni_name, only=sni_name), self._host) as port:
-            yield f"https://{self._host}:{port}{path}"
+        with listener or socket.create_server(LOOPBACK, backlog=BACKLOG) as bound:
+            address, port = bound.getsockname()[:2]
+            with _serving(app, _context(directory, sni_name, only=sni_name), bound):
+                yield f"https://{address}:{port}{path}"
 
     async def _token(self, request: Request) -> Response:
-        tenant = request.path_params["tenant"]
-        trace_id, correlation_id = errors.new_id(), request.headers.get("client-request-id") or errors.new_id()
+        tenant, body = request.path_params["tenant"], await request.body()
+        ids = (errors.new_id(), request.headers.get("client-request-id") or errors.new_id())
         form: Mapping[str, str] = {}
         code = 0
-        body = await request.body()
         await anyio.sleep(self.faults.delay)
         response = self.faults.reply()
         if response is None:
@@ -122,67 +131,49 @@ class Entra:
                 response = JSONResponse(await run_in_threadpool(self._exchange, tenant, form))
             except AadstsError as error:
                 code = error.code
-                response = JSONResponse(
-                    errors.body(code, error.text, error.kind.error, trace_id, correlation_id), error.kind.status
-                )
+                response = JSONResponse(errors.body(error, *ids), error.kind.status)
         response.headers.update({"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"})
-        response.headers.update({"x-ms-request-id": trace_id, "client-request-id": correlation_id})
-        asked = (request.headers.get("host", ""), tenant, form.get("client_id", ""), form.get("scope", ""))
-        self.exchanges.append(Exchange(time.time(), *asked, response.status_code, code))
+        response.headers.update({"x-ms-request-id": ids[0], "client-request-id": ids[1]})
+        sender = (request.headers.get("host", ""), request.headers.get("user-agent", ""))
+        asked = (*sender, tenant, form.get("client_id", ""), form.get("scope", ""))
+        self.exchanges.append(
+            Exchange(time.time(), *asked, response.status_code, code, form.get("client_assertion", ""))
+        )
         return response
 
     def _exchange(self, tenant: str, form: Mapping[str, str]) -> dict[str, Any]:
         return exchange(tenant, form, self._directory, self.faults, self._key, self.token_lifetime)
 
-    async def _instance(self, request: Request) -> Response:
-        base = str(request.base_url)
-        host = request.url.netloc
-        return JSONResponse(
-            {
-                "tenant_discovery_endpoint": f"{base}common/v2.0/.well-known/openid-configuration",
-                "api-version": "1.1",
-                "metadata": [{"preferred_network": host, "preferred_cache": host, "aliases": [host]}],
-            }
-        )
-
     async def _configuration(self, request: Request) -> Response:
         tenant = request.path_params["tenant"]
-        if not TENANT.fullmatch(tenant) or not self._directory.has_tenant(tenant):
+        if not self._directory.has_tenant(tenant):
             error = AadstsError(90002, tenant=tenant)
-            content = errors.body(error.code, error.text, "invalid_tenant", errors.new_id(), errors.new_id())
-            return JSONResponse(content, error.kind.status)
-        base = f"{request.base_url}{tenant}"
-        return JSONResponse(
-            {
-                "token_endpoint": f"{base}/oauth2/v2.0/token",
-                "token_endpoint_auth_methods_supported": ["private_key_jwt"],
-                "jwks_uri": f"{base}/discovery/v2.0/keys",
-                "response_modes_supported": ["query", "fragment", "form_post"],
-                "subject_types_supported": ["pairwise"],
-                "id_token_signing_alg_values_supported": [ALGORITHM],
-                "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
-                "scopes_supported": ["openid", "profile", "email", "offline_access"],
-                "issuer": f"{base}/v2.0",
-                "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
-            }
-        )
+            return JSONResponse({**errors.body(error), "error": "invalid_tenant"}, error.kind.status)
+        return JSONResponse(documents.configuration(_base(request), tenant))
+
+    async def _instance(self, request: Request) -> Response:
+        return JSONResponse(documents.instance(_base(request)))
 
     async def _keys(self, request: Request) -> Response:
         del request
         return JSONResponse(self._key.jwks)
 
 
-@contextmanager
-def entra(directory: Path, host: str = "127.0.0.1") -> Iterator[Entra]:
-    """Run Entra on a free port of an address of this machine, and write its CA to `ca.crt` in the directory.
+def _base(request: Request) -> str:
+    return str(request.base_url).removesuffix("/")
 
-    Its certificate is for the address and for localhost.
+
+@contextmanager
+def entra(directory: Path, name: str = "127.0.0.1", listener: socket.socket | None = None) -> Iterator[Entra]:
+    """Run Entra under a name (or address) and write its CA to `ca.crt` in the directory.
+
+    It listens on a free port of loopback unless it is given a listening socket, which it closes in the end. Its
+    certificate is for the name and for localhost.
     """
-    emulator = Entra(directory, host)
-    context = _context(directory, host, "localhost")
-    with _listening(emulator.app(), context, host) as port:
-        emulator.url = f"https://{host}:{port}"
-        yield emulator
+    with listener or socket.create_server(LOOPBACK, backlog=BACKLOG) as bound:
+        emulator = Entra(f"https://{name}:{bound.getsockname()[1]}".removesuffix(":443"), directory / "ca.crt")
+        with _serving(emulator.app(), _context(directory, name, "localhost"), bound):
+            yield emulator
 
 
 def _context(directory: Path, *names: str, only: str | None = None) -> ssl.SSLContext:
@@ -199,7 +190,7 @@ def _context(directory: Path, *names: str, only: str | None = None) -> ssl.SSLCo
 
 
 @contextmanager
-def _listening(app: ASGIApp, context: ssl.SSLContext, host: str) -> Iterator[int]:
+def _serving(app: ASGIApp, context: ssl.SSLContext, listener: socket.socket) -> Iterator[None]:
     config = uvicorn.Config(
         app,
         ssl_context_factory=lambda _config, _default: context,
@@ -209,15 +200,14 @@ def _listening(app: ASGIApp, context: ssl.SSLContext, host: str) -> Iterator[int
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
-    with socket.create_server((host, 0), backlog=2048) as listener:
-        thread = threading.Thread(target=server.run, args=([listener],), name="entra", daemon=True)
-        thread.start()
-        try:
-            _wait_until_started(server, thread)
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join()
+    thread = threading.Thread(target=server.run, args=([listener],), name="entra", daemon=True)
+    thread.start()
+    try:
+        _wait_until_started(server, thread)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:

@@ -1,0 +1,36 @@
+"""What any token proxy in Python would cost: `idle` loads asyncio and TLS, `serve PORT` gives one fixed answer.
+
+The answer is of a token's size, and goes through the proxy's own HTTP side: what the proxy takes on top is its work.
+"""
+
+import asyncio
+import ssl
+import sys
+from collections.abc import Sequence
+
+ANSWER = b"x" * 1400
+
+
+async def _serve(port: int) -> None:
+    from proxy.messages import Request, Response  # noqa: PLC0415  not loaded when idle
+    from proxy.server import Server  # noqa: PLC0415  as above
+
+    async def fixed(_request: Request) -> Response:
+        return Response(200, ANSWER)
+
+    await Server(fixed).listen(port)
+    await asyncio.Event().wait()
+
+
+async def _idle() -> None:
+    assert ssl.OPENSSL_VERSION  # noqa: S101  what is measured is that it is loaded
+    await asyncio.Event().wait()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run until killed."""
+    asyncio.run(_serve(int(arguments[1])) if arguments[0] == "serve" else _idle())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

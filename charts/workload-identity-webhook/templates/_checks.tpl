@@ -1,0 +1,151 @@
+{{/*
+Values that cannot go together, each with what to do. values.schema.json has what one value can be; here is what takes two.
+*/}}
+{{- define "azwi.check" -}}
+{{- $complaints := list -}}
+{{- range list "azwi.checkImage" "azwi.checkCertificates" "azwi.checkServer" "azwi.checkEndpoint" "azwi.checkBudget" "azwi.checkMetrics" "azwi.checkNames" -}}
+{{- range include . $ | splitList "\n" -}}
+{{- with trim . -}}
+{{- $complaints = append $complaints . -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if $complaints -}}
+{{- fail (printf "\n\nThese values cannot be used:\n- %s\n" (join "\n- " $complaints)) -}}
+{{- end -}}
+{{- end }}
+
+{{- define "azwi.checkImage" -}}
+{{- range list .Values.image.repository .Values.proxy.image.repository }}
+{{- if regexMatch "azure/workload-identity/(webhook|proxy)" . }}
+image repository {{ . }} holds another program, the Go original: remove image.repository and image.release from your values, or name a copy of this project's image
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "azwi.checkCertificates" -}}
+{{- $certificates := .Values.certificates -}}
+{{- $injected := false -}}
+{{- range $key, $_ := .Values.mutatingWebhookAnnotations -}}
+{{- $injected = or $injected (hasPrefix "cert-manager.io/inject-" $key) -}}
+{{- end -}}
+{{- if eq $certificates.mode "existing-secret" }}
+{{- if not $certificates.secretName }}
+certificates.mode existing-secret needs certificates.secretName: the Secret in the release's namespace that has tls.crt and tls.key
+{{- end }}
+{{- if not (or $certificates.caBundle $injected) }}
+certificates.mode existing-secret needs certificates.caBundle, the CA as PEM (helm --set-file certificates.caBundle=ca.crt), or an annotation cert-manager.io/inject-ca-from-secret in mutatingWebhookAnnotations
+{{- end }}
+{{- else if $certificates.caBundle }}
+certificates.caBundle goes with certificates.mode existing-secret only: with {{ $certificates.mode }} it is kept up to date in the cluster, remove it
+{{- end }}
+{{- if and $certificates.certManager.issuerRef (ne $certificates.mode "cert-manager") }}
+certificates.certManager.issuerRef goes with certificates.mode cert-manager only
+{{- end }}
+{{- if and $certificates.certManager.issuerRef (not $certificates.certManager.issuerRef.name) }}
+certificates.certManager.issuerRef needs the issuer's name
+{{- end }}
+{{- end }}
+
+{{- define "azwi.checkServer" -}}
+{{- if not .Values.azureTenantID }}
+azureTenantID is not set; with the az command line: az account show --query tenantId --output tsv
+{{- end }}
+{{- $taken := list "POD_NAMESPACE" "AZURE_TENANT_ID" "AZURE_ENVIRONMENT" "AZURE_AUTHORITY_HOST" "PROXY_IMAGE" "PROXY_INIT_IMAGE" "WEBHOOK_PORT" -}}
+{{- range .Values.extraEnv }}
+{{- if or (has .name $taken) (hasPrefix "AZURE_KUBERNETES_" .name) }}
+extraEnv cannot set {{ .name }}, which the chart sets from a value of its own
+{{- end }}
+{{- end }}
+{{- range .Values.extraVolumes }}
+{{- if eq .name "cert" }}
+extraVolumes cannot have a volume named cert, which is the chart's: choose another name
+{{- end }}
+{{- end }}
+{{- range .Values.extraVolumeMounts }}
+{{- if eq .mountPath "/certs" }}
+extraVolumeMounts cannot mount at /certs, which is the chart's: choose another path
+{{- end }}
+{{- end }}
+{{- $grace := include "azwi.gracePeriod" . | int -}}
+{{- if le $grace (.Values.drainSeconds | int) }}
+terminationGracePeriodSeconds {{ $grace }} must be longer than drainSeconds {{ .Values.drainSeconds }}, or servers are killed while they drain: raise it, or set it to 0
+{{- end }}
+{{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
+{{- if and (regexMatch "^[0-9]+Mi$" $limit) (lt (trimSuffix "Mi" $limit | int) 96) }}
+resources.limits.memory {{ $limit }} is less than the server takes (95 MiB with 50,000 ServiceAccounts), so it would be killed again and again: raise it to 192Mi, or remove resources from your values
+{{- end }}
+{{- $ports := list (printf "%v" .Values.service.targetPort) (include "azwi.port" .Values.healthAddr) (include "azwi.port" .Values.metricsAddr) | compact -}}
+{{- if ne (len $ports) (len (uniq $ports)) }}
+service.targetPort, healthAddr and metricsAddr need different ports, they have {{ join ", " $ports }}
+{{- end }}
+{{- if and .Values.identityMapping.mappings .Values.identityMapping.existingConfigMap }}
+identityMapping.mappings and identityMapping.existingConfigMap exclude each other
+{{- end }}
+{{- end }}
+
+{{- define "azwi.checkEndpoint" -}}
+{{- $endpoint := .Values.customTokenEndpoint -}}
+{{- $needed := list $endpoint.annotationSuffix $endpoint.audience $endpoint.azureKubernetesTokenProxy -}}
+{{- if and (compact $needed) (lt (len (compact $needed)) 3) }}
+customTokenEndpoint.annotationSuffix, .audience and .azureKubernetesTokenProxy go together: set all three, or none
+{{- end }}
+{{- $cas := list $endpoint.azureKubernetesCaData $endpoint.azureKubernetesCAConfigMapName $endpoint.azureKubernetesCACTBSignerName -}}
+{{- if gt (len (compact $cas)) 1 }}
+only one of customTokenEndpoint.azureKubernetesCaData, .azureKubernetesCAConfigMapName and .azureKubernetesCACTBSignerName can be set
+{{- end }}
+{{- if and $endpoint.azureKubernetesCACTBLabelSelector (not $endpoint.azureKubernetesCACTBSignerName) }}
+customTokenEndpoint.azureKubernetesCACTBLabelSelector needs .azureKubernetesCACTBSignerName
+{{- end }}
+{{- end }}
+
+{{/* The fewest replicas that there can be. */}}
+{{- define "azwi.fewest" -}}
+{{- ternary .Values.autoscaling.minReplicas .Values.replicaCount .Values.autoscaling.enabled -}}
+{{- end }}
+
+{{- define "azwi.checkBudget" -}}
+{{- $budget := .Values.podDisruptionBudget -}}
+{{- $fewest := include "azwi.fewest" . | int -}}
+{{- if and .Values.autoscaling.enabled (gt (.Values.autoscaling.minReplicas | int) (.Values.autoscaling.maxReplicas | int)) }}
+autoscaling.minReplicas {{ .Values.autoscaling.minReplicas }} is above autoscaling.maxReplicas {{ .Values.autoscaling.maxReplicas }}
+{{- end }}
+{{- if and $budget.enabled (not (kindIs "invalid" $budget.minAvailable)) }}
+{{- if not (kindIs "invalid" $budget.maxUnavailable) }}
+podDisruptionBudget.minAvailable and .maxUnavailable exclude each other: set one
+{{- end }}
+{{- $text := printf "%v" $budget.minAvailable -}}
+{{- $stay := int $budget.minAvailable -}}
+{{- if hasSuffix "%" $text -}}
+{{- $stay = divf (mulf (trimSuffix "%" $text) $fewest) 100 | ceil | int -}}
+{{- end -}}
+{{- if ge $stay $fewest }}
+podDisruptionBudget.minAvailable {{ $text }} with {{ $fewest }} replica(s) would let no pod go and block every node drain: lower it, raise the replicas, or set .maxUnavailable instead
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "azwi.checkMetrics" -}}
+{{- $metrics := .Values.metrics -}}
+{{- if and (eq .Values.metricsAddr "0") (or $metrics.service.enabled $metrics.serviceMonitor.enabled $metrics.podMonitor.enabled) }}
+metrics.service, .serviceMonitor and .podMonitor need metrics: set metricsAddr to an address
+{{- end }}
+{{- if and $metrics.serviceMonitor.enabled $metrics.podMonitor.enabled }}
+metrics.serviceMonitor and .podMonitor would read every metric twice: enable one
+{{- end }}
+{{- end }}
+
+{{- define "azwi.checkNames" -}}
+{{- if and .Values.upstreamNames .Values.fullnameOverride }}
+upstreamNames and fullnameOverride exclude each other
+{{- end }}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
+serviceAccount.create false needs serviceAccount.name: the ServiceAccount that you made
+{{- end }}
+{{- $selector := include "azwi.selectorLabels" . | fromYaml -}}
+{{- range $key, $_ := merge (dict) .Values.podLabels .Values.commonLabels -}}
+{{- if hasKey $selector $key }}
+podLabels and commonLabels cannot set {{ $key }}, by which the Deployment finds its pods
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,81 @@
+{{/* What the server is given: flags, variables, and which of them need permissions. */}}
+
+{{- define "azwi.selfManaged" -}}
+{{- if eq .Values.certificates.mode "self-managed" -}}true{{- end -}}
+{{- end }}
+
+{{- define "azwi.args" -}}
+- --webhook-port={{ .Values.service.targetPort }}
+- --health-addr={{ .Values.healthAddr }}
+- --metrics-addr={{ .Values.metricsAddr }}
+- --metrics-backend={{ .Values.metricsBackend }}
+- --log-level={{ .Values.logLevel }}
+- --tls-min-version={{ .Values.tlsMinVersion }}
+- --drain-period={{ .Values.drainSeconds }}s
+- --opt-in={{ join "," .Values.optIn }}
+- --service-account-token-expiration={{ .Values.serviceAccountTokenExpiration | int }}
+{{- with .Values.audience }}
+- --audience={{ . }}
+{{- end }}
+{{- with include "azwi.mappingName" . }}
+- --identity-mapping-configmap={{ . }}
+{{- end }}
+- --webhook-configurations={{ include "azwi.configurationName" . }}
+{{- if include "azwi.selfManaged" . }}
+- --webhook-service={{ include "azwi.serviceName" . }}
+- --cert-secret={{ include "azwi.certificateSecretName" . }}
+- --ca-lifetime={{ .Values.certificates.caLifetime }}
+- --cert-lifetime={{ .Values.certificates.lifetime }}
+{{- else }}
+- --disable-cert-rotation
+- --webhook-cert-dir=/certs
+{{- end }}
+{{- with .Values.customTokenEndpoint }}
+{{- if .annotationSuffix }}
+- --custom-token-endpoint-annotation-suffix={{ .annotationSuffix }}
+- --custom-token-endpoint-audience={{ .audience }}
+{{- end }}
+{{- end }}
+{{- with .Values.proxy }}
+- --native-sidecars={{ .nativeSidecars }}
+- --proxy-cpu-request={{ .resources.requests.cpu }}
+- --proxy-memory-request={{ .resources.requests.memory }}
+- --proxy-cpu-limit={{ .resources.limits.cpu }}
+- --proxy-memory-limit={{ .resources.limits.memory }}
+{{- end }}
+{{- with .Values.extraArgs }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "azwi.env" -}}
+- name: POD_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+{{- range $name, $value := dict
+  "AZURE_TENANT_ID" .Values.azureTenantID
+  "AZURE_ENVIRONMENT" .Values.azureEnvironment
+  "AZURE_AUTHORITY_HOST" .Values.azureAuthorityHost
+  "PROXY_IMAGE" (include "azwi.proxyImage" .)
+  "PROXY_INIT_IMAGE" .Values.proxy.initImage
+  "AZURE_KUBERNETES_TOKEN_PROXY" .Values.customTokenEndpoint.azureKubernetesTokenProxy
+  "AZURE_KUBERNETES_SNI_NAME" .Values.customTokenEndpoint.azureKubernetesSniName
+  "AZURE_KUBERNETES_CA_DATA" .Values.customTokenEndpoint.azureKubernetesCaData
+  "AZURE_KUBERNETES_CA_CONFIGMAP_NAME" .Values.customTokenEndpoint.azureKubernetesCAConfigMapName
+  "AZURE_KUBERNETES_CA_CTB_SIGNER_NAME" .Values.customTokenEndpoint.azureKubernetesCACTBSignerName
+  "AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR" .Values.customTokenEndpoint.azureKubernetesCACTBLabelSelector }}
+{{- if $value }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Pods that stop go on answering for drainSeconds, then finish what is open within 10 s more. */}}
+{{- define "azwi.gracePeriod" -}}
+{{- .Values.terminationGracePeriodSeconds | default (add .Values.drainSeconds 20) -}}
+{{- end }}

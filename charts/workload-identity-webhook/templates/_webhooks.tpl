@@ -1,0 +1,88 @@
+{{/*
+One entry of the webhook configuration an opt-in mode. Their selectors do not overlap, so no pod is sent twice:
+namespaces with the label are the second entry's, pods with the label the first one's.
+*/}}
+{{- define "azwi.webhooks" -}}
+{{- $use := "azure.workload.identity/use" -}}
+{{- $byPod := has "pod-label" .Values.optIn -}}
+{{- $byNamespace := has "namespace-label" .Values.optIn -}}
+{{- $decided := ternary (list "true" "false") (list "false") $byPod -}}
+{{- $unlabelled := dict "matchExpressions" (list (dict "key" $use "operator" "NotIn" "values" $decided)) -}}
+{{- if $byPod }}
+{{- include "azwi.webhook" (dict "root" . "name" "mutation.azure-workload-identity.io" "path" "/mutate-v1-pod"
+  "objectSelector" (dict "matchLabels" (dict $use "true"))
+  "expressions" list) }}
+{{- end }}
+{{- if $byNamespace }}
+{{ include "azwi.webhook" (dict "root" . "name" "namespace.mutation.azure-workload-identity.io"
+  "path" "/mutate-v1-pod/namespace" "objectSelector" $unlabelled
+  "expressions" (list (dict "key" $use "operator" "In" "values" (list "true")))) }}
+{{- end }}
+{{- if has "service-account" .Values.optIn }}
+{{ include "azwi.webhook" (dict "root" . "name" "serviceaccount.mutation.azure-workload-identity.io"
+  "path" "/mutate-v1-pod" "objectSelector" $unlabelled
+  "expressions" (ternary (list (dict "key" $use "operator" "NotIn" "values" (list "true"))) list $byNamespace)) }}
+{{- end }}
+{{- end }}
+
+{{- define "azwi.webhook" -}}
+{{- $values := .root.Values -}}
+- name: {{ .name }}
+  admissionReviewVersions:
+  - v1
+  - v1beta1
+  clientConfig:
+    {{- with $values.certificates.caBundle }}
+    caBundle: {{ b64enc . }}
+    {{- end }}
+    service:
+      name: {{ include "azwi.serviceName" .root }}
+      namespace: {{ .root.Release.Namespace }}
+      path: {{ .path }}
+      port: {{ $values.service.port }}
+  failurePolicy: {{ $values.webhook.failurePolicy }}
+  matchPolicy: Equivalent
+  reinvocationPolicy: {{ $values.webhook.reinvocationPolicy }}
+  sideEffects: None
+  timeoutSeconds: {{ $values.webhook.timeoutSeconds }}
+  objectSelector:
+    {{- toYaml .objectSelector | nindent 4 }}
+  {{- with include "azwi.namespaceSelector" . }}
+  namespaceSelector:
+    {{- . | nindent 4 }}
+  {{- end }}
+  rules:
+  - apiGroups:
+    - ""
+    apiVersions:
+    - v1
+    operations:
+    - CREATE
+    resources:
+    - pods
+    scope: Namespaced
+  {{- with $values.webhook.matchConditions }}
+  matchConditions:
+    {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{/* The user's selector, and the namespaces that are left out. */}}
+{{- define "azwi.namespaceSelector" -}}
+{{- $values := .root.Values -}}
+{{- $excluded := $values.webhook.excludedNamespaces -}}
+{{- if $values.webhook.excludeReleaseNamespace -}}
+{{- $excluded = append $excluded .root.Release.Namespace | uniq -}}
+{{- end -}}
+{{- $selector := deepCopy $values.mutatingWebhookNamespaceSelector -}}
+{{- $expressions := concat ($selector.matchExpressions | default list) .expressions -}}
+{{- if $excluded -}}
+{{- $expressions = append $expressions (dict "key" "kubernetes.io/metadata.name" "operator" "NotIn" "values" $excluded) -}}
+{{- end -}}
+{{- if $expressions -}}
+{{- $_ := set $selector "matchExpressions" $expressions -}}
+{{- end -}}
+{{- if $selector -}}
+{{- toYaml $selector -}}
+{{- end -}}
+{{- end }}

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Renders every value set of the chart and looks at them with checkov, in an environment of its own (.venv-scan).
+set -eu
+cd "$(dirname "$0")/.."
+chart=charts/workload-identity-webhook
+helm=$CLUSTER_BIN/helm
+[ -x "$helm" ] || helm=$(command -v helm) || { echo "no helm in $CLUSTER_BIN or on PATH: run make cluster-tools" >&2; exit 1; }
+
+if ! cmp -s requirements/scan.txt .venv-scan/lock.txt; then
+    echo "installing requirements/scan.txt into .venv-scan (about a minute)" >&2
+    rm -rf .venv-scan
+    .venv/bin/python -m venv .venv-scan
+    .venv-scan/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+        -r requirements/scan.txt
+    cp requirements/scan.txt .venv-scan/lock.txt
+fi
+
+rendered=$(mktemp -d)
+trap 'rm -rf "$rendered"' EXIT
+for values in "$chart"/ci/*-values.yaml; do
+    "$helm" template azwi "$chart" --namespace azwi-system --values "$values" >"$rendered/$(basename "$values")"
+done
+.venv-scan/bin/checkov --config-file .ci/checkov.yaml --directory "$rendered"
+echo "checkov: nothing beyond .ci/checkov.yaml, in $(ls "$rendered" | wc -l) value sets"

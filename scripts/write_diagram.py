@@ -1,0 +1,87 @@
+"""Draws docs/end-to-end.svg from docs/end-to-end.txt; `--check` only says whether it is up to date."""
+
+import sys
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Final
+
+DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
+SOURCE: Final = DOCS / "end-to-end.txt"
+DRAWING: Final = DOCS / "end-to-end.svg"
+WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 220, 56, 120, 56, 12
+STYLE: Final = (
+    "text{font:13px sans-serif;fill:#1f2328}.title{font-weight:bold}.small{font-size:12px;fill:#57606a}"
+    "rect{fill:#f6f8fa;stroke:#57606a;rx:6}path{fill:none;stroke:#0969da;stroke-width:1.5;marker-end:url(#tip)}"
+    ".label{font-size:12px;fill:#0969da;paint-order:stroke;stroke:#fff;stroke-width:4}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box on the grid."""
+
+    column: int
+    row: int
+    title: str
+    text: str
+
+    @property
+    def left(self) -> int:
+        """Where it begins."""
+        return MARGIN + self.column * (WIDTH + GAP_X)
+
+    @property
+    def top(self) -> int:
+        """Where its top is."""
+        return MARGIN + self.row * (HEIGHT + GAP_Y)
+
+    def svg(self) -> str:
+        """Draw it."""
+        middle = self.left + WIDTH // 2
+        return (
+            f'<rect x="{self.left}" y="{self.top}" width="{WIDTH}" height="{HEIGHT}"/>'
+            f'<text class="title" x="{middle}" y="{self.top + 23}" text-anchor="middle">{escape(self.title)}</text>'
+            f'<text class="small" x="{middle}" y="{self.top + 43}" text-anchor="middle">{escape(self.text)}</text>\n'
+        )
+
+
+def drawing(source: str) -> str:
+    """Return the drawing of a source."""
+    lines = [line for line in source.splitlines() if line and not line.startswith("#")]
+    fields = [[field.strip() for field in line.split("|")] for line in lines]
+    boxes = {each[0]: Box(int(each[1]), int(each[2]), each[3], each[4]) for each in fields if len(each) == 5}  # noqa: PLR2004  a box's
+    arrows = [(*each[0].split(" > "), each[1]) for each in fields if len(each) == 2]  # noqa: PLR2004  an arrow's
+    width = max(box.left for box in boxes.values()) + WIDTH + MARGIN
+    height = max(box.top for box in boxes.values()) + HEIGHT + MARGIN
+    tip = '<path d="M0 0 8 4 0 8z" style="fill:#0969da;stroke:none;marker-end:none"/>'
+    marker = f'<marker id="tip" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">{tip}</marker>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">\n'
+        f"<style>{STYLE}</style><defs>{marker}</defs>\n"
+        f'<rect width="{width}" height="{height}" style="fill:#fff;stroke:none"/>\n'
+        + "".join(box.svg() for box in boxes.values())
+        + "".join(_arrow(boxes[start], boxes[end], label) for start, end, label in arrows)
+        + "</svg>\n"
+    )
+
+
+def _arrow(start: Box, end: Box, label: str) -> str:
+    """Draw an arrow from the middle of a side to the middle of the facing side."""
+    if start.column == end.column:
+        down = end.row > start.row
+        x1 = x2 = start.left + WIDTH // 2
+        y1, y2 = (start.top + HEIGHT, end.top) if down else (start.top, end.top + HEIGHT)
+    else:
+        right = end.column > start.column
+        x1, x2 = (start.left + WIDTH, end.left) if right else (start.left, end.left + WIDTH)
+        y1, y2 = start.top + HEIGHT // 2, end.top + HEIGHT // 2
+    place = f'x="{(x1 + x2) // 2}" y="{(y1 + y2) // 2 - 4}" text-anchor="middle"'
+    return f'<path d="M{x1} {y1} {x2} {y2}"/><text class="label" {place}>{escape(label)}</text>\n'
+
+
+if __name__ == "__main__":
+    made = drawing(SOURCE.read_text())
+    if "--check" in sys.argv:
+        sys.exit(0 if DRAWING.read_text() == made else f"{DRAWING} is not what {SOURCE.name} says: run make docs")
+    DRAWING.write_text(made)

@@ -1,0 +1,1 @@
+"""The chart: what the real helm renders, and what it refuses."""

@@ -1,0 +1,33 @@
+"""Helm for the whole run."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.chart.helm import VALUE_SETS, Helm, Manifest, objects, rendered
+
+
+@pytest.fixture(scope="session")
+def helm() -> Helm:
+    """Find helm; without it skip, or fail where REQUIRE_CLUSTER=1."""
+    try:
+        return Helm.find()
+    except FileNotFoundError as missing:
+        if os.environ.get("REQUIRE_CLUSTER") == "1":
+            raise
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def defaults(helm: Helm) -> list[Manifest]:
+    """Render the chart with a tenant and nothing else."""
+    return rendered(helm)
+
+
+@pytest.fixture(scope="session")
+def value_sets(helm: Helm) -> dict[str, list[Manifest]]:
+    """Render every value set of the chart's folder ci, by file name."""
+    with ThreadPoolExecutor(2) as pool:
+        rendered_sets = pool.map(lambda path: objects(helm.template(f"--values={path}")), VALUE_SETS)
+        return dict(zip((path.name for path in VALUE_SETS), rendered_sets, strict=True))

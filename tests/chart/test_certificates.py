@@ -1,0 +1,120 @@
+"""The three ways in which the server gets its certificate."""
+
+import base64
+from typing import Any, Final
+
+import pytest
+
+from tests.chart.helm import FULLNAME, NAMESPACE, Helm, Manifest, flags, of_kind, only, pod_spec, rendered, server
+
+SECRET: Final = f"{FULLNAME}-server-cert"
+PEM: Final = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+EXISTING: Final = {
+    "certificates.mode": "existing-secret",
+    "certificates.secretName": "mine",
+    "certificates.caBundle": PEM,
+}
+EVERY_OPT_IN: Final = {"optIn": ["pod-label", "namespace-label", "service-account"]}
+
+
+def bundles(manifests: list[Manifest]) -> list[object]:
+    """Return the caBundle of each entry of the webhook configuration, None where there is none."""
+    webhooks = only(manifests, "MutatingWebhookConfiguration")["webhooks"]
+    return [webhook["clientConfig"].get("caBundle") for webhook in webhooks]
+
+
+def test_self_managed(helm: Helm) -> None:
+    """By default the Secret is made empty, nothing is mounted, and no caBundle is rendered, in no entry."""
+    manifests = rendered(helm, EVERY_OPT_IN)
+    secret = only(manifests, "Secret")
+    assert secret["metadata"]["name"] == SECRET == flags(manifests)["cert-secret"]
+    assert not {"data", "stringData"} & secret.keys()
+    assert bundles(manifests) == [None] * 3
+    assert "volumes" not in pod_spec(manifests)
+    assert "disable-cert-rotation" not in flags(manifests)
+
+
+def test_cert_manager(helm: Helm) -> None:
+    """With cert-manager a CA of the release's own signs the Service's name, and cert-manager writes the caBundle."""
+    manifests = rendered(helm, {"certificates.mode": "cert-manager"})
+    assert [each["metadata"]["name"] for each in of_kind(manifests, "Issuer")] == [
+        f"{FULLNAME}-selfsigned",
+        f"{FULLNAME}-ca",
+    ]
+    authority = only(manifests, "Certificate", f"{FULLNAME}-ca")["spec"]
+    assert (authority["isCA"], authority["duration"]) == (True, "8760h")
+    leaf = only(manifests, "Certificate", FULLNAME)["spec"]
+    assert leaf["dnsNames"][0] == f"{FULLNAME}.{NAMESPACE}.svc"
+    assert leaf["issuerRef"]["name"] == f"{FULLNAME}-ca"
+    assert leaf["duration"] == "2160h"
+    configuration = only(manifests, "MutatingWebhookConfiguration")
+    assert configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"] == f"{NAMESPACE}/{FULLNAME}"
+    assert_mounted(manifests, leaf["secretName"])
+    assert bundles(manifests) == [None]
+
+
+def test_issuer_of_the_user(helm: Helm) -> None:
+    """With an issuer of the user's there is only the one certificate, signed by it."""
+    issuer = {"name": "company", "kind": "ClusterIssuer", "group": "cert-manager.io"}
+    manifests = rendered(helm, {"certificates.mode": "cert-manager", "certificates.certManager.issuerRef": issuer})
+    assert of_kind(manifests, "Issuer") == []
+    assert only(manifests, "Certificate")["spec"]["issuerRef"] == issuer
+
+
+def test_existing_secret(helm: Helm) -> None:
+    """A Secret of the user's is mounted, and the CA goes into every entry of the webhook configuration."""
+    manifests = rendered(helm, {**EXISTING, **EVERY_OPT_IN})
+    assert bundles(manifests) == [base64.b64encode(PEM.encode()).decode()] * 3
+    assert_mounted(manifests, "mine")
+
+
+def assert_mounted(manifests: list[Manifest], name: str) -> None:
+    """Check that the Secret is mounted where the server reads, and no Secret is rendered."""
+    assert of_kind(manifests, "Secret") == []
+    (volume,) = pod_spec(manifests)["volumes"]
+    assert volume["secret"]["secretName"] == name
+    assert [item["key"] for item in volume["secret"]["items"]] == ["tls.crt", "tls.key"]
+    (mount,) = server(manifests)["volumeMounts"]
+    assert mount == {"name": volume["name"], "mountPath": flags(manifests)["webhook-cert-dir"], "readOnly": True}
+
+
+RULE: Final = {"verbs": ["get", "list", "watch"]}
+
+
+def rules(manifests: list[Manifest], kind: str) -> list[tuple[str, str, str]]:
+    """Return the rules of a role as (resources, names, verbs)."""
+    return [
+        (" ".join(rule["resources"]), " ".join(rule.get("resourceNames", [])), " ".join(rule["verbs"]))
+        for rule in only(manifests, kind)["rules"]
+    ]
+
+
+READ: Final = "get list watch"
+CONFIGURATION: Final = f"azwi-{NAMESPACE}-{FULLNAME}"
+
+
+@pytest.mark.parametrize(
+    ("values", "cluster", "own"),
+    [
+        (
+            {},
+            [("mutatingwebhookconfigurations", CONFIGURATION, f"{READ} patch")],
+            [("secrets", SECRET, f"{READ} update"), ("secrets", "", "create")],
+        ),
+        ({"certificates.mode": "cert-manager"}, [("mutatingwebhookconfigurations", CONFIGURATION, READ)], []),
+        (EXISTING, [("mutatingwebhookconfigurations", CONFIGURATION, READ)], []),
+        (
+            {**EXISTING, "identityMapping.existingConfigMap": "identities"},
+            [("mutatingwebhookconfigurations", CONFIGURATION, READ)],
+            [("configmaps", "identities", READ)],
+        ),
+    ],
+    ids=["self-managed", "cert-manager", "existing-secret", "mapping"],
+)
+def test_permissions(
+    helm: Helm, values: dict[str, Any], cluster: list[tuple[str, str, str]], own: list[tuple[str, str, str]]
+) -> None:
+    """The server may do what the mode needs, by name wherever there is one, and nothing more."""
+    manifests = rendered(helm, values)
+    assert rules(manifests, "ClusterRole") == [("serviceaccounts", "", READ), *cluster]
+    assert rules(manifests, "Role") == [("events", "", "create"), *own]

@@ -1,0 +1,234 @@
+"""The pods of the server, their names, images and what keeps them available."""
+
+import json
+import re
+from typing import Any, Final
+
+import pytest
+
+from tests.chart.helm import (
+    CHART,
+    NAMESPACE,
+    Helm,
+    Manifest,
+    nested,
+    objects,
+    of_kind,
+    only,
+    pod_spec,
+    rendered,
+    server,
+    variables,
+)
+
+DIGEST: Final = "sha256:" + "0123456789abcdef" * 4
+
+
+def test_restricted(defaults: list[Manifest]) -> None:
+    """Every container meets Pod Security `restricted`, on a read-only root."""
+    for spec in (pod_spec(defaults), only(defaults, "Pod")["spec"]):
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["readOnlyRootFilesystem"] is True
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert context["runAsUser"] == 65532
+
+
+def test_resources(defaults: list[Manifest]) -> None:
+    """Memory is limited above what was measured and CPU is not limited; the measurement stands by the values."""
+    resources = server(defaults)["resources"]
+    assert resources == {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "192Mi"}}
+    comment = (CHART / "values.yaml").read_text().partition("\nresources:")[0].rpartition("# -- ")[2]
+    assert "73 MiB RSS idle" in comment
+
+
+def test_probes(defaults: list[Manifest]) -> None:
+    """Readiness asks /readyz; start and life ask /healthz, so no certificate and no API server kills a pod."""
+    container = server(defaults)
+    paths = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
+    assert paths == {"startup": "/healthz", "readiness": "/readyz", "liveness": "/healthz"}
+
+
+@pytest.mark.parametrize(("drain", "grace"), [(10, 30), (60, 80)])
+def test_time_to_drain(helm: Helm, drain: int, grace: int) -> None:
+    """A pod is given its time to drain and 20 seconds more, without a preStop hook."""
+    spec = pod_spec(rendered(helm, {"drainSeconds": drain}))
+    assert spec["terminationGracePeriodSeconds"] == grace
+    assert f"--drain-period={drain}s" in spec["containers"][0]["args"]
+    assert "lifecycle" not in spec["containers"][0]
+
+
+def test_rollout(defaults: list[Manifest]) -> None:
+    """No pod of the old version goes before one of the new is ready."""
+    spec = only(defaults, "Deployment")["spec"]
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert spec["replicas"] == 2
+
+
+def test_spread(defaults: list[Manifest]) -> None:
+    """Pods of one version are spread over nodes and zones, where that can be had."""
+    deployment = only(defaults, "Deployment")["spec"]
+    for constraint in pod_spec(defaults)["topologySpreadConstraints"]:
+        assert constraint["whenUnsatisfiable"] == "ScheduleAnyway"
+        assert constraint["labelSelector"] == deployment["selector"]
+
+
+@pytest.mark.parametrize(
+    ("values", "spec"),
+    [
+        ({}, {"maxUnavailable": 1}),
+        ({"replicaCount": 1}, {"maxUnavailable": 1}),
+        ({"podDisruptionBudget.minAvailable": 1}, {"minAvailable": 1}),
+        ({"podDisruptionBudget.maxUnavailable": "50%"}, {"maxUnavailable": "50%"}),
+    ],
+)
+def test_budget(helm: Helm, values: dict[str, Any], spec: Manifest) -> None:
+    """The budget always lets a pod go, and one that is not ready in any case."""
+    budget = only(rendered(helm, values), "PodDisruptionBudget")["spec"]
+    assert budget.pop("unhealthyPodEvictionPolicy") == "AlwaysAllow"
+    budget.pop("selector")
+    assert budget == spec
+
+
+def test_autoscaling(helm: Helm) -> None:
+    """With a HorizontalPodAutoscaler the Deployment leaves the number of replicas to it."""
+    manifests = rendered(helm, {"autoscaling.enabled": True})
+    assert "replicas" not in only(manifests, "Deployment")["spec"]
+    target = only(manifests, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
+    assert target["name"] == only(manifests, "Deployment")["metadata"]["name"]
+
+
+@pytest.mark.parametrize(
+    ("values", "image", "proxy"),
+    [
+        ({}, "azwi:0.1.0", "azwi:0.1.0"),
+        ({"image.registry": "r.example.com/"}, "r.example.com/azwi:0.1.0", "r.example.com/azwi:0.1.0"),
+        (
+            {"global.imageRegistry": "g.example.com", "proxy.image.registry": "r.example.com"},
+            "g.example.com/azwi:0.1.0",
+            "r.example.com/azwi:0.1.0",
+        ),
+        ({"image.digest": DIGEST, "image.release": "2"}, f"azwi@{DIGEST}", f"azwi@{DIGEST}"),
+        ({"image.digest": DIGEST, "proxy.image.release": "3"}, f"azwi@{DIGEST}", "azwi:3"),
+        ({"proxy.image.digest": DIGEST}, "azwi:0.1.0", f"azwi@{DIGEST}"),
+    ],
+)
+def test_images(helm: Helm, values: dict[str, Any], image: str, proxy: str) -> None:
+    """One image serves every role; registry, tag and digest can be set for all or for the proxy alone."""
+    manifests = rendered(helm, values)
+    assert server(manifests)["image"] == only(manifests, "Pod")["spec"]["containers"][0]["image"] == image
+    assert variables(manifests)["PROXY_IMAGE"] == proxy
+
+
+def test_pull_secrets(helm: Helm) -> None:
+    """Pull secrets of the parent chart and of this one are together, each once."""
+    values = {"global.imagePullSecrets": [{"name": "a"}], "imagePullSecrets": [{"name": "b"}, {"name": "a"}]}
+    assert pod_spec(rendered(helm, values))["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
+
+
+def names(manifests: list[Manifest], *, namespaced: bool) -> set[tuple[str, str]]:
+    """Return kind and name of the objects in a namespace, or of those in none."""
+    return {
+        (each["kind"], each["metadata"]["name"])
+        for each in manifests
+        if ("namespace" in each["metadata"]) is namespaced
+    }
+
+
+def test_two_releases(helm: Helm, defaults: list[Manifest]) -> None:
+    """Two releases in one namespace, or of one name in two namespaces, share no object."""
+    values = nested({"azureTenantID": "contoso.com"})
+    beside = objects(helm.run("template", "other", str(CHART), f"-n={NAMESPACE}", "-f=-", stdin=json.dumps(values)))
+    elsewhere = objects(helm.run("template", "azwi", str(CHART), "-n=elsewhere", "-f=-", stdin=json.dumps(values)))
+    for namespaced in (True, False):
+        assert not names(defaults, namespaced=namespaced) & names(beside, namespaced=namespaced)
+    assert not names(defaults, namespaced=False) & names(elsewhere, namespaced=False)
+
+
+def test_long_names(helm: Helm) -> None:
+    """The longest release name gives names that Services can have."""
+    values = json.dumps({"azureTenantID": "contoso.com", "metrics": {"service": {"enabled": True}}})
+    manifests = objects(helm.run("template", "r" * 53, str(CHART), f"-n={NAMESPACE}", "-f=-", stdin=values))
+    for service in of_kind(manifests, "Service"):
+        assert len(service["metadata"]["name"]) <= 63
+
+
+def test_upstream_names(helm: Helm) -> None:
+    """Under v1.6.0's names its objects are replaced in place: same names, same selector."""
+    manifests = rendered(helm, {"upstreamNames": True, "test.enabled": False})
+    manager = "azure-wi-webhook-controller-manager"
+    assert names(manifests, namespaced=True) == {
+        ("Deployment", manager),
+        ("PodDisruptionBudget", manager),
+        ("Service", "azure-wi-webhook-webhook-service"),
+        ("ServiceAccount", "azure-wi-webhook-admin"),
+        ("Secret", "azure-wi-webhook-server-cert"),
+        ("Role", "azure-wi-webhook-manager-role"),
+        ("RoleBinding", "azure-wi-webhook-manager-rolebinding"),
+    }
+    assert names(manifests, namespaced=False) == {
+        ("MutatingWebhookConfiguration", "azure-wi-webhook-mutating-webhook-configuration"),
+        ("ClusterRole", "azure-wi-webhook-manager-role"),
+        ("ClusterRoleBinding", "azure-wi-webhook-manager-rolebinding"),
+    }
+    selector = {
+        "app": "workload-identity-webhook",
+        "azure-workload-identity.io/system": "true",
+        "chart": "workload-identity-webhook",
+        "release": "azwi",
+    }
+    assert only(manifests, "Deployment")["spec"]["selector"]["matchLabels"] == selector
+    assert only(manifests, "Service")["spec"]["selector"] == selector
+
+
+@pytest.mark.parametrize("upstream", [False, True])
+def test_selectors(helm: Helm, *, upstream: bool) -> None:
+    """Whatever selects the server's pods finds them and nothing else of the release, the test's pod included."""
+    values = {"upstreamNames": upstream, "test.namespace": NAMESPACE, "metrics.service.enabled": True}
+    manifests = rendered(helm, {**values, "podLabels": {"extra": "label"}, "networkPolicy.enabled": True})
+    labels = only(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    selectors = [
+        *(each["spec"]["selector"] for each in of_kind(manifests, "Service")),
+        only(manifests, "Deployment")["spec"]["selector"]["matchLabels"],
+        only(manifests, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        only(manifests, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+    ]
+    assert len(selectors) == 5
+    for selector in selectors:
+        assert selector.items() <= labels.items()
+        assert not selector.items() <= only(manifests, "Pod")["metadata"]["labels"].items()
+    assert labels["extra"] == "label"
+
+
+def test_common_labels(helm: Helm) -> None:
+    """Common labels and annotations are on every object and on the pods."""
+    manifests = rendered(helm, {"commonLabels": {"team": "a"}, "commonAnnotations": {"owner": "b"}})
+    metadata = [each["metadata"] for each in manifests]
+    for each in (*metadata, only(manifests, "Deployment")["spec"]["template"]["metadata"]):
+        assert each["labels"]["team"] == "a"
+        assert each["annotations"]["owner"] == "b"
+
+
+def test_extra_objects(value_sets: dict[str, list[Manifest]]) -> None:
+    """Extra objects are rendered as templates, whether they are given as maps or as text."""
+    extras = value_sets["30-extras-values.yaml"]
+    assert only(extras, "ConfigMap", "extra")["data"] == {"release": "azwi"}
+    assert only(extras, "ConfigMap", "azwi-text")
+
+
+def test_notes(helm: Helm) -> None:
+    """The notes tell the next commands, and what a user should know before pods fail."""
+    dry = ("install", "azwi", str(CHART), f"-n={NAMESPACE}", "--dry-run=client", "--values=-")
+    said = helm.run(*dry, stdin=json.dumps({"azureTenantID": "contoso.com", "replicaCount": 1}))
+    notes = said.partition("NOTES:")[2]
+    assert f"kubectl -n {NAMESPACE} rollout status deployment/azwi-workload-identity-webhook" in notes
+    assert f"helm -n {NAMESPACE} test azwi" in notes
+    assert re.findall(r"^WARNING: (.*?)[,.:]? ", notes, re.MULTILINE)
+    assert "image azwi:0.1.0 names no registry" in notes
+    assert "there is one replica and webhook.failurePolicy is Fail" in notes
+
+    quiet = {"azureTenantID": "contoso.com", "image": {"registry": "registry.example.com"}}
+    assert "WARNING" not in helm.run(*dry, stdin=json.dumps(quiet))

@@ -1,0 +1,118 @@
+"""Alerts, dashboard and monitors speak of what the server tells."""
+
+import json
+import re
+from typing import Final
+
+import pytest
+
+from tests.chart.helm import FULLNAME, NAMESPACE, Helm, Manifest, of_kind, only, pod_spec, rendered
+from webhook.server.metrics import Metrics
+
+EVERYTHING: Final = {
+    "metrics.serviceMonitor.enabled": True,
+    "metrics.prometheusRule.enabled": True,
+    "metrics.dashboard.enabled": True,
+}
+
+
+@pytest.fixture(scope="module")
+def monitored(helm: Helm) -> list[Manifest]:
+    """Render the chart with everything about metrics."""
+    return rendered(helm, EVERYTHING)
+
+
+def expressions(manifests: list[Manifest]) -> list[str]:
+    """Return every expression of alerts and dashboard."""
+    (group,) = only(manifests, "PrometheusRule")["spec"]["groups"]
+    dashboard = json.loads(only(manifests, "ConfigMap")["data"]["azure-workload-identity.json"])
+    panels = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    return [rule["expr"] for rule in group["rules"]] + panels
+
+
+def told_by_the_server() -> set[str]:
+    """Return the names of the samples that the server can expose."""
+    families = Metrics().registry.collect()
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "info": ("_info",)}
+    return {family.name + suffix for family in families for suffix in suffixes.get(family.type, ("",))}
+
+
+def test_metrics_exist(monitored: list[Manifest]) -> None:
+    """Every metric that an alert or a panel asks for is one that the server tells."""
+    asked = {name for each in expressions(monitored) for name in re.findall(r"\b(?:azwi|process)_[a-z0-9_]+", each)}
+    assert len(asked) > 10
+    assert asked <= told_by_the_server()
+
+
+def test_metrics_are_used(monitored: list[Manifest]) -> None:
+    """Every metric of the server's own is on the dashboard or in an alert."""
+    text = " ".join(expressions(monitored))
+    own = {name for name in told_by_the_server() if name.startswith("azwi_") and not name.endswith(("_sum", "_count"))}
+    assert {name for name in own if name not in text} == set()
+
+
+def test_expressions_are_of_this_release(monitored: list[Manifest]) -> None:
+    """Alerts look at the release's namespace, panels at the one that is chosen; brackets match."""
+    for expression in expressions(monitored):
+        assert f'namespace="{NAMESPACE}"' in expression or 'namespace="$namespace"' in expression
+        for left, right in ("()", "[]", "{}"):
+            assert expression.count(left) == expression.count(right)
+
+
+def test_alerts_say_what_to_do(monitored: list[Manifest]) -> None:
+    """Every alert has a severity, a summary and a description."""
+    (group,) = only(monitored, "PrometheusRule")["spec"]["groups"]
+    assert len(group["rules"]) == 8
+    for rule in group["rules"]:
+        assert rule["labels"]["severity"] in {"critical", "warning"}
+        assert rule["annotations"].keys() == {"summary", "description"}
+
+
+@pytest.mark.parametrize(("lifetime", "seconds"), [("2160h", 604800), ("168h", 60480)])
+def test_certificates_are_late(helm: Helm, lifetime: str, seconds: int) -> None:
+    """The alert leaves a certificate the time to be renewed, however short its life is."""
+    values = {"metrics.prometheusRule.enabled": True, "certificates.lifetime": lifetime}
+    (group,) = only(rendered(helm, values), "PrometheusRule")["spec"]["groups"]
+    (rule,) = [each for each in group["rules"] if each["alert"] == "AzureWorkloadIdentityCertificateExpires"]
+    assert rule["expr"].endswith(f"- time() < {seconds}")
+
+
+def test_alerts_that_are_left_out(value_sets: dict[str, list[Manifest]]) -> None:
+    """Alerts can be left out, labelled and added."""
+    (group,) = only(value_sets["24-monitoring-values.yaml"], "PrometheusRule")["spec"]["groups"]
+    alerts = [rule["alert"] for rule in group["rules"] if "alert" in rule]
+    assert "AzureWorkloadIdentityAdmissionSlow" not in alerts
+    assert len(alerts) == 7
+    assert all(rule["labels"]["team"] == "identity" for rule in group["rules"] if "alert" in rule)
+    assert group["rules"][-1]["record"] == "azwi:admissions:rate5m"
+
+
+def test_service_monitor(monitored: list[Manifest]) -> None:
+    """The ServiceMonitor finds the Service of metrics, by a port that it has, and not the webhook's."""
+    monitor = only(monitored, "ServiceMonitor")["spec"]
+    wanted = monitor["selector"]["matchLabels"].items()
+    found = [each for each in of_kind(monitored, "Service") if wanted <= each["metadata"]["labels"].items()]
+    assert [each["metadata"]["name"] for each in found] == [f"{FULLNAME}-metrics"]
+    assert [port["name"] for port in found[0]["spec"]["ports"]] == [monitor["endpoints"][0]["port"]]
+
+
+def test_pod_monitor(value_sets: dict[str, list[Manifest]]) -> None:
+    """The PodMonitor finds the pods, by a port that they have, and needs no Service."""
+    manifests = value_sets["25-pod-monitor-values.yaml"]
+    monitor = only(manifests, "PodMonitor")["spec"]
+    labels = only(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert monitor["selector"]["matchLabels"].items() <= labels.items()
+    ports = {port["name"]: port["containerPort"] for port in pod_spec(manifests)["containers"][0]["ports"]}
+    assert ports[monitor["podMetricsEndpoints"][0]["port"]] == 9999
+    assert len(of_kind(manifests, "Service")) == 1
+
+
+def test_network_policy(helm: Helm) -> None:
+    """The policy lets calls, metrics and probes in by the container's ports, and calls to the API server out."""
+    policy = only(rendered(helm, {"networkPolicy.enabled": True}), "NetworkPolicy")["spec"]
+    ports = [port["port"] for rule in policy["ingress"] for port in rule["ports"]]
+    assert ports == ["webhook-server", "metrics", "healthz"]
+    assert "from" not in policy["ingress"][0]
+    assert [port["port"] for port in policy["egress"][0]["ports"]] == [443, 6443]
+    silent = only(rendered(helm, {"networkPolicy.enabled": True, "metricsAddr": "0"}), "NetworkPolicy")["spec"]
+    assert [port["port"] for rule in silent["ingress"] for port in rule["ports"]] == ["webhook-server", "healthz"]

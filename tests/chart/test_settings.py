@@ -1,0 +1,167 @@
+"""The settings of the server and the values of the chart are held together."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.chart.helm import (
+    FULLNAME,
+    NAMESPACE,
+    TENANT_ID,
+    VALUE_SETS,
+    Helm,
+    Manifest,
+    flags,
+    objects,
+    rendered,
+    server,
+    variables,
+)
+from webhook.server.commandline import load
+from webhook.server.settings import SOURCES, Settings
+
+ENDPOINT: Final = {
+    "customTokenEndpoint.annotationSuffix": "identity-binding",
+    "customTokenEndpoint.audience": "api://AKSIdentityBinding",
+    "customTokenEndpoint.azureKubernetesTokenProxy": "https://10.0.0.1/token",
+}
+MOUNTED: Final = {
+    "certificates.mode": "existing-secret",
+    "certificates.secretName": "mine",
+    "certificates.caBundle": "-----BEGIN CERTIFICATE-----",
+}
+# For each setting values that change it, and what the server then reads.
+VALUES: Final[dict[str, tuple[dict[str, Any], object]]] = {
+    "tenant_id": ({"azureTenantID": "contoso.com"}, "contoso.com"),
+    "cloud": ({"azureEnvironment": "AzureChinaCloud"}, "AzureChinaCloud"),
+    "authority_host": ({"azureAuthorityHost": "https://login.example.com/"}, "https://login.example.com/"),
+    "audience": ({"audience": "api://other"}, "api://other"),
+    "token_expiration": ({"serviceAccountTokenExpiration": 7200}, 7200),
+    "opt_in": ({"optIn": ["namespace-label", "service-account"]}, {"namespace-label", "service-account"}),
+    "identity_mapping_configmap": ({"identityMapping.existingConfigMap": "identities"}, "identities"),
+    "webhook_port": ({"service.targetPort": 10250}, 10250),
+    "webhook_cert_dir": (MOUNTED, "/certs"),
+    "disable_cert_rotation": (MOUNTED, True),
+    "cert_secret": ({"certificates.secretName": "own"}, "own"),
+    "webhook_service": ({"fullnameOverride": "other"}, "other"),
+    "webhook_configurations": ({"fullnameOverride": "other"}, {f"azwi-{NAMESPACE}-other"}),
+    "ca_lifetime": ({"certificates.caLifetime": "87600h"}, 87600 * 3600),
+    "cert_lifetime": ({"certificates.lifetime": "24h"}, 24 * 3600),
+    "drain_period": ({"drainSeconds": 3}, 3),
+    "tls_min_version": ({"tlsMinVersion": "1.2"}, "1.2"),
+    "health_addr": ({"healthAddr": ":9441"}, ":9441"),
+    "metrics_addr": ({"metricsAddr": "127.0.0.1:9000"}, "127.0.0.1:9000"),
+    "metrics_backend": ({"metricsBackend": "prometheus"}, "prometheus"),
+    "log_level": ({"logLevel": "trace"}, "trace"),
+    "pod_namespace": ({}, NAMESPACE),
+    "proxy_image": ({"proxy.image.repository": "other"}, "other:0.1.0"),
+    "proxy_init_image": ({"proxy.initImage": "rules:1"}, "rules:1"),
+    "native_sidecars": ({"proxy.nativeSidecars": "never"}, "never"),
+    "proxy_cpu_request": ({"proxy.resources.requests.cpu": "11m"}, "11m"),
+    "proxy_memory_request": ({"proxy.resources.requests.memory": "49Mi"}, "49Mi"),
+    "proxy_cpu_limit": ({"proxy.resources.limits.cpu": "1"}, "1"),
+    "proxy_memory_limit": ({"proxy.resources.limits.memory": "129Mi"}, "129Mi"),
+    "endpoint_suffix": (ENDPOINT, "identity-binding"),
+    "endpoint_audience": (ENDPOINT, "api://AKSIdentityBinding"),
+    "endpoint_url": (ENDPOINT, "https://10.0.0.1/token"),
+    "endpoint_sni_name": ({"customTokenEndpoint.azureKubernetesSniName": "sni"}, "sni"),
+    "endpoint_ca_data": ({"customTokenEndpoint.azureKubernetesCaData": "PEM"}, "PEM"),
+    "endpoint_ca_configmap": ({"customTokenEndpoint.azureKubernetesCAConfigMapName": "ca"}, "ca"),
+    "endpoint_ca_signer": ({"customTokenEndpoint.azureKubernetesCACTBSignerName": "a.b/c"}, "a.b/c"),
+    "endpoint_ca_selector": (
+        {
+            "customTokenEndpoint.azureKubernetesCACTBSignerName": "a.b/c",
+            "customTokenEndpoint.azureKubernetesCACTBLabelSelector": '{"matchLabels":{"a":"b"}}',
+        },
+        '{"matchLabels":{"a":"b"}}',
+    ),
+}
+# Reached by extraArgs alone, and why no value of its own.
+BY_HAND: Final = {
+    "webhook_host": "in a pod the server listens on all of the pod's addresses",
+    "identity_mapping": "a file; in a cluster the mapping is a ConfigMap, which is watched",
+    "kubeconfig": "in a pod the server uses the pod's ServiceAccount",
+    "service_accounts": "manifests instead of a cluster",
+}
+
+
+def started_with(manifests: list[Manifest]) -> dict[str, str]:
+    """Return what the container is given, by the name of the setting, as text."""
+    given, environment = flags(manifests), variables(manifests)
+    return {
+        name: given[source.flag] if source.flag in given else environment[source.env] or NAMESPACE
+        for name, source in SOURCES.items()
+        if source.flag in given or source.env in environment
+    }
+
+
+def settings(manifests: list[Manifest]) -> Settings:
+    """Read the flags and variables as the server does."""
+    environment = {name: value or NAMESPACE for name, value in variables(manifests).items()}
+    return load(server(manifests)["args"], environment)
+
+
+def test_every_setting_is_reachable() -> None:
+    """Each setting of the server has a value, or a reason for having none."""
+    assert {*VALUES, *BY_HAND} == set(SOURCES)
+    assert not VALUES.keys() & BY_HAND.keys()
+
+
+@pytest.fixture(scope="module")
+def changed(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]:
+    """Render the chart with each setting's values."""
+    texts = helm.variants([values for values, _ in VALUES.values()], tmp_path_factory.mktemp("settings"))
+    return dict(zip(VALUES, map(objects, texts), strict=True))
+
+
+@pytest.mark.parametrize("setting", VALUES)
+def test_value_reaches_setting(changed: dict[str, list[Manifest]], setting: str) -> None:
+    """The value arrives at the server as the setting that it is for."""
+    _, expected = VALUES[setting]
+
+    text = started_with(changed[setting])[setting]
+
+    if isinstance(expected, set):
+        assert set(text.split(",")) == expected
+    elif isinstance(expected, bool):
+        assert text == ""
+    elif isinstance(expected, int):
+        assert seconds(text) == expected
+    else:
+        assert text == expected
+
+
+def seconds(text: str) -> int:
+    """Return a whole number, of seconds if there is a unit."""
+    return int(text.rstrip("hs")) * (3600 if text.endswith("h") else 1)
+
+
+def test_by_hand(helm: Helm) -> None:
+    """What has no value of its own goes through extraArgs, after the chart's flags, so that it wins."""
+    arguments = ["--webhook-host=::", "--log-level=debug"]
+    assert server(rendered(helm, {"extraArgs": arguments}))["args"][-2:] == arguments
+    assert settings(rendered(helm, {"extraArgs": arguments})).log_level == "debug"
+
+
+def test_defaults_agree(defaults: list[Manifest]) -> None:
+    """Where the chart sets what the server has a default for, it is that default."""
+    given, plain = settings(defaults), Settings()
+    named_by_release = {"webhook_configurations", "webhook_service", "cert_secret"}
+    differing = {name for name in SOURCES if getattr(given, name) != getattr(plain, name)}
+    assert differing == named_by_release | {"tenant_id", "proxy_image", "pod_namespace"}
+    assert given.webhook_service == FULLNAME
+    assert given.tenant_id == TENANT_ID
+
+
+def test_upstream_names_are_the_defaults(helm: Helm) -> None:
+    """Under v1.6.0's names everything is called as the server expects without flags."""
+    given, plain = settings(rendered(helm, {"upstreamNames": True})), Settings()
+    for name in ("webhook_configurations", "webhook_service", "cert_secret"):
+        assert getattr(given, name) == getattr(plain, name)
+
+
+@pytest.mark.parametrize("path", VALUE_SETS, ids=lambda path: path.name)
+def test_server_takes_it(value_sets: dict[str, list[Manifest]], path: Path) -> None:
+    """The server accepts the flags and variables of every value set."""
+    settings(value_sets[path.name])

@@ -1,0 +1,214 @@
+"""values.yaml, its schema, its README and what it renders agree."""
+
+import json
+import re
+import subprocess
+import sys
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from scripts.write_values import documented
+from tests.chart.helm import BASE, CHART, Helm, Manifest
+from tests.chart.test_settings import ENDPOINT, MOUNTED
+from tests.chart.test_settings import VALUES as OF_SETTINGS
+from tests.support.program import ROOT
+
+TEXT: Final = (CHART / "values.yaml").read_text()
+DEFAULTS: Final[Manifest] = yaml.safe_load(TEXT)
+SCHEMA: Final[Manifest] = json.loads((CHART / "values.schema.json").read_text())
+NAMES: Final = {value.name: value.default for value in documented(TEXT)}
+
+# What has to be there for a value to show.
+CONTEXTS: Final[dict[str, dict[str, Any]]] = {
+    "autoscaling.": {"autoscaling.enabled": True},
+    "networkPolicy.": {"networkPolicy.enabled": True},
+    "metrics.service.": {"metrics.service.enabled": True},
+    "metrics.serviceMonitor.": {"metrics.serviceMonitor.enabled": True},
+    "metrics.podMonitor.": {"metrics.podMonitor.enabled": True},
+    "metrics.prometheusRule.": {"metrics.prometheusRule.enabled": True},
+    "metrics.dashboard.": {"metrics.dashboard.enabled": True},
+    "certificates.certManager.": {"certificates.mode": "cert-manager"},
+    "customTokenEndpoint.azureKubernetesCACTBLabelSelector": {
+        "customTokenEndpoint.azureKubernetesCACTBSignerName": "a.b/c"
+    },
+    "serviceAccount.create": {"serviceAccount.name": "mine"},
+}
+DIGEST: Final = "sha256:" + "0" * 64
+PEER: Final = [{"ipBlock": {"cidr": "10.0.0.0/8"}}]
+RELABELINGS: Final = [{"action": "labeldrop", "regex": "pod"}]
+LABELS: Final = {"team": "identity"}
+# Another value than the default, for what cannot be guessed from it.
+OTHERS: Final[dict[str, Any]] = {
+    "identityMapping.mappings": [{"namespace": "shop"}],
+    "global.imageRegistry": "registry.example.com",
+    "global.imagePullSecrets": [{"name": "pull"}],
+    "imagePullSecrets": [{"name": "pull"}],
+    "image.registry": "registry.example.com",
+    "image.repository": "other",
+    "image.release": "2",
+    "image.digest": DIGEST,
+    "proxy.image.registry": "registry.example.com",
+    "proxy.image.release": "2",
+    "proxy.image.digest": DIGEST,
+    "certificates.certManager.issuerRef": {"name": "company"},
+    "certificates.certManager.privateKey": {"algorithm": "RSA"},
+    "webhook.matchConditions": [{"name": "a", "expression": "true"}],
+    "webhook.excludedNamespaces": [],
+    "mutatingWebhookNamespaceSelector": {"matchLabels": LABELS},
+    "extraArgs": ["--webhook-host=::"],
+    "extraEnv": [{"name": "A", "value": "b"}],
+    "extraVolumes": [{"name": "more", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+    "updateStrategy": {"type": "Recreate"},
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {}},
+    "topologySpreadConstraints": [{"topologyKey": "a", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}],
+    "priorityClassName": "other",
+    "podSecurityContext": {"fsGroup": 1},
+    "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+    "terminationGracePeriodSeconds": 90,
+    "podDisruptionBudget.minAvailable": 1,
+    "podDisruptionBudget.maxUnavailable": 2,
+    "autoscaling.behavior": {"scaleUp": {"stabilizationWindowSeconds": 1}},
+    "service.ipFamilyPolicy": "PreferDualStack",
+    "service.ipFamilies": ["IPv6"],
+    "networkPolicy.webhookFrom": PEER,
+    "networkPolicy.metricsFrom": PEER,
+    "networkPolicy.apiServerTo": PEER,
+    "networkPolicy.apiServerPorts": [8443],
+    "networkPolicy.extraEgress": [{"to": PEER}],
+    "serviceAccount.name": "mine",
+    "metrics.serviceMonitor.relabelings": RELABELINGS,
+    "metrics.serviceMonitor.metricRelabelings": RELABELINGS,
+    "metrics.podMonitor.relabelings": RELABELINGS,
+    "metrics.podMonitor.metricRelabelings": RELABELINGS,
+    "metrics.prometheusRule.disabled": ["AzureWorkloadIdentityWebhookDown"],
+    "metrics.prometheusRule.extraRules": [{"record": "a:b", "expr": "1"}],
+    "nameOverride": "other",
+    "fullnameOverride": "other",
+    "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}}],
+    "test.namespace": "other",
+}
+# There is only one: upstream's value is kept, so that its values files go on working.
+SINGLE: Final = {"metricsBackend"}
+# They go with others only; tests/chart/test_settings.py and test_certificates.py set those together.
+TOGETHER: Final = {*ENDPOINT, *MOUNTED}
+TRIED: Final = [name for name in NAMES if name not in SINGLE | TOGETHER]
+
+
+def schema_of(name: str) -> Manifest:
+    """Return what the schema says of a value."""
+    found = SCHEMA
+    for step in name.split("."):
+        found = found["properties"][step]
+    return found
+
+
+def another(name: str) -> Any:  # noqa: ANN401, PLR0911  any value, one way each
+    """Return a value that is not the default."""
+    default, schema = NAMES[name], schema_of(name)
+    if name in OTHERS:
+        return OTHERS[name]
+    for values, _ in OF_SETTINGS.values():
+        if name in values:
+            return values[name]
+    if "enum" in schema:
+        return next(value for value in schema["enum"] if value not in (default, ""))
+    if isinstance(default, bool):
+        return not default
+    if isinstance(default, int):
+        return default + 1
+    if name.endswith(("interval", "scrapeTimeout")):
+        return "7s"
+    assert isinstance(default, dict), name
+    return {**default, "team": "identity"}
+
+
+def context(name: str) -> dict[str, Any]:
+    """Return the values without which a value does not show."""
+    around = [values for prefix, values in CONTEXTS.items() if name.startswith(prefix)]
+    return {key: value for values in around for key, value in values.items() if key != name}
+
+
+@pytest.fixture(scope="module")
+def before_and_after(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
+    """Render the chart without and with another value, for each value."""
+    contexts = {name: json.dumps(context(name)) for name in TRIED}
+    before = dict.fromkeys(contexts.values())
+    after = [{**context(name), name: another(name)} for name in TRIED]
+    texts = helm.variants([*map(json.loads, before), *after], tmp_path_factory.mktemp("values"))
+    normal = [re.sub(r"/charts/v\d+/", "/", text) for text in texts]
+    plain = dict(zip(before, normal, strict=False))
+    return {name: (plain[contexts[name]], text) for name, text in zip(TRIED, normal[len(before) :], strict=True)}
+
+
+@pytest.mark.parametrize("name", TRIED)
+def test_value_takes_effect(before_and_after: dict[str, tuple[str, str]], name: str) -> None:
+    """Another value changes what is rendered."""
+    before, after = before_and_after[name]
+    assert before != after
+
+
+def leaves(tree: Manifest, schema: Manifest, path: str = "") -> set[str]:
+    """Return the names of values down to where the schema leaves the choice of keys to the user."""
+    names = set[str]()
+    for key, value in tree.items():
+        below = schema["properties"][key]
+        deeper = isinstance(value, dict) and "properties" in below and path + key not in NAMES
+        names |= leaves(value, below, f"{path}{key}.") if deeper else {path + key}
+    return names
+
+
+def test_every_value_is_documented() -> None:
+    """Each value has a description, and each description a value."""
+    assert leaves(DEFAULTS, SCHEMA) == set(NAMES)
+
+
+def known(schema: Manifest, path: str = "") -> set[str]:
+    """Return the names that the schema knows, down to documented values."""
+    names = set[str]()
+    for key, below in schema["properties"].items():
+        deeper = "properties" in below and path + key not in NAMES
+        names |= known(below, f"{path}{key}.") if deeper else {path + key}
+    return names
+
+
+def test_schema_knows_every_value() -> None:
+    """The schema has the values of values.yaml, and no other."""
+    assert known(SCHEMA) == set(NAMES)
+
+
+def test_schema_refuses_typos() -> None:
+    """Wherever the schema names keys it refuses others, but for `global`, which belongs to parent charts too."""
+    open_maps = []
+
+    def look(schema: Manifest, path: str) -> None:
+        if "properties" in schema:
+            open_maps.extend([path] if schema.get("additionalProperties") is not False else [])
+            for key, below in schema["properties"].items():
+                look(below, f"{path}.{key}")
+
+    look(SCHEMA, "")
+    assert [path for path in open_maps if "items" not in path] == [".global"]
+
+
+def test_upstream_values_are_known() -> None:
+    """Every value of v1.6.0's chart is a value here."""
+    (upstream,) = (CHART / "ci").glob("*-v1.6.0-values.yaml")
+    values = yaml.safe_load(upstream.read_text())
+    assert len(values) > 20
+    assert values.keys() <= DEFAULTS.keys()
+
+
+def test_readme() -> None:
+    """The README's tables are those that values.yaml makes, and it names what moved."""
+    command = [sys.executable, "-m", "scripts.write_values", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_base() -> None:
+    """The tenant is the only value that must be set."""
+    assert BASE.keys() == {"azureTenantID"}

@@ -1,0 +1,160 @@
+"""The webhook configuration: which pods are sent, and what when nobody answers."""
+
+import json
+from itertools import chain, combinations
+from typing import Any, Final
+
+import pytest
+
+from tests.chart.helm import BASE, CHART, NAMESPACE, Helm, Manifest, objects, only, rendered
+from webhook import names
+
+MODES: Final = ("pod-label", "namespace-label", "service-account")
+SETS: Final = list(chain.from_iterable(combinations(MODES, count) for count in (1, 2, 3)))
+OWN: Final = "azwi-workload-identity-webhook"
+
+
+def entries(manifests: list[Manifest]) -> list[Manifest]:
+    """Return the entries of the webhook configuration."""
+    return list(only(manifests, "MutatingWebhookConfiguration")["webhooks"])
+
+
+def test_default_entry(defaults: list[Manifest]) -> None:
+    """By default there is v1.6.0's entry: labelled pods on creation, with its path, policies and name."""
+    (entry,) = entries(defaults)
+    assert entry == {
+        "name": "mutation.azure-workload-identity.io",
+        "admissionReviewVersions": ["v1", "v1beta1"],
+        "clientConfig": {
+            "service": {"name": OWN, "namespace": NAMESPACE, "path": names.MUTATE_PATH, "port": 443},
+        },
+        "failurePolicy": "Fail",
+        "matchPolicy": "Equivalent",
+        "reinvocationPolicy": "IfNeeded",
+        "sideEffects": "None",
+        "timeoutSeconds": 5,
+        "objectSelector": {"matchLabels": {names.USE_LABEL: "true"}},
+        "namespaceSelector": {
+            "matchExpressions": [
+                {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", NAMESPACE]}
+            ]
+        },
+        "rules": [
+            {
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE"],
+                "resources": ["pods"],
+                "scope": "Namespaced",
+            }
+        ],
+    }
+
+
+def matches(selector: Manifest, labels: dict[str, str]) -> bool:
+    """Tell whether a LabelSelector matches, as the API server does."""
+    wanted = selector.get("matchLabels", {}).items()
+    return wanted <= labels.items() and all(_meets(each, labels) for each in selector.get("matchExpressions", []))
+
+
+def _meets(expression: Manifest, labels: dict[str, str]) -> bool:
+    among = labels.get(expression["key"]) in expression["values"]
+    return {"In": among, "NotIn": not among}[expression["operator"]]
+
+
+@pytest.mark.parametrize("modes", SETS, ids="+".join)
+def test_each_pod_is_sent_once(helm: Helm, modes: tuple[str, ...]) -> None:
+    """Whatever the modes, a pod goes to at most one entry: to the namespace's path if only the namespace opts it in."""
+    configured = entries(rendered(helm, {"optIn": list(modes)}))
+    assert len(configured) == len(modes)
+
+    for pod in ("true", "false", None):
+        for namespace in ("true", None):
+            pod_labels = {names.USE_LABEL: pod} if pod else {}
+            namespace_labels = {"kubernetes.io/metadata.name": "apps"}
+            namespace_labels |= {names.USE_LABEL: namespace} if namespace else {}
+            called = [
+                entry["clientConfig"]["service"]["path"]
+                for entry in configured
+                if matches(entry["objectSelector"], pod_labels)
+                and matches(entry["namespaceSelector"], namespace_labels)
+            ]
+            assert called == expected(modes, pod, namespace), (pod, namespace)
+
+
+def expected(modes: tuple[str, ...], pod: str | None, namespace: str | None) -> list[str]:
+    """Return the paths that see a pod, by what its label and its namespace's label say."""
+    if pod == "false":
+        return []
+    if pod == "true" and "pod-label" in modes:
+        return [names.MUTATE_PATH]
+    if namespace == "true" and "namespace-label" in modes:
+        return [names.MUTATE_NAMESPACE_PATH]
+    return [names.MUTATE_PATH] if "service-account" in modes else []
+
+
+def test_namespaces_of_the_user(helm: Helm) -> None:
+    """The user's namespace selector is in every entry, beside what is left out."""
+    wanted = {"matchLabels": {"tier": "apps"}, "matchExpressions": [{"key": "identity", "operator": "Exists"}]}
+    for entry in entries(rendered(helm, {"optIn": list(MODES), "mutatingWebhookNamespaceSelector": wanted})):
+        selector = entry["namespaceSelector"]
+        assert selector["matchLabels"] == {"tier": "apps"}
+        assert selector["matchExpressions"][0] == {"key": "identity", "operator": "Exists"}
+        assert selector["matchExpressions"][-1]["values"] == ["kube-system", NAMESPACE]
+
+
+def test_every_namespace(helm: Helm) -> None:
+    """With nothing left out there is no namespace selector, as in v1.6.0."""
+    values = {"webhook.excludedNamespaces": [], "webhook.excludeReleaseNamespace": False}
+    (entry,) = entries(rendered(helm, values))
+    assert "namespaceSelector" not in entry
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "value"),
+    [
+        ({"webhook.failurePolicy": "Ignore"}, "failurePolicy", "Ignore"),
+        ({"webhook.timeoutSeconds": 30}, "timeoutSeconds", 30),
+        ({"webhook.reinvocationPolicy": "Never"}, "reinvocationPolicy", "Never"),
+        (
+            {"webhook.matchConditions": [{"name": "a", "expression": "true"}]},
+            "matchConditions",
+            [{"name": "a", "expression": "true"}],
+        ),
+    ],
+)
+def test_policies(helm: Helm, values: dict[str, Any], field: str, value: object) -> None:
+    """What the API server does is a value, for every entry."""
+    every = entries(rendered(helm, {"optIn": list(MODES), **values}))
+    assert [entry[field] for entry in every] == [value] * 3
+
+
+def test_called_after_upstream(helm: Helm) -> None:
+    """Beside v1.6.0 this webhook is called second, whatever the namespace: that goes by configurations' names."""
+    rendered_first = objects(helm.run("template", "a", str(CHART), "-n=aaa", "-f=-", stdin=json.dumps(BASE)))
+    name = only(rendered_first, "MutatingWebhookConfiguration")["metadata"]["name"]
+    assert name > "azure-wi-webhook-mutating-webhook-configuration"
+
+
+def test_admissions_enforcer(helm: Helm, defaults: list[Manifest]) -> None:
+    """AKS's admissions enforcer is left at work unless a value turns it off."""
+    key = "admissions.enforcer/disabled"
+    assert key not in only(defaults, "MutatingWebhookConfiguration")["metadata"]["labels"]
+    labelled = rendered(helm, {"webhook.admissionsEnforcerDisabled": True})
+    assert only(labelled, "MutatingWebhookConfiguration")["metadata"]["labels"][key] == "true"
+
+
+def test_ports_meet(helm: Helm) -> None:
+    """Configuration, Service, container and server agree on ports, whatever they are."""
+    manifests = rendered(helm, {"service.port": 8443, "service.targetPort": 10250, "hostNetwork": True})
+    (entry,) = entries(manifests)
+    service = only(manifests, "Service")["spec"]["ports"][0]
+    pod = only(manifests, "Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert entry["clientConfig"]["service"]["port"] == service["port"] == 8443
+    assert ports[service["targetPort"]] == 10250
+    assert "--webhook-port=10250" in container["args"]
+    assert pod["hostNetwork"] is True
+    strategy = only(manifests, "Deployment")["spec"]["strategy"]["rollingUpdate"]
+    assert strategy == {"maxSurge": 0, "maxUnavailable": 1}

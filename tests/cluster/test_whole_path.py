@@ -1,0 +1,141 @@
+"""From `kubectl create` to a token of Entra: a pod of the API server, its injected containers, an unmodified SDK."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kubelet import Kubelet, project
+from tests.cluster.manifests import CLIENT_ID, Manifest, container, pod
+from tests.cluster.server import TENANT_ID, register, scope, serving
+from tests.support import azure_app
+from tests.support.entra import FederatedCredential
+from tests.support.netns import NODE, require
+from tests.support.proxied import BINDING_HOST, Outside, outside
+from webhook import names
+
+ISSUER: Final = "https://issuer.azwi.test/"
+VAULT: Final = "https://vault.azure.net"
+# What the containers ask with. An SDK that knows workload identity asks Entra itself where it is given the variables.
+APPS: Final = {
+    "redirect": {"app": ["workload-identity", "msal"], "older": ["managed-identity"]},
+    "environment": {"app": ["workload-identity", "msal"], "older": []},
+}
+
+BINDING: Final = names.CUSTOM_ENDPOINT_PREFIX + "identity-binding"
+BINDING_AUDIENCE: Final = "api://AKSIdentityBinding"
+BINDING_PORT: Final = 8443
+BINDING_SNI: Final = "binding.azwi.test"
+SETTINGS: Final = {
+    "PROXY_INIT_IMAGE": "",  # one image for both containers
+    names.ENV_TOKEN_PROXY: f"https://{BINDING_HOST}:{BINDING_PORT}",
+    names.ENV_TOKEN_PROXY_SNI: BINDING_SNI,
+    "AZURE_KUBERNETES_CA_CONFIGMAP_NAME": "binding-ca",
+}
+FLAGS: Final = (
+    "--custom-token-endpoint-annotation-suffix=identity-binding",
+    f"--custom-token-endpoint-audience={BINDING_AUDIENCE}",
+)
+
+
+@pytest.fixture(scope="module")
+def watched(
+    control_plane: ControlPlane, server_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """Run a server with these settings; the labels of namespaces that it watches."""
+    directory = tmp_path_factory.mktemp("webhook")
+    with serving(server_kubeconfig, directory, *FLAGS, environment=SETTINGS) as server:
+        register(control_plane, server, "whole-path")
+        yield scope("whole-path")
+
+
+@pytest.fixture
+def around(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Outside]:
+    """Make what the pod reaches; Entra fetches the keys of the cluster from the API server."""
+    require()
+    with outside(tmp_path / "entra") as made:
+        token = control_plane.token(control_plane.create_namespace(), "default")
+        made.entra.trust_url(ISSUER, f"{control_plane.url}/openid/v1/jwks", control_plane.ca_file, token)
+        yield made
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane, watched: dict[str, str]) -> str:
+    """Create a namespace with the account `app`."""
+    created = control_plane.create_namespace(watched)
+    control_plane.create_service_account(created, "app", {names.CLIENT_ID: CLIENT_ID})
+    return created
+
+
+def allow(around: Outside, namespace: str, audience: str = names.DEFAULT_AUDIENCE) -> None:
+    """Make the identity trust the account."""
+    subject = f"system:serviceaccount:{namespace}:app"
+    around.entra.register(TENANT_ID, CLIENT_ID, FederatedCredential(ISSUER, subject, audience))
+
+
+def create(control_plane: ControlPlane, namespace: str, annotations: Mapping[str, str]) -> Manifest:
+    """Create a pod with the proxy and a container that is skipped."""
+    written = pod(
+        serviceAccountName="app",
+        annotations={names.INJECT_PROXY: "true", names.SKIP_CONTAINERS: "older", **annotations},
+        containers=[container("app"), container("older")],
+    )
+    return control_plane.create_pod(namespace, written)
+
+
+@contextmanager
+def started(control_plane: ControlPlane, stored: Manifest, around: Outside, directory: Path) -> Iterator[Kubelet]:
+    """Run the injected containers as they are stored."""
+    project(control_plane, stored, directory)
+    ca_file = str(around.entra.ca_file)
+    kubelet = Kubelet(around.network.pod, directory, {"SSL_CERT_FILE": ca_file, "REQUESTS_CA_BUNDLE": ca_file})
+    *rules, proxy = stored["spec"]["initContainers"]
+    for each in rules:
+        done = kubelet.run(each)
+        assert done.returncode == 0, done.stderr
+    with kubelet.native_sidecar(proxy, directory / "azwi-proxy.log"):
+        yield kubelet
+
+
+def ask(kubelet: Kubelet, in_container: Manifest, credentials: list[str], around: Outside) -> None:
+    """Run the app in a container: each credential must get a token of the pod's identity."""
+    found = azure_app.read(kubelet.run(in_container, *azure_app.command(VAULT, *credentials)))
+    assert found.errors == {}
+    for token in found.tokens.values():
+        claims = around.entra.verify(token)
+        assert (claims["appid"], claims["aud"], claims["tid"]) == (CLIENT_ID, VAULT, TENANT_ID)
+
+
+@pytest.mark.parametrize("mode", APPS)
+def test_token(control_plane: ControlPlane, namespace: str, around: Outside, tmp_path: Path, mode: str) -> None:
+    """An annotated account and pod are all it takes for an app that only knows managed identity to get a token."""
+    allow(around, namespace)
+    stored = create(control_plane, namespace, {names.PROXY_MODE: mode})
+    with started(control_plane, stored, around, tmp_path / "volume") as kubelet:
+        for each in stored["spec"]["containers"]:
+            ask(kubelet, each, APPS[mode][each["name"]], around)
+
+    senders = [each.user_agent.partition("/")[0] for each in around.entra.exchanges]
+    assert senders == ["azsdk-python-identity", "azwi-proxy"]
+    assert around.imds.asked == []
+
+
+def test_identity_binding(control_plane: ControlPlane, namespace: str, around: Outside, tmp_path: Path) -> None:
+    """With an identity binding the proxy's exchange goes to the token proxy alone: the app need not know of it."""
+    allow(around, namespace, BINDING_AUDIENCE)
+    ca_directory = tmp_path / "binding"
+    listener = around.network.node.listen((NODE, BINDING_PORT))
+    with around.entra.token_proxy(ca_directory, BINDING_SNI, listener=listener):
+        config_map = {"metadata": {"name": "binding-ca"}, "data": {"ca.crt": (ca_directory / "ca.crt").read_text()}}
+        control_plane.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", config_map)
+        stored = create(control_plane, namespace, {BINDING: "true"})
+        with started(control_plane, stored, around, tmp_path / "volume") as kubelet:
+            app, older = stored["spec"]["containers"]
+            ask(kubelet, app, ["msal"], around)
+            ask(kubelet, older, ["managed-identity"], around)
+
+    assert {each.host for each in around.entra.exchanges} == {f"{BINDING_HOST}:{BINDING_PORT}"}
+    assert around.imds.asked == []

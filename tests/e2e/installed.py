@@ -1,0 +1,76 @@
+"""The chart, installed by helm on the node."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from tests.cluster.control_plane import ApiError, Cluster
+from tests.cluster.manifests import Manifest
+from tests.cluster.release import FULLNAME, Release
+from tests.e2e.workloads import RESTRICTED
+from tests.image import build
+
+PROXY_IMAGE: Final = "localhost/azwi-trusting-entra:test"
+DEPLOYMENT: Final = f"deployment/{FULLNAME}"
+SELECTOR: Final = "--selector=app.kubernetes.io/name=workload-identity-webhook"
+
+
+def values(**more: Any) -> dict[str, Any]:  # noqa: ANN401  values of the chart
+    """Return what makes a release run this project's image; the proxy's trusts the emulated Entra as well."""
+    repository, _, tag = build.NAME.rpartition(":")
+    proxy, _, proxy_tag = PROXY_IMAGE.rpartition(":")
+    return {
+        "image__repository": repository,
+        "image__release": tag,
+        "proxy__image__repository": proxy,
+        "proxy__image__release": proxy_tag,
+        "drainSeconds": 10,  # the chart's own, where Release is in a hurry
+        **more,
+    }
+
+
+def wait(release: Release) -> None:
+    """Wait until every pod of the Deployment is ready and of its newest version."""
+    status = release.control_plane.kubectl(
+        "rollout", "status", DEPLOYMENT, f"--namespace={release.namespace}", "--timeout=55s"
+    )
+    assert status.returncode == 0, status.stdout + status.stderr
+
+
+def mutated(release: Release, namespace: str) -> bool:
+    """Whether a pod is mutated; while the API server cannot call the webhook it is not."""
+    try:
+        return release.is_mutated(namespace)
+    except ApiError:
+        return False
+
+
+def pods(release: Release) -> list[Manifest]:
+    """Return the server's pods that are not about to end."""
+    listed = release.control_plane.kubectl(
+        "get", "pods", f"--namespace={release.namespace}", SELECTOR, "--output=json"
+    ).stdout
+    return [pod for pod in json.loads(listed)["items"] if "deletionTimestamp" not in pod["metadata"]]
+
+
+@contextmanager
+def installed(
+    cluster: Cluster,
+    directory: Path,
+    *,
+    release: Release | None = None,
+    **more: Any,  # noqa: ANN401  values of the chart
+) -> Iterator[Release]:
+    """Install the chart, wait for its pods, and uninstall it in the end.
+
+    Unless a release is given, it is one in a `restricted` namespace of its own.
+    """
+    release = release or Release(cluster, cluster.create_namespace(RESTRICTED), directory)
+    release.apply("install", **values(**more))
+    try:
+        wait(release)
+        yield release
+    finally:
+        release.helm("uninstall", release.name)

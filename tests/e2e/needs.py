@@ -1,0 +1,15 @@
+"""`python -m tests.e2e.needs`: what this machine lacks for `make e2e`, each with the command that brings it."""
+
+import sys
+
+from tests.cluster.node import needs
+from tests.image import build
+
+
+def missing() -> list[str]:
+    """Say what is missing, a line each."""
+    return [*needs.missing(), *filter(None, [build.missing()])]
+
+
+if __name__ == "__main__":
+    sys.exit("\n".join(f"e2e: {line}" for line in missing()) or None)

@@ -1,0 +1,24 @@
+"""What the run measured, for its end."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LINES: list[str] = []
+
+log = logging.getLogger(__name__)
+
+
+def note(text: str) -> None:
+    """Keep a line for the end of the run."""
+    log.info(text)
+    LINES.append(text)
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Note how long something took, in seconds."""
+    begun = time.monotonic()
+    yield
+    note(f"{time.monotonic() - begun:7.2f} s  {what}")

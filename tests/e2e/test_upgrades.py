@@ -1,0 +1,147 @@
+"""Pods are created all the time, and none of the creations fails, whatever happens to the server's pods.
+
+kube-proxy syncs as often as it does on real nodes, so for up to a second a Service has an endpoint that is gone.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.cluster.load import Created, continuous
+from tests.cluster.manifests import Manifest
+from tests.cluster.node.node import Node
+from tests.cluster.release import Release
+from tests.cluster.server import wait_until_true
+from tests.e2e.installed import installed, mutated, pods, values, wait
+from tests.e2e.report import note
+from tests.e2e.workloads import SECURITY
+from tests.image import build
+
+# They are stored, not started: what is looked at is their creation.
+NEVER = [{"name": "azwi.test/never"}]
+CLIENTS = 4
+PAUSE_SECONDS = 0.05
+TIMEOUT_SECONDS = 5.0  # the chart's webhook.timeoutSeconds
+SATURATED_SECONDS = 15.0
+KUBE_PROXY_SECONDS = 2.0  # more than it takes to sync
+
+
+@pytest.fixture(scope="module")
+def serving(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+    """Install the chart with its defaults."""
+    with installed(node.cluster, tmp_path_factory.mktemp("serving")) as release:
+        yield release
+
+
+@contextmanager
+def creating(release: Release, what: str) -> Iterator[Created]:
+    """Create pods from before to after what happens, and note what became of them."""
+    namespace = release.workload_namespace()
+    wait_until_true(lambda: mutated(release, namespace), "the API server reaches the webhook")
+    begun = time.monotonic()
+    with continuous(release.control_plane, namespace, CLIENTS, PAUSE_SECONDS, schedulingGates=NEVER) as created:
+        time.sleep(1)
+        yield created
+        time.sleep(1)
+    note(
+        f"{time.monotonic() - begun:7.2f} s  {what}: {created.count} pods created, {len(created.failures)} failed, "
+        f"the slowest took {created.slowest:.2f} s"
+    )
+    release.control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def gone(release: Release, names: list[str]) -> None:
+    """Wait until these pods are gone for good: told to stop, drained, ended."""
+    for name in names:
+        release.control_plane.kubectl(
+            "wait", "--for=delete", f"pod/{name}", f"--namespace={release.namespace}", "--timeout=50s"
+        )
+
+
+def names_of(found: list[Manifest]) -> list[str]:
+    """Return the names of pods."""
+    return [pod["metadata"]["name"] for pod in found]
+
+
+def test_rolling_upgrade_and_rollback(serving: Release) -> None:
+    """`helm upgrade` to another pod template and `helm rollback` replace every pod twice without a failure."""
+    with creating(serving, "upgrade and rollback") as created:
+        first = names_of(pods(serving))
+        serving.apply("upgrade", **values(podAnnotations={"example.com/version": "2"}))
+        wait(serving)
+        second = names_of(pods(serving))
+        assert serving.helm("rollback", serving.name).returncode == 0
+        wait(serving)
+        gone(serving, [*first, *second])
+    assert not {*first, *second} & {*names_of(pods(serving))}
+    assert created.failures == []
+    assert created.slowest < TIMEOUT_SECONDS
+
+
+def test_forced_deletion(serving: Release) -> None:
+    """`kubectl delete pod --force` of a replica fails no creation."""
+    (victim, _) = names_of(pods(serving))
+    with creating(serving, "kubectl delete pod --force of one replica") as created:
+        serving.control_plane.kubectl(
+            "delete", "pod", victim, "--force", "--grace-period=0", f"--namespace={serving.namespace}"
+        )
+        wait(serving)
+    assert created.failures == []
+    assert created.slowest < TIMEOUT_SECONDS
+
+
+def test_killed_process(node: Node, serving: Release) -> None:
+    """SIGKILL of one replica's process, then of the other's: what becomes of pods that are created meanwhile."""
+
+    def restarted(name: str) -> bool:
+        path = f"/api/v1/namespaces/{serving.namespace}/pods/{name}"
+        (status,) = serving.control_plane.request("GET", path)["status"]["containerStatuses"]
+        return bool(status["ready"] and status["restartCount"])
+
+    with creating(serving, "SIGKILL of each replica's process in turn") as created:
+        for victim in pods(serving):
+            for process in node.processes(victim):
+                os.kill(process, signal.SIGKILL)
+            name = victim["metadata"]["name"]
+            wait_until_true(lambda name=name: restarted(name), "it was restarted and is ready", 30)  # type: ignore[misc]
+            time.sleep(KUBE_PROXY_SECONDS)
+    assert created.failures == []
+    assert created.slowest < TIMEOUT_SECONDS
+
+
+def test_saturated_node(serving: Release) -> None:
+    """With every core of the node taken by pods that asked for it, creations get slower and none fails."""
+    namespace = serving.control_plane.create_namespace()
+    burning = {
+        "name": "burn",
+        "image": build.NAME,
+        "command": ["python3", "-c", "while True: pass"],
+        "resources": {"requests": {"cpu": "400m"}},
+        "securityContext": SECURITY,
+    }
+    cores = os.cpu_count() or 1
+    metadata = {"labels": {"app": "burn"}}
+    spec = {
+        "replicas": 2 * cores,
+        "selector": {"matchLabels": {"app": "burn"}},
+        "template": {"metadata": metadata, "spec": {"containers": [burning], "terminationGracePeriodSeconds": 0}},
+    }
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "burn"}, "spec": spec}
+    stored = serving.control_plane.create(namespace, deployment)
+    assert stored.returncode == 0, stored.stderr
+    done = serving.control_plane.kubectl(
+        "rollout", "status", "deployment/burn", f"--namespace={namespace}", "--timeout=50s"
+    )
+    assert done.returncode == 0, done.stderr
+    with creating(serving, f"{2 * cores} busy pods on {cores} cores") as created:
+        time.sleep(SATURATED_SECONDS)
+    serving.control_plane.kubectl("delete", "namespace", namespace)
+    assert created.failures == []
+    assert created.slowest < TIMEOUT_SECONDS
+    restarts = [each["status"]["containerStatuses"][0]["restartCount"] for each in pods(serving)]
+    note(f"restarts of the replicas after all of it: {json.dumps(restarts)}")

@@ -1,0 +1,150 @@
+"""Workloads of users: what they are made of, and how they are waited for and read."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tests.cluster.control_plane import Cluster
+from tests.cluster.manifests import USE, Manifest
+from tests.cluster.node.configuration import MACHINE
+from tests.e2e import look
+from tests.e2e.azure import LOGIN, Azure
+from tests.image import build
+from tests.support import azure_app
+from tests.support.azure_app import OTHER_CLIENT_ID, Tokens
+from tests.support.pods import OTHER_CLIENT_ID as OTHER
+
+RESOURCE: Final = "https://vault.azure.net"
+UID: Final = 10001
+FILES: Final = "/files"
+PROGRAMS: Final = (Path(azure_app.__file__), Path(look.__file__))
+RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
+SECURITY: Final[Manifest] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "runAsUser": UID,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def container(*command: str, name: str = "app", env: Mapping[str, str] | None = None) -> Manifest:
+    """Write a container that runs one of PROGRAMS as an ordinary user on a read-only root."""
+    variables = {
+        "SSL_CERT_FILE": f"{FILES}/ca.crt",
+        "REQUESTS_CA_BUNDLE": f"{FILES}/ca.crt",
+        OTHER_CLIENT_ID: OTHER,
+        **(env or {}),
+    }
+    return {
+        "name": name,
+        "image": build.NAME,
+        "command": ["python3", *command],
+        "env": [{"name": key, "value": value} for key, value in variables.items()],
+        "securityContext": SECURITY,
+        "volumeMounts": [{"name": "files", "mountPath": FILES, "readOnly": True}],
+    }
+
+
+def app(*credentials: str, name: str = "app", env: Mapping[str, str] | None = None) -> Manifest:
+    """Write a container that asks with each credential in turn; see azure_app.CREDENTIALS."""
+    return container(f"{FILES}/azure_app.py", RESOURCE, *credentials, name=name, env=env)
+
+
+def looker(*flags: str) -> Manifest:
+    """Write a container that looks at what it was given."""
+    return container(f"{FILES}/look.py", *flags)
+
+
+def template(
+    *containers: Manifest,
+    labels: Mapping[str, str] = USE,
+    annotations: Mapping[str, str] | None = None,
+    **spec: Any,  # noqa: ANN401  fields of a pod's spec
+) -> Manifest:
+    """Write metadata and spec of a pod that finds Entra under its own name."""
+    return {
+        "metadata": {"labels": dict(labels), "annotations": dict(annotations or {})},
+        "spec": {
+            "serviceAccountName": "app",
+            "terminationGracePeriodSeconds": 1,
+            "hostAliases": [{"ip": MACHINE, "hostnames": [LOGIN]}],
+            "containers": list(containers),
+            "volumes": [{"name": "files", "configMap": {"name": "files"}}],
+            **spec,
+        },
+    }
+
+
+def named(kind: str, name: str, api_version: str, **fields: Any) -> Manifest:  # noqa: ANN401  an object's
+    """Write an object."""
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, **fields}
+
+
+def pod(name: str, *containers: Manifest, **fields: Any) -> Manifest:  # noqa: ANN401  those of template
+    """Write a pod that runs to its end."""
+    made = template(*containers, **{"restartPolicy": "Never", **fields})
+    return named("Pod", name, "v1") | made | {"metadata": {**made["metadata"], "name": name}}
+
+
+def job(name: str, made: Manifest) -> Manifest:
+    """Write a Job of one pod."""
+    made = {**made, "spec": {**made["spec"], "restartPolicy": "Never"}}
+    return named("Job", name, "batch/v1", spec={"backoffLimit": 0, "template": made})
+
+
+@dataclass(frozen=True, slots=True)
+class Workloads:
+    """A namespace with the annotated account `app`, whom Entra trusts."""
+
+    cluster: Cluster
+    namespace: str
+
+    def kubectl(self, *arguments: str) -> str:
+        """Run kubectl in the namespace; a failure fails the test, with the events of the namespace."""
+        done = self.cluster.kubectl(f"--namespace={self.namespace}", *arguments)
+        assert done.returncode == 0, f"{done.stderr}{self._events()}"
+        return done.stdout
+
+    def _events(self) -> str:
+        flags = ("--sort-by=.lastTimestamp", "--output=custom-columns=:.involvedObject.name,:.reason,:.message")
+        return self.cluster.kubectl(f"--namespace={self.namespace}", "get", "events", *flags).stdout
+
+    def create(self, manifest: Manifest) -> str:
+        """Create an object, and return its kind and name."""
+        done = self.cluster.create(self.namespace, manifest)
+        assert done.returncode == 0, done.stderr
+        return f"{manifest['kind'].lower()}/{manifest['metadata']['name']}"
+
+    def finish(self, manifest: Manifest, name: str = "app") -> str:
+        """Create a pod or Job, wait until it has succeeded, and return what a container of it said."""
+        made = self.create(manifest)
+        done = "condition=Complete" if made.startswith("job/") else "jsonpath={.status.phase}=Succeeded"
+        self.kubectl("wait", f"--for={done}", made, "--timeout=45s")
+        return self.kubectl("logs", made, f"--container={name}")
+
+    def tokens(self, manifest: Manifest, name: str = "app") -> Tokens:
+        """Run an app to its end, and return what it got."""
+        return Tokens(**json.loads(self.finish(manifest, name).splitlines()[-1]))  # before it, warnings
+
+    def roll_out(self, manifest: Manifest) -> str:
+        """Create a controller's object, wait until its pods are ready, and return what one of them said."""
+        made = self.create(manifest)
+        self.kubectl("rollout", "status", made, "--timeout=45s")
+        return self.kubectl("logs", made)
+
+
+def files(azure: Azure) -> dict[str, str]:
+    """Return what pods find in FILES: the programs, and the CA that Entra's certificate is checked with."""
+    return {path.name: path.read_text() for path in PROGRAMS} | {"ca.crt": azure.entra.ca_file.read_text()}
+
+
+def workloads(cluster: Cluster, azure: Azure, namespace: str) -> Workloads:
+    """Put the programs and Entra's CA into a namespace, and have Entra trust its account `app`."""
+    azure.trust(namespace)
+    made = Workloads(cluster, namespace)
+    made.create(named("ConfigMap", "files", "v1", data=files(azure)))
+    return made

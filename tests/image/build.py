@@ -1,0 +1,163 @@
+"""Builds the image as a user does, by `make image`, where no registry can be reached.
+
+Its base is made by debootstrap from the mirror that the machine's apt uses, its packages come from where the machine's
+pip finds them. The result is a docker-archive, kept in ~/.cache/azwi/image under a hash of all that went into it:
+
+    python -m tests.image.build     # prints the path
+
+For `ctr images import` and `buildah from docker-archive:PATH`; the image's name in it is NAME.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+NAME: Final = "localhost/azwi:test"
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "azwi" / "image"
+PROGRAMS: Final = {"buildah": "buildah", "debootstrap": "debootstrap", "runc": "runc", "make": "make"}
+AUTHORITIES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
+PIP_OPTIONS: Final = {"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout"}
+SOURCES: Final = ("Dockerfile", ".dockerignore", "LICENSE", "README.md", "pyproject.toml", "Makefile", "requirements")
+PACKAGES: Final = ("azwi", "certs", "proxy", "webhook", "scripts")
+
+
+def missing() -> str:
+    """What keeps this machine from building and running the image, as a sentence; empty when nothing does."""
+    absent = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
+    if absent:
+        return f"the image cannot be built and run without {' '.join(absent)}: apt-get install {' '.join(absent)}"
+    return "" if os.geteuid() == 0 else "debootstrap and runc need root"
+
+
+def suite() -> str:
+    """The Debian that the Dockerfile names."""
+    found = re.search(r"^ARG BASE=debian:(\w+)-slim$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def base_images(directory: Path) -> str:
+    """Make the base image of this machine's Debian mirror in the storage of a directory, once; its name."""
+    name = f"localhost/azwi-base:{suite()}"
+    if _buildah(directory, "images", "--quiet", "--filter", f"reference={name}"):
+        return name
+    mirrors = _mirrors()
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        root = Path(scratch) / "root"
+        _run("debootstrap", "--variant=minbase", suite(), str(root), mirrors[""])
+        (root / "etc/apt/sources.list").write_text(
+            "".join(f"deb {mirror} {suite()}{pocket} main\n" for pocket, mirror in mirrors.items())
+        )
+        (root / "etc/apt/apt.conf.d/90machine").write_text(_apt_settings())
+        container = _buildah(directory, "from", "scratch")
+        _buildah(directory, "add", "--quiet", container, str(root), "/")
+        _buildah(directory, "commit", "--quiet", "--rm", container, name)
+    return name
+
+
+def build_image(directory: Path = CACHE) -> Path:
+    """Build the image unless these very inputs have been built before; the docker-archive.
+
+    Raises:
+        RuntimeError: with the build's log, when it fails.
+    """
+    archive = directory / f"azwi-{_key()}.tar"
+    with _alone(directory):
+        if not archive.exists():
+            base = base_images(directory)
+            for older in directory.glob("azwi-*.tar"):
+                older.unlink()
+            _build(directory, base)
+            new = archive.with_suffix(".new")
+            new.unlink(missing_ok=True)
+            _buildah(directory, "push", "--quiet", NAME, f"docker-archive:{new}:{NAME}")
+            new.rename(archive)
+            _buildah(directory, "rmi", NAME)
+            _buildah(directory, "rmi", "--prune", "--force")
+    return archive
+
+
+def _build(directory: Path, base: str) -> None:
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        pip = Path(scratch) / "pip.conf"
+        pip.write_text(_pip_settings())
+        flags = ["--isolation=chroot", "--layers=false", f"--secret=id=pip,src={pip}"]
+        flags += [f"--secret=id=ca,src={AUTHORITIES}"] if AUTHORITIES.exists() else []
+        variables = {"ENGINE": " ".join(_storage(directory)), "IMAGE": NAME, "BASE": base, "BUILD_BASE": base}
+        _run("make", "--directory", str(ROOT), "image", f"FLAGS={' '.join(flags)}", **variables)
+
+
+def _key() -> str:
+    digest = hashlib.sha256()
+    folders = [path for name in PACKAGES for path in (ROOT / name).rglob("*") if "__pycache__" not in path.parts]
+    locks = (ROOT / "requirements").glob("*.txt")
+    files = [*(ROOT / name for name in SOURCES), *locks, *folders, Path(__file__)]
+    for file in sorted(path for path in files if path.is_file()):
+        digest.update(f"{file.relative_to(ROOT)}\0{file.stat().st_mode}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _storage(directory: Path) -> list[str]:
+    storage = directory / "storage"
+    return ["buildah", "--root", f"{storage}/root", "--runroot", f"{storage}/run", "--storage-driver", "vfs"]
+
+
+def _buildah(directory: Path, *arguments: str) -> str:
+    return _run(*_storage(directory), *arguments).strip()
+
+
+def _run(*command: str, **variables: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **variables})
+    if done.returncode:
+        raise RuntimeError(
+            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
+        )
+    return done.stdout
+
+
+def _mirrors() -> dict[str, str]:
+    """Where the machine's apt finds Debian, by pocket: "", "-updates", "-security"."""
+    own = _run("sh", "-c", '. /etc/os-release; printf %s "$VERSION_CODENAME"')
+    listed = _run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages")
+    found = {release: uri for uri, release, _ in (line.split() for line in listed.splitlines())}
+    return {pocket: found[own + pocket] for pocket in ("", "-updates", "-security") if own + pocket in found}
+
+
+def _apt_settings() -> str:
+    lines = _run("apt-config", "dump").splitlines()
+    return "".join(f"{line}\n" for line in lines if re.match(r"Acquire::(?:http|https|Check)", line))
+
+
+def _pip_settings() -> str:
+    """What the machine's pip is told of where packages are, with its authorities where the build has them."""
+    listed = _run(sys.executable, "-m", "pip", "config", "list")
+    found = dict(re.findall(r"^[^.]+\.\.?([a-z-]+)='(.*)'$", listed, re.MULTILINE))
+    settings = {key: value for key, value in found.items() if key in PIP_OPTIONS}
+    if AUTHORITIES.exists():
+        settings["cert"] = "/run/secrets/ca"
+    return "[global]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items())
+
+
+if __name__ == "__main__":
+    problem = missing()
+    if problem:
+        sys.exit(problem)
+    print(build_image())  # noqa: T201  its purpose

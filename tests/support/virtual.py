@@ -1,0 +1,39 @@
+"""Time that passes only when a test lets it."""
+
+import asyncio
+import heapq
+from itertools import count
+
+from proxy.clock import Clock
+
+SETTLING_STEPS = 12
+
+
+class Time:
+    """The time of day, as Unix seconds, and who waits for it."""
+
+    def __init__(self, chance: float = 0.5) -> None:
+        self.now = 1_800_000_000.0
+        self.clock = Clock(now=lambda: self.now, sleep=self._sleep, chance=lambda: chance)
+        self._numbers = count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    async def pass_by(self, seconds: float) -> None:
+        """Let so much time pass, and everybody do what they do meanwhile."""
+        until = self.now + seconds
+        await self._settle()
+        while self._sleepers and self._sleepers[0][0] <= until:
+            self.now, _, sleeper = heapq.heappop(self._sleepers)
+            if not sleeper.done():
+                sleeper.set_result(None)
+                await self._settle()
+        self.now = until
+
+    async def _settle(self) -> None:
+        for _ in range(SETTLING_STEPS):
+            await asyncio.sleep(0)
+
+    async def _sleep(self, seconds: float) -> None:
+        sleeper = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self.now + seconds, next(self._numbers), sleeper))
+        await sleeper
