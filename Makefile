@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs scan cluster-tools node-tools e2e node fuzz bench bench-scale bench-burst bench-proxy entra bench-azwi lock clean
+.PHONY: help run test check lint types contracts coverage cases docs scan cluster-tools fuzz bench bench-scale bench-burst bench-proxy entra bench-azwi node-tools e2e node lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,8 +48,8 @@ cases: .venv/test.stamp ## write the golden cases anew from what the code does; 
 
 docs: .venv/run.stamp ## write the pages of the manual that are made from the code
 	@$(PY) -m scripts.write_settings
-	@$(PY) -m scripts.write_azwi
 	@$(PY) -m scripts.write_values
+	@$(PY) -m scripts.write_azwi
 	@$(PY) -m scripts.write_diagram
 
 scan: .venv/run.stamp ## look at the rendered chart with checkov (in .venv-scan; a minute the first time)

@@ -29,11 +29,16 @@ class Entry:
 
 
 COMMANDS: Final = {
+    "doctor": Entry("azwi.doctor", "Say why pods get no token, and what mends it."),
     "jwks": Entry("azwi.jwks", "Print the JSON Web Key Set of a self-managed issuer."),
     "mutate": Entry("azwi.mutate", "Show what the webhook would make of manifests, without a cluster."),
     "oidc": Entry("azwi.oidc", "Write the discovery document and the JWKS of a self-managed issuer."),
     "podidentity": Entry("azwi.podidentity", "Migrate from aad-pod-identity.", "pi"),
     "completion": Entry("azwi.completion", "Print the code that completes azwi's commands in a shell."),
+    "serviceaccount": Entry(
+        "azwi.serviceaccount", "Give a ServiceAccount an identity in Azure, or take it away.", "sa"
+    ),
+    "token": Entry("azwi.token", "Try the exchange of a ServiceAccount's token."),
     "version": Entry("azwi.version", "Print azwi's version."),
 }
 
@@ -111,12 +116,16 @@ def program(*, debug: bool) -> None:
     if debug:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
         logging.getLogger("azwi").setLevel(logging.DEBUG)
+    else:
+        # Libraries warn of what the error that follows says better.
+        logging.getLogger().addHandler(logging.NullHandler())
 
 
 def run() -> None:
     """The console script."""
     try:
-        program.main(prog_name="azwi")
+        # --debug counts wherever it stands, as in v1.6.0.
+        program.main(sorted(sys.argv[1:], key=lambda argument: argument != DEBUG), prog_name="azwi")
     except KeyboardInterrupt:
         sys.exit(Status.INTERRUPTED)
     except Exception as fault:

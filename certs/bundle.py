@@ -16,7 +16,17 @@ import msgspec
 
 from certs.handshake import complaint
 from certs.source import CertificateError
-from webhook.cluster.client import CONFLICT, DENIED, INVALID, JSON_PATCH, NOT_FOUND, OK, Answer, Cluster
+from webhook.cluster.client import (
+    CONFLICT,
+    DENIED,
+    INVALID,
+    JSON_PATCH,
+    NOT_FOUND,
+    OK,
+    Answer,
+    Cluster,
+    ClusterUnavailableError,
+)
 from webhook.cluster.watch import Resource, WebhookConfiguration
 
 PATH: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
@@ -82,7 +92,7 @@ class CaBundle:
         elif answer.status == OK:
             self._configuration = msgspec.json.decode(answer.body, type=WebhookConfiguration)
         else:
-            raise self._refused("read", "get, list and watch", answer)
+            raise self._failed("GET", "get, list and watch", answer)
 
     async def carry(self, trusted: bytes) -> Carried:
         """Have every webhook of the configuration trust `trusted` (PEM) and nothing else.
@@ -112,7 +122,7 @@ class CaBundle:
         if answer.status in {CONFLICT, INVALID, NOT_FOUND}:
             return Carried.MISSING
         if answer.status != OK:
-            raise self._refused("patch", "patch", answer)
+            raise self._failed("PATCH", "patch", answer)
         self._configuration = msgspec.json.decode(answer.body, type=WebhookConfiguration)
         self._patched()
         log.info("the caBundle of MutatingWebhookConfiguration %s was written", self.name)
@@ -134,9 +144,11 @@ class CaBundle:
     def listed(self) -> None:
         """Nothing was gathered."""
 
-    def _refused(self, what: str, verbs: str, answer: Answer) -> CertificateError:
+    def _failed(self, method: str, verbs: str, answer: Answer) -> Exception:
+        if answer.status not in DENIED:
+            return ClusterUnavailableError(method, f"{PATH}/{self.name}", f"HTTP {answer.status}")
         return CertificateError(
-            f"the API server does not let the webhook {what} MutatingWebhookConfiguration {self.name} "
+            f"the API server does not let the webhook {method} MutatingWebhookConfiguration {self.name} "
             f"(HTTP {answer.status}): grant its ServiceAccount {verbs} on it by resourceNames"
         )
 

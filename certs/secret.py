@@ -9,7 +9,7 @@ import orjson
 
 from certs.keys import KEYS
 from certs.source import CertificateError
-from webhook.cluster.client import CONFLICT, CREATED, NOT_FOUND, OK, Answer, Cluster
+from webhook.cluster.client import CONFLICT, CREATED, DENIED, NOT_FOUND, OK, Answer, Cluster, ClusterUnavailableError
 from webhook.cluster.watch import Resource, Stored
 
 LABELS: Final = {"app.kubernetes.io/name": "azure-workload-identity-webhook"}
@@ -48,7 +48,7 @@ class CertSecret:
         if answer.status == NOT_FOUND:
             return Content(None, {})
         if answer.status != OK:
-            raise self._refused("read", "get, list and watch", answer)
+            raise self._failed("GET", "get, list and watch", answer)
         stored = orjson.loads(answer.body)
         data = stored.get("data") or {}
         return Content(stored, {key: b64decode(data[key]) for key in KEYS if data.get(key)})
@@ -72,7 +72,7 @@ class CertSecret:
         if answer.status in {CONFLICT, NOT_FOUND}:
             return False
         if answer.status not in {OK, CREATED}:
-            raise self._refused("write", "update (and create on secrets)", answer)
+            raise self._failed("PUT", "update (and create on secrets)", answer)
         return True
 
     def put(self, item: Stored) -> None:  # noqa: ARG002  a Sink's; what is in it is read when it is needed
@@ -89,8 +89,10 @@ class CertSecret:
     def listed(self) -> None:
         """Nothing was gathered."""
 
-    def _refused(self, what: str, verbs: str, answer: Answer) -> CertificateError:
+    def _failed(self, method: str, verbs: str, answer: Answer) -> Exception:
+        if answer.status not in DENIED:
+            return ClusterUnavailableError(method, f"{self.resource.path}/{self.name}", f"HTTP {answer.status}")
         return CertificateError(
-            f"the API server does not let the webhook {what} Secret {self._namespace}/{self.name} "
+            f"the API server does not let the webhook {method} Secret {self._namespace}/{self.name} "
             f"(HTTP {answer.status}): grant its ServiceAccount {verbs} on it by resourceNames"
         )

@@ -25,7 +25,9 @@ def test_seconds(text: str, found: str) -> None:
     assert seconds(text) == Decimal(found)
 
 
-@pytest.mark.parametrize("text", ["", "90", "s", "1d", "-1s", "1h 30m", "1e3s", "9999999999h", "\u0663s"])
+@pytest.mark.parametrize(
+    "text", ["", "90", "s", "1d", "-1s", "1h ", "1h 30m", "1h,30m", "1_0s", "1e3s", "9999999999h", "\u0663s"]
+)
 def test_no_duration(text: str) -> None:
     """Anything else is refused."""
     with pytest.raises(ValueError, match="must be a duration"):

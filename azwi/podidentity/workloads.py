@@ -114,17 +114,19 @@ def find(workloads: Iterable[Map], pods: Iterable[Map]) -> tuple[list[Found], li
         labels = pod_labels(manifest)
         if bindings.POD_LABEL not in labels:
             continue
-        top, stranger = _top(manifest, by_uid)
+        topmost, stranger = top(manifest, by_uid)
         if stranger is not None:
             strangers.add(stranger)
-        elif _is_done(top):
+        elif is_done(topmost):
             continue
-        elif (of_template := pod_labels(top)).get(bindings.POD_LABEL):
-            found[top["metadata"]["uid"]] = Found(top, of_template, of_template[bindings.POD_LABEL])
+        elif (of_template := pod_labels(topmost)).get(bindings.POD_LABEL):
+            found[topmost["metadata"]["uid"]] = Found(topmost, of_template, of_template[bindings.POD_LABEL])
         elif manifest["kind"] == "Pod" and names.USE_LABEL not in of_template:
             # Something else put the label there, such as a policy; a workload migrated already has old pods, too.
             merged = {**of_template, **labels}
-            found.setdefault(top["metadata"]["uid"], Found(top, merged, labels[bindings.POD_LABEL], of_template=False))
+            found.setdefault(
+                topmost["metadata"]["uid"], Found(topmost, merged, labels[bindings.POD_LABEL], of_template=False)
+            )
     return sorted(found.values(), key=_order), sorted(strangers)
 
 
@@ -140,7 +142,7 @@ def pod_of(manifest: Map) -> Map:
     return manifest
 
 
-def _top(manifest: Map, by_uid: Mapping[str, Map]) -> tuple[Map, Stranger | None]:
+def top(manifest: Map, by_uid: Mapping[str, Map]) -> tuple[Map, Stranger | None]:
     """The topmost known owner, or the owner that is not known."""
     for _ in range(MAX_OWNERS):
         owner = next(_controllers(manifest), None)
@@ -159,7 +161,7 @@ def _controllers(manifest: Map) -> Iterator[Map]:
     return (owner for owner in manifest["metadata"].get("ownerReferences") or () if owner.get("controller"))
 
 
-def _is_done(manifest: Map) -> bool:
+def is_done(manifest: Map) -> bool:
     """Whether it is a Job that will run nothing any more."""
     conditions = (manifest.get("status") or {}).get("conditions") or ()
     ended = any(each.get("type") in {"Complete", "Failed"} and each.get("status") == "True" for each in conditions)

@@ -214,7 +214,7 @@ def test_the_proxys_security_context() -> None:
 
 def test_the_proxys_resources() -> None:
     """Both proxy containers have requests and limits, so that a ResourceQuota lets the pod in."""
-    expected = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"cpu": "500m", "memory": "128Mi"}}
+    expected = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}}
     assert fragments.proxy_container(plan(), ProxySettings("x"), {})["resources"] == expected
     assert fragments.proxy_init_container(plan(), ProxySettings("x"))["resources"] == expected
 

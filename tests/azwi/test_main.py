@@ -51,6 +51,12 @@ def test_help_lists_every_command() -> None:
     assert told.stdout.endswith("[]\n")
 
 
+def test_debug_anywhere() -> None:
+    """--debug counts wherever it stands, as in v1.6.0."""
+    done = process("version", "--debug")
+    assert done.returncode == errors.Status.DONE, done.stderr
+
+
 def test_typo() -> None:
     """A misspelt command is wrong usage, answered with what may have been meant."""
     done = azwi("versoin")

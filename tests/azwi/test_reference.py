@@ -37,7 +37,7 @@ def resolve(arguments: list[str]) -> tuple[click.Command, list[str]]:
     """Return the command that arguments name, and its own arguments."""
     command: click.Command = program
     with click.Context(program) as context:
-        while isinstance(command, click.Group):
+        while isinstance(command, click.Group) and not arguments[0].startswith("-"):
             name, *arguments = arguments
             found = command.get_command(context, name)
             assert found is not None, f"there is no command {name}"

@@ -90,7 +90,7 @@ def rules(manifests: list[Manifest], kind: str) -> list[tuple[str, str, str]]:
 
 
 READ: Final = "get list watch"
-CONFIGURATION: Final = f"{NAMESPACE}-{FULLNAME}"
+CONFIGURATION: Final = f"azwi-{NAMESPACE}-{FULLNAME}"
 
 
 @pytest.mark.parametrize(

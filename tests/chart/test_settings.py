@@ -45,7 +45,7 @@ VALUES: Final[dict[str, tuple[dict[str, Any], object]]] = {
     "disable_cert_rotation": (MOUNTED, True),
     "cert_secret": ({"certificates.secretName": "own"}, "own"),
     "webhook_service": ({"fullnameOverride": "other"}, "other"),
-    "webhook_configurations": ({"fullnameOverride": "other"}, {f"{NAMESPACE}-other"}),
+    "webhook_configurations": ({"fullnameOverride": "other"}, {f"azwi-{NAMESPACE}-other"}),
     "ca_lifetime": ({"certificates.caLifetime": "87600h"}, 87600 * 3600),
     "cert_lifetime": ({"certificates.lifetime": "24h"}, 24 * 3600),
     "drain_period": ({"drainSeconds": 3}, 3),

@@ -1,11 +1,12 @@
 """The webhook configuration: which pods are sent, and what when nobody answers."""
 
+import json
 from itertools import chain, combinations
 from typing import Any, Final
 
 import pytest
 
-from tests.chart.helm import NAMESPACE, Helm, Manifest, only, rendered
+from tests.chart.helm import BASE, CHART, NAMESPACE, Helm, Manifest, objects, only, rendered
 from webhook import names
 
 MODES: Final = ("pod-label", "namespace-label", "service-account")
@@ -126,6 +127,13 @@ def test_policies(helm: Helm, values: dict[str, Any], field: str, value: object)
     """What the API server does is a value, for every entry."""
     every = entries(rendered(helm, {"optIn": list(MODES), **values}))
     assert [entry[field] for entry in every] == [value] * 3
+
+
+def test_called_after_upstream(helm: Helm) -> None:
+    """Beside v1.6.0 this webhook is called second, whatever the namespace: that goes by configurations' names."""
+    rendered_first = objects(helm.run("template", "a", str(CHART), "-n=aaa", "-f=-", stdin=json.dumps(BASE)))
+    name = only(rendered_first, "MutatingWebhookConfiguration")["metadata"]["name"]
+    assert name > "azure-wi-webhook-mutating-webhook-configuration"
 
 
 def test_admissions_enforcer(helm: Helm, defaults: list[Manifest]) -> None:

@@ -21,14 +21,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Run etcd and kube-apiserver; without the programs skip, or fail where REQUIRE_CLUSTER=1."""
+def programs() -> Programs:
+    """Find etcd and kube-apiserver; without them skip, or fail where REQUIRE_CLUSTER=1."""
     try:
-        programs = Programs.find()
+        return Programs.find()
     except FileNotFoundError as missing:
         if os.environ.get("REQUIRE_CLUSTER") == "1":
             raise
         pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def control_plane(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """Run etcd and kube-apiserver."""
     with running_control_plane(programs, tmp_path_factory.mktemp("control-plane")) as running:
         yield running
 

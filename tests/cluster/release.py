@@ -23,7 +23,8 @@ from webhook import names
 FULLNAME = "azwi-workload-identity-webhook"
 READY_SECONDS = 30.0
 
-_addresses = (f"127.65.{high}.{low}" for high, low in itertools.product(range(256), range(1, 255)))
+# Of loopback, and not those of another test run on this machine.
+_addresses = (f"127.{65 + (os.getpid() >> 8) % 60}.{os.getpid() & 255}.{number}" for number in itertools.count(1))
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Release:
 
     def configuration(self) -> Manifest:
         """Return the webhook configuration as it is stored."""
-        return self.get("mutatingwebhookconfiguration", f"{self.namespace}-{FULLNAME}")
+        return self.get("mutatingwebhookconfiguration", f"azwi-{self.namespace}-{FULLNAME}")
 
     def bundles(self) -> list[str]:
         """Return the caBundle of every entry."""

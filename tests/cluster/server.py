@@ -65,7 +65,7 @@ def scope(*configurations: str) -> dict[str, str]:
     return {f"azwi.test/{name}": "true" for name in configurations}
 
 
-def install_account(control_plane: ControlPlane, account: str = ACCOUNT, *, may_read_accounts: bool = True) -> Path:
+def install_account(control_plane: ControlPlane, account: str = ACCOUNT) -> Path:
     """Create the ServiceAccount that the server runs as, and return its kubeconfig."""
     role = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -87,7 +87,8 @@ def install_account(control_plane: ControlPlane, account: str = ACCOUNT, *, may_
             "kind": "ServiceAccount",
             "metadata": {"namespace": SYSTEM_NAMESPACE, "name": account},
         },
-        *([role, binding] if may_read_accounts else []),
+        role,
+        binding,
     )
     return control_plane.kubeconfig_for(SYSTEM_NAMESPACE, account)
 

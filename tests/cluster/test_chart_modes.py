@@ -14,9 +14,10 @@ import yaml
 from tests.chart.helm import VALUE_SETS, Helm, objects
 from tests.chart.test_value_sets import CUSTOM
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.manifests import CLIENT_ID, USE, Manifest, environment
+from tests.cluster.manifests import CLIENT_ID, USE, Manifest, environment, pod, token_volumes
+from tests.cluster.other_webhook import other_webhook
 from tests.cluster.release import FULLNAME, Release, released
-from tests.cluster.server import CREATED_PODS, scope, wait_until_true
+from tests.cluster.server import CREATED_PODS, configuration, scope, wait_until_true
 from webhook import names
 
 UPSTREAM_SERVICE = "azure-wi-webhook-webhook-service"
@@ -53,7 +54,7 @@ def test_existing_secret(control_plane: ControlPlane, tmp_path: Path) -> None:
     account = f"--as=system:serviceaccount:{release.namespace}:{FULLNAME}"
     for verb, resource in (
         ("get", "secrets/mine"),
-        ("patch", f"mutatingwebhookconfigurations/{release.namespace}-{FULLNAME}"),
+        ("patch", f"mutatingwebhookconfigurations/azwi-{release.namespace}-{FULLNAME}"),
     ):
         where = f"--namespace={release.namespace}"
         assert control_plane.kubectl("auth", "can-i", verb, resource, account, where).stdout.strip() == "no"
@@ -205,6 +206,35 @@ def test_two_releases(control_plane: ControlPlane, tmp_path: Path) -> None:
         said = other.apply("install")
         assert f"helm -n {release.namespace} uninstall azwi" in " ".join(said.split())
         assert other.helm("uninstall", other.name).returncode == 0
+
+
+def as_v160(seen: Manifest) -> list[Manifest]:
+    """Mutate a pod of one container as v1.6.0 does, which knows its own mount by the volume's name alone."""
+    name = "azure-workload-identity-reserved-0123456789abcdef0123456789abcd"
+    if any(volume["name"] == name for volume in seen["spec"].get("volumes", [])):
+        return []
+    token = {"path": "token/azure-identity-token", "audience": names.DEFAULT_AUDIENCE, "expirationSeconds": 3600}
+    volume = {"name": name, "projected": {"sources": [{"serviceAccountToken": token}]}}
+    mount = {"name": name, "mountPath": names.V160_DIRECTORY, "readOnly": True}
+    (container,) = seen["spec"]["containers"]
+    return [
+        {"op": "add", "path": "/spec/volumes", "value": [*seen["spec"].get("volumes", []), volume]},
+        {"op": "add", "path": "/spec/containers/0/volumeMounts", "value": [*container.get("volumeMounts", []), mount]},
+    ]
+
+
+def test_beside_v160(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """While v1.6.0 is still there, pods get what both put into them, and the API server takes them."""
+    with released(control_plane, tmp_path, replicaCount=1) as release, other_webhook(as_v160) as other:
+        watched = {"namespaceSelector": {"matchLabels": scope(release.namespace)}}
+        control_plane.apply(configuration(UPSTREAM_CONFIGURATION, other.url, other.ca_pem, **watched))
+        namespace = release.workload_namespace()
+        with release.replicas():
+            wait_until_true(lambda: release.is_mutated(namespace) and other.calls > 0, "both are called")
+            stored = control_plane.create_pod(namespace, pod(serviceAccountName="app"))
+        control_plane.kubectl("delete", "mutatingwebhookconfiguration", UPSTREAM_CONFIGURATION)
+    assert len(token_volumes(stored)) == 2
+    assert environment(stored["spec"]["containers"][0])[names.ENV_CLIENT_ID] == CLIENT_ID
 
 
 def upstream_objects(here: str) -> list[Manifest]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.control_plane import ApiError, ControlPlane
-from tests.cluster.manifests import CLIENT_ID, USE, pod
+from tests.cluster.manifests import USE, pod
 from tests.cluster.server import configuration, install_account, scope, serving, wait_until_true
 from webhook import names
 
@@ -37,14 +37,15 @@ def test_account_of_the_server(
     assert can(control_plane, server_kubeconfig, verb, resource) is allowed
 
 
-def test_server_without_permission(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """A server that may not read ServiceAccounts refuses promptly and names what it may not do."""
-    kubeconfig = install_account(control_plane, "powerless", may_read_accounts=False)
+def test_server_that_loses_its_permission(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """A server that may no longer read ServiceAccounts answers promptly and names what it may not do."""
+    kubeconfig = install_account(control_plane, "powerless")
     with serving(kubeconfig, tmp_path, wait_for="healthz") as server:
         scoped = {"objectSelector": {"matchLabels": USE}}
         control_plane.apply(configuration("powerless", server.url + names.MUTATE_PATH, server.ca_pem, **scoped))
         namespace = control_plane.create_namespace(scope("powerless"))
-        control_plane.create_service_account(namespace, "app", {names.CLIENT_ID: CLIENT_ID})
+        control_plane.create_service_account(namespace, "app")  # without a client id: read when a pod asks
+        control_plane.kubectl("delete", "clusterrolebinding", "powerless")
         begin = time.monotonic()
         error = first_error(control_plane, namespace)
 

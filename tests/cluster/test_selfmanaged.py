@@ -176,7 +176,7 @@ def test_missing_role(installation: Installation) -> None:
     role = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{installation.name}/roles/server-{installation.name}"
     installation.control_plane.request("DELETE", role)
     said = refused(installation)
-    assert f"read Secret {installation.name}/{names.CERT_SECRET} (HTTP 403)" in said
+    assert f"GET Secret {installation.name}/{names.CERT_SECRET} (HTTP 403)" in said
     assert "grant its ServiceAccount get, list and watch on it by resourceNames" in said
 
 

@@ -17,7 +17,7 @@ from proxy.clock import Clock
 from proxy.exchange import Exchange, ExchangeError, read_assertion
 from proxy.request import TokenRequest
 from proxy.settings import Settings, load, parse
-from tests.support.bytes import answering, listening
+from tests.support.bytes import Serve, answering, listening
 from tests.support.entra import Entra, Issuer
 from tests.support.sidecar import CLIENT, RESOURCE, SUBJECT, TENANT, environment
 from webhook.entra import Kind
@@ -290,6 +290,44 @@ def test_token_proxy(bench: Bench, tmp_path: Path) -> None:
         assert "is not trusted" in bench.failed().message
         bench.variables["AZURE_KUBERNETES_CA_DATA"] = (tmp_path / "ca.crt").read_text()
         assert bench.run().secret
+
+
+def tunnel(port: int) -> Serve:
+    """Make an HTTP proxy whose every tunnel ends at a port of this machine."""
+
+    async def relay(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                sink.write(data)
+        finally:
+            sink.transport.abort()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"CONNECT entra.azwi.test:443 HTTP/1.1\r\n")
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        back, forth = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(relay(reader, forth), relay(back, writer), return_exceptions=True)
+
+    return serve
+
+
+def test_http_proxy(bench: Bench, tmp_path: Path) -> None:
+    """Through HTTPS_PROXY Entra is reached by a name that only the proxy can resolve, and TLS goes to its end."""
+
+    async def run(port: int) -> Token:
+        async with listening(tunnel(port)) as proxy:
+            bench.variables["HTTPS_PROXY"] = f"http://{proxy.netloc}"
+            settings = bench.settings()
+            trusted = trust.system(settings.environ)
+            return await Exchange(settings, trusted, bench.clock(), lambda *_: None)(ASKED)
+
+    with bench.emulator.token_proxy(tmp_path, "entra.azwi.test") as url:
+        bench.variables |= {
+            "AZURE_AUTHORITY_HOST": "https://entra.azwi.test",
+            "SSL_CERT_FILE": str(tmp_path / "ca.crt"),
+        }
+        token = asyncio.run(run(int(url.rpartition(":")[2])))
+    assert bench.emulator.verify(token.secret)["appid"] == CLIENT
 
 
 def test_secrets_stay_out_of_logs(

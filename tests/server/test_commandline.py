@@ -126,7 +126,7 @@ def test_tenants(tenant: str) -> None:
         (("--opt-in=",), {}, "--opt-in must name at least one of"),
         (("--service-account-token-expiration=60",), {}, "input should be greater than or equal to 3600"),
         (("--proxy-cpu-limit=lots",), {}, "--proxy-cpu-limit 'lots' must be a quantity such as 50m or 64Mi"),
-        (("--proxy-memory-request=1Gi",), {}, "--proxy-memory-request 1Gi is above --proxy-memory-limit 128Mi"),
+        (("--proxy-memory-request=1Gi",), {}, "--proxy-memory-request 1Gi is above --proxy-memory-limit 64Mi"),
         (("--no-such-flag",), {}, "unrecognized arguments: --no-such-flag; see azwi-webhook --help"),
         (("extra",), {}, "unrecognized arguments: extra"),
         (("--audience",), {}, "argument --audience: expected one argument"),

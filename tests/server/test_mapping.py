@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from webhook.server.mapping import load
+from webhook.server.mapping import load, parse
 
 CLIENT = "7d5b2f6e-3c1a-4b8e-9a55-0c6f1e2d3a4b"
 
@@ -71,3 +71,11 @@ def test_missing_file(tmp_path: Path) -> None:
     """A file that is not there is named."""
     with pytest.raises(ValueError, match="No such file"):
         load(tmp_path / "nowhere.yaml")
+
+
+def test_faults() -> None:
+    """Of a document with bad entries the good ones are taken, and each bad one is told with its place."""
+    text = f"mappings:\n- {{namespace: shop, clientId: {CLIENT}}}\n- {{namespace: shop}}\n- 7\n"
+    parsed = parse(text)
+    assert [entry.namespace for entry in parsed.entries] == ["shop"]
+    assert [fault.partition(":")[0] for fault in parsed.faults] == ["mappings.1.clientId", "mappings.2"]

@@ -24,6 +24,7 @@ POD = {
     "spec": {"serviceAccountName": "quickstart", "containers": [{"name": "app"}]},
 }
 FILES = "--service-accounts=examples"
+NO_PAGES = ("--health-addr=0", "--metrics-addr=0")
 
 
 def peer_certificate(program: Program, ca: trustme.CA) -> bytes:
@@ -220,11 +221,13 @@ def test_v160_command_line(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stderr=subprocess.PIPE) as process:
         try:
             assert process.stderr is not None
-            lines = [json.loads(process.stderr.readline()) for _ in range(2)]
+            lines = [json.loads(process.stderr.readline())]
+            while "port" not in lines[-1]:
+                lines.append(json.loads(process.stderr.readline()))
         finally:
             process.terminate()
     assert "version cannot be read" in lines[0]["message"]
-    assert (lines[1]["message"], lines[1]["port"]) == ("serving", port)
+    assert (lines[-1]["message"], lines[-1]["port"]) == ("serving", port)
 
 
 def test_version() -> None:
@@ -246,7 +249,7 @@ def test_help() -> None:
 
 def test_port_in_use(program: Program) -> None:
     """A port that is taken is named, with what to do, and the status is 2."""
-    status, text = failed(FILES, "--webhook-host=127.0.0.1", f"--webhook-port={program.port}")
+    status, text = failed(FILES, *NO_PAGES, "--webhook-host=127.0.0.1", f"--webhook-port={program.port}")
     assert status == 2
     assert text == (
         f"azwi-webhook: 127.0.0.1:{program.port} is in use: stop what listens there, or choose another port\n"
@@ -255,7 +258,7 @@ def test_port_in_use(program: Program) -> None:
 
 def test_missing_certificate(tmp_path: Path) -> None:
     """A directory without a certificate is named, with what to do, and the status is 2."""
-    status, text = failed(FILES, "--disable-cert-rotation", f"--webhook-cert-dir={tmp_path}")
+    status, text = failed(FILES, *NO_PAGES, "--disable-cert-rotation", f"--webhook-cert-dir={tmp_path}")
     assert status == 2
     assert text == (
         f"azwi-webhook: cannot read {tmp_path}/tls.crt: No such file or directory; mount a Secret of type "

@@ -47,12 +47,15 @@ class CustomEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Requests and limits of a proxy container, as Kubernetes quantities; an empty one is left out."""
+    """Requests and limits of a proxy container, as Kubernetes quantities; an empty one is left out.
+
+    Of memory it takes 24 MiB at rest and 29 at the most that was seen; v1.6.0's takes 29 and 34.
+    """
 
     cpu_request: str = "10m"
-    memory_request: str = "48Mi"
+    memory_request: str = "32Mi"
     cpu_limit: str = "500m"
-    memory_limit: str = "128Mi"
+    memory_limit: str = "64Mi"
 
 
 @dataclass(frozen=True, slots=True)

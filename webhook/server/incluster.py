@@ -9,7 +9,7 @@ from typing import Final
 from certs.bundle import CaBundle
 from certs.rotation import Bell, Lifetimes, SelfManaged
 from certs.secret import CertSecret
-from certs.source import CertificateError, Mounted, Source
+from certs.source import CertificateError, Source
 from webhook.accounts.cluster import SERVICE_ACCOUNTS, AccountCache, ClusterAccounts
 from webhook.admission.identity import IdentityMapping
 from webhook.cluster.client import DENIED, Cluster, ClusterUnavailableError
@@ -19,7 +19,7 @@ from webhook.cluster.watch import Watch
 from webhook.server.current import Current
 from webhook.server.mappingfollower import MappingFollower
 from webhook.server.metrics import Metrics
-from webhook.server.parts import Parts, Run, StartError
+from webhook.server.parts import Parts, Run, StartError, mounted
 from webhook.server.readiness import Readiness
 from webhook.server.settings import Settings
 
@@ -86,7 +86,10 @@ async def _check_access(cluster: Cluster) -> None:
     Raises:
         StartError: when they may not.
     """
-    answer = await cluster.get(SERVICE_ACCOUNTS.url(limit=1), SERVICE_ACCOUNTS.accept("PartialObjectMetadataList"))
+    try:
+        answer = await cluster.get(SERVICE_ACCOUNTS.url(limit=1), SERVICE_ACCOUNTS.accept("PartialObjectMetadataList"))
+    except ClusterUnavailableError:
+        return  # it is away, which the watch tells; whatever can be served meanwhile is
     if answer.status in DENIED:
         raise StartError(
             f"the API server does not let the webhook list ServiceAccounts (HTTP {answer.status}): "
@@ -116,7 +119,7 @@ async def _certificates(settings: Settings, cluster: Cluster, metrics: Metrics) 
     if not settings.self_managed:
         bundles = tuple([bundle for bundle in bundles if await _is_readable(bundle)])
         watches = (Watch(cluster, bundle.resource, bundle, metrics.watch_restarted).run for bundle in bundles)
-        return _Certificates(Mounted(settings.webhook_cert_dir), bundles, runs=tuple(watches))
+        return _Certificates(mounted(settings), bundles, runs=tuple(watches))
     secret = CertSecret(cluster, settings.pod_namespace, settings.cert_secret, bell.ring)
     source = SelfManaged(
         secret,

@@ -88,15 +88,16 @@ async def serve(settings: Settings, parts: Parts, started: Callable[[], Awaitabl
     """
     stop = Stop()
     try:
-        pages = list(_pages(settings, parts))
         bound = _bind(Address(settings.webhook_host, settings.webhook_port))
+        pages = list(_pages(settings, parts))
         with stop.on_signals():
-            async with _answering(pages, stop), _running(parts.background):
+            async with _answering(pages, stop):
                 context = await _unless(stop, _context(settings, parts))
                 if context is None:
                     return
                 webhook = _webhook(parts, context, bound)
-                async with _answering([webhook], stop), _running(_certificate_tasks(parts, context)):
+                background = (*_certificate_tasks(parts, context), *parts.background)
+                async with _answering([webhook], stop), _running(background):
                     parts.readiness.serve(context)
                     _settle_memory()
                     log.info("serving", extra={"fields": {"port": settings.webhook_port}})

@@ -90,7 +90,7 @@ def parse(content: str | bytes) -> Parsed:
         try:
             entries.append(Entry.model_validate(written).as_mapping_entry())
         except ValidationError as error:
-            faults.append(f"mappings.{number}.{_sentence(error)}")
+            faults.append(_sentence(error, "mappings", number))
     return Parsed(tuple(entries), tuple(faults))
 
 
@@ -111,7 +111,7 @@ def load(path: Path) -> IdentityMapping:
     return IdentityMapping(parsed.entries)
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, *within: str | int) -> str:
     fault = error.errors(include_url=False)[0]
-    place = ".".join(map(str, fault["loc"]))
+    place = ".".join(map(str, (*within, *fault["loc"])))
     return f"{place}: {fault['msg']}" if place else str(fault["msg"])

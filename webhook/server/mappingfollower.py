@@ -9,7 +9,7 @@ import msgspec
 
 from webhook import names
 from webhook.admission.identity import IdentityMapping
-from webhook.cluster.client import NOT_FOUND, OK, Cluster
+from webhook.cluster.client import DENIED, NOT_FOUND, OK, Cluster, ClusterUnavailableError
 from webhook.cluster.events import Events, Subject
 from webhook.cluster.patience import patiently
 from webhook.cluster.watch import Resource, Stored
@@ -63,6 +63,8 @@ class MappingFollower:
             self._gone()
         elif answer.status == OK:
             self.put(msgspec.json.decode(answer.body, type=Stored))
+        elif answer.status not in DENIED:
+            raise ClusterUnavailableError("GET", self.resource.path, f"HTTP {answer.status}")
         else:
             raise MappingError(
                 f"the API server does not let the webhook read ConfigMap {self.resource.name} (HTTP {answer.status}): "

@@ -78,7 +78,7 @@ async def prepare(settings: Settings) -> Parts:
 def _prepare_files(settings: Settings, manifests: Path, mapped: IdentityMapping) -> Parts:
     from webhook.accounts.files import FileAccounts  # noqa: PLC0415  not needed in a cluster
 
-    certificates = local_certificates(settings)
+    certificates = _certificates(settings)
     try:
         accounts = FileAccounts(manifests)
     except OSError as error:
@@ -86,9 +86,20 @@ def _prepare_files(settings: Settings, manifests: Path, mapped: IdentityMapping)
     return Parts(accounts, Current(settings, mapped), certificates, Metrics())
 
 
-def local_certificates(settings: Settings) -> Source:
+def _certificates(settings: Settings) -> Source:
     """Certificates that need no cluster: mounted ones, or made in memory."""
-    return Mounted(settings.webhook_cert_dir) if settings.disable_cert_rotation else Ephemeral(LOCAL_NAMES)
+    return mounted(settings) if settings.disable_cert_rotation else Ephemeral(LOCAL_NAMES)
+
+
+def mounted(settings: Settings) -> Mounted:
+    """The certificates of --webhook-cert-dir.
+
+    Raises:
+        CertificateError: when there are none.
+    """
+    source = Mounted(settings.webhook_cert_dir)
+    source.read()
+    return source
 
 
 async def supervise(run: Run, *, seconds: float = 5.0) -> None:

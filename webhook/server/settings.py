@@ -198,9 +198,9 @@ class Settings(BaseModel):
         From("proxy as a native sidecar: auto (Kubernetes 1.29 and newer), always, never", flag="native-sidecars"),
     ] = "auto"
     proxy_cpu_request: Annotated[str, From("CPU request of the proxy", flag="proxy-cpu-request")] = "10m"
-    proxy_memory_request: Annotated[str, From("memory request of the proxy", flag="proxy-memory-request")] = "48Mi"
+    proxy_memory_request: Annotated[str, From("memory request of the proxy", flag="proxy-memory-request")] = "32Mi"
     proxy_cpu_limit: Annotated[str, From("CPU limit of the proxy", flag="proxy-cpu-limit")] = "500m"
-    proxy_memory_limit: Annotated[str, From("memory limit of the proxy", flag="proxy-memory-limit")] = "128Mi"
+    proxy_memory_limit: Annotated[str, From("memory limit of the proxy", flag="proxy-memory-limit")] = "64Mi"
 
     endpoint_suffix: Annotated[
         str,

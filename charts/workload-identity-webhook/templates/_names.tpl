@@ -16,9 +16,13 @@
 {{- end -}}
 {{- end }}
 
-{{/* Objects without a namespace carry it in their name: a release name may be used once in every namespace. */}}
+{{/*
+Objects without a namespace carry it in their name: a release name may be used once in every namespace. What the name begins
+with puts the webhook configuration behind v1.6.0's, in whose order they are called. The other way round, v1.6.0 mounts a path
+that is mounted already, and the API server refuses the pod.
+*/}}
 {{- define "azwi.clusterName" -}}
-{{- printf "%s-%s" .Release.Namespace (include "azwi.fullname" .) -}}
+{{- printf "azwi-%s-%s" .Release.Namespace (include "azwi.fullname" .) -}}
 {{- end }}
 
 {{- define "azwi.deploymentName" -}}

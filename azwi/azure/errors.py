@@ -1,0 +1,22 @@
+"""What Azure refuses with."""
+
+from typing import Final
+
+from azwi.errors import CommandError
+
+NOT_FOUND: Final = 404
+HINTS: Final = {
+    401: "log in anew (az login), and look whether --tenant-id and --azure-env are the right ones",
+    429: "wait a minute and run the same command again: it goes on where it stopped",
+    500: "run the same command again: it goes on where it stopped",
+    503: "run the same command again: it goes on where it stopped",
+}
+
+
+class AzureApiError(CommandError):
+    """Azure refused; `status` is HTTP's, `code` Azure's own word, such as PrincipalNotFound."""
+
+    def __init__(self, status: int, code: str, message: str, hint: str = "") -> None:
+        super().__init__(f"{message} ({code or status})", hint or HINTS.get(status, ""))
+        self.status = status
+        self.code = code

@@ -1,0 +1,53 @@
+"""The federated credentials of the identities that ServiceAccounts name, read from Azure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from azwi.azure.arm import IdentityCredentials
+from azwi.azure.graph import ApplicationCredentials
+from azwi.azure.session import Session
+from azwi.doctor.findings import Unseen
+from azwi.doctor.snapshot import Held
+from azwi.errors import CommandError
+
+MAX_IDENTITIES: Final = 100
+IDENTITIES: Final = "federated credentials"
+
+
+def read(session: Session, client_ids: Iterable[str]) -> tuple[Mapping[str, Held] | None, list[Unseen]]:
+    """What each client id trusts; None where Azure cannot be asked at all."""
+    held: dict[str, Held] = {}
+    unseen: list[Unseen] = []
+    wanted = sorted(set(client_ids))
+    try:
+        graph = session.graph
+    except CommandError as error:
+        return None, [Unseen(IDENTITIES, f"{error.message}; {error.hint}")]
+    for client_id in wanted[:MAX_IDENTITIES]:
+        try:
+            application = graph.application(client_id=client_id)
+            if application is not None:
+                held[client_id] = _of_application(ApplicationCredentials(graph, application))
+                continue
+            principal = graph.principal(client_id=client_id)
+            if principal is None:
+                held[client_id] = Held(client_id)
+            elif found := session.arm.identity(principal.resource_id) if principal.resource_id else None:
+                held[client_id] = _of_identity(IdentityCredentials(session.arm, found))
+            else:
+                unseen.append(Unseen(f"{IDENTITIES} of {client_id}", "its application is of another tenant, or gone"))
+        except CommandError as error:
+            unseen.append(Unseen(f"{IDENTITIES} of {client_id}", error.message))
+    if len(wanted) > MAX_IDENTITIES:
+        unseen.append(Unseen(IDENTITIES, f"there are more than {MAX_IDENTITIES} client ids; name a namespace"))
+    return held, unseen
+
+
+def _of_application(holder: ApplicationCredentials) -> Held:
+    client_id = holder.application.client_id
+    return Held(client_id, holder.label, ("--aad-application-client-id", client_id), holder.credentials())
+
+
+def _of_identity(holder: IdentityCredentials) -> Held:
+    flags = ("--identity-resource-id", holder.identity.resource_id)
+    return Held(holder.identity.client_id, holder.label, flags, holder.credentials())

@@ -1,0 +1,120 @@
+"""`azwi doctor`: why pods get no token, by what is in the cluster and in Azure, and the commands that mend it."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from azwi import kube, output
+from azwi.azure import options
+from azwi.azure.auth import Login
+from azwi.azure.options import CLOUD, LOGIN, Given
+from azwi.azure.target import Target
+from azwi.doctor.findings import Finding, Severity
+from azwi.doctor.mend import Tools
+from azwi.doctor.snapshot import Snapshot
+from azwi.errors import Status, UsageError
+from azwi.kube import Cluster
+
+# The flags about Azure that printed commands repeat: no secret, but its file.
+_AZURE: Final = {"auth_method", *(each.name for each in (*fields(Target), *fields(Login)))} - {"client_secret"}
+
+
+@click.command("doctor", short_help="Say why pods get no token, and what mends it.")
+@kube.cluster_options
+@click.option("--namespace", "-n", metavar="NAME", default="", help="Only this namespace; default: all.")
+@click.option("--pod", metavar="NAME", default="", help="Only this pod and what owns it.")
+@click.option(
+    "--service-account",
+    "--service-account-name",
+    metavar="NAME",
+    default="",
+    help="Only this ServiceAccount and the workloads that use it.",
+)
+@click.option("--restart", is_flag=True, help="After asking, restart the owners of pods that must be created anew.")
+@click.option("--yes", "-y", is_flag=True, help="With --restart: do not ask.")
+@options.of(CLOUD, LOGIN)
+@output.option
+@click.pass_context
+def command(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401  click's
+    """Say why pods get no token of Microsoft Entra: what is wrong, what shows it, and the command that mends it.
+
+    Reads the cluster: the webhook and its certificates, workloads, ServiceAccounts, pods, NetworkPolicies; a labelled
+    pod is created in a dry run. With a subscription or a tenant that can be told, reads the federated credentials
+    in Azure, too. What may not be read is told, and the rest is looked at. Nothing is changed, but by --restart.
+
+    Exit status: 0 no errors (there may be warnings), 1 errors found, 2 wrong usage.
+    """
+    if given["yes"] and not given["restart"]:
+        raise UsageError("--yes is for --restart", "the doctor changes nothing without it")
+    if given["restart"] and not given["yes"] and not sys.stdin.isatty():
+        raise UsageError("--restart asks, and nobody can answer here", "give --yes, too")
+    target = kube.Target(given["kubeconfig"], given["context"], given["namespace"])
+    with output.progress("reading the cluster") as shown:
+        cluster = Cluster.connect(target)
+        snapshot = _read(cluster, given, tools(context, given))
+        shown.update("reading Azure")
+        snapshot = _with_azure(replace(snapshot, tenant=given["tenant_id"]), given)
+    from azwi.doctor import report  # noqa: PLC0415  helptexts do without cryptography
+
+    findings = report.examine(snapshot)
+    shown_as = report.document(findings, snapshot.unseen)
+    output.write(shown_as, given["form"], lambda: report.text(findings, snapshot.unseen))
+    if given["restart"]:
+        _restart(cluster, snapshot, findings, ask=not given["yes"])
+    if any(each.severity is Severity.ERROR for each in findings):
+        context.exit(Status.FAILED)
+
+
+def _read(cluster: Cluster, given: Given, commands: Tools) -> Snapshot:
+    from azwi.doctor import reader  # noqa: PLC0415  helptexts do without the server's settings
+
+    one = given["pod"] or given["service_account"]
+    namespace = given["namespace"] or (cluster.namespace if one else "")
+    return reader.read(cluster, reader.Scope(namespace, given["pod"], given["service_account"]), commands)
+
+
+def _with_azure(snapshot: Snapshot, given: Given) -> Snapshot:
+    """The same, with what the identities of its accounts trust."""
+    accounts = (snapshot.account(*key) for key in snapshot.accounts)
+    client_ids = {each.client_id for each in accounts if each is not None and each.client_id}
+    if not client_ids:
+        return snapshot
+    from azwi.azure.session import Session  # noqa: PLC0415  only where there is something to ask Azure
+    from azwi.doctor import azure  # noqa: PLC0415  as above
+    from azwi.serviceaccount.options import login  # noqa: PLC0415  as above
+
+    with Session(login(given), options.target(given), environ=os.environ) as session:
+        held, unseen = azure.read(session, client_ids)
+    return replace(snapshot, held=held, unseen=(*snapshot.unseen, *unseen))
+
+
+def _restart(cluster: Cluster, snapshot: Snapshot, findings: list[Finding], *, ask: bool) -> None:
+    from azwi.doctor import restart  # noqa: PLC0415  only when asked for
+
+    for workload in restart.wanted(snapshot, findings):
+        if ask and not click.confirm(output.printable(f"Restart {workload.subject}?"), err=True):
+            continue
+        for done in restart.restart(cluster, workload):
+            click.echo(output.printable(done), err=True)
+
+
+def tools(context: click.Context, given: Given) -> Tools:
+    """The programs of the printed commands, with the flags of this one."""
+    kubeconfig, name = given["kubeconfig"], given["context"]
+    file = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
+    cluster = (*file, *([f"--context={name}"] if name else []))
+    helm = (*file, *([f"--kube-context={name}"] if name else []))
+    return Tools(kubectl_flags=cluster, helm_flags=helm, cluster_flags=cluster, azure_flags=tuple(_azure(context)))
+
+
+def _azure(context: click.Context) -> Iterator[str]:
+    for flag in context.command.params:
+        name = flag.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name in _AZURE and given and context.params[name]:
+            yield f"{flag.opts[0]}={context.params[name]}"

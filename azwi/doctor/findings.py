@@ -1,0 +1,114 @@
+"""What `azwi doctor` can find: the stable codes, how bad each is, and one finding as a value."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+MAX_SHOWN: Final = 300
+
+
+class Severity(StrEnum):
+    """How bad it is: an error keeps pods from tokens, a warning may."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Code(StrEnum):
+    """The codes of findings; once released they do not change."""
+
+    NOT_INSTALLED = "not-installed"
+    SEVERAL_WEBHOOKS = "several-webhooks"
+    SERVICE_MISSING = "service-missing"
+    WEBHOOK_SCALED_TO_ZERO = "webhook-scaled-to-zero"
+    WEBHOOK_NOT_READY = "webhook-not-ready"
+    WEBHOOK_CALL_FAILED = "webhook-call-failed"
+    WEBHOOK_NOT_CALLED = "webhook-not-called"
+    NAMESPACE_NOT_WATCHED = "namespace-not-watched"
+    CABUNDLE_EMPTY = "cabundle-empty"
+    CABUNDLE_MISMATCH = "cabundle-mismatch"
+    CABUNDLE_CONTESTED = "cabundle-contested"
+    CERTIFICATE_UNUSABLE = "certificate-unusable"
+    CERTIFICATE_EXPIRING = "certificate-expiring"
+
+    LABEL_MISSING = "label-missing"
+    LABEL_MISPLACED = "label-misplaced"
+    LABEL_NOT_TRUE = "label-not-true"
+    NEAR_MISS = "near-miss"
+    WRONG_OBJECT = "wrong-object"
+    UNKNOWN_KEY = "unknown-key"
+    POD_REFUSED = "pod-refused"
+    ACCOUNT_MISSING = "account-missing"
+    NO_CLIENT_ID = "no-client-id"
+    PROXY_FORBIDDEN = "proxy-forbidden"
+
+    POD_NOT_INJECTED = "pod-not-injected"
+    POD_OUTDATED = "pod-outdated"
+    TOKEN_NOT_ROTATED = "token-not-rotated"  # noqa: S105  a code
+    CLOCK_SKEW = "clock-skew"
+    EGRESS_BLOCKED = "egress-blocked"
+
+    IDENTITY_MISSING = "identity-missing"
+    CREDENTIAL_MISSING = "credential-missing"
+    ISSUER_DIFFERS = "issuer-differs"
+    SUBJECT_DIFFERS = "subject-differs"
+    AUDIENCE_DIFFERS = "audience-differs"
+    CREDENTIALS_FULL = "credentials-full"
+
+
+# All others are errors.
+WARNINGS: Final = frozenset(
+    {
+        Code.SEVERAL_WEBHOOKS,
+        Code.CABUNDLE_CONTESTED,
+        Code.CERTIFICATE_EXPIRING,
+        Code.UNKNOWN_KEY,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong.
+
+    `subject` names the object (`Deployment shop/web`), `what` is a sentence, `evidence` what was seen, and `command`
+    a line for a shell that mends it.
+    """
+
+    code: Code
+    subject: str
+    what: str
+    evidence: tuple[str, ...]
+    command: str
+
+    @property
+    def severity(self) -> Severity:
+        """How bad it is."""
+        return Severity.WARNING if self.code in WARNINGS else Severity.ERROR
+
+    def document(self) -> Mapping[str, Any]:
+        """As machines get it."""
+        return {
+            "code": str(self.code),
+            "severity": str(self.severity),
+            "subject": self.subject,
+            "what": self.what,
+            "evidence": list(self.evidence),
+            "command": self.command,
+        }
+
+
+def shown(value: object) -> str:
+    """A part of an object as evidence: JSON, bounded."""
+    text = json.dumps(value)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """What could not be looked at, and why."""
+
+    what: str
+    why: str

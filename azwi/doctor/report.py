@@ -1,0 +1,59 @@
+"""The report: findings for people and for machines, the worst first."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from azwi import output
+from azwi.doctor import checks_azure, checks_certificates, checks_pods, checks_webhook, checks_workloads
+from azwi.doctor.findings import Finding, Severity, Unseen
+from azwi.doctor.snapshot import Snapshot
+
+Check = Callable[[Snapshot], Iterator[Finding]]
+CHECKS: Final[tuple[Check, ...]] = (
+    *checks_webhook.CHECKS,
+    *checks_certificates.CHECKS,
+    *checks_workloads.CHECKS,
+    *checks_pods.CHECKS,
+    *checks_azure.CHECKS,
+)
+
+
+def examine(snapshot: Snapshot) -> list[Finding]:
+    """All findings, errors first; otherwise in the order in which a pod meets them."""
+    found = [finding for check in CHECKS for finding in check(snapshot)]
+    return sorted(found, key=lambda each: each.severity is not Severity.ERROR)
+
+
+def document(findings: Sequence[Finding], unseen: Sequence[Unseen]) -> Mapping[str, Any]:
+    """As machines get it."""
+    return {
+        "findings": [each.document() for each in findings],
+        "notLookedAt": [{"what": each.what, "why": each.why} for each in unseen],
+    }
+
+
+def text(findings: Sequence[Finding], unseen: Sequence[Unseen]) -> str:
+    """As people get it."""
+    lines = [line for each in findings for line in (*_told(each), "")]
+    if unseen:
+        lines += ["Not looked at:", *(f"  {output.printable(f'{each.what}: {each.why}')}" for each in unseen), ""]
+    return "\n".join([*lines, _summary(findings)])
+
+
+def _told(each: Finding) -> Iterator[str]:
+    yield output.printable(f"{each.severity}: {each.subject}: {each.what} ({each.code})")
+    for seen in each.evidence:
+        yield output.printable(f"  seen: {seen}")
+    yield output.printable(f"  mend: {each.command}")
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    errors = sum(each.severity is Severity.ERROR for each in findings)
+    warnings = len(findings) - errors
+    if not findings:
+        return "No problem found."
+    return f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}."
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,0 +1,33 @@
+"""Has the owners of pods that lack something make them anew, as `kubectl rollout restart` and `kubectl delete` do."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from azwi import kube
+from azwi.doctor.findings import Code, Finding
+from azwi.doctor.mend import ROLLING
+from azwi.doctor.snapshot import Snapshot, Workload
+from azwi.kube import Cluster
+
+RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
+RESTARTED: Final = frozenset({Code.POD_NOT_INJECTED, Code.POD_OUTDATED})
+
+
+def wanted(snapshot: Snapshot, findings: Sequence[Finding]) -> list[Workload]:
+    """The owners whose pods are to be made anew; a pod that nobody owns would be gone, so it is left to its command."""
+    subjects = {each.subject for each in findings if each.code in RESTARTED}
+    return [each for each in snapshot.workloads if each.subject in subjects and each.kind != "Pod"]
+
+
+def restart(cluster: Cluster, workload: Workload) -> Iterator[str]:
+    """Do it, and say what was done."""
+    if workload.kind in ROLLING:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        patch = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}}
+        cluster.patch(kube.path("apps/v1", f"{workload.kind.lower()}s", workload.namespace, workload.name), patch)
+        yield f"restarted {workload.subject}"
+        return
+    for name in workload.pod_names:
+        if cluster.delete(kube.path("v1", "pods", workload.namespace, name)):
+            yield f"deleted Pod {workload.namespace}/{name} of {workload.subject}"

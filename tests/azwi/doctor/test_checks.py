@@ -1,0 +1,149 @@
+"""Checks at their edges; each finding with its command is tried in tests/cluster/doctor."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from azwi.azure.federation import FederatedCredential
+from azwi.doctor import checks_azure, checks_pods, checks_webhook
+from azwi.doctor.findings import Code, Unseen
+from azwi.doctor.mend import line
+from azwi.doctor.report import document, examine, text
+from azwi.doctor.snapshot import Held, Installation, is_ours
+from tests.azwi.doctor.snapshots import CLIENT_ID, NOW, USE, account, installation, snapshot, workload
+from webhook import names
+
+ISSUER = "https://issuer.test/"
+SUBJECT = "system:serviceaccount:shop:app"
+INTERNET = [{"ipBlock": {"cidr": "0.0.0.0/0"}}]
+
+
+def policy(egress: list[dict[str, Any]], **spec: Any) -> dict[str, Any]:  # noqa: ANN401  fields
+    """Write a NetworkPolicy for every pod of the namespace."""
+    return {
+        "metadata": {"name": "closed", "namespace": "shop"},
+        "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": egress, **spec},
+    }
+
+
+def port(number: int | str, protocol: str = "TCP", **fields: int) -> dict[str, Any]:
+    """Write a port of a NetworkPolicy."""
+    return {"port": number, "protocol": protocol, **fields}
+
+
+@pytest.mark.parametrize(
+    ("policies", "blocked"),
+    [
+        ([], ""),
+        ([policy([])], "TCP 443 or UDP 53 (DNS)"),
+        ([policy([{}])], ""),
+        ([policy([], policyTypes=["Ingress"])], ""),
+        ([policy([], podSelector={"matchLabels": {"app": "other"}})], ""),
+        ([policy([{"ports": [port(443)]}])], "UDP 53 (DNS)"),
+        ([policy([{"ports": [port(400, endPort=500)]}, {"ports": [port(53, "UDP")]}])], ""),
+        ([policy([{"ports": [port("https")]}, {"ports": [port(53, "UDP")]}])], "TCP 443"),
+        ([policy([{"to": INTERNET}])], ""),
+        ([policy([{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}])], "TCP 443"),
+        ([policy([{"to": [{"ipBlock": {"cidr": "20.190.128.0/18"}}]}])], ""),
+        ([policy([{"to": [{"ipBlock": {"cidr": "fc00::/7"}}]}])], "TCP 443"),
+        ([policy([{"to": [{"podSelector": {}}]}])], "TCP 443"),
+        ([policy([]), policy([{}])], ""),
+    ],
+)
+def test_egress(policies: list[dict[str, Any]], blocked: str) -> None:
+    """Policies add up; one without an egress type does not count, and Entra is any public address."""
+    found = list(checks_pods.reaches_entra(snapshot(workloads=[workload()], network_policies=policies)))
+    assert [each.what.partition("lets ")[2].removesuffix(" out") for each in found] == ([blocked] if blocked else [])
+
+
+@pytest.mark.parametrize(("minutes", "wrong"), [(0, False), (5, False), (6, True), (-6, True)])
+def test_clocks(minutes: int, *, wrong: bool) -> None:
+    """Five minutes are forgiven, in both directions."""
+    found = list(checks_pods.clocks(snapshot(server_time=NOW + timedelta(minutes=minutes))))
+    assert bool(found) is wrong
+
+
+def unlike(entry: dict[str, Any], **fields: Any) -> Installation:  # noqa: ANN401  fields
+    """Write a configuration with an entry of another name."""
+    return Installation({"metadata": {"name": "x"}, "webhooks": [{"name": "x.y.z", **entry, **fields}]})
+
+
+def test_ours() -> None:
+    """A kubebuilder webhook at the same path is not ours; one that selects by our label is."""
+    at_path = {"clientConfig": {"service": {"name": "s", "namespace": "n", "path": names.MUTATE_PATH}}}
+    assert not is_ours(unlike(at_path).configuration)
+    assert is_ours(unlike(at_path, objectSelector={"matchLabels": USE}).configuration)
+    labelled = {"metadata": {"name": "x", "labels": {"azure-workload-identity.io/system": "true"}}}
+    assert is_ours(labelled)
+
+
+def test_unreadable_is_no_finding() -> None:
+    """Webhooks that may not be listed are not taken for absent."""
+    assert list(checks_webhook.installed(snapshot(installations=None))) == []
+    [finding] = checks_webhook.installed(snapshot(installations=[]))
+    assert finding.code is Code.NOT_INSTALLED
+    assert finding.command.endswith('azureTenantID="$(az account show --query tenantId -o tsv)"')
+    [finding] = checks_webhook.installed(snapshot(installations=[], tenant="it's"))
+    assert finding.command.endswith(line("azureTenantID=it's"))
+
+
+def test_disjoint_webhooks() -> None:
+    """Two webhooks for different namespaces do not fight."""
+    namespaces = {"shop": {"metadata": {"name": "shop", "labels": {"team": "a"}}}}
+    first = installation("first", namespaceSelector={"matchLabels": {"team": "a"}})
+    second = installation("second", namespaceSelector={"matchLabels": {"team": "b"}})
+    assert list(checks_webhook.alone(snapshot(installations=[first, second], namespaces=namespaces))) == []
+    [finding] = checks_webhook.alone(snapshot(installations=[first, first], namespaces=namespaces))
+    assert finding.code is Code.SEVERAL_WEBHOOKS
+
+
+def held(*credentials: tuple[str, str]) -> Held:
+    """Write an application with credentials of these issuers and subjects."""
+    found = [
+        FederatedCredential(f"id-{number}", f"name-{number}", issuer, subject, (names.DEFAULT_AUDIENCE,))
+        for number, (issuer, subject) in enumerate(credentials)
+    ]
+    return Held(CLIENT_ID, "application web", ("--aad-application-client-id", CLIENT_ID), found)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "code"),
+    [
+        ([(ISSUER, SUBJECT)], None),
+        ([], Code.CREDENTIAL_MISSING),
+        ([("https://issuer.test", SUBJECT)], Code.ISSUER_DIFFERS),
+        ([("https://Issuer.test/", SUBJECT)], Code.ISSUER_DIFFERS),
+        ([("https://other.test/", SUBJECT), (ISSUER, SUBJECT)], None),
+        ([(ISSUER, SUBJECT + " ")], Code.SUBJECT_DIFFERS),
+        ([(ISSUER, "system:serviceaccount:app:shop")], Code.SUBJECT_DIFFERS),
+        ([(ISSUER, "system:serviceaccount:shop:other")], Code.CREDENTIAL_MISSING),
+        ([(ISSUER, f"system:serviceaccount:shop:{number}") for number in range(20)], Code.CREDENTIALS_FULL),
+    ],
+)
+def test_trusted(credentials: list[tuple[str, str]], code: Code | None) -> None:
+    """What Entra compares is compared byte for byte, and the nearest credential is told."""
+    seen = snapshot(accounts={("shop", "app"): account()}, held={CLIENT_ID: held(*credentials)})
+    assert [each.code for each in checks_azure.trusted(seen)] == ([code] if code else [])
+
+
+def test_unread_accounts_are_not_gone() -> None:
+    """A credential is only called useless when the accounts of its namespace were read."""
+    full = held(*((ISSUER, f"system:serviceaccount:else:{number}") for number in range(20)))
+    known = snapshot(accounts={("shop", "app"): account()}, held={CLIENT_ID: full}, accounts_of="shop")
+    [finding] = checks_azure.trusted(known)
+    assert " delete " not in finding.command
+    [finding] = checks_azure.trusted(snapshot(accounts=known.accounts, held=known.held, accounts_of=""))
+    assert " delete phase federated-identity " in finding.command
+
+
+def test_report() -> None:
+    """Errors come first; what steers a terminal does not reach it; what was not looked at is told."""
+    strange = account(annotations={"azure.workload.identity/\x1b[31m": "x", "azure.workload.identity/client_id": "y"})
+    findings = examine(snapshot(installations=[installation()], accounts={("shop", "app"): strange}))
+    assert [each.code for each in findings] == [Code.NEAR_MISS, Code.UNKNOWN_KEY]
+    shown = text(findings, [Unseen("Secrets", "no")])
+    assert "\x1b" not in shown
+    assert "Not looked at:\n  Secrets: no" in shown
+    assert shown.endswith("1 error, 1 warning.")
+    assert document(findings, [])["findings"][0]["severity"] == "error"

@@ -1,0 +1,1 @@
+"""`azwi serviceaccount`."""

@@ -1,0 +1,170 @@
+"""The Secret and the caBundles, against an API server that answers anything."""
+
+import asyncio
+import json
+import ssl
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import pytest
+
+from certs.bundle import CaBundle, Carried
+from certs.secret import CertSecret
+from certs.source import CertificateError
+from tests.support.apiserver import Answers, answering
+from webhook.cluster.client import Cluster, ClusterUnavailableError
+from webhook.cluster.watch import ObjectMeta, WebhookConfiguration
+
+T = TypeVar("T")
+TRUSTED = b"-----BEGIN CERTIFICATE-----\nnew\n-----END CERTIFICATE-----\n"
+
+
+def asked(answers: Answers, directory: Path, what: Callable[[Cluster], Awaitable[T]]) -> T:
+    """Do something with a cluster that answers so."""
+
+    async def run() -> T:
+        with answering(answers, directory) as kubeconfig:
+            cluster = await Cluster.connect(str(kubeconfig))
+            try:
+                return await what(cluster)
+            finally:
+                await cluster.close()
+
+    return asyncio.run(run())
+
+
+def configuration(*bundles: bytes, version: str = "7") -> bytes:
+    """Write a webhook configuration with these caBundles."""
+    webhooks = [
+        {
+            "name": f"w{number}",
+            "clientConfig": {
+                "service": {"name": "webhook", "namespace": "system"},
+                **({"caBundle": b64encode(bundle).decode()} if bundle else {}),
+            },
+        }
+        for number, bundle in enumerate(bundles)
+    ]
+    return json.dumps({"metadata": {"name": "config", "resourceVersion": version}, "webhooks": webhooks}).encode()
+
+
+def carried(answers: Answers, directory: Path, patched: list[None] | None = None) -> Carried:
+    """Have the configuration carry the new CA."""
+    count = [] if patched is None else patched
+    return asked(
+        answers,
+        directory,
+        lambda cluster: CaBundle(cluster, "config", lambda: None, lambda: count.append(None)).carry(TRUSTED),
+    )
+
+
+def test_carried_already(tmp_path: Path) -> None:
+    """A configuration that carries the CA in all its webhooks is left alone."""
+    answers = Answers(200, configuration(TRUSTED, TRUSTED))
+    assert carried(answers, tmp_path) is Carried.ALREADY
+    assert answers.sent == []
+
+
+def test_patched(tmp_path: Path) -> None:
+    """Only the webhooks that do not carry it are patched, and only if nobody changed the configuration meanwhile."""
+    patched: list[None] = []
+    answers = Answers(200, configuration(TRUSTED, TRUSTED, TRUSTED), script=[(200, configuration(b"", TRUSTED, b"x"))])
+    assert carried(answers, tmp_path, patched) is Carried.PATCHED
+    ((method, path, body),) = answers.sent
+    value = b64encode(TRUSTED).decode()
+    assert (method, path.rsplit("/", 1)[-1], len(patched)) == ("PATCH", "config", 1)
+    assert json.loads(body) == [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
+        {"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": value},
+        {"op": "add", "path": "/webhooks/2/clientConfig/caBundle", "value": value},
+    ]
+
+
+@pytest.mark.parametrize("status", [409, 422, 404])
+def test_somebody_else_was_faster(tmp_path: Path, status: int) -> None:
+    """A patch that comes too late is no failure: it is looked at again."""
+    answers = Answers(status, b"{}", script=[(200, configuration(b""))])
+    assert carried(answers, tmp_path) is Carried.MISSING
+
+
+def test_no_configuration(tmp_path: Path) -> None:
+    """A configuration that is not there carries nothing."""
+    assert carried(Answers(404), tmp_path) is Carried.MISSING
+
+
+@pytest.mark.parametrize(
+    ("script", "last", "kind"),
+    [
+        ([], 403, CertificateError),
+        ([], 500, ClusterUnavailableError),
+        ([], 429, ClusterUnavailableError),
+        ([(200, configuration(b""))], 403, CertificateError),
+        ([(200, configuration(b""))], 503, ClusterUnavailableError),
+    ],
+)
+def test_bundle_refused(tmp_path: Path, script: list[tuple[int, bytes]], last: int, kind: type[Exception]) -> None:
+    """What a role forbids is told with what to grant; everything else passes."""
+    with pytest.raises(kind, match="grant" if last == 403 else f"HTTP {last}"):
+        carried(Answers(last, b"{}", script=script), tmp_path)
+
+
+def test_hosts() -> None:
+    """A webhook is called by its Service's name, or by the host of its URL."""
+    bundle = CaBundle(cast("Cluster", None), "config", lambda: None, lambda: None)
+    assert bundle.complaint(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)).endswith("config is not there")
+    webhooks = [*json.loads(configuration(b"a"))["webhooks"], {"clientConfig": {"url": "https://10.0.0.1:8443/mutate"}}]
+    bundle.put(WebhookConfiguration(ObjectMeta("config"), webhooks))
+    assert [entry.host for entry in bundle.entries or ()] == ["webhook.system.svc", "10.0.0.1"]
+
+
+def secret(**data: bytes) -> bytes:
+    """Write a Secret."""
+    encoded = {key.replace("_", "."): b64encode(value).decode() for key, value in data.items()}
+    return json.dumps({"metadata": {"name": "certs", "resourceVersion": "3"}, "data": encoded}).encode()
+
+
+def saved(answers: Answers, directory: Path) -> bool:
+    """Read the Secret and write other content."""
+
+    async def run(cluster: Cluster) -> bool:
+        stored = CertSecret(cluster, "system", "certs", lambda: None)
+        return await stored.save(await stored.load(), {"ca.crt": b"new"})
+
+    return asked(answers, directory, run)
+
+
+def test_secret_is_created(tmp_path: Path) -> None:
+    """A Secret that is not there is created, with a label that says whose it is."""
+    answers = Answers(201, b"{}", script=[(404, b"{}")])
+    assert saved(answers, tmp_path)
+    ((method, path, body),) = answers.sent
+    assert (method, path) == ("POST", "/api/v1/namespaces/system/secrets")
+    written: dict[str, Any] = json.loads(body)
+    assert written["data"] == {"ca.crt": "bmV3"}
+    assert written["metadata"]["labels"] == {"app.kubernetes.io/name": "azure-workload-identity-webhook"}
+
+
+def test_secret_is_replaced(tmp_path: Path) -> None:
+    """Of a Secret that is there the keys that are ours are replaced, at the version that was read."""
+    answers = Answers(200, b"{}", script=[(200, secret(ca_crt=b"old", mine=b"kept", tls_key=b"gone"))])
+    assert saved(answers, tmp_path)
+    ((method, _, body),) = answers.sent
+    written = json.loads(body)
+    assert (method, written["metadata"]["resourceVersion"]) == ("PUT", "3")
+    assert written["data"] == {"mine": b64encode(b"kept").decode(), "ca.crt": "bmV3"}
+
+
+@pytest.mark.parametrize(("found", "status"), [(404, 409), (200, 409), (200, 404)])
+def test_secret_written_by_somebody_else(tmp_path: Path, found: int, status: int) -> None:
+    """Who was too late reads again."""
+    assert not saved(Answers(status, b"{}", script=[(found, secret())]), tmp_path)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, CertificateError), (500, ClusterUnavailableError)])
+def test_secret_refused(tmp_path: Path, status: int, kind: type[Exception]) -> None:
+    """What a role forbids is told with what to grant, and no content of the Secret."""
+    with pytest.raises(kind) as refused:
+        saved(Answers(status, b"{}", script=[(200, secret(tls_key=b"PRIVATE"))]), tmp_path)
+    assert "PRIVATE" not in str(refused.value)

@@ -1,0 +1,152 @@
+"""A release with Deployment, Service and certificates: stopped, distrusted, or with certificates that ended."""
+
+import base64
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from certs.authority import issue, make_authority
+from certs.pair import Pair
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.doctor.patient import Patient, account
+from tests.cluster.installation import Installation, installed
+from tests.cluster.installation import register as register_release
+from tests.cluster.manifests import CLIENT_ID, Manifest
+from tests.cluster.server import scope
+from webhook import names
+
+LABELS = {"app": "webhook"}
+
+
+@pytest.fixture
+def release(patient: Patient, plane: ControlPlane) -> Iterator[Installation]:
+    """Install a release of which no server runs; the patient's namespace is its."""
+    with installed(plane, patient.directory) as found:
+        service = f"/api/v1/namespaces/{found.name}/services/{names.WEBHOOK_SERVICE}"
+        plane.request("PATCH", service, {"spec": {"selector": LABELS}}, content_type="application/merge-patch+json")
+        plane.apply(server_deployment(found), endpoints(found))
+        patient.namespace = plane.create_namespace(scope(found.name))
+        patient.apply(account({names.CLIENT_ID: CLIENT_ID}))
+        yield found
+
+
+def server_deployment(release: Installation, replicas: int = 2) -> Manifest:
+    """Write the Deployment of the server."""
+    container = {"name": "manager", "image": "azwi", "command": ["azwi-webhook"], "args": ["--log-level=info"]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "azwi", "namespace": release.name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": LABELS},
+            "template": {"metadata": {"labels": LABELS}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def endpoints(release: Installation, *, ready: bool = True) -> Manifest:
+    """Write what the endpoint controller writes."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "azwi-1",
+            "namespace": release.name,
+            "labels": {"kubernetes.io/service-name": names.WEBHOOK_SERVICE},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}}],
+        "ports": [{"port": 9443, "name": ""}],
+    }
+
+
+def store(release: Installation, authority: Pair, leaf: Pair) -> None:
+    """Store certificates in the Secret."""
+    data = {"ca.crt": authority.certificate, "tls.crt": leaf.certificate, "tls.key": leaf.key}
+    encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+    metadata = {"name": names.CERT_SECRET, "namespace": release.name}
+    release.control_plane.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded})
+
+
+def certificates(release: Installation, begins: datetime, life: timedelta) -> tuple[Pair, Pair]:
+    """Make a CA and a leaf for the release's Service."""
+    authority = make_authority("test", begins, life)
+    return authority, issue(authority, [f"{names.WEBHOOK_SERVICE}.{release.name}.svc"], begins, life)
+
+
+def trust(release: Installation, bundle: bytes) -> None:
+    """Write a caBundle."""
+    value = base64.b64encode(bundle).decode()
+    operations = [{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": value}]
+    plane = release.control_plane
+    plane.request("PATCH", release.configuration, operations, content_type="application/json-patch+json")
+
+
+def test_scaled_to_zero(patient: Patient, release: Installation) -> None:
+    """A webhook that is scaled to zero is scaled up; its pods are then the kubelet's matter."""
+    patient.plane.apply(server_deployment(release, 0), endpoints(release, ready=False))
+    patient.mended("webhook-scaled-to-zero", f"Deployment {release.name}/azwi")
+
+
+def test_not_ready(patient: Patient, release: Installation) -> None:
+    """A webhook of which no server is ready is told until one is."""
+    patient.plane.apply(endpoints(release, ready=False))
+    finding = patient.one("webhook-not-ready")
+    assert finding["subject"] == f"Deployment {release.name}/azwi"
+    patient.run(finding["command"])
+    patient.plane.apply(endpoints(release))
+    assert patient.found("webhook-not-ready") == []
+
+
+def test_call_fails(patient: Patient, release: Installation) -> None:
+    """What the API server says of a call that fails is told; once the server runs, it is not."""
+    finding = patient.one("webhook-call-failed")
+    assert "failed calling webhook" in finding["evidence"][0]
+    patient.run(finding["command"])
+    with release.replica():
+        assert patient.examined()["findings"] == []
+
+
+def test_failure_ignored(patient: Patient, release: Installation) -> None:
+    """A failure that the failurePolicy hides is told too: a labelled pod is admitted as it is."""
+    register_release(patient.plane, release.name, failurePolicy="Ignore")
+    finding = patient.one("webhook-not-called")
+    assert "failurePolicy Ignore" in finding["evidence"]
+    patient.run(finding["command"])
+    with release.replica():
+        assert patient.found("webhook-not-called") == []
+
+
+@pytest.mark.parametrize("trusted", ["nothing", "another CA"])
+def test_distrusted(patient: Patient, release: Installation, trusted: str) -> None:
+    """A caBundle that is empty or another's becomes that of the Secret."""
+    now = datetime.now(UTC)
+    authority, leaf = certificates(release, now, timedelta(days=90))
+    store(release, authority, leaf)
+    if trusted == "another CA":
+        trust(release, make_authority("other", now, timedelta(days=90)).certificate)
+    patient.mended("cabundle-empty" if trusted == "nothing" else "cabundle-mismatch")
+    assert release.ca_bundle() == authority.certificate
+
+
+@pytest.mark.parametrize(("code", "age", "life"), [("certificate-unusable", 100, 90), ("certificate-expiring", 86, 90)])
+def test_old_certificate(patient: Patient, release: Installation, code: str, age: int, life: int) -> None:
+    """A certificate that ended, or ends soon, goes; the server makes a new one."""
+    authority, leaf = certificates(release, datetime.now(UTC) - timedelta(days=age), timedelta(days=life))
+    store(release, authority, leaf)
+    trust(release, authority.certificate)
+    finding = patient.one(code, f"Secret {release.name}/{names.CERT_SECRET}")
+    patient.run(finding["command"])
+    with release.replica():
+        assert release.certificates()["tls.crt"] != leaf.certificate
+        assert patient.found(code) == []
+
+
+def test_injector(patient: Patient, release: Installation) -> None:
+    """cert-manager's injector beside a server that writes the caBundle itself is told, and sent away."""
+    annotation = "cert-manager.io/inject-ca-from=somewhere/something"
+    patient.plane.kubectl("annotate", "mutatingwebhookconfiguration", release.name, annotation)
+    finding = patient.mended("cabundle-contested")
+    assert finding["severity"] == "warning"

@@ -1,0 +1,137 @@
+"""Workloads and ServiceAccounts that do not say what they mean."""
+
+import json
+import subprocess
+
+import pytest
+
+from tests.cluster.doctor.patient import Patient, account, deployment
+from tests.cluster.manifests import CLIENT_ID, USE, Manifest, pod
+from webhook import names
+
+HOSTILE = 'it\'s $(touch pwned) `touch pwned`; "x"\nnext'
+
+
+def test_healthy(patient: Patient) -> None:
+    """Where all is well nothing is found, and what could not be looked at is told."""
+    patient.apply(deployment())
+    patient.plane.create_pod(patient.namespace, pod(serviceAccountName="app"))
+    document = patient.examined()
+    assert document["findings"] == []
+    assert [each["what"] for each in document["notLookedAt"]] == ["federated credentials"]
+    assert patient.doctor().stdout.endswith("No problem found.\n")
+
+
+# Each breaks the patient by what it applies: code, subject, manifests.
+BROKEN: list[tuple[str, str, list[Manifest]]] = [
+    ("label-missing", "Deployment", [deployment(labels={})]),
+    ("label-missing", "Pod", [{**pod(labels={}, serviceAccountName="app")}]),
+    ("label-misplaced", "Deployment", [deployment(labels={}, metadata={"labels": USE})]),
+    ("label-misplaced", "Deployment", [deployment(labels={}, annotations=USE)]),
+    ("label-misplaced", "Deployment", [account({names.CLIENT_ID: CLIENT_ID}, USE), deployment(labels={})]),
+    ("label-not-true", "Deployment", [deployment(labels={names.USE_LABEL: "True"})]),
+    ("near-miss", "ServiceAccount", [account({"azure.workload.identity/client_id": CLIENT_ID})]),
+    ("near-miss", "Deployment", [deployment(annotations={"azure.workload.identity/skip_containers": HOSTILE})]),
+    ("near-miss", "Deployment", [deployment(labels={"azure-workload-identity/use": "true"})]),
+    ("wrong-object", "ServiceAccount", [account({}, {names.CLIENT_ID: CLIENT_ID})]),
+    ("wrong-object", "ServiceAccount", [account({names.SKIP_CONTAINERS: HOSTILE}), deployment()]),
+    ("wrong-object", "Deployment", [deployment(annotations={names.CLIENT_ID: CLIENT_ID})]),
+    ("unknown-key", "ServiceAccount", [account({"azure.workload.identity/clinet": "x"})]),
+    ("unknown-key", "Deployment", [deployment(annotations={"azure.workload.identity/what": HOSTILE})]),
+    ("pod-refused", "Deployment", [deployment(annotations={names.INJECT_PROXY: "true", names.PROXY_PORT: "x"})]),
+    (
+        "pod-refused",
+        "Deployment",
+        [account({names.CLIENT_ID: CLIENT_ID, names.TOKEN_EXPIRATION: "5"}), deployment()],
+    ),
+    ("account-missing", "Deployment", [deployment(serviceAccountName="late")]),
+    (
+        "token-not-rotated",
+        "Deployment",
+        [
+            deployment(
+                containers=[
+                    {
+                        "name": "app",
+                        "image": "app",
+                        "volumeMounts": [
+                            {
+                                "name": "token",
+                                "mountPath": "/var/run/secrets/azure/tokens/azure-identity-token",
+                                "subPath": "azure-identity-token",
+                            }
+                        ],
+                    }
+                ],
+                volumes=[
+                    {
+                        "name": "token",
+                        "projected": {
+                            "sources": [
+                                {
+                                    "serviceAccountToken": {
+                                        "audience": names.DEFAULT_AUDIENCE,
+                                        "expirationSeconds": 3600,
+                                        "path": "azure-identity-token",
+                                    }
+                                }
+                            ]
+                        },
+                    }
+                ],
+            )
+        ],
+    ),
+    (
+        "egress-blocked",
+        "NetworkPolicy",
+        [
+            deployment(),
+            {
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "NetworkPolicy",
+                "metadata": {"name": "closed"},
+                "spec": {
+                    "podSelector": {"matchLabels": {"app": "web"}},
+                    "policyTypes": ["Egress"],
+                    "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}],
+                },
+            },
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "kind", "manifests"), BROKEN, ids=[f"{code}-{kind}" for code, kind, _ in BROKEN])
+def test_broken(patient: Patient, code: str, kind: str, manifests: list[Manifest]) -> None:
+    """What is written wrongly is found, and gone once the printed command has run."""
+    patient.apply(*manifests)
+    patient.mended(code, kind)
+
+
+def test_moved_key_keeps_its_value(patient: Patient) -> None:
+    """A misspelt annotation's value is carried over byte for byte, whatever is in it."""
+    patient.apply(deployment(annotations={"azure.workload.identity/skip_containers": HOSTILE}))
+    patient.mended("near-miss")
+    template = patient.get("deployments", "web", "apis/apps/v1")["spec"]["template"]
+    assert template["metadata"]["annotations"] == {names.SKIP_CONTAINERS: HOSTILE}
+
+
+def test_proxy_forbidden(patient: Patient) -> None:
+    """A proxy that needs NET_ADMIN below level baseline is told, and after its command pods are admitted."""
+    patient.apply(deployment(annotations={names.INJECT_PROXY: "true"}))
+    level = "pod-security.kubernetes.io/enforce=baseline"
+    patient.plane.kubectl("label", "namespace", patient.namespace, level)
+    assert "forbidden" in created(patient).stderr
+    patient.mended("proxy-forbidden")
+    assert created(patient).returncode == 0
+
+
+def created(patient: Patient) -> "subprocess.CompletedProcess[str]":
+    """Create a pod of the Deployment in a dry run."""
+    template = patient.get("deployments", "web", "apis/apps/v1")["spec"]["template"]
+    manifest = {"apiVersion": "v1", "kind": "Pod", **template}
+    manifest["metadata"] = {**manifest["metadata"], "name": "web-1"}
+    return patient.plane.kubectl(
+        "create", "-n", patient.namespace, "--dry-run=server", "-f", "-", stdin=json.dumps(manifest)
+    )
