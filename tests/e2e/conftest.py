@@ -19,7 +19,9 @@ from tests.e2e.stage import stage as everything
 from tests.e2e.workloads import RESTRICTED, Workloads, workloads
 from tests.image import build
 
-REQUIRED = ("REQUIRE_E2E", "REQUIRE_CLUSTER")
+# A run that must happen waits for another that has the node.
+REQUIRED = any(os.environ.get(name) == "1" for name in ("REQUIRE_E2E", "REQUIRE_CLUSTER"))
+PATIENCE_SECONDS = 900.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,7 +40,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _without(reason: str) -> NoReturn:
-    if any(os.environ.get(name) == "1" for name in REQUIRED):
+    if REQUIRED:
         pytest.fail(reason)
     pytest.skip(reason)
 
@@ -48,7 +50,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Bring it up; where that cannot be, skip, or fail where REQUIRE_E2E=1 or REQUIRE_CLUSTER=1."""
     if lacking := missing():
         _without("; ".join(lacking))
-    opened = everything(build.build_image(), tmp_path_factory.mktemp("stage"))
+    patience = PATIENCE_SECONDS if REQUIRED else 0.0
+    opened = everything(build.build_image(), tmp_path_factory.mktemp("stage"), patience)
     try:
         up = opened.__enter__()
     except NodeBusyError as busy:

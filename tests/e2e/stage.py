@@ -22,8 +22,8 @@ class Stage:
 
 
 @contextmanager
-def stage(image: Path, directory: Path) -> Iterator[Stage]:
-    """Bring everything up, and down again.
+def stage(image: Path, directory: Path, patience: float = 0.0) -> Iterator[Stage]:
+    """Bring everything up, and down again; another node's end is waited for that many seconds.
 
     Two images are imported: the given archive as it is, and for the injected proxy, whose variables no user sets, one
     that is the same with the emulated Entra's CA in it.
@@ -33,7 +33,7 @@ def stage(image: Path, directory: Path) -> Iterator[Stage]:
         NodeBusyError: There is one on this machine already.
     """
     begun = time.monotonic()
-    with node() as running, azure(running.cluster, directory) as beside:
+    with node(patience=patience) as running, azure(running.cluster, directory) as beside:
         note(f"{time.monotonic() - begun:7.2f} s  node from nothing to Ready")
         authority = {"etc/entra.crt": archives.File(beside.entra.ca_file.read_bytes())}
         trusting = archives.extended(

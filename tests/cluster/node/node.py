@@ -68,8 +68,10 @@ def _run(*command: object) -> str:
 
 
 @contextmanager
-def node(directory: Path = DIRECTORY) -> Iterator[Node]:
+def node(directory: Path = DIRECTORY, patience: float = 0.0) -> Iterator[Node]:
     """Run the node with its files in a directory, of which the logs stay.
+
+    Another node's end is waited for as many seconds as patience says.
 
     Raises:
         NodeError: It did not come up.
@@ -78,7 +80,7 @@ def node(directory: Path = DIRECTORY) -> Iterator[Node]:
     directory.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         lock = stack.enter_context(directory.with_suffix(".lock").open("w"))
-        _take(lock.fileno())
+        _take(lock.fileno(), patience)
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
         configuration.write(directory)
@@ -99,11 +101,17 @@ def node(directory: Path = DIRECTORY) -> Iterator[Node]:
         yield running
 
 
-def _take(lock: int) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise NodeBusyError("a node runs on this machine already, and there is room for one") from None
+def _take(lock: int, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise NodeBusyError("a node runs on this machine already, and there is room for one") from None
+            time.sleep(POLL_SECONDS)
+        else:
+            return
 
 
 @contextmanager
