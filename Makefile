@@ -25,7 +25,7 @@ run: .venv/run.stamp ## start the server without a cluster and send it an exampl
 	@exec $(PY) -m webhook.demo
 
 test: .venv/test.stamp ## all tests; those that need a real kube-apiserver or node are skipped without (make cluster-tools, node-tools)
-	@$(PY) -m pytest -q
+	@$(PY) -m pytest -q $(PYTEST)
 
 check: lint types contracts ## lint, types and import contracts
 

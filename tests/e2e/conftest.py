@@ -20,7 +20,7 @@ from tests.e2e.workloads import RESTRICTED, Workloads, workloads
 from tests.image import build
 
 # A run that must happen waits for another that has the node.
-REQUIRED = any(os.environ.get(name) == "1" for name in ("REQUIRE_E2E", "REQUIRE_CLUSTER"))
+REQUIRED = os.environ.get("REQUIRE_E2E") == "1"
 PATIENCE_SECONDS = 900.0
 
 
@@ -47,7 +47,7 @@ def _without(reason: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Bring it up; where that cannot be, skip, or fail where REQUIRE_E2E=1 or REQUIRE_CLUSTER=1."""
+    """Bring it up; where that cannot be, skip, or fail where REQUIRE_E2E=1."""
     if lacking := missing():
         _without("; ".join(lacking))
     patience = PATIENCE_SECONDS if REQUIRED else 0.0
