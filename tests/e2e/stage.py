@@ -32,9 +32,8 @@ def stage(image: Path, directory: Path, patience: float = 0.0) -> Iterator[Stage
         NodeError: The node did not come up.
         NodeBusyError: There is one on this machine already.
     """
-    begun = time.monotonic()
     with node(patience=patience) as running, azure(running.cluster, directory) as beside:
-        note(f"{time.monotonic() - begun:7.2f} s  node from nothing to Ready")
+        note(f"{time.monotonic() - running.begun:7.2f} s  node from nothing to Ready")
         authority = {"etc/entra.crt": archives.File(beside.entra.ca_file.read_bytes())}
         trusting = archives.extended(
             image, directory / "trusting.tar", PROXY_IMAGE, authority, {"SSL_CERT_FILE": "/etc/entra.crt"}

@@ -95,7 +95,7 @@ def same(found: set[str], leaf: str) -> bool:
 def inject(release: Release, authority: trustme.CA) -> None:
     """Write the caBundle, as cert-manager's cainjector does."""
     bundle = base64.b64encode(authority.cert_pem.bytes()).decode()
-    name = f"{release.namespace}-{FULLNAME}"
+    name = release.configuration()["metadata"]["name"]
     release.control_plane.request(
         "PATCH",
         f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{name}",

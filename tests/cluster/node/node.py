@@ -37,11 +37,12 @@ class NodeBusyError(NodeError):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A running node; `process_id` is its PID 1 as this machine sees it."""
+    """A running node; `process_id` is its PID 1 as this machine sees it, `begun` when its start began (monotonic)."""
 
     cluster: Cluster
     directory: Path
     process_id: int
+    begun: float
 
     def add_image(self, image: Path) -> None:
         """Import a docker-archive."""
@@ -81,6 +82,7 @@ def node(directory: Path = DIRECTORY, patience: float = 0.0) -> Iterator[Node]:
     with ExitStack() as stack:
         lock = stack.enter_context(directory.with_suffix(".lock").open("w"))
         _take(lock.fileno(), patience)
+        begun = time.monotonic()
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
         configuration.write(directory)
@@ -96,7 +98,7 @@ def node(directory: Path = DIRECTORY, patience: float = 0.0) -> Iterator[Node]:
         programs = Programs.find()
         kubeconfig = directory / "admin.kubeconfig"
         cluster = Cluster(URL, directory, directory / "ca.crt", kubeconfig, programs, http)
-        running = Node(cluster, directory, process_id)
+        running = Node(cluster, directory, process_id, begun)
         _set_up(running)
         yield running
 
