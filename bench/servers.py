@@ -4,7 +4,6 @@ import base64
 import http.client
 import json
 import os
-import socket
 import ssl
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any, Final
 
 from bench.load import BenchmarkError
 from tests.support.processes import free_ports, running, wait_until
+from tests.support.program import listens
 from webhook import names
 
 REPOSITORY: Final = Path(__file__).parents[1]
@@ -97,16 +97,8 @@ def _serving(module: str, arguments: list[str], port: int, log: Path) -> Iterato
     environment = {"PATH": os.environ["PATH"], "AZURE_TENANT_ID": TENANT_ID}
     command = [sys.executable, "-m", module, *arguments]
     with running(command, log, cwd=REPOSITORY, env=environment) as process:
-        wait_until(lambda: _listens(port), process, log, READY_SECONDS)
+        wait_until(lambda: listens(port), process, log, READY_SECONDS)
         yield Server(process.pid, port)
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _account(request: dict[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,6 @@ class CaBundle:
         self._patched = patched
         self._configuration: WebhookConfiguration | None = None
         self.resource = Resource(PATH, WebhookConfiguration, name)
-        self.readable = True
 
     @property
     def name(self) -> str:
@@ -86,7 +85,6 @@ class CaBundle:
             CertificateError: when it does not let us.
         """
         answer = await self._cluster.get(f"{PATH}/{self.name}")
-        self.readable = answer.status not in DENIED
         if answer.status == NOT_FOUND:
             self._configuration = None
         elif answer.status == OK:

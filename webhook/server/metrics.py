@@ -48,15 +48,10 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
-        admissions = Counter(
-            "azwi_admissions",
-            "Admissions by decision (mutate, skip, refuse, error) and reason",
-            ["decision", "reason"],
-            registry=self.registry,
+        admissions = self._counter(
+            "azwi_admissions", "Admissions by decision (mutate, skip, refuse, error) and reason", "decision", "reason"
         )
-        warnings = Counter(
-            "azwi_admission_warnings", "Warnings given to authors of pods, by code", ["code"], registry=self.registry
-        )
+        warnings = self._counter("azwi_admission_warnings", "Warnings given to authors of pods, by code", "code")
         build = Info("azwi_build", "The version that runs", registry=self.registry)
         build.info({"version": __version__, "python": platform.python_version()})
         self._live_reads = self._counter(
