@@ -4,11 +4,13 @@ https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-con
 """
 
 import logging
+import re
 import ssl
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -30,6 +32,10 @@ from webhook.cluster.client import (
 from webhook.cluster.watch import Resource, WebhookConfiguration
 
 PATH: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+# How long a rolling upgrade from other certificates may take: until then their replicas stay trusted.
+FORMER_SECONDS: Final = 3600.0
+MAX_FORMER: Final = 8
+_PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----")
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +57,19 @@ class Entry:
 
 
 class CaBundle:
-    """One MutatingWebhookConfiguration, as it was last seen; `changed` hears of each change, `patched` of ours."""
+    """One MutatingWebhookConfiguration, as it was last seen; `changed` hears of each change, `patched` of ours.
+
+    What it trusted when it was first seen stays trusted for FORMER_SECONDS, or until somebody takes it out: a server
+    that is new here may be replacing others, whose certificates are not of its making.
+    """
 
     def __init__(self, cluster: Cluster, name: str, changed: Callable[[], None], patched: Callable[[], None]) -> None:
         self._cluster = cluster
         self._changed = changed
         self._patched = patched
         self._configuration: WebhookConfiguration | None = None
+        self._former: tuple[bytes, ...] | None = None
+        self._former_until = 0.0
         self.resource = Resource(PATH, WebhookConfiguration, name)
 
     @property
@@ -93,7 +105,7 @@ class CaBundle:
             raise self._failed("GET", "get, list and watch", answer)
 
     async def carry(self, trusted: bytes) -> Carried:
-        """Have every webhook of the configuration trust `trusted` (PEM) and nothing else.
+        """Have every webhook of the configuration trust `trusted` (PEM), what it trusted formerly, and nothing else.
 
         Raises:
             ClusterUnavailableError: when the API server does not answer.
@@ -103,11 +115,12 @@ class CaBundle:
         configuration = self._configuration
         if configuration is None:
             return Carried.MISSING
-        entries = enumerate(_entries(configuration))
-        different = [number for number, entry in entries if entry.bundle != trusted]
+        entries = tuple(_entries(configuration))
+        bundle = trusted + self._kept(trusted, entries)
+        different = [number for number, entry in enumerate(entries) if entry.bundle != bundle]
         if not different:
             return Carried.ALREADY
-        value = b64encode(trusted).decode()
+        value = b64encode(bundle).decode()
         # The first operation makes it a compare-and-swap: whoever was faster, we look again.
         operations: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": configuration.metadata.resourceVersion},
@@ -125,6 +138,16 @@ class CaBundle:
         self._patched()
         log.info("the caBundle of MutatingWebhookConfiguration %s was written", self.name)
         return Carried.PATCHED
+
+    def _kept(self, trusted: bytes, entries: Iterable[Entry]) -> bytes:
+        """What was trusted at first, still is, and is not in `trusted` anyway (PEM)."""
+        found = _authorities(entry.bundle for entry in entries)
+        if self._former is None:
+            self._former, self._former_until = found[:MAX_FORMER], monotonic() + FORMER_SECONDS
+        over = monotonic() > self._former_until
+        # What another replica took out is gone for all, or they would write in turns.
+        self._former = () if over else tuple(each for each in self._former if each in found and each not in trusted)
+        return b"".join(self._former)
 
     def put(self, item: WebhookConfiguration) -> None:
         """The watch saw it, new or changed."""
@@ -157,3 +180,17 @@ def _entries(configuration: WebhookConfiguration) -> Iterator[Entry]:
         service = client.get("service")
         host = f"{service['name']}.{service['namespace']}.svc" if service else urlsplit(client.get("url", "")).hostname
         yield Entry(host or "", b64decode(client.get("caBundle") or ""))
+
+
+def _authorities(bundles: Iterable[bytes]) -> tuple[bytes, ...]:
+    """The certificates (PEM) in caBundles, each once; what is none is left out."""
+    found = (each + b"\n" for bundle in bundles for each in _PEM.findall(bundle))
+    return tuple(each for each in dict.fromkeys(found) if _is_certificate(each))
+
+
+def _is_certificate(pem: bytes) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode())
+    except (ssl.SSLError, ValueError):
+        return False
+    return True

@@ -3,14 +3,15 @@
 import asyncio
 import json
 import ssl
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pytest
+import trustme
 
-from certs.bundle import CaBundle, Carried
+from certs.bundle import FORMER_SECONDS, CaBundle, Carried
 from certs.secret import CertSecret
 from certs.source import CertificateError
 from tests.support.apiserver import Answers, answering
@@ -108,6 +109,57 @@ def test_bundle_refused(tmp_path: Path, script: list[tuple[int, bytes]], last: i
     """What a role forbids is told with what to grant; everything else passes."""
     with pytest.raises(kind, match="grant" if last == 403 else f"HTTP {last}"):
         carried(Answers(last, b"{}", script=script), tmp_path)
+
+
+def in_turn(directory: Path, *bundles: bytes) -> list[bytes]:
+    """Have a configuration with these caBundles, one after the other, carry the new CA; what each became."""
+    answers = Answers(200, script=[(200, configuration(each)) for bundle in bundles for each in (bundle, TRUSTED)])
+
+    async def run(cluster: Cluster) -> None:
+        bundle = CaBundle(cluster, "config", lambda: None, lambda: None)
+        for _ in bundles:
+            await bundle.carry(TRUSTED)
+
+    asked(answers, directory, run)
+    return [b64decode(operation["value"]) for _, _, body in answers.sent for operation in json.loads(body)[1:]]
+
+
+@pytest.fixture(scope="module")
+def authorities() -> list[bytes]:
+    """Make CAs of others."""
+    return [trustme.CA().cert_pem.bytes() for _ in range(2)]
+
+
+def test_what_was_trusted_at_first(tmp_path: Path, authorities: list[bytes]) -> None:
+    """Who was trusted when the server came stays trusted, since it may be replacing others; who came later does not."""
+    first, later = authorities
+    written = in_turn(tmp_path, b"junk" + first.strip() + b"junk", TRUSTED + first + later, later + first)
+    assert written == [TRUSTED + first] * 3
+
+
+def test_what_another_took_out(tmp_path: Path, authorities: list[bytes]) -> None:
+    """A CA that somebody else took out is not written again."""
+    first, later = authorities
+    assert in_turn(tmp_path, first, later, first) == [TRUSTED + first, TRUSTED, TRUSTED]
+
+
+def test_what_was_trusted_long_ago(tmp_path: Path, authorities: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time of an upgrade only the own CAs are left."""
+    monkeypatch.setattr("certs.bundle.monotonic", iter([0.0, 0.0, FORMER_SECONDS + 1]).__next__)
+    both = TRUSTED + authorities[0]
+    assert in_turn(tmp_path, authorities[0], both) == [both, TRUSTED]
+
+
+def test_junk_is_not_kept(tmp_path: Path) -> None:
+    """What looks like a certificate and is none is replaced."""
+    junk = b"-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n"
+    assert in_turn(tmp_path, junk) == [TRUSTED]
+
+
+def test_no_more_than_a_few(tmp_path: Path, authorities: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many CAs only the first ones are kept."""
+    monkeypatch.setattr("certs.bundle.MAX_FORMER", 1)
+    assert in_turn(tmp_path, b"".join(authorities)) == [TRUSTED + authorities[0]]
 
 
 def test_hosts() -> None:

@@ -61,6 +61,46 @@ def test_existing_secret(control_plane: ControlPlane, tmp_path: Path) -> None:
     assert release.helm("uninstall", release.name).returncode == 0
 
 
+def test_from_one_kind_to_the_other_and_back(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """While an upgrade changes who makes the certificate, pods with the former one and with the new one are trusted."""
+    authority = trustme.CA()
+    foreign = authority.cert_pem.bytes()
+    mounted = {"mode": "existing-secret", "secretName": "mine", "caBundle": foreign.decode()}
+    with released(control_plane, tmp_path, replicaCount=1) as release, release.service() as service:
+        control_plane.create(release.namespace, secret("mine", authority, f"{FULLNAME}.{release.namespace}.svc"))
+        namespace = release.workload_namespace()
+
+        with release.replica(service):
+            (own,) = release.bundles()
+            release.apply("upgrade", "--force-conflicts", replicaCount=1, certificates=mounted)
+            assert pems(release) == {*blocks(base64.b64decode(own)), *blocks(foreign)}
+            assert release.is_mutated(namespace)
+        release.apply("upgrade", "--force-conflicts", replicaCount=1, certificates=mounted)
+        assert pems(release) == blocks(foreign)
+
+        with release.replica(service):
+            release.apply("upgrade", replicaCount=1)
+            assert pems(release) == blocks(foreign)
+            assert release.is_mutated(namespace)
+            with release.replica(service):
+                assert pems(release) > blocks(foreign)
+                assert all(release.is_mutated(namespace) for _ in range(10))
+                before = release.bundles()
+                release.apply("upgrade", replicaCount=1)
+                assert release.bundles() == before
+
+
+def blocks(bundle: bytes) -> set[bytes]:
+    """Return the certificates of a bundle."""
+    return {block.strip() for block in bundle.split(b"-----END CERTIFICATE-----") if block.strip()}
+
+
+def pems(release: Release) -> set[bytes]:
+    """Return the certificates that the API server trusts."""
+    (bundle,) = release.bundles()
+    return blocks(base64.b64decode(bundle))
+
+
 def definition(plural: str, kind: str) -> Manifest:
     """Write a definition that takes any object of a kind of cert-manager's."""
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}

@@ -105,28 +105,17 @@ def inject(release: Release, authority: trustme.CA) -> None:
 
 
 def test_switch_to_mounted_and_back(cluster: Cluster, tmp_path: Path) -> None:
-    """An upgrade to a mounted Secret fails no creation if both CAs are given; after one back, pods are admitted again.
-
-    On the way back nothing can tell the API server of both CAs, so until the last pod with the mounted certificate has
-    ended some creations are refused, as failurePolicy Fail says.
-    """
+    """An upgrade to a mounted Secret fails no creation, and neither does one back to certificates of the server's."""
     authority = trustme.CA()
+    mounted = {"mode": "existing-secret", "secretName": OWN, "caBundle": authority.cert_pem.bytes().decode()}
     with installed(cluster, tmp_path) as release:
         cluster.create(release.namespace, secret(OWN, authority, f"{FULLNAME}.{release.namespace}.svc"))
-        present = base64.b64decode(release.get("secret", f"{FULLNAME}-server-cert")["data"][CA])
-        both = (present + authority.cert_pem.bytes()).decode()
-        with creating(release, "self-managed to mounted") as created:
-            switch(release, {"mode": "existing-secret", "secretName": OWN, "caBundle": both})
-        assert created.failures == []
-
-        with creating(release, "mounted to self-managed") as refused:
+        with creating(release, "self-managed to mounted") as there:
+            switch(release, mounted)
+        with creating(release, "mounted to self-managed") as back:
             switch(release, {"mode": "self-managed"})
-        if refused.failures:
-            clocks = [failure.partition(" ")[0] for failure in refused.failures]
-            note(f"refused on the way back to self-managed: {len(clocks)}, from {clocks[0]} to {clocks[-1]}")
-        with creating(release, "after the way back") as created:
-            time.sleep(1)
-        assert created.failures == []
+    assert there.failures == []
+    assert back.failures == []
 
 
 def switch(release: Release, certificates: dict[str, str]) -> None:

@@ -32,8 +32,8 @@ namespaces with the label are the second entry's, pods with the label the first 
   - v1
   - v1beta1
   clientConfig:
-    {{- with $values.certificates.caBundle }}
-    caBundle: {{ b64enc . }}
+    {{- with include "azwi.caBundle" .root }}
+    caBundle: {{ . }}
     {{- end }}
     service:
       name: {{ include "azwi.serviceName" .root }}
@@ -84,5 +84,28 @@ namespaces with the label are the second entry's, pods with the label the first 
 {{- end -}}
 {{- if $selector -}}
 {{- toYaml $selector -}}
+{{- end -}}
+{{- end }}
+
+{{/* What the values say, and what the API server trusts as long as pods with a certificate of another kind may run. */}}
+{{- define "azwi.caBundle" -}}
+{{- $given := .Values.certificates.caBundle -}}
+{{- $former := include "azwi.formerCaBundle" . -}}
+{{- if and $given $former -}}
+{{- printf "%s\n%s" $given (b64dec $former) | b64enc -}}
+{{- else -}}
+{{- $former | default (b64enc $given) -}}
+{{- end -}}
+{{- end }}
+
+{{/* The caBundle in the cluster where this upgrade changes whether the server makes its certificate, else nothing. */}}
+{{- define "azwi.formerCaBundle" -}}
+{{- $deployment := lookup "apps/v1" "Deployment" .Release.Namespace (include "azwi.deploymentName" .) -}}
+{{- $configuration := lookup "admissionregistration.k8s.io/v1" "MutatingWebhookConfiguration" "" (include "azwi.configurationName" .) -}}
+{{- if and $deployment $configuration -}}
+{{- $arguments := (first $deployment.spec.template.spec.containers).args | default list -}}
+{{- if eq (has "--disable-cert-rotation" $arguments) (not (empty (include "azwi.selfManaged" .))) -}}
+{{- (first $configuration.webhooks).clientConfig.caBundle -}}
+{{- end -}}
 {{- end -}}
 {{- end }}
