@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from certs.serving import ServingContext
 from certs.source import Ephemeral
-from webhook.server.lifecycle import _bind, _server, _settle_memory
+from webhook.server.lifecycle import _server, _settle_memory
+from webhook.server.listeners import Listeners
 from webhook.server.parts import LOCAL_NAMES
 from webhook.server.settings import TLS_VERSIONS, Address
 
@@ -45,7 +46,7 @@ def main(port: int) -> None:
     """Serve until killed."""
     context = ServingContext(Ephemeral(LOCAL_NAMES), TLS_VERSIONS["1.3"])
     _settle_memory()  # else the floor would be higher than the house: the collector would run for each large review
-    uvloop.run(_server(floor, _bind(Address("127.0.0.1", port)), context).serve())
+    uvloop.run(_server(floor, Listeners().listen(Address("127.0.0.1", port)), context).serve())
 
 
 if __name__ == "__main__":

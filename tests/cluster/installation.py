@@ -86,7 +86,7 @@ class Installation:
 
     def command(self, *flags: str) -> list[str]:
         """Return the command of a server of this installation."""
-        module = [sys.executable, "-m", "webhook.server.main"]
+        module = [sys.executable, "-m", "webhook.server.keeper"]
         return [*module, f"--webhook-configurations={self.name}", "--drain-period=1s", *flags]
 
     def environment(self) -> dict[str, str]:

@@ -98,28 +98,50 @@ def test_forced_deletion(serving: Release) -> None:
     assert created.slowest < TIMEOUT_SECONDS
 
 
-def test_killed_process(node: Node, serving: Release) -> None:
-    """SIGKILL of a replica's process fails what the dead one is asked until kube-proxy knows, and nothing after that.
+def test_killed_server(node: Node, serving: Release) -> None:
+    """SIGKILL of a replica's server fails at most what it had in hand: its sockets are kept, and nobody is refused."""
+    for victim in pods(serving):
+        with creating(serving, "SIGKILL of one replica's server") as created:
+            os.kill(node.server(victim), signal.SIGKILL)
+            wait_until_true(lambda victim=victim: was_restarted(serving, victim), "it is ready again", 40)  # type: ignore[misc]
+        assert not [failure for failure in created.failures if not re.search(r"connection reset|EOF", failure)]
+        assert len(created.failures) <= CLIENTS
+        assert created.slowest < TIMEOUT_SECONDS
 
-    Nothing can answer for a process that is gone: the API server is refused, does not ask another endpoint, and
+
+def test_killed_container(node: Node, serving: Release) -> None:
+    """SIGKILL of a replica's container fails what the dead are asked until kube-proxy knows, and nothing after that.
+
+    Nothing can answer for a container that is gone: the API server is refused, does not ask another endpoint, and
     failurePolicy Fail makes that an error. Controllers, which create most pods, try again.
     """
     for victim in pods(serving):
-        with creating(serving, "SIGKILL of one replica's process") as created:
-            for process in node.processes(victim):
-                os.kill(process, signal.SIGKILL)
-            wait_until_true(lambda victim=victim: was_restarted(serving, victim), "it is ready again", 30)  # type: ignore[misc]
+        before = status_of(serving, victim)["restartCount"]
+        with creating(serving, "SIGKILL of one replica's container") as created:
+            os.kill(node.container(victim), signal.SIGKILL)
+            wait_until_true(
+                lambda victim=victim, before=before: was_restarted(serving, victim, before),  # type: ignore[misc]
+                "it is ready again",
+                60,  # the kubelet has started it anew once already, and waits before it does so again
+            )
             time.sleep(KUBE_PROXY_SECONDS)
         assert not [failure for failure in created.failures if not re.search(r"connection re(fused|set)|EOF", failure)]
         assert span(created.failures) <= KILLED_SECONDS
         assert created.slowest < TIMEOUT_SECONDS
 
 
-def was_restarted(release: Release, pod: Manifest) -> bool:
-    """Whether the pod's container was started a second time, and is ready."""
+def status_of(release: Release, pod: Manifest) -> Manifest:
+    """Return the status of the pod's container."""
     path = f"/api/v1/namespaces/{release.namespace}/pods/{pod['metadata']['name']}"
     (status,) = release.control_plane.request("GET", path)["status"]["containerStatuses"]
-    return bool(status["ready"] and status["restartCount"])
+    found: Manifest = status
+    return found
+
+
+def was_restarted(release: Release, pod: Manifest, before: int = 0) -> bool:
+    """Whether the pod's container was started more often than before, and is ready."""
+    status = status_of(release, pod)
+    return bool(status["ready"] and status["restartCount"] > before)
 
 
 def span(failures: list[str]) -> float:

@@ -25,6 +25,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 NAME: Final = "localhost/azwi:test"
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "azwi" / "image"
 PROGRAMS: Final = {"buildah": "buildah", "debootstrap": "debootstrap", "runc": "runc", "make": "make"}
+KEPT: Final = 4
 AUTHORITIES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 PIP_OPTIONS: Final = {"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout"}
 SOURCES: Final = ("Dockerfile", ".dockerignore", "LICENSE", "README.md", "pyproject.toml", "Makefile", "requirements")
@@ -75,7 +76,8 @@ def build_image(directory: Path = CACHE) -> Path:
     with _alone(directory):
         if not archive.exists():
             base = base_images(directory)
-            for older in directory.glob("azwi-*.tar"):
+            # Those used last may be another checkout's.
+            for older in sorted(directory.glob("azwi-*.tar"), key=lambda path: path.stat().st_mtime)[: 1 - KEPT]:
                 older.unlink()
             _build(directory, base)
             new = archive.with_suffix(".new")
@@ -84,6 +86,7 @@ def build_image(directory: Path = CACHE) -> Path:
             new.rename(archive)
             _buildah(directory, "rmi", NAME)
             _buildah(directory, "rmi", "--prune", "--force")
+        archive.touch()
     return archive
 
 

@@ -205,7 +205,7 @@ def test_v160_command_line(tmp_path: Path) -> None:
     port, health, metrics = free_ports(3)
     kubeconfig = write_kubeconfig(tmp_path, f"http://127.0.0.1:{free_ports(1)[0]}")
     command = [
-        *(sys.executable, "-m", "webhook.server.main", f"--webhook-cert-dir={tmp_path}", "--disable-cert-rotation"),
+        *(sys.executable, "-m", "webhook.server.keeper", f"--webhook-cert-dir={tmp_path}", "--disable-cert-rotation"),
         *("--tls-min-version=1.3", "--audience=api://AzureADTokenExchange", "--log-level=info"),
         *(f"--health-addr=127.0.0.1:{health}", f"--metrics-addr=127.0.0.1:{metrics}", "--metrics-backend=prometheus"),
     ]

@@ -114,7 +114,7 @@ def review(pod: object, namespace: str = "default", operation: str = "CREATE") -
 
 def as_module(flags: list[str]) -> list[str]:
     """The command that runs the server of this source tree."""
-    return [sys.executable, "-m", "webhook.server.main", *flags]
+    return [sys.executable, "-m", "webhook.server.keeper", *flags]
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def failed(*arguments: str, **environment: str) -> tuple[int, str]:
     """Run the server where it is to fail at start; its exit status and what it said."""
     env = {**os.environ, "KUBECONFIG": "", "AZURE_TENANT_ID": TENANT, **environment}
     done = subprocess.run(
-        [sys.executable, "-m", "webhook.server.main", *arguments],
+        [sys.executable, "-m", "webhook.server.keeper", *arguments],
         cwd=ROOT,
         env=env,
         capture_output=True,

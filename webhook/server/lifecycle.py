@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import gc
 import logging
 import signal
@@ -17,6 +16,7 @@ from certs.serving import ServingContext
 from certs.source import CertificateError
 from webhook.server import expiry
 from webhook.server.app import admission_app, health_app, metrics_app
+from webhook.server.listeners import Listeners
 from webhook.server.parts import Parts, Run, StartError, supervise
 from webhook.server.protocol import BoundedProtocol
 from webhook.server.settings import TLS_VERSIONS, Address, Settings
@@ -38,6 +38,7 @@ class Stop:
     def __init__(self) -> None:
         self._asked = asyncio.Event()
         self._hurried = asyncio.Event()
+        self._signalled = False
         self._drains = False
         self.servers: list[_Server] = []
 
@@ -54,16 +55,17 @@ class Stop:
                 loop.remove_signal_handler(number)
 
     def _heard(self, number: int) -> None:
-        if self._asked.is_set():
+        if self._signalled:
             self._hurried.set()
             for server in self.servers:
                 server.force_exit = True
+        self._signalled = True
         # Who presses Ctrl-C waits for nobody's endpoints.
-        self._drains = number == signal.SIGTERM
-        self._asked.set()
+        self.ask(drains=number == signal.SIGTERM)
 
-    def ask(self) -> None:
-        """Wish to stop."""
+    def ask(self, *, drains: bool = False) -> None:
+        """Wish to stop, after the clients have been given time if it `drains`."""
+        self._drains = drains
         self._asked.set()
 
     async def asked(self) -> None:
@@ -78,18 +80,31 @@ class Stop:
                     await self._hurried.wait()
 
 
-async def serve(settings: Settings, parts: Parts, started: Callable[[], Awaitable[None]] | None = None) -> None:
+async def serve(
+    settings: Settings,
+    parts: Parts,
+    started: Callable[[], Awaitable[None]] | None = None,
+    listeners: Listeners | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, then drain and finish what is open; a second signal ends at once.
 
-    `started` is awaited once all listeners answer.
+    `started` is awaited once all listeners answer. Where a server before this one was ended by a signal, drain from the
+    first moment on.
 
     Raises:
         StartError: when a port cannot be had, or the cluster does not let us.
     """
     stop = Stop()
+    listeners = listeners or Listeners()
     try:
-        bound = _bind(Address(settings.webhook_host, settings.webhook_port))
-        pages = list(_pages(settings, parts))
+        bound = listeners.listen(Address(settings.webhook_host, settings.webhook_port))
+        pages = list(_pages(settings, parts, listeners))
+        listeners.when_alone(stop.ask)
+        if listeners.ended_by:
+            log.error(
+                "the server was ended by signal %d: another one answers until clients are elsewhere", listeners.ended_by
+            )
+            parts.readiness.drain()
         with stop.on_signals():
             async with _answering(pages, stop):
                 context = await _unless(stop, _context(settings, parts))
@@ -103,9 +118,12 @@ async def serve(settings: Settings, parts: Parts, started: Callable[[], Awaitabl
                     log.info("serving", extra={"fields": {"port": settings.webhook_port}})
                     if started is not None:
                         await started()
+                    if listeners.ended_by:
+                        stop.ask(drains=True)
                     await stop.asked()
                     parts.readiness.drain()
                     await stop.drained(settings.drain_period.total_seconds())
+                    listeners.let_go()
     finally:
         await parts.close()
 
@@ -190,11 +208,11 @@ def _webhook(parts: Parts, context: ServingContext, bound: socket.socket) -> _Se
     return _server(app, bound, context)
 
 
-def _pages(settings: Settings, parts: Parts) -> Iterator[_Server]:
+def _pages(settings: Settings, parts: Parts, listeners: Listeners) -> Iterator[_Server]:
     if settings.health_addr is not None:
-        yield _server(health_app(parts.readiness.complaint), _bind(settings.health_addr))
+        yield _server(health_app(parts.readiness.complaint), listeners.listen(settings.health_addr))
     if settings.metrics_addr is not None:
-        yield _server(metrics_app(parts.metrics), _bind(settings.metrics_addr))
+        yield _server(metrics_app(parts.metrics), listeners.listen(settings.metrics_addr))
 
 
 def _server(app: ASGIApp, bound: socket.socket, context: ServingContext | None = None) -> _Server:
@@ -215,25 +233,6 @@ def _server(app: ASGIApp, bound: socket.socket, context: ServingContext | None =
         ssl_context_factory=None if context is None else lambda _config, _default: context.ssl,
     )
     return _Server(config, bound)
-
-
-def _bind(address: Address) -> socket.socket:
-    """A listening socket; without a host on all interfaces, IPv4 and IPv6 where the machine has both."""
-    try:
-        if address.host:
-            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-            return socket.create_server((address.host, address.port), family=family)
-        try:
-            return socket.create_server(("", address.port), family=socket.AF_INET6, dualstack_ipv6=True)
-        except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-                raise
-            return socket.create_server(("", address.port))
-    except OSError as error:
-        where = f"{address.host or '*'}:{address.port}"
-        if error.errno == errno.EADDRINUSE:
-            raise StartError(f"{where} is in use: stop what listens there, or choose another port") from error
-        raise StartError(f"cannot listen on {where}: {error.strerror}; choose another address or port") from error
 
 
 def _settle_memory() -> None:

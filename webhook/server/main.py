@@ -1,4 +1,4 @@
-"""The program `azwi-webhook`."""
+"""The server of `azwi-webhook`, from its command line to its exit status."""
 
 import os
 import sys
@@ -9,19 +9,21 @@ import uvloop
 
 from webhook import logs
 from webhook.server.commandline import SettingsError, load
+from webhook.server.keeper import Kept
 from webhook.server.lifecycle import serve
+from webhook.server.listeners import Listeners
 from webhook.server.parts import StartError, prepare
 from webhook.server.settings import Settings
 
 USAGE: Final = 2
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], kept: Kept | None = None) -> int:
     """Run the server; the exit status is 0 after a stop that was asked for, 2 when it could not start."""
     try:
         settings = load(arguments, os.environ)
         logs.configure(settings.log_level)
-        uvloop.run(_run(settings))
+        uvloop.run(_run(settings, Listeners(kept)))
     except (SettingsError, StartError) as error:
         for line in str(error).splitlines():
             print(f"azwi-webhook: {line}", file=sys.stderr)  # noqa: T201  before there are logs
@@ -29,14 +31,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-async def _run(settings: Settings) -> None:
-    await serve(settings, await prepare(settings))
-
-
-def run() -> None:
-    """The console script."""
-    sys.exit(main(sys.argv[1:]))
+async def _run(settings: Settings, listeners: Listeners) -> None:
+    await serve(settings, await prepare(settings), listeners=listeners)
 
 
 if __name__ == "__main__":
-    run()
+    sys.exit(main(sys.argv[1:]))

@@ -49,11 +49,16 @@ class Node:
         socket = self.directory / "containerd.sock"
         _run("ctr", f"--address={socket}", "--namespace=k8s.io", "images", "import", "--snapshotter=overlayfs", image)
 
-    def processes(self, pod: Manifest) -> list[int]:
-        """Return the processes of a running pod's first container, as this machine numbers them."""
+    def container(self, pod: Manifest) -> int:
+        """Return process 1 of a running pod's first container, as this machine numbers it."""
         identifier = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
         (cgroup,) = (CGROUPS / "pids" / CGROUP).rglob(f"*/{identifier}")
-        return [int(line) for line in (cgroup / "cgroup.procs").read_text().split()]
+        return min(int(line) for line in (cgroup / "cgroup.procs").read_text().split())
+
+    def server(self, pod: Manifest) -> int:
+        """Return the process of the server, a child of the container's process 1."""
+        keeper = self.container(pod)
+        return int(Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()[0])
 
     def restart_kubelet(self) -> None:
         """End the kubelet as a crash does; the node's init starts it again."""

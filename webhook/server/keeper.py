@@ -1,0 +1,133 @@
+"""The program `azwi-webhook`: the server in a process of its own, and this one, which keeps its listening sockets.
+
+When the server is ended by a signal that nobody sent through us (a fault in native code, no memory left, a kill), who
+connects meanwhile would be refused until the Service knows, and the API server asks no other endpoint. So the sockets
+stay open here, and a second server answers what waits in their queues. It is not ready, and ends when the Service has
+turned elsewhere; then this process ends as the first server did, and Kubernetes sees it and starts the container anew.
+
+Nothing of the server is loaded here, so that its keeper costs little.
+"""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+STOP: Final = (signal.SIGTERM, signal.SIGINT)
+LET_GO: Final = b"-"
+LONGEST_MESSAGE: Final = 256
+# The exit status of a process that a signal ended is this and the signal's number, as shells have it.
+SIGNALLED: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a server is given: the way to its keeper, and what a server before it has left.
+
+    `sockets` are file descriptors of listening sockets by address. `ended_by` is the number of the signal that
+    ended it, 0 where there was no server before.
+    """
+
+    link: socket.socket
+    sockets: dict[bytes, int]
+    ended_by: int = 0
+
+
+def keep(serve: Callable[[Kept], int]) -> int:
+    """Have `serve` run in a process of its own, and once more if a signal ends it; the exit status."""
+    keeper = _Keeper()
+    with keeper.passing_on_signals():
+        status = keeper.attend(serve, 0)
+        if status < 0 and keeper.sockets and not keeper.asked:
+            keeper.attend(serve, -status)
+    return status if status >= 0 else SIGNALLED - status
+
+
+class _Keeper:
+    """The sockets that are kept, and the process of the server."""
+
+    def __init__(self) -> None:
+        self.sockets: dict[bytes, int] = {}
+        self.asked = False
+        self._server = 0
+
+    @contextmanager
+    def passing_on_signals(self) -> Iterator[None]:
+        """Let the server hear what this process is told."""
+        before = {number: signal.signal(number, self._pass_on) for number in STOP}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        self.asked = True
+        with suppress(ProcessLookupError):
+            os.kill(self._server, number)
+
+    def attend(self, serve: Callable[[Kept], int], ended_by: int) -> int:
+        """Run a server to its end; its exit status, negative where a signal ended it."""
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # A signal waits until it is known whom to pass it on to.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+        self._server = os.fork()
+        if not self._server:
+            near.close()
+            _begin_anew()
+            sys.exit(serve(Kept(far, self.sockets, ended_by)))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+        far.close()
+        with near:
+            self._gather(near)
+        return self._end()
+
+    def _gather(self, link: socket.socket) -> None:
+        """Keep the sockets that the server opens, until it lets go of them, and wait for its end."""
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(link, LONGEST_MESSAGE, 1)
+            if not message:
+                return
+            if descriptors:
+                self.sockets[message] = descriptors[0]
+            else:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        while self.sockets:
+            os.close(self.sockets.popitem()[1])
+
+    def _end(self) -> int:
+        # Who is process 1 of a container also inherits what the server has left running.
+        while True:
+            process, status = os.wait()
+            if process == self._server:
+                return os.waitstatus_to_exitcode(status)
+
+
+def _begin_anew() -> None:
+    """Be a process like any other, which the terminal does not tell of Ctrl-C a second time."""
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+
+
+def _serve(kept: Kept) -> int:
+    from webhook.server.main import main  # noqa: PLC0415  in the server's process only
+
+    return main(sys.argv[1:], kept)
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(keep(_serve))
+
+
+if __name__ == "__main__":
+    run()
