@@ -109,5 +109,5 @@ def test_alerts_in_the_manual(value_sets: dict[str, list[Manifest]]) -> None:
     """The page has every alert."""
     (group,) = only(value_sets["24-monitoring-values.yaml"], "PrometheusRule")["spec"]["groups"]
     alerts = {rule["alert"] for rule in group["rules"] if "alert" in rule}
-    assert len(alerts) == 7
+    assert len(alerts) == 8
     assert alerts < set(re.findall(r"`(AzureWorkloadIdentity\w+)`", PAGES[0].read_text()))

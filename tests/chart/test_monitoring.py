@@ -62,7 +62,7 @@ def test_expressions_are_of_this_release(monitored: list[Manifest]) -> None:
 def test_alerts_say_what_to_do(monitored: list[Manifest]) -> None:
     """Every alert has a severity, a summary and a description."""
     (group,) = only(monitored, "PrometheusRule")["spec"]["groups"]
-    assert len(group["rules"]) == 8
+    assert len(group["rules"]) == 9
     for rule in group["rules"]:
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert rule["annotations"].keys() == {"summary", "description"}
@@ -82,7 +82,7 @@ def test_alerts_that_are_left_out(value_sets: dict[str, list[Manifest]]) -> None
     (group,) = only(value_sets["24-monitoring-values.yaml"], "PrometheusRule")["spec"]["groups"]
     alerts = [rule["alert"] for rule in group["rules"] if "alert" in rule]
     assert "AzureWorkloadIdentityAdmissionSlow" not in alerts
-    assert len(alerts) == 7
+    assert len(alerts) == 8
     assert all(rule["labels"]["team"] == "identity" for rule in group["rules"] if "alert" in rule)
     assert group["rules"][-1]["record"] == "azwi:admissions:rate5m"
 

@@ -2,8 +2,8 @@
 
 When the server is ended by a signal that nobody sent through us (a fault in native code, no memory left, a kill), who
 connects meanwhile would be refused until the Service knows, and the API server asks no other endpoint. So the sockets
-stay open here, and a second server answers what waits in their queues. It is not ready, and ends when the Service has
-turned elsewhere; then this process ends as the first server did, and Kubernetes sees it and starts the container anew.
+stay open here, and a second server answers what waits in their queues. It is told of in log and metrics; when a signal
+ends it too, so does this process, and Kubernetes sees that and waits before it starts the container anew.
 
 Nothing of the server is loaded here, so that its keeper costs little.
 """
@@ -44,7 +44,7 @@ def keep(serve: Callable[[Kept], int]) -> int:
     with keeper.passing_on_signals():
         status = keeper.attend(serve, 0)
         if status < 0 and keeper.sockets and not keeper.asked:
-            keeper.attend(serve, -status)
+            status = keeper.attend(serve, -status)
     return status if status >= 0 else SIGNALLED - status
 
 

@@ -38,7 +38,6 @@ class Stop:
     def __init__(self) -> None:
         self._asked = asyncio.Event()
         self._hurried = asyncio.Event()
-        self._signalled = False
         self._drains = False
         self.servers: list[_Server] = []
 
@@ -55,17 +54,16 @@ class Stop:
                 loop.remove_signal_handler(number)
 
     def _heard(self, number: int) -> None:
-        if self._signalled:
+        if self._asked.is_set():
             self._hurried.set()
             for server in self.servers:
                 server.force_exit = True
-        self._signalled = True
         # Who presses Ctrl-C waits for nobody's endpoints.
-        self.ask(drains=number == signal.SIGTERM)
+        self._drains = number == signal.SIGTERM
+        self._asked.set()
 
-    def ask(self, *, drains: bool = False) -> None:
-        """Wish to stop, after the clients have been given time if it `drains`."""
-        self._drains = drains
+    def ask(self) -> None:
+        """Wish to stop."""
         self._asked.set()
 
     async def asked(self) -> None:
@@ -88,8 +86,7 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain and finish what is open; a second signal ends at once.
 
-    `started` is awaited once all listeners answer. Where a server before this one was ended by a signal, drain from the
-    first moment on.
+    `started` is awaited once all listeners answer.
 
     Raises:
         StartError: when a port cannot be had, or the cluster does not let us.
@@ -101,10 +98,8 @@ async def serve(
         pages = list(_pages(settings, parts, listeners))
         listeners.when_alone(stop.ask)
         if listeners.ended_by:
-            log.error(
-                "the server was ended by signal %d: another one answers until clients are elsewhere", listeners.ended_by
-            )
-            parts.readiness.drain()
+            log.error("signal %d ended the server; this one serves in its place", listeners.ended_by)
+            parts.metrics.crashed()
         with stop.on_signals():
             async with _answering(pages, stop):
                 context = await _unless(stop, _context(settings, parts))
@@ -118,8 +113,6 @@ async def serve(
                     log.info("serving", extra={"fields": {"port": settings.webhook_port}})
                     if started is not None:
                         await started()
-                    if listeners.ended_by:
-                        stop.ask(drains=True)
                     await stop.asked()
                     parts.readiness.drain()
                     await stop.drained(settings.drain_period.total_seconds())

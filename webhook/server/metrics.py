@@ -68,6 +68,7 @@ class Metrics:
             "phase",
         )
         self._patches = self._counter("azwi_ca_bundle_patches", "Times a caBundle was written")
+        self._crashes = self._gauge("azwi_server_crashes", "Servers of this container that a signal ended")
         self._mapping = self._gauge("azwi_mapping_entries", "Entries of the identity mapping in force")
         self._faults = self._gauge("azwi_mapping_errors", "Entries of the identity mapping that cannot be used")
         self._cached = self._gauge("azwi_accounts_cached", "ServiceAccounts with a client id in the cache")
@@ -105,6 +106,10 @@ class Metrics:
     def patched(self) -> None:
         """Count a caBundle that was written."""
         self._patches.inc()
+
+    def crashed(self) -> None:
+        """Tell that this server is there because a signal ended the one before it."""
+        self._crashes.set(1)
 
     def mapped(self, entries: int, faults: int) -> None:
         """Tell how many entries the identity mapping has, and how many cannot be used."""

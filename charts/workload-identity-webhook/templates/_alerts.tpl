@@ -66,6 +66,15 @@
   annotations:
     summary: A server has not heard from the API server about ServiceAccounts for five minutes.
     description: Changed annotations may not be in new pods. The server's log and azwi_watch_restarts_total say why.
+- alert: AzureWorkloadIdentityServerCrashed
+  expr: max by (pod) (azwi_server_crashes{ {{- $here -}} }) > 0
+  labels:
+    severity: warning
+  annotations:
+    summary: {{ `A signal ended the server of {{ $labels.pod }}; a second one serves in its place, a third one would not.` | quote }}
+    description: >-
+      Its log says which signal. 9, where nobody killed it, is a lack of memory: raise resources.limits.memory. Delete the
+      pod when another one is ready.
 - alert: AzureWorkloadIdentityMappingBroken
   expr: max(azwi_mapping_errors{ {{- $here -}} }) > 0
   for: 5m
