@@ -20,23 +20,22 @@ class TrustError(Exception):
 
 
 def system(environ: Mapping[str, str]) -> Trust:
-    """The authorities of SSL_CERT_FILE and SSL_CERT_DIR beside the system's own.
+    """The authorities of SSL_CERT_FILE and SSL_CERT_DIR beside the system's own; the file as it is now.
 
     Of a directory OpenSSL loads only what a connection needs. The bundle in one file holds some 140 certificates, more
-    than a mebibyte of memory, so it is loaded only where there is no directory.
+    than a mebibyte of memory, so the system's is loaded only where there is no directory.
 
     Raises:
         TrustError: when a variable names what cannot be used, or there is no authority at all.
     """
     paths = ssl.get_default_verify_paths()
     directory = environ.get("SSL_CERT_DIR") or _usable(paths.openssl_capath)
-    file = environ.get("SSL_CERT_FILE") or (None if directory else paths.cafile)
-    if file is None and directory is None:
+    bundle = None if directory or not os.path.isfile(paths.openssl_cafile) else paths.openssl_cafile  # noqa: PTH113  as below
+    if file := environ.get(names.ENV_CERT_FILE):
+        return _FollowedFile(names.ENV_CERT_FILE, file, bundle, directory)
+    if bundle is None and directory is None:
         raise TrustError("no certificates to trust: install ca-certificates, or set SSL_CERT_FILE to a bundle")
-    try:
-        context = ssl.create_default_context(cafile=file, capath=directory)
-    except (OSError, ssl.SSLError) as error:
-        raise TrustError(f"SSL_CERT_FILE {file}: {_reason(error)}; it must be certificates in PEM") from error
+    context = ssl.create_default_context(cafile=bundle, capath=directory)
     return lambda: context
 
 
@@ -47,7 +46,7 @@ def of_token_proxy(endpoint: TokenProxy, fallback: Trust) -> Trust:
         TrustError: when they cannot be used now.
     """
     if endpoint.ca_file:
-        return _FollowedFile(endpoint.ca_file)
+        return _FollowedFile(names.ENV_TOKEN_PROXY_CA_FILE, endpoint.ca_file)
     if endpoint.ca_data:
         context = _from_pem(endpoint.ca_data, names.ENV_TOKEN_PROXY_CA_DATA)
         return lambda: context
@@ -55,14 +54,16 @@ def of_token_proxy(endpoint: TokenProxy, fallback: Trust) -> Trust:
 
 
 class _FollowedFile:
-    """The authorities in a file, as it is now; in the middle of a change, as it was before.
+    """The authorities in a file, as it is now, beside others; in the middle of a change, as it was before.
 
     Raises:
         TrustError: from the start, when there is nothing usable in it.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, variable: str, path: str, bundle: str | None = None, directory: str | None = None) -> None:
+        self._name = f"{variable} {path}"
         self._path = path
+        self._beside = (bundle, directory)
         self._content = self._read()
         self._context = self._load(self._content)
 
@@ -79,19 +80,20 @@ class _FollowedFile:
     def _read(self) -> str:
         try:
             with open(self._path, "rb") as file:  # noqa: PTH123  pathlib is 0.6 MiB
-                return file.read(MAX_CA_FILE).decode("ascii", "replace")
+                # What is not ASCII is a comment, as bundles have it above each certificate.
+                return file.read(MAX_CA_FILE).decode("ascii", "ignore")
         except OSError as error:
-            raise TrustError(f"{names.ENV_TOKEN_PROXY_CA_FILE} {self._path}: {error.strerror}") from error
+            raise TrustError(f"{self._name}: {error.strerror}") from error
 
     def _load(self, content: str) -> ssl.SSLContext:
-        return _from_pem(content, f"{names.ENV_TOKEN_PROXY_CA_FILE} {self._path}")
+        return _from_pem(content, self._name, *self._beside)
 
 
-def _from_pem(pem: str, name: str) -> ssl.SSLContext:
+def _from_pem(pem: str, name: str, bundle: str | None = None, directory: str | None = None) -> ssl.SSLContext:
     if not pem.strip():
         raise TrustError(f"{name} is empty")
     try:
-        return ssl.create_default_context(cadata=pem)
+        return ssl.create_default_context(cafile=bundle, capath=directory, cadata=pem)
     except (ssl.SSLError, ValueError) as error:
         raise TrustError(f"{name} is not certificates in PEM ({_reason(error)})") from error
 

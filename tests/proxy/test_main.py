@@ -196,7 +196,7 @@ def test_help() -> None:
         (
             [],
             {"AZURE_TENANT_ID": "t", "SSL_CERT_FILE": "/nowhere"},
-            "azwi-proxy: SSL_CERT_FILE /nowhere: No such file or directory; it must be certificates in PEM\n",
+            "azwi-proxy: SSL_CERT_FILE /nowhere: No such file or directory\n",
         ),
     ],
 )

@@ -11,6 +11,7 @@ from proxy.settings import Origin, TokenProxy
 from proxy.trust import TrustError
 
 ORIGIN = Origin("https", "proxy.test", 443, "")
+BAD = [(None, "No such file"), ("", "is empty"), ("x", "in PEM")]
 
 
 def system() -> ssl.SSLContext:
@@ -28,9 +29,9 @@ def pem(name: str) -> str:
     return trustme.CA(organization_name=name).cert_pem.bytes().decode()
 
 
-def system_has(monkeypatch: pytest.MonkeyPatch, **places: str | None) -> None:
+def system_has(monkeypatch: pytest.MonkeyPatch, **places: str) -> None:
     """Have OpenSSL look for certificates elsewhere."""
-    paths = ssl.get_default_verify_paths()._replace(**places)  # type: ignore[arg-type]  # None where there is no file
+    paths = ssl.get_default_verify_paths()._replace(**places)
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
 
 
@@ -51,25 +52,38 @@ def test_directory(tmp_path: Path) -> None:
 def test_bundle_where_there_is_no_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A system whose directory is not of OpenSSL's kind has a bundle in one file."""
     (tmp_path / "bundle.pem").write_text(pem("system"))
-    system_has(monkeypatch, cafile=str(tmp_path / "bundle.pem"), openssl_capath=str(tmp_path))
+    (tmp_path / "more.pem").write_text(pem("corporate"))
+    system_has(monkeypatch, openssl_cafile=str(tmp_path / "bundle.pem"), openssl_capath=str(tmp_path))
     assert len(subjects(trust.system({})())) == 1
+    assert len(subjects(trust.system({"SSL_CERT_FILE": str(tmp_path / "more.pem")})())) == 2
 
 
 def test_nothing_to_trust(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A system without authorities is told what to install."""
-    system_has(monkeypatch, cafile=None, openssl_capath=str(tmp_path / "missing"))
+    system_has(monkeypatch, openssl_cafile=str(tmp_path / "missing"), openssl_capath=str(tmp_path / "missing"))
     with pytest.raises(TrustError, match="install ca-certificates"):
         trust.system({})
 
 
-@pytest.mark.parametrize("content", [None, "", "no certificate"])
-def test_bad_bundle(tmp_path: Path, content: str | None) -> None:
+@pytest.mark.parametrize(("content", "said"), BAD)
+def test_bad_bundle(tmp_path: Path, content: str | None, said: str) -> None:
     """A bundle that cannot be used is named."""
     bundle = tmp_path / "bundle.pem"
     if content is not None:
         bundle.write_text(content)
-    with pytest.raises(TrustError, match=f"SSL_CERT_FILE {bundle}: .* in PEM"):
+    with pytest.raises(TrustError, match=f"SSL_CERT_FILE {bundle}.*{said}"):
         trust.system({"SSL_CERT_FILE": str(bundle)})
+
+
+def test_bundle_is_followed(tmp_path: Path) -> None:
+    """SSL_CERT_FILE is read anew when it changes, as it does when a ConfigMap does; comments may have any letters."""
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text(f"# Főtanúsítvány\n{pem('first')}", encoding="utf-8")
+    follow = trust.system({"SSL_CERT_FILE": str(bundle)})
+    assert any("first" in subject for subject in subjects(follow()))
+    bundle.write_text(pem("second"))
+    assert any("second" in subject for subject in subjects(follow()))
+    assert not any("first" in subject for subject in subjects(follow()))
 
 
 def test_token_proxy_data() -> None:
@@ -100,7 +114,7 @@ def test_token_proxy_file_is_followed(tmp_path: Path) -> None:
     assert "second" in subjects(follow())[0]
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "No such file"), ("", "is empty"), ("x", "in PEM")])
+@pytest.mark.parametrize(("content", "said"), BAD)
 def test_bad_token_proxy_file(tmp_path: Path, content: str | None, said: str) -> None:
     """At start a CA file must be usable."""
     file = tmp_path / "ca.crt"
