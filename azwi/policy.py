@@ -31,6 +31,10 @@ SETTINGS: Final = (
     "proxy_memory_request",
     "proxy_cpu_limit",
     "proxy_memory_limit",
+    "proxy_https_proxy",
+    "proxy_no_proxy",
+    "proxy_ca_configmap",
+    "proxy_pass_through",
     *(name for name in SOURCES if name.startswith("endpoint_")),
 )
 # Stands for a tenant that is not known, so that it is seen for what it is.

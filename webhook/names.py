@@ -83,6 +83,7 @@ FALLBACK_DIRECTORY: Final = "/azure-workload-identity"
 TOKEN_FILE: Final = "azure-identity-token"
 V160_TOKEN_FILE: Final = "token/azure-identity-token"
 CA_FILE: Final = "ca-cert/ca.crt"
+PROXY_CA_FILE: Final = "proxy-ca/ca.crt"  # ours
 CA_CONFIGMAP_KEY: Final = "ca.crt"
 
 # The proxy's containers. Uid and gid are those of v1.6.0's image: the redirect rules exempt the uid.
@@ -92,6 +93,10 @@ PROXY_CONTAINERS: Final = frozenset({PROXY_CONTAINER, PROXY_INIT_CONTAINER})
 PROXY_UID: Final = 1501
 PROXY_PROGRAM: Final = "/proxy"
 ENV_PROXY_PORT: Final = "PROXY_PORT"
+# Ours: how the proxy gets out of the cluster, and whom it trusts beside the system's authorities.
+ENV_HTTPS_PROXY: Final = "HTTPS_PROXY"
+ENV_NO_PROXY: Final = "NO_PROXY"
+ENV_CERT_FILE: Final = "SSL_CERT_FILE"
 # iptables (legacy) locks a file, by default below /run, which a read-only root does not let it make.
 ENV_XTABLES_LOCK: Final = "XTABLES_LOCKFILE"
 XTABLES_LOCK: Final = "/dev/shm/xtables.lock"

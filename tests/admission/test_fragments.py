@@ -144,9 +144,23 @@ def test_volume_with_ca_data() -> None:
     assert len(fragments.volume(IDENTITY, "", endpoint(ca_data="PEM"))["projected"]["sources"]) == 2
 
 
-def test_our_volumes() -> None:
+def test_volume_with_the_proxys_ca() -> None:
+    """The proxy's certificates are one more source, beside the endpoint's; a pod does not start without them."""
+    first, second = fragments.volume(IDENTITY, "", endpoint(ca_configmap="ca"), "egress-ca")["projected"]["sources"][2:]
+    assert first["configMap"]["items"] == [{"key": "ca.crt", "path": "ca-cert/ca.crt"}]
+    assert second == {
+        "configMap": {
+            "name": "egress-ca",
+            "items": [{"key": "ca.crt", "path": "proxy-ca/ca.crt"}],
+            "optional": False,
+        }
+    }
+
+
+@pytest.mark.parametrize("proxy_ca", ["", "egress-ca"])
+def test_our_volumes(proxy_ca: str) -> None:
     """A volume is ours when it has our token, whatever its settings were."""
-    assert fragments.is_ours(fragments.volume(IDENTITY, "api://old", endpoint(ca_configmap="ca")))
+    assert fragments.is_ours(fragments.volume(IDENTITY, "api://old", endpoint(ca_configmap="ca"), proxy_ca))
 
 
 @pytest.mark.parametrize(
@@ -182,6 +196,31 @@ def test_proxy_container() -> None:
         "--log-level=info",
     ]
     assert "lifecycle" not in container
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables"),
+    [
+        ({"https_proxy": "http://p:1", "no_proxy": "a,b"}, {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "a,b"}),
+        ({"ca_configmap": "ca"}, {"SSL_CERT_FILE": "/var/run/secrets/azure/tokens/proxy-ca/ca.crt"}),
+    ],
+)
+@pytest.mark.parametrize("native", [True, False])
+def test_egress_variables(settings: Map, variables: dict[str, str], *, native: bool) -> None:
+    """How to get out of the cluster, and whom to trust there, follows the identity among the sidecar's variables."""
+    given = ProxySettings("proxy.test/proxy:1", native=native, **settings)
+    container = fragments.proxy_container(plan(), given, {"A": "b"})
+    assert {entry["name"]: entry["value"] for entry in container["env"]} == {"A": "b", **variables}
+    init = fragments.proxy_init_container(plan(), given)
+    assert not variables.keys() & {entry["name"] for entry in init["env"]}
+
+
+def test_pass_through() -> None:
+    """The paths that are left to the node's IMDS are an argument of the sidecar, and not of its probe."""
+    settings = ProxySettings("proxy.test/proxy:1", pass_through="/metadata/instance")  # noqa: S106  a path
+    container = fragments.proxy_container(plan(), settings, {})
+    assert container["args"] == ["--proxy-port=8000", "--log-level=info", "--pass-through=/metadata/instance"]
+    assert len(container["startupProbe"]["exec"]["command"]) == 4
 
 
 def test_classic_proxy_container() -> None:

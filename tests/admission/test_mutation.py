@@ -32,7 +32,7 @@ from tests.support.pods import (
 from webhook import names
 from webhook.admission import fragments
 from webhook.admission.identity import Defaults, Identity
-from webhook.admission.policy import TrustBundle
+from webhook.admission.policy import ProxySettings, TrustBundle
 from webhook.admission.reasons import Reason
 from webhook.admission.review import Verdict
 
@@ -46,6 +46,7 @@ VARIABLES = {
 PROXY = {names.INJECT_PROXY: "true"}
 ENVIRONMENT = {**PROXY, names.PROXY_MODE: "environment"}
 CLASSIC = policy(native=False)
+EGRESS = policy(proxy=ProxySettings("proxy.test/proxy:1", https_proxy="http://p:1", ca_configmap="ca"))
 BINDING = "azure.workload.identity/use-identity-binding"
 SECRET = {"name": "data", "secret": {"secretName": "s"}}
 EMPTY = {"name": "data", "emptyDir": {}}
@@ -261,7 +262,7 @@ def test_a_skipped_container_may_take_all_paths() -> None:
 
 
 @pytest.mark.parametrize("annotations", [{}, PROXY, ENVIRONMENT])
-@pytest.mark.parametrize("rules", [POLICY, CLASSIC])
+@pytest.mark.parametrize("rules", [POLICY, CLASSIC, EGRESS])
 @pytest.mark.parametrize("path", ["/data", DOCUMENTED, V160, "/var/run"])
 def test_twice_is_once(annotations: dict[str, str], rules: Any, path: str) -> None:  # noqa: ANN401  a Policy
     """Applied to its own result, the mutation changes nothing, whatever the user's mounts."""
@@ -293,6 +294,29 @@ def test_a_volume_of_other_settings() -> None:
     assert "replace /spec/volumes/1" in listed(raw)
     after = mutated(raw, rules=policy(audience="api://new", identity=Defaults(TENANT_ID, 7200)))
     assert after["spec"]["volumes"][1] == fragments.volume(Identity("", "", 7200), "api://new", None)
+
+
+@pytest.mark.parametrize(("annotations", "present"), [({}, False), (PROXY, True), (ENVIRONMENT, True)])
+def test_egress_is_the_proxys(annotations: Map, *, present: bool) -> None:
+    """What is set for the way out reaches pods that ask for the proxy, there the sidecar alone, and no other pod."""
+    after = mutated(pod(annotations=annotations), rules=EGRESS)
+    (volume,) = after["spec"]["volumes"]
+    assert any("configMap" in source for source in volume["projected"]["sources"]) is present
+    told = {each["name"] for each in containers(after) if "HTTPS_PROXY" in environment(each)}
+    assert told == ({names.PROXY_CONTAINER} if present else set())
+
+
+def test_another_ca_configmap() -> None:
+    """A pod that was made when the ConfigMap had another name gets the name of today."""
+    old = mutated(pod(annotations=PROXY), rules=EGRESS)
+    old["spec"]["volumes"][0]["projected"]["sources"][2]["configMap"]["name"] = "old"
+    assert admitted(old, rules=EGRESS).operations == [
+        {
+            "op": "replace",
+            "path": "/spec/volumes/0",
+            "value": fragments.volume(Identity(CLIENT_ID, TENANT_ID, 3600), POLICY.audience, None, "ca"),
+        }
+    ]
 
 
 def test_a_source_added_between_two_passes() -> None:

@@ -34,6 +34,11 @@ TYPOS: Final[list[tuple[dict[str, Any], str]]] = [
     ({"podDisruptionBudget.maxUnavailable": "0%"}, "at '/podDisruptionBudget/maxUnavailable'"),
     ({"podDisruptionBudget.minAvailable": "100%"}, "at '/podDisruptionBudget/minAvailable'"),
     ({"identityMapping.mappings": [{"serviceAccount": "a"}]}, "missing property 'namespace'"),
+    ({"proxy.httpsProxy": "http://user:password@proxy.example.com"}, "at '/proxy/httpsProxy'"),
+    ({"proxy.noProxy": "10.0.0.0/8"}, "at '/proxy/noProxy': got string, want array"),
+    ({"proxy.caConfigMap": "Egress CA"}, "at '/proxy/caConfigMap'"),
+    ({"proxy.passThrough": ["/metadata/Identity/oauth2/token"]}, "at '/proxy/passThrough/0'"),
+    ({"proxy.passThrough": ["/metadata/../instance"]}, "at '/proxy/passThrough/0'"),
     ({"metrics.prometheusRule.disabled": ["Down"]}, "at '/metrics/prometheusRule/disabled/0'"),
 ]
 SECRET: Final = {"certificates.mode": "existing-secret", "certificates.secretName": "mine"}

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from proxy import settings as proxy_settings
+from proxy.outbound import proxy_for
+from proxy.settings import Origin
 from webhook import names
 from webhook.admission.policy import OptIn
 from webhook.server.commandline import SettingsError, load
@@ -127,6 +130,23 @@ def test_tenants(tenant: str) -> None:
         (("--service-account-token-expiration=60",), {}, "input should be greater than or equal to 3600"),
         (("--proxy-cpu-limit=lots",), {}, "--proxy-cpu-limit 'lots' must be a quantity such as 50m or 64Mi"),
         (("--proxy-memory-request=1Gi",), {}, "--proxy-memory-request 1Gi is above --proxy-memory-limit 64Mi"),
+        (("--proxy-https-proxy=proxy:3128",), {}, "must be http://HOST:PORT or https://HOST:PORT"),
+        (("--proxy-https-proxy=http://proxy/path",), {}, "must be http://HOST:PORT or https://HOST:PORT"),
+        (("--proxy-https-proxy=http://$(HOST):3128",), {}, "must be http://HOST:PORT or https://HOST:PORT"),
+        (("--proxy-https-proxy=http://proxy:70000",), {}, "--proxy-https-proxy 'http://proxy:70000' port out of range"),
+        (("--proxy-https-proxy=http://proxy:0",), {}, "must be http://HOST:PORT"),
+        (("--proxy-no-proxy=a,b c",), {}, "--proxy-no-proxy 'b c' must be a domain, an address, a range"),
+        (("--proxy-ca-configmap=A/B",), {}, "--proxy-ca-configmap 'A/B' must be the name of an object"),
+        (
+            ("--proxy-pass-through=/metadata/instance",),
+            {},
+            "v1.6.0's, mcr.microsoft.com/oss/azure/workload-identity/proxy:v1.6.0, would not start; set PROXY_IMAGE",
+        ),
+        (
+            ("--proxy-pass-through=/metadata/instance",),
+            {"PROXY_IMAGE": "mirror.test/oss/azure/workload-identity/proxy@sha256:0"},
+            "--proxy-pass-through needs this project's proxy",
+        ),
         (("--no-such-flag",), {}, "unrecognized arguments: --no-such-flag; see azwi-webhook --help"),
         (("extra",), {}, "unrecognized arguments: extra"),
         (("--audience",), {}, "argument --audience: expected one argument"),
@@ -171,6 +191,53 @@ def test_secrets_in_urls_are_not_repeated() -> None:
     """A URL with a password is refused without the password being printed."""
     said = complaint(*ENDPOINT, **{names.ENV_TOKEN_PROXY: "https://me:hunter2@x/"})
     assert "hunter2" not in said
+
+
+def test_passwords_of_http_proxies_are_not_repeated() -> None:
+    """An HTTP proxy with a password, which would be in every pod, is refused without the password being printed."""
+    said = complaint("--proxy-https-proxy=http://me:hunter2@proxy:3128")
+    assert "without a password" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("url", ["http://proxy", "https://proxy.test:3128/", "http://10.0.0.1:8080", "http://[::1]:80"])
+def test_http_proxies(url: str) -> None:
+    """An HTTP proxy is a host and a port, with or without TLS, and the injected proxy takes it as it is."""
+    assert settings(f"--proxy-https-proxy={url}").proxy_https_proxy == url
+    assert proxy_for(Origin("https", "login.test", 443, ""), {"HTTPS_PROXY": url})
+
+
+@pytest.mark.parametrize(
+    ("path", "taken"),
+    [
+        ("/metadata/instance", True),
+        ("/metadata/instance/compute/tagsList", True),
+        ("/metadata/instance/", True),
+        ("/metadata/attested/document", True),
+        ("/metadata/identityprovider", True),
+        ("/metadata", False),
+        ("/metadata/", False),
+        ("/metadata//instance", False),
+        ("/metadata/identity", False),
+        ("/metadata/identity/", False),
+        ("/metadata/Identity/oauth2/token", False),
+        ("/metadata/instance/../identity", False),
+        ("/metadata/./identity", False),
+        ("/metadata/%69dentity", False),
+        ("/metadata/$(PATH)", False),
+        ("/other", False),
+        ("metadata/instance", False),
+    ],
+)
+def test_passed_paths(path: str, *, taken: bool) -> None:
+    """An IMDS path is taken if it is below /metadata and not the identity's; what is taken the injected proxy takes."""
+    flag = f"--proxy-pass-through={path}"
+    if not taken:
+        assert "must be a path below /metadata" in complaint(flag, PROXY_IMAGE="azwi:1")
+        return
+    assert settings(flag, PROXY_IMAGE="azwi:1").proxy_pass_through == (path,)
+    sidecar = proxy_settings.parse([f"--pass-through={path}"], {})
+    assert proxy_settings.load(sidecar, {"AZURE_TENANT_ID": TENANT}).pass_through == (path.lower().rstrip("/"),)
 
 
 def test_every_complaint_at_once() -> None:

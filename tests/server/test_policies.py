@@ -73,6 +73,21 @@ def test_two_images() -> None:
     assert policy(PROXY_IMAGE="mine:1", PROXY_INIT_IMAGE="init:1").proxy.init_image == "init:1"
 
 
+def test_egress() -> None:
+    """How the proxy gets out reaches admission as the sidecar reads it: lists with commas, none as nothing."""
+    flags = (
+        "--proxy-https-proxy=http://proxy:3128",
+        "--proxy-no-proxy=.test, 10.0.0.0/8",
+        "--proxy-ca-configmap=ca",
+        "--proxy-pass-through=/metadata/instance,/metadata/versions",
+    )
+    proxy = policy(*flags, PROXY_IMAGE="mine:1").proxy
+    assert (proxy.https_proxy, proxy.no_proxy) == ("http://proxy:3128", ".test,10.0.0.0/8")
+    assert (proxy.ca_configmap, proxy.pass_through) == ("ca", "/metadata/instance,/metadata/versions")
+    plain = policy().proxy
+    assert (plain.https_proxy, plain.no_proxy, plain.ca_configmap, plain.pass_through) == ("", "", "", "")
+
+
 def test_proxy_log_level() -> None:
     """The proxy logs as the webhook does, on info where the webhook's level is unset."""
     assert policy("--log-level=debug").proxy.log_level == "debug"

@@ -63,10 +63,11 @@ def mount(directory: str) -> Map:
     return {"name": names.VOLUME, "mountPath": directory, "readOnly": True}
 
 
-def volume(identity: Identity, audience: str, endpoint: CustomEndpoint | None) -> Map:
-    """The projected volume: one token under both paths, and the endpoint's CA where it comes as a file.
+def volume(identity: Identity, audience: str, endpoint: CustomEndpoint | None, proxy_ca: str = "") -> Map:
+    """The projected volume: one token under both paths, the endpoint's CA where it comes as a file, and the proxy's.
 
-    Token sources of equal audience and expiration share one token in the kubelet's cache.
+    `proxy_ca` is the name of a ConfigMap in the pod's namespace, "" for none. Token sources of equal audience and
+    expiration share one token in the kubelet's cache.
     """
     sources: list[Map] = [
         {
@@ -79,21 +80,24 @@ def volume(identity: Identity, audience: str, endpoint: CustomEndpoint | None) -
         for path in (names.TOKEN_FILE, names.V160_TOKEN_FILE)
     ]
     if endpoint is not None and endpoint.ca_configmap:
-        sources.append(
-            {
-                "configMap": {
-                    "name": endpoint.ca_configmap,
-                    "items": [{"key": names.CA_CONFIGMAP_KEY, "path": names.CA_FILE}],
-                    "optional": False,
-                }
-            }
-        )
+        sources.append(_configmap(endpoint.ca_configmap, names.CA_FILE))
     if endpoint is not None and endpoint.ca_bundle is not None:
         bundle: Map = {"signerName": endpoint.ca_bundle.signer_name, "path": names.CA_FILE, "optional": False}
         if endpoint.ca_bundle.label_selector is not None:
             bundle["labelSelector"] = endpoint.ca_bundle.label_selector
         sources.append({"clusterTrustBundle": bundle})
+    if proxy_ca:
+        sources.append(_configmap(proxy_ca, names.PROXY_CA_FILE))
     return {"name": names.VOLUME, "projected": {"defaultMode": VOLUME_MODE, "sources": sources}}
+
+
+def _configmap(name: str, path: str) -> Map:
+    """Not optional: a pod that would trust too little does not start, and the kubelet says which ConfigMap misses."""
+    return {"configMap": {"name": name, "items": _ca_items(path), "optional": False}}
+
+
+def _ca_items(path: str) -> list[Map]:
+    return [{"key": names.CA_CONFIGMAP_KEY, "path": path}]
 
 
 def has_sources(candidate: Map, wanted: Map) -> bool:
@@ -123,7 +127,7 @@ def _is_our_source(source: object) -> bool:
     if kind == "serviceAccountToken":
         return detail.get("path") in (names.TOKEN_FILE, names.V160_TOKEN_FILE)
     if kind == "configMap":
-        return detail.get("items") == [{"key": names.CA_CONFIGMAP_KEY, "path": names.CA_FILE}]
+        return detail.get("items") in (_ca_items(names.CA_FILE), _ca_items(names.PROXY_CA_FILE))
     return kind == "clusterTrustBundle" and detail.get("path") == names.CA_FILE
 
 
@@ -135,6 +139,8 @@ def proxy_container(plan: ProxyPlan, settings: ProxySettings, variables: Mapping
     """
     arguments = [f"--proxy-port={plan.port}", f"--log-level={settings.log_level}"]
     probe = {"command": [names.PROXY_PROGRAM, arguments[0], "--probe", arguments[1]]}
+    if settings.pass_through:
+        arguments.append(f"--pass-through={settings.pass_through}")
     container: Map = {
         "name": names.PROXY_CONTAINER,
         "image": settings.image,
@@ -142,7 +148,7 @@ def proxy_container(plan: ProxyPlan, settings: ProxySettings, variables: Mapping
         "command": [names.PROXY_PROGRAM],
         "args": arguments,
         "ports": [{"containerPort": plan.port, "protocol": "TCP"}],
-        "env": as_env(variables),
+        "env": as_env({**variables, **_egress_variables(settings)}),
         "volumeMounts": [mount(names.DOCUMENTED_DIRECTORY), mount(names.V160_DIRECTORY)],
         "resources": _resources(plan.resources),
         "securityContext": {
@@ -167,6 +173,17 @@ def proxy_container(plan: ProxyPlan, settings: ProxySettings, variables: Mapping
     else:
         container["lifecycle"] = {"postStart": {"exec": probe}}
     return container
+
+
+def _egress_variables(settings: ProxySettings) -> Mapping[str, str]:
+    bundle = f"{names.DOCUMENTED_DIRECTORY}/{names.PROXY_CA_FILE}" if settings.ca_configmap else ""
+    return _set(
+        {
+            names.ENV_HTTPS_PROXY: settings.https_proxy,
+            names.ENV_NO_PROXY: settings.no_proxy,
+            names.ENV_CERT_FILE: bundle,
+        }
+    )
 
 
 def proxy_init_container(plan: ProxyPlan, settings: ProxySettings) -> Map:

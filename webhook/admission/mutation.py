@@ -184,7 +184,8 @@ def _in_the_way(mount_path: str) -> _Hit:
 
 
 def _volume_operations(pod: Pod, decision: Mutate, policy: Policy) -> Iterator[Operation]:
-    wanted = fragments.volume(decision.identity, policy.audience, decision.endpoint)
+    proxy_ca = policy.proxy.ca_configmap if decision.proxy else ""
+    wanted = fragments.volume(decision.identity, policy.audience, decision.endpoint, proxy_ca)
     for index, volume in enumerate(pod.volumes):
         if volume["name"] != names.VOLUME:
             continue

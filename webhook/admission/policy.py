@@ -64,12 +64,18 @@ class ProxySettings:
 
     `init_image` is an image whose entrypoint writes the redirect rules from PROXY_PORT, as v1.6.0's does; empty, and
     `image` does it itself. `native` makes it an init container that is restarted always (Kubernetes 1.29 and newer).
+    `https_proxy` and `no_proxy` are variables of the sidecar, `ca_configmap` a name in the pod's namespace whose
+    certificates it trusts too, `pass_through` the IMDS paths, comma-separated, that it leaves to the node's IMDS.
     """
 
     image: str
     init_image: str = ""
     native: bool = True
     log_level: str = "info"
+    https_proxy: str = ""
+    no_proxy: str = ""
+    ca_configmap: str = ""
+    pass_through: str = ""
     resources: Resources = field(default_factory=Resources)
 
 

@@ -31,6 +31,10 @@ def _proxy(settings: Settings, cluster_version: tuple[int, int] | None) -> Proxy
         init_image=settings.proxy_init_image or default_init,
         native={"auto": native, "always": True, "never": False}[settings.native_sidecars],
         log_level=settings.log_level or "info",
+        https_proxy=settings.proxy_https_proxy,
+        no_proxy=",".join(settings.proxy_no_proxy),
+        ca_configmap=settings.proxy_ca_configmap,
+        pass_through=",".join(settings.proxy_pass_through),
         resources=Resources(
             cpu_request=settings.proxy_cpu_request,
             memory_request=settings.proxy_memory_request,

@@ -38,6 +38,11 @@ PROXY_INIT_IMAGE: Final = "mcr.microsoft.com/oss/azure/workload-identity/proxy-i
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+_V160_PROXY: Final = re.compile(r"azure/workload-identity/proxy(?=[:@]|$)")
+_HTTP_PROXY: Final = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", re.ASCII)
+_NO_PROXY: Final = re.compile(r"[A-Za-z0-9.*:/\[\]_-]+", re.ASCII)
+# What the proxy takes, less what a file name would not have; of `identity` nothing is ever left to the node.
+_IMDS_PATH: Final = re.compile(r"/metadata(?!/identity(/|$))(/[a-z0-9_~-][a-z0-9._~-]*)+/?", re.ASCII | re.IGNORECASE)
 # A CA is replaced with a third of its life left, so what it signs must be shorter-lived.
 LIFETIMES: Final = 2
 
@@ -90,6 +95,18 @@ def _duration(text: object) -> object:
 def _object_name(text: str) -> str:
     if text and not _OBJECT_NAME.fullmatch(text):
         raise ValueError("must be the name of an object: lower-case letters, digits, '-' and '.'")
+    return text
+
+
+def _no_proxy(text: str) -> str:
+    if not _NO_PROXY.fullmatch(text):
+        raise ValueError("must be a domain, an address, a range such as 10.0.0.0/8, or *")
+    return text
+
+
+def _imds_path(text: str) -> str:
+    if not _IMDS_PATH.fullmatch(text):
+        raise ValueError("must be a path below /metadata such as /metadata/instance, outside /metadata/identity")
     return text
 
 
@@ -201,6 +218,26 @@ class Settings(BaseModel):
     proxy_memory_request: Annotated[str, From("memory request of the proxy", flag="proxy-memory-request")] = "32Mi"
     proxy_cpu_limit: Annotated[str, From("CPU limit of the proxy", flag="proxy-cpu-limit")] = "500m"
     proxy_memory_limit: Annotated[str, From("memory limit of the proxy", flag="proxy-memory-limit")] = "64Mi"
+    proxy_https_proxy: Annotated[
+        str, From("HTTP proxy by which the proxy leaves the cluster, its HTTPS_PROXY", flag="proxy-https-proxy")
+    ] = ""
+    proxy_no_proxy: Annotated[
+        tuple[Annotated[str, AfterValidator(_no_proxy)], ...],
+        BeforeValidator(_list),
+        From("comma list of the hosts and ranges that it reaches without, its NO_PROXY", flag="proxy-no-proxy"),
+    ] = ()
+    proxy_ca_configmap: Annotated[
+        ObjectName,
+        From(
+            "certificates the proxy trusts beside the system's, key ca.crt of this ConfigMap in the pod's namespace",
+            flag="proxy-ca-configmap",
+        ),
+    ] = ""
+    proxy_pass_through: Annotated[
+        tuple[Annotated[str, AfterValidator(_imds_path)], ...],
+        BeforeValidator(_list),
+        From("comma list of IMDS paths that the proxy leaves to the node's IMDS", flag="proxy-pass-through"),
+    ] = ()
 
     endpoint_suffix: Annotated[
         str,
@@ -282,6 +319,16 @@ class Settings(BaseModel):
             raise ValueError("must be a quantity such as 50m or 64Mi")
         return text
 
+    @field_validator("proxy_https_proxy")
+    @classmethod
+    def _check_http_proxy(cls, url: str) -> str:
+        if url and not (_HTTP_PROXY.fullmatch(url) and urlsplit(url).port != 0):
+            raise ValueError(
+                "must be http://HOST:PORT or https://HOST:PORT; without a password, which everybody who reads pods "
+                "would see"
+            )
+        return url
+
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         for complaint in _contradictions(self):
@@ -297,6 +344,11 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         request, limit = getattr(settings, f"proxy_{kind}_request"), getattr(settings, f"proxy_{kind}_limit")
         if (values.quantity(request) or 0) > (values.quantity(limit) or 0):
             yield f"--proxy-{kind}-request {request} is above --proxy-{kind}-limit {limit}; raise the limit"
+    if settings.proxy_pass_through and _V160_PROXY.search(settings.proxy_image):
+        yield (
+            f"--proxy-pass-through needs this project's proxy: v1.6.0's, {settings.proxy_image}, would not start; "
+            "set PROXY_IMAGE to this project's image"
+        )
     yield from _cluster_contradictions(settings)
 
 

@@ -42,6 +42,18 @@
 - --proxy-memory-request={{ .resources.requests.memory }}
 - --proxy-cpu-limit={{ .resources.limits.cpu }}
 - --proxy-memory-limit={{ .resources.limits.memory }}
+{{- with .httpsProxy }}
+- --proxy-https-proxy={{ . }}
+{{- end }}
+{{- with .noProxy }}
+- --proxy-no-proxy={{ join "," . }}
+{{- end }}
+{{- with .caConfigMap }}
+- --proxy-ca-configmap={{ . }}
+{{- end }}
+{{- with .passThrough }}
+- --proxy-pass-through={{ join "," . }}
+{{- end }}
 {{- end }}
 {{- with .Values.extraArgs }}
 {{ toYaml . }}
