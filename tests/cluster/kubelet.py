@@ -27,7 +27,10 @@ READABLE: Final = "dac_read_search"
 
 @dataclass(frozen=True)
 class Kubelet:
-    """Runs the containers of one stored pod; `trust` are variables that make programs trust the test's Entra."""
+    """Runs the containers of one stored pod; `trust` are variables that make programs trust the test's Entra.
+
+    What a container sets itself goes before them.
+    """
 
     namespace: Namespace
     volume: Path
@@ -47,7 +50,7 @@ class Kubelet:
             yield
 
     def _env(self, container: Manifest) -> dict[str, str]:
-        return {**environment(container), **self.trust}
+        return {**self.trust, **environment(container)}
 
     def _command(self, container: Manifest, *command: str) -> list[str]:
         inside = list(command) or [*container["command"], *container.get("args", [])]

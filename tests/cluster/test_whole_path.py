@@ -1,5 +1,6 @@
 """From `kubectl create` to a token of Entra: a pod of the API server, its injected containers, an unmodified SDK."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +10,14 @@ import pytest
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubelet import Kubelet, project
-from tests.cluster.manifests import CLIENT_ID, Manifest, container, pod
+from tests.cluster.manifests import CLIENT_ID, Manifest, container, environment, pod
 from tests.cluster.server import TENANT_ID, register, scope, serving
-from tests.support import azure_app
+from tests.support import azure_app, http_proxy
 from tests.support.entra import FederatedCredential
-from tests.support.netns import NODE, require
-from tests.support.proxied import BINDING_HOST, Outside, outside
+from tests.support.netns import IMDS, NODE, require
+from tests.support.processes import running, wait_until
+from tests.support.program import ROOT
+from tests.support.proxied import BINDING_HOST, LOGIN, Outside, outside
 from webhook import names
 
 ISSUER: Final = "https://issuer.azwi.test/"
@@ -38,6 +41,14 @@ SETTINGS: Final = {
 FLAGS: Final = (
     "--custom-token-endpoint-annotation-suffix=identity-binding",
     f"--custom-token-endpoint-audience={BINDING_AUDIENCE}",
+)
+
+HTTP_PROXY_PORT: Final = 3128
+EGRESS_CA: Final = "egress-ca"
+EGRESS: Final = (
+    f"--proxy-https-proxy=http://{NODE}:{HTTP_PROXY_PORT}",
+    f"--proxy-ca-configmap={EGRESS_CA}",
+    "--proxy-pass-through=/metadata/instance",
 )
 
 
@@ -88,7 +99,7 @@ def create(control_plane: ControlPlane, namespace: str, annotations: Mapping[str
 
 @contextmanager
 def started(control_plane: ControlPlane, stored: Manifest, around: Outside, directory: Path) -> Iterator[Kubelet]:
-    """Run the injected containers as they are stored."""
+    """Run the injected containers as they are stored; unless they know better, they trust Entra."""
     project(control_plane, stored, directory)
     ca_file = str(around.entra.ca_file)
     kubelet = Kubelet(around.network.pod, directory, {"SSL_CERT_FILE": ca_file, "REQUESTS_CA_BUNDLE": ca_file})
@@ -139,3 +150,43 @@ def test_identity_binding(control_plane: ControlPlane, namespace: str, around: O
 
     assert {each.host for each in around.entra.exchanges} == {f"{BINDING_HOST}:{BINDING_PORT}"}
     assert around.imds.asked == []
+
+
+@contextmanager
+def http_proxy_on_the_node(around: Outside, log: Path) -> Iterator[None]:
+    """Run an HTTP proxy beside Entra."""
+    command = around.network.node.command(sys.executable, "-m", http_proxy.__name__, NODE, str(HTTP_PROXY_PORT))
+    with running(command, log, cwd=ROOT) as process:
+        wait_until(lambda: http_proxy.READY in log.read_text(), process, log, 15)
+        yield
+
+
+def test_egress(control_plane: ControlPlane, server_kubeconfig: Path, around: Outside, tmp_path: Path) -> None:
+    """What the administrator sets for the way out works: HTTP proxy, certificates of a ConfigMap, IMDS paths."""
+    log = tmp_path / "http-proxy.log"
+    (tmp_path / "webhook").mkdir()
+    with (
+        serving(server_kubeconfig, tmp_path / "webhook", *EGRESS, environment={"PROXY_INIT_IMAGE": ""}) as server,
+        http_proxy_on_the_node(around, log),
+    ):
+        register(control_plane, server, "egress")
+        namespace = control_plane.create_namespace(scope("egress"))
+        control_plane.create_service_account(namespace, "app", {names.CLIENT_ID: CLIENT_ID})
+        allow(around, namespace)
+        config_map = {"metadata": {"name": EGRESS_CA}, "data": {"ca.crt": around.entra.ca_file.read_text()}}
+        control_plane.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", config_map)
+        stored = create(control_plane, namespace, {})
+        bundle = environment(stored["spec"]["initContainers"][-1])[names.ENV_CERT_FILE]
+        assert bundle.startswith(names.DOCUMENTED_DIRECTORY)  # what the proxy trusts, whatever the test has around it
+        with started(control_plane, stored, around, tmp_path / "volume") as kubelet:
+            app, older = stored["spec"]["containers"]
+            ask(kubelet, older, ["managed-identity"], around)
+            curl = ["curl", "--silent", "--max-time", "10", "--header", "Metadata: true", f"http://{IMDS}/metadata/"]
+            passed = kubelet.run(app, *curl[:-1], curl[-1] + "instance?api-version=2021-02-01")
+            kept = kubelet.run(app, *curl[:-1], curl[-1] + "identity/info?api-version=2018-02-01")
+
+    assert log.read_text().splitlines()[1:] == [f"CONNECT {LOGIN}:443"]
+    assert [each.user_agent.partition("/")[0] for each in around.entra.exchanges] == ["azwi-proxy"]
+    assert passed.stdout == "imds"
+    assert '"error"' in kept.stdout
+    assert around.imds.asked == ["GET /metadata/instance?api-version=2021-02-01"]
