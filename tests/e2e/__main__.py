@@ -10,10 +10,9 @@ from typing import Final
 
 from tests.cluster.node.node import NodeError
 from tests.cluster.server import TENANT_ID
-from tests.e2e.installed import PROXY_IMAGE
 from tests.e2e.needs import missing
 from tests.e2e.stage import Stage, stage
-from tests.e2e.workloads import app, files, named, pod
+from tests.e2e.workloads import CONFIGMAP, app, files, named, pod
 from tests.image import build
 from tests.support import tools
 from tests.support.pods import CLIENT_ID
@@ -56,7 +55,7 @@ def _write_app(running: Stage, directory: Path) -> None:
     account["metadata"]["annotations"] = {names.CLIENT_ID: CLIENT_ID}
     objects = [
         account,
-        named("ConfigMap", "files", "v1", data=files(running.azure)),
+        named("ConfigMap", CONFIGMAP, "v1", data=files(running.azure)),
         pod("app", app("workload-identity", "default")),
     ]
     (directory / "app.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=2))
@@ -64,7 +63,6 @@ def _write_app(running: Stage, directory: Path) -> None:
 
 def _introduction(running: Stage, directory: Path) -> str:
     repository, _, tag = build.NAME.rpartition(":")
-    proxy, _, proxy_tag = PROXY_IMAGE.rpartition(":")
     return f"""A Kubernetes node with Microsoft Entra, emulated, beside it, until Ctrl-C
 
 In another terminal, in this folder:
@@ -73,7 +71,7 @@ In another terminal, in this folder:
   helm install azwi charts/workload-identity-webhook --namespace azwi-system --create-namespace \\
     --set azureTenantID={TENANT_ID} \\
     --set image.repository={repository},image.release={tag} \\
-    --set proxy.image.repository={proxy},proxy.image.release={proxy_tag}
+    --set proxy.caConfigMap={CONFIGMAP}
   kubectl -n azwi-system rollout status deployment/azwi-workload-identity-webhook
   kubectl apply -f {directory / "app.json"}
   kubectl wait --for=jsonpath='{{.status.phase}}'=Succeeded pod/app

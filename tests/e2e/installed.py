@@ -9,23 +9,20 @@ from typing import Any, Final
 from tests.cluster.control_plane import ApiError, Cluster
 from tests.cluster.manifests import Manifest
 from tests.cluster.release import FULLNAME, Release
-from tests.e2e.workloads import RESTRICTED
+from tests.e2e.workloads import CONFIGMAP, RESTRICTED
 from tests.image import build
 
-PROXY_IMAGE: Final = "localhost/azwi-trusting-entra:test"
 DEPLOYMENT: Final = f"deployment/{FULLNAME}"
 SELECTOR: Final = "--selector=app.kubernetes.io/name=workload-identity-webhook"
 
 
 def values(**more: Any) -> dict[str, Any]:  # noqa: ANN401  values of the chart
-    """Return what makes a release run this project's image; the proxy's trusts the emulated Entra as well."""
+    """Return what makes a release run this project's image, and the proxy trust the emulated Entra as well."""
     repository, _, tag = build.NAME.rpartition(":")
-    proxy, _, proxy_tag = PROXY_IMAGE.rpartition(":")
     return {
         "image__repository": repository,
         "image__release": tag,
-        "proxy__image__repository": proxy,
-        "proxy__image__release": proxy_tag,
+        "proxy__caConfigMap": CONFIGMAP,  # it has Entra's CA, for the proxy, too
         "drainSeconds": 10,  # the chart's own, where Release is in a hurry
         **more,
     }

@@ -3,10 +3,13 @@
 from typing import Final
 
 import pytest
+import trustme
 
+from tests.cluster.release import Release
+from tests.cluster.server import wait_until_true
 from tests.e2e.azure import BINDING_AUDIENCE, Azure
 from tests.e2e.report import timed
-from tests.e2e.workloads import Workloads, app, job, looker, pod, template
+from tests.e2e.workloads import CONFIGMAP, RESTRICTED, Workloads, app, container, job, looker, named, pod, template
 from tests.support.azure_app import Tokens
 from tests.support.pods import CLIENT_ID, OTHER_CLIENT_ID
 from webhook import names
@@ -73,6 +76,17 @@ def test_init_container(mode: str, restricted: Workloads, ordinary: Workloads, a
     with timed(f"pod whose init container asks the proxy in {mode} mode to its end"):
         tokens = workloads.tokens(pod("init", looker(), annotations=annotations, initContainers=[setup]), "setup")
     assert whose(azure, tokens) == {"managed-identity": CLIENT_ID}
+
+
+def test_the_proxy_waits_for_its_ca(release: Release) -> None:
+    """A pod whose namespace has not got the ConfigMap yet says so, and starts by itself once it has."""
+    waiting = Workloads(release.control_plane, release.workload_namespace(RESTRICTED))
+    small = {**container("-c", "pass"), "volumeMounts": []}
+    made = waiting.create(pod("waits", small, annotations=ENVIRONMENT, volumes=[]))
+    events = ("get", "events", "--field-selector=reason=FailedMount", "--output=jsonpath={.items[*].message}")
+    wait_until_true(lambda: f'configmap "{CONFIGMAP}" not found' in waiting.kubectl(*events), "the event")
+    waiting.create(named("ConfigMap", CONFIGMAP, "v1", data={"ca.crt": trustme.CA().cert_pem.bytes().decode()}))
+    waiting.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", made, "--timeout=45s")
 
 
 def test_identity_binding(restricted: Workloads, azure: Azure) -> None:

@@ -19,6 +19,7 @@ from tests.support.pods import OTHER_CLIENT_ID as OTHER
 RESOURCE: Final = "https://vault.azure.net"
 UID: Final = 10001
 FILES: Final = "/files"
+CONFIGMAP: Final = "files"
 PROGRAMS: Final = (Path(azure_app.__file__), Path(look.__file__))
 RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 SECURITY: Final[Manifest] = {
@@ -73,7 +74,7 @@ def template(
             "terminationGracePeriodSeconds": 1,
             "hostAliases": [{"ip": MACHINE, "hostnames": [LOGIN]}],
             "containers": list(containers),
-            "volumes": [{"name": "files", "configMap": {"name": "files"}}],
+            "volumes": [{"name": "files", "configMap": {"name": CONFIGMAP}}],
             **spec,
         },
     }
@@ -146,5 +147,5 @@ def workloads(cluster: Cluster, azure: Azure, namespace: str) -> Workloads:
     """Put the programs and Entra's CA into a namespace, and have Entra trust its account `app`."""
     azure.trust(namespace)
     made = Workloads(cluster, namespace)
-    made.create(named("ConfigMap", "files", "v1", data=files(azure)))
+    made.create(named("ConfigMap", CONFIGMAP, "v1", data=files(azure)))
     return made
