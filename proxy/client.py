@@ -187,7 +187,7 @@ async def _connected(
     except ssl.SSLCertVerificationError as error:
         raise ClientError(
             f"the certificate of {origin.netloc} is not trusted ({error.verify_message}): behind a proxy that opens "
-            "TLS, set SSL_CERT_FILE to its CA"
+            "TLS, its CA belongs into the ConfigMap of the webhook's --proxy-ca-configmap, or into SSL_CERT_FILE"
         ) from error
     except (OSError, ValueError) as error:  # the latter of a name that no host can have
         raise ClientError(f"no connection to {origin.netloc}: {_reason(error)}") from error
