@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from azwi import kube, manifests, output
+from azwi import kube, manifests, mapping, output
 from azwi import policy as policies
 from azwi.admissions import Admission, Mutated, mutate, surroundings
 from azwi.errors import CommandError
@@ -106,6 +108,7 @@ def _remarks(outcome: Outcome) -> list[str]:
     type=click.Choice([*Show], case_sensitive=False),
     help="Manifests as yaml (default) or json, their patch (RFC 6902), or a diff; with --explain table, json or yaml.",
 )
+@mapping.options
 @kube.options
 @policies.options
 def command(  # noqa: PLR0913  one parameter a flag
@@ -116,6 +119,8 @@ def command(  # noqa: PLR0913  one parameter a flag
     explain: bool,
     strict: bool,
     show: Show | None,
+    identity_mapping: Path | None,
+    identity_mapping_configmap: str,
     kubeconfig: str,
     context: str,
     namespace: str,
@@ -142,8 +147,11 @@ def command(  # noqa: PLR0913  one parameter a flag
     with output.progress("reading manifests"):
         cluster = Cluster.connect(Target(kubeconfig, context, namespace)) if from_cluster else None
         default = namespace or (cluster.namespace if cluster else "default")
-        around = surroundings(known, policy, default, cluster)
+        found = mapping.read(identity_mapping, identity_mapping_configmap, known, cluster)
+        around = surroundings(known, replace(policy, mapping=found.mapping), default, cluster)
         results = [mutate(document, around) for document in documents]
+    for fault in found.faults:
+        output.warn(fault)
     admissions = [admission for result in results for admission in result.admissions]
     if explain or wanted is Show.TABLE:
         output.write([each.document() for each in admissions], DECISIONS[wanted], lambda: decisions(admissions))
@@ -151,7 +159,7 @@ def command(  # noqa: PLR0913  one parameter a flag
         _tell(admissions)
         if not any(map(_is_refused, admissions)):
             click.echo(shown(results, wanted, colour=output.coloured(sys.stdout)), nl=False)
-    _judge(admissions, strict=strict)
+    _judge(admissions, len(found.faults), strict=strict)
 
 
 def _tell(admissions: Sequence[Admission]) -> None:
@@ -164,13 +172,13 @@ def _is_refused(admission: Admission) -> bool:
     return admission.outcome.verdict is Verdict.REFUSE
 
 
-def _judge(admissions: Sequence[Admission], *, strict: bool) -> None:
-    """End with 1 where something was refused, or warned of and `strict`."""
+def _judge(admissions: Sequence[Admission], faults: int, *, strict: bool) -> None:
+    """End with 1 where something was refused, or warned of and `strict`; `faults` are warnings of no admission."""
     if refused := list(filter(_is_refused, admissions)):
         first = refused[0]
         more = f", and {len(refused) - 1} more refused" if len(refused) > 1 else ""
         message = f"{first.workload}: {first.outcome.message} ({first.outcome.reason}){more}"
         raise CommandError(message, _HINTS.get(first.outcome.reason, ""))
-    warned = sum(len(each.outcome.warnings) for each in admissions)
+    warned = faults + sum(len(each.outcome.warnings) for each in admissions)
     if strict and warned:
         raise CommandError(f"{warned} {'warning' if warned == 1 else 'warnings'}, and --strict was given")

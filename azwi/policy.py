@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 import click
 
 from azwi import output
-from azwi.errors import CommandError
 from webhook.admission.identity import IdentityMapping
 from webhook.admission.policy import Policy
 from webhook.server import policies
@@ -23,7 +22,6 @@ SETTINGS: Final = (
     "audience",
     "token_expiration",
     "opt_in",
-    "identity_mapping",
     "proxy_image",
     "proxy_init_image",
     "native_sidecars",
@@ -61,9 +59,10 @@ def options(command: Decorated) -> Decorated:
 def build(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Policy:
     """The policy from the parameters of `options` (None: not given) and the server's variables that have no flag.
 
+    It has no identity mapping: that is of azwi.mapping.
+
     Raises:
         click.UsageError: with a sentence for each setting that cannot be used.
-        CommandError: when the identity mapping cannot be read.
     """
     values = {name: environ[env] for name in SETTINGS if (env := SOURCES[name].env) and environ.get(env)}
     values |= {name: value for name, value in given.items() if value is not None}
@@ -72,17 +71,6 @@ def build(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> 
         values["tenant_id"] = UNKNOWN_TENANT
     try:
         settings = checked({**values, "service_accounts": Path()})
-        found = _mapping(settings.identity_mapping)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
-    except ValueError as error:
-        raise CommandError(str(error)) from error
-    return policies.build(settings, found, None)
-
-
-def _mapping(file: Path | None) -> IdentityMapping:
-    if file is None:
-        return IdentityMapping()
-    from webhook.server import mapping  # noqa: PLC0415  few have one, and its models cost a prompt's patience
-
-    return mapping.load(file)
+    return policies.build(settings, IdentityMapping(), None)

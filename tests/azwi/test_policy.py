@@ -1,7 +1,5 @@
 """The server's settings, as commands take them."""
 
-from pathlib import Path
-
 import yaml
 from click.testing import CliRunner
 
@@ -29,13 +27,6 @@ def test_unusable_setting() -> None:
     done = ran(DEPLOYMENT, arguments=("--service-account-token-expiration", "60"))
     assert done.exit_code == 2
     assert "--service-account-token-expiration '60'" in done.stderr
-
-
-def test_missing_mapping(tmp_path: Path) -> None:
-    """An identity mapping that cannot be read is named."""
-    done = ran(DEPLOYMENT, arguments=("--identity-mapping", str(tmp_path / "none.yaml")))
-    assert done.exit_code == 1
-    assert "none.yaml" in done.stderr
 
 
 def test_unknown_tenant() -> None:

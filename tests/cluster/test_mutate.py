@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from click.testing import Result
+
 from azwi.manifests import Map
 from tests.azwi.test_main import azwi
 from tests.cluster.control_plane import ControlPlane
@@ -36,3 +38,23 @@ def test_account_that_is_nowhere(control_plane: ControlPlane, namespace: str, tm
     done = azwi("mutate", "-f", str(tmp_path / "pod.json"), *cluster, "--tenant-id", TENANT_ID)
     assert done.exit_code == 1
     assert "(service-account-not-found)" in done.stderr
+
+
+def test_mapping(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """The identity mapping of a cluster counts when its ConfigMap is named, and one that is not there is told."""
+    client_id = "2e6a9c41-7b0d-4f3e-8c52-9d1a6b7e0f34"
+    mapping = {"mappings": [{"namespace": namespace, "serviceAccount": "default", "clientId": client_id}]}
+    data = {"mapping.yaml": json.dumps(mapping)}
+    metadata = {"name": "map", "namespace": namespace}
+    control_plane.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    (tmp_path / "pod.json").write_text(json.dumps(pod()))
+    cluster = ("--from-cluster", "--kubeconfig", str(control_plane.kubeconfig), "-n", namespace)
+
+    def mutated(name: str) -> Result:
+        named = ("--identity-mapping-configmap", name, "--tenant-id", TENANT_ID, "-o", "json")
+        return azwi("mutate", "-f", str(tmp_path / "pod.json"), *cluster, *named)
+
+    done = mutated(f"{namespace}/map")
+    assert done.exit_code == 0, done.output
+    assert environment(json.loads(done.stdout)["spec"]["containers"][0])["AZURE_CLIENT_ID"] == client_id
+    assert "there is no ConfigMap" in mutated("map").stderr

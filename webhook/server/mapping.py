@@ -94,6 +94,18 @@ def parse(content: str | bytes) -> Parsed:
     return Parsed(tuple(entries), tuple(faults))
 
 
+def of_data(data: object) -> Parsed:
+    """The mapping in a ConfigMap's data.
+
+    Raises:
+        ValueError: as `parse`, and when there is none.
+    """
+    content = data.get(names.MAPPING_KEY) if isinstance(data, dict) else None
+    if not isinstance(content, str):
+        raise ValueError(f"it has no key {names.MAPPING_KEY}")  # noqa: TRY004  told like the others
+    return parse(content)
+
+
 def load(path: Path) -> IdentityMapping:
     """The mapping in a file.
 

@@ -7,13 +7,12 @@ from typing import Final
 
 import msgspec
 
-from webhook import names
 from webhook.admission.identity import IdentityMapping
 from webhook.cluster.client import DENIED, NOT_FOUND, OK, Cluster, ClusterUnavailableError
 from webhook.cluster.events import Events, Subject
 from webhook.cluster.patience import patiently
 from webhook.cluster.watch import Resource, Stored
-from webhook.server.mapping import Parsed, parse
+from webhook.server.mapping import Parsed, of_data
 
 MAX_SHOWN: Final = 5
 
@@ -75,10 +74,7 @@ class MappingFollower:
         """The ConfigMap is there, new or changed."""
         self._there = True
         try:
-            content = (item.data or {}).get(names.MAPPING_KEY)
-            if content is None:
-                raise ValueError(f"it has no key {names.MAPPING_KEY}")  # noqa: TRY301  told like the others
-            parsed = parse(content)
+            parsed = of_data(item.data)
         except ValueError as error:
             self._counted(self._entries, 1)
             self._tell((f"{error}; the mapping before it stays in force",))
