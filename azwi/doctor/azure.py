@@ -1,24 +1,25 @@
 """The federated credentials of the identities that ServiceAccounts name, read from Azure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from azwi.azure.arm import IdentityCredentials
 from azwi.azure.graph import ApplicationCredentials
 from azwi.azure.session import Session
 from azwi.doctor.findings import Unseen
-from azwi.doctor.snapshot import Held
+from azwi.doctor.snapshot import Held, Named
 from azwi.errors import CommandError
+from azwi.policy import UNKNOWN_TENANT
 
 MAX_IDENTITIES: Final = 100
 IDENTITIES: Final = "federated credentials"
 
 
-def read(session: Session, client_ids: Iterable[str]) -> tuple[Mapping[str, Held] | None, list[Unseen]]:
+def read(session: Session, identities: Collection[Named]) -> tuple[Mapping[str, Held] | None, list[Unseen]]:
     """What each client id trusts; None where Azure cannot be asked at all."""
     held: dict[str, Held] = {}
     unseen: list[Unseen] = []
-    wanted = sorted(set(client_ids))
+    wanted = sorted({each.client_id for each in identities})
     try:
         graph = session.graph
     except CommandError as error:
@@ -30,7 +31,9 @@ def read(session: Session, client_ids: Iterable[str]) -> tuple[Mapping[str, Held
                 held[client_id] = _of_application(ApplicationCredentials(graph, application))
                 continue
             principal = graph.principal(client_id=client_id)
-            if principal is None:
+            if principal is None and (elsewhere := _elsewhere(session, client_id, identities)):
+                unseen.append(Unseen(f"{IDENTITIES} of {client_id}", elsewhere))
+            elif principal is None:
                 held[client_id] = Held(client_id)
             elif found := session.arm.identity(principal.resource_id) if principal.resource_id else None:
                 held[client_id] = _of_identity(IdentityCredentials(session.arm, found))
@@ -41,6 +44,14 @@ def read(session: Session, client_ids: Iterable[str]) -> tuple[Mapping[str, Held
     if len(wanted) > MAX_IDENTITIES:
         unseen.append(Unseen(IDENTITIES, f"there are more than {MAX_IDENTITIES} client ids; name a namespace"))
     return held, unseen
+
+
+def _elsewhere(session: Session, client_id: str, identities: Collection[Named]) -> str:
+    """Whether this tenant need not know a client id, since every account that has it names another one."""
+    tenants = {each.tenant_id.lower() for each in identities if each.client_id == client_id}
+    if tenants & {UNKNOWN_TENANT, session.tenant.lower()}:
+        return ""
+    return f"it is of tenant {', '.join(sorted(tenants))}, and looked at was {session.tenant}: --tenant-id"
 
 
 def _of_application(holder: ApplicationCredentials) -> Held:

@@ -18,9 +18,8 @@ def trusted(snapshot: Snapshot) -> Iterator[Finding]:
     if not snapshot.issuer or not snapshot.held:
         return
     audience = snapshot.policy.audience if snapshot.policy else names.DEFAULT_AUDIENCE
-    for namespace, name in snapshot.accounts:
-        account = snapshot.account(namespace, name)
-        held = snapshot.held.get(account.client_id) if account else None
+    for (namespace, name), named in snapshot.identities().items():
+        held = snapshot.held.get(named.client_id)
         if held is not None:
             yield from _judged(snapshot, held, Trust(namespace, name, snapshot.issuer, audience))
 
@@ -29,8 +28,8 @@ def _judged(snapshot: Snapshot, held: Held, trust: Trust) -> Iterator[Finding]:
     subject = f"ServiceAccount {trust.namespace}/{trust.service_account}"
     if held.flags is None:
         what = f"no application or managed identity of this tenant has its client id {held.client_id} (AADSTS700016)"
-        command = f"{identity_command(snapshot, trust.namespace, trust.service_account)} --force-conflicts"
-        yield Finding(Code.IDENTITY_MISSING, subject, what, ("Graph knows no such application or principal",), command)
+        evidence = ("Graph knows no such application or principal", *_by_mapping(snapshot, trust))
+        yield Finding(Code.IDENTITY_MISSING, subject, what, evidence, _another_identity(snapshot, trust))
         return
     covering = [each for each in held.credentials if each.covers(trust)]
     if any(trust.audience in each.audiences for each in covering):
@@ -46,6 +45,23 @@ def _judged(snapshot: Snapshot, held: Held, trust: Trust) -> Iterator[Finding]:
         yield _full(snapshot, held, trust, add)
     else:
         yield _untrusted(held, trust, add)
+
+
+def _by_mapping(snapshot: Snapshot, trust: Trust) -> Iterator[str]:
+    """Where the client id is from, when it is no annotation."""
+    named = snapshot.identity(trust.namespace, trust.service_account)
+    if snapshot.mapping and named and named.entry:
+        patterns = f"namespace {named.entry.namespace}, serviceAccount {named.entry.service_account}"
+        yield f"by {snapshot.mapping.subject}, entry for {patterns}"
+
+
+def _another_identity(snapshot: Snapshot, trust: Trust) -> str:
+    """Make one that trusts the account, and let the account have it: by the mapping, where that says which one."""
+    command = identity_command(snapshot, trust.namespace, trust.service_account)
+    if not (snapshot.mapping and any(_by_mapping(snapshot, trust))):
+        return f"{command} --force-conflicts"
+    edit = snapshot.tools.kubectl("edit", "configmap", snapshot.mapping.name, namespace=snapshot.mapping.namespace)
+    return f"{command} --skip-phases=service-account && {edit}"
 
 
 def _untrusted(held: Held, trust: Trust, command: str) -> Finding:
@@ -90,7 +106,7 @@ def _full(snapshot: Snapshot, held: Held, trust: Trust, add: str) -> Finding:
     """Make room by what trusts nobody who is there; else another identity is needed."""
     gone = next(_useless(snapshot, held, trust), None)
     if gone is None:
-        command = f"{identity_command(snapshot, trust.namespace, trust.service_account)} --force-conflicts"
+        command = _another_identity(snapshot, trust)
         spare = "none of them is for an account of this cluster that is gone"
     else:
         remove = _phase(snapshot, "delete", held, gone, gone.issuer)

@@ -35,12 +35,13 @@ def injected(snapshot: Snapshot) -> Iterator[Finding]:
             command = snapshot.tools.restart(each.owner, _names(bare))
             yield _stale(each, bare, Code.POD_NOT_INJECTED, list(_since(snapshot, each)), command)
             continue
-        account = snapshot.account(each.namespace, each.service_account)
-        if account is None or not account.client_id or (each.kind != "Pod" and _sets(each.pod, names.ENV_CLIENT_ID)):
+        named = snapshot.identity(each.namespace, each.service_account)
+        if named is None or (each.kind != "Pod" and _sets(each.pod, names.ENV_CLIENT_ID)):
             continue
-        if old := [pod for pod in each.pods if _variable(pod, names.ENV_CLIENT_ID) != account.client_id]:
+        if old := [pod for pod in each.pods if _variable(pod, names.ENV_CLIENT_ID) != named.client_id]:
             theirs = _variable(old[0], names.ENV_CLIENT_ID) or "not set"
-            evidence = [f"{names.CLIENT_ID} is {account.client_id}, and theirs {theirs}"]
+            source = "that of the identity mapping" if named.entry else names.CLIENT_ID
+            evidence = [f"{source} is {named.client_id}, and theirs {theirs}"]
             yield _stale(each, old, Code.POD_OUTDATED, evidence, _renewal(snapshot, each, old))
 
 

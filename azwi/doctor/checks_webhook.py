@@ -6,7 +6,7 @@ from typing import Any, Final
 from azwi.doctor.findings import Code, Finding, shown
 from azwi.doctor.mend import line
 from azwi.doctor.selectors import missing
-from azwi.doctor.snapshot import Installation, Map, Snapshot
+from azwi.doctor.snapshot import HELM_RELEASE, Installation, Map, Snapshot
 from webhook import names
 
 RELEASE: Final = "azwi"
@@ -74,7 +74,7 @@ def _is_managed(each: Installation) -> bool:
 
 def _removal(snapshot: Snapshot, surplus: Installation) -> str:
     annotations = surplus.configuration["metadata"].get("annotations") or {}
-    release = annotations.get("meta.helm.sh/release-name")
+    release = annotations.get(HELM_RELEASE)
     namespace = annotations.get("meta.helm.sh/release-namespace")
     if release and namespace:
         return snapshot.tools.helm("uninstall", release, "--namespace", namespace)

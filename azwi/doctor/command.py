@@ -80,16 +80,15 @@ def _read(cluster: Cluster, given: Given, commands: Tools) -> Snapshot:
 
 def _with_azure(snapshot: Snapshot, given: Given) -> Snapshot:
     """The same, with what the identities of its accounts trust."""
-    accounts = (snapshot.account(*key) for key in snapshot.accounts)
-    client_ids = {each.client_id for each in accounts if each is not None and each.client_id}
-    if not client_ids:
+    identities = snapshot.identities().values()
+    if not identities:
         return snapshot
     from azwi.azure.session import Session  # noqa: PLC0415  only where there is something to ask Azure
     from azwi.doctor import azure  # noqa: PLC0415  as above
     from azwi.serviceaccount.options import login  # noqa: PLC0415  as above
 
     with Session(login(given), options.target(given), environ=os.environ) as session:
-        held, unseen = azure.read(session, client_ids)
+        held, unseen = azure.read(session, identities)
     return replace(snapshot, held=held, unseen=(*snapshot.unseen, *unseen))
 
 

@@ -33,6 +33,10 @@ class Code(StrEnum):
     CERTIFICATE_UNUSABLE = "certificate-unusable"
     CERTIFICATE_EXPIRING = "certificate-expiring"
 
+    MAPPING_MISSING = "mapping-missing"
+    MAPPING_UNREADABLE = "mapping-unreadable"
+    MAPPING_ENTRY_INVALID = "mapping-entry-invalid"
+
     LABEL_MISSING = "label-missing"
     LABEL_MISPLACED = "label-misplaced"
     LABEL_NOT_TRUE = "label-not-true"

@@ -14,7 +14,17 @@ from azwi.doctor import settings
 from azwi.doctor.findings import Unseen
 from azwi.doctor.mend import Tools
 from azwi.doctor.selectors import matches
-from azwi.doctor.snapshot import Installation, Map, Probe, Snapshot, Workload, arguments, is_ours
+from azwi.doctor.snapshot import (
+    HELM_RELEASE,
+    Installation,
+    Map,
+    Probe,
+    Snapshot,
+    StoredMapping,
+    Workload,
+    arguments,
+    is_ours,
+)
 from azwi.errors import CommandError
 from azwi.issuer import CONFIGURATION_PATH
 from azwi.kube import ApiError, Cluster
@@ -105,7 +115,7 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
     asked, server_time = now(), _server_time(reader)
     found = reader.list("webhook configurations", kube.path(_ADMISSION, "mutatingwebhookconfigurations"))
     installations = None if found is None else [_installation(reader, each) for each in found if is_ours(each)]
-    policy = _policy(reader, installations or [])
+    policy, mapping = _policy(reader, installations or [])
     namespaces = _namespaces(reader, scope.namespace)
     stored = reader.list("ServiceAccounts", kube.path("v1", "serviceaccounts", scope.namespace))
     complete = stored is not None and len(stored) < MAX_OBJECTS
@@ -120,6 +130,7 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
         server_time=server_time,
         issuer=str(issuer.get("issuer") or ""),
         policy=policy,
+        mapping=mapping,
         installations=installations,
         namespaces=namespaces,
         accounts=accounts,
@@ -221,20 +232,22 @@ def _decoded(text: str) -> bytes:
         return b""
 
 
-def _policy(reader: Reader, installations: Sequence[Installation]) -> Policy:
+def _policy(reader: Reader, installations: Sequence[Installation]) -> tuple[Policy, StoredMapping | None]:
     """What the webhook was set up with; that of the first Deployment that is found, else the defaults."""
     installation = next((each for each in installations if each.deployment), None)
     if installation is None or not installation.deployment:
-        return settings.default()
+        return settings.default(), None
     container = installation.deployment["spec"]["template"]["spec"]["containers"][0]
     environ = {each["name"]: each["value"] for each in container.get("env") or () if each.get("value")}
     line = arguments(installation.deployment)
-    config_map = settings.flag(line, "identity-mapping-configmap")
     namespace, _ = installation.service_key
     for source in container.get("envFrom") or ():
         environ = {**_config_map(reader, namespace, (source.get("configMapRef") or {}).get("name", "")), **environ}
-    mapping = _mapping(reader, namespace, config_map) if config_map else IdentityMapping()
-    return settings.policy(line, environ, mapping)
+    if file := settings.flag(line, "identity-mapping"):
+        reader.unseen.append(Unseen("the identity mapping", f"it is in {file} of the server's pods"))
+    config_map = settings.flag(line, "identity-mapping-configmap")
+    mapping, stored = _mapping(reader, namespace, config_map) if config_map else (IdentityMapping(), None)
+    return settings.policy(line, environ, mapping), stored
 
 
 def _config_map(reader: Reader, namespace: str, name: str) -> Mapping[str, str]:
@@ -244,15 +257,19 @@ def _config_map(reader: Reader, namespace: str, name: str) -> Mapping[str, str]:
     return (found or {}).get("data") or {}
 
 
-def _mapping(reader: Reader, namespace: str, name: str) -> IdentityMapping:
+def _mapping(reader: Reader, namespace: str, name: str) -> tuple[IdentityMapping, StoredMapping | None]:
+    """The entries that count, and what is to be told of their ConfigMap; None where it is not shown."""
     from webhook.server import mapping  # noqa: PLC0415  few have one
 
-    content = _config_map(reader, namespace, name).get(names.MAPPING_KEY, "mappings: []")
+    found = reader.find(f"ConfigMap {namespace}/{name}", kube.path("v1", "configmaps", namespace, name))
+    if not found:
+        return IdentityMapping(), None if found is None else StoredMapping(namespace, name, there=False)
+    stored = StoredMapping(namespace, name, release=(found["metadata"].get("annotations") or {}).get(HELM_RELEASE, ""))
     try:
-        return IdentityMapping(mapping.parse(content).entries)
+        parsed = mapping.of_data(found.get("data"))
     except ValueError as error:
-        reader.unseen.append(Unseen(f"the identity mapping in ConfigMap {namespace}/{name}", str(error)))
-        return IdentityMapping()
+        return IdentityMapping(), replace(stored, broken=str(error))
+    return IdentityMapping(parsed.entries), replace(stored, faults=parsed.faults)
 
 
 def _namespaces(reader: Reader, namespace: str) -> Mapping[str, Map]:

@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from azwi import output
-from azwi.doctor import checks_azure, checks_certificates, checks_pods, checks_webhook, checks_workloads
+from azwi.doctor import (
+    checks_azure,
+    checks_certificates,
+    checks_mapping,
+    checks_pods,
+    checks_webhook,
+    checks_workloads,
+)
 from azwi.doctor.findings import Finding, Severity, Unseen
 from azwi.doctor.snapshot import Snapshot
 
@@ -12,6 +19,7 @@ Check = Callable[[Snapshot], Iterator[Finding]]
 CHECKS: Final[tuple[Check, ...]] = (
     *checks_webhook.CHECKS,
     *checks_certificates.CHECKS,
+    *checks_mapping.CHECKS,
     *checks_workloads.CHECKS,
     *checks_pods.CHECKS,
     *checks_azure.CHECKS,

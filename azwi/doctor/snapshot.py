@@ -12,12 +12,13 @@ from azwi.doctor.mend import Tools
 from azwi.doctor.selectors import matches
 from azwi.manifests import POD_PATHS
 from webhook import names
-from webhook.admission.identity import Account
+from webhook.admission.identity import Account, MappingEntry
 from webhook.admission.policy import Policy
 from webhook.admission.review import Outcome, Verdict
 
 Map = dict[str, Any]
 
+HELM_RELEASE: Final = "meta.helm.sh/release-name"
 WEBHOOK_NAME: Final = "mutation.azure-workload-identity.io"
 _PATHS: Final = frozenset({names.MUTATE_PATH, names.MUTATE_NAMESPACE_PATH})
 _LABELS: Final = {
@@ -182,6 +183,36 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredMapping:
+    """The ConfigMap of the identity mapping.
+
+    `faults` are the entries that cannot be used; `broken` says why there is no mapping at all, `there` whether there is
+    a ConfigMap; `release` is the Helm release that writes it, if one does.
+    """
+
+    namespace: str
+    name: str
+    there: bool = True
+    broken: str = ""
+    faults: Sequence[str] = ()
+    release: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What a finding calls it."""
+        return f"ConfigMap {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The identity of a ServiceAccount, by its annotations or by an entry of the mapping."""
+
+    client_id: str
+    tenant_id: str
+    entry: MappingEntry | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that the checks know. None is what could not be read; `unseen` says why.
 
@@ -194,6 +225,7 @@ class Snapshot:
     server_time: datetime | None = None
     issuer: str = ""
     policy: Policy | None = None
+    mapping: StoredMapping | None = None
     installations: Sequence[Installation] | None = None
     namespaces: Mapping[str, Map] = field(default_factory=dict)
     accounts: Mapping[tuple[str, str], Map] = field(default_factory=dict)
@@ -213,6 +245,30 @@ class Snapshot:
         """What the webhook needs of a ServiceAccount, if it is there."""
         found = self.accounts.get((namespace, name))
         return None if found is None else Account.from_metadata(found["metadata"])
+
+    def identity(self, namespace: str, name: str) -> Named | None:
+        """The identity that a ServiceAccount has, if it is there and has one."""
+        account = self.account(namespace, name)
+        if account is None or self.policy is None:
+            return None
+        mapped = self.policy.mapping.find(namespace, name)
+        tenant = account.tenant_id or (mapped.tenant_id if mapped else "") or self.policy.identity.tenant_id
+        if account.client_id:
+            return Named(account.client_id, tenant)
+        return Named(mapped.client_id, tenant, mapped) if mapped else None
+
+    def identities(self) -> Mapping[tuple[str, str], Named]:
+        """The identities that tokens are exchanged for.
+
+        An entry with a pattern matches accounts that no pod uses, such as `default`; it says nothing of those.
+        """
+        used = {(each.namespace, each.service_account) for each in self.mutated()}
+        named = {key: self.identity(*key) for key in self.accounts}
+        return {
+            key: each
+            for key, each in named.items()
+            if each is not None and (each.entry is None or each.entry.is_exact or key in used)
+        }
 
     def knows_absent(self, namespace: str, name: str) -> bool:
         """Whether an account is certainly not there, since all of its namespace were read."""

@@ -84,6 +84,11 @@ class MappingEntry:
             sum(character not in _GLOB for character in self.service_account),
         )
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is for one account, in full."""
+        return self.specificity[:2] == (True, True)
+
     def matches(self, namespace: str, service_account: str) -> bool:
         """Whether both patterns match."""
         return fnmatchcase(namespace, self.namespace) and fnmatchcase(service_account, self.service_account)
@@ -96,7 +101,7 @@ class IdentityMapping:
         self._patterns: list[MappingEntry] = []
         self._exact: dict[tuple[str, str], MappingEntry] = {}
         for entry in sorted(entries, key=lambda entry: entry.specificity, reverse=True):
-            if entry.specificity[:2] == (True, True):
+            if entry.is_exact:
                 self._exact.setdefault((entry.namespace, entry.service_account), entry)
             else:
                 self._patterns.append(entry)

@@ -10,7 +10,8 @@ from azwi.admissions import Surroundings
 from azwi.doctor import settings
 from azwi.doctor.snapshot import Installation, Map, Snapshot, Workload
 from webhook import names
-from webhook.admission.identity import Account
+from webhook.admission.identity import Account, IdentityMapping, MappingEntry
+from webhook.admission.policy import Policy
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLIENT_ID = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
@@ -22,6 +23,12 @@ def account(name: str = "app", annotations: Mapping[str, str] | None = None) -> 
     """Write a ServiceAccount of namespace `shop`."""
     given = {names.CLIENT_ID: CLIENT_ID} if annotations is None else dict(annotations)
     return {"metadata": {"namespace": "shop", "name": name, "annotations": given}}
+
+
+def mapped(*entries: tuple[str, str]) -> Policy:
+    """Write the policy of a server whose mapping has an entry a namespace and account."""
+    mapping = IdentityMapping(MappingEntry(*each, CLIENT_ID) for each in entries)
+    return replace(settings.default(), mapping=mapping)
 
 
 def workload(labels: Mapping[str, str] = USE) -> Workload:

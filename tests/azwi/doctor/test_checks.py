@@ -1,17 +1,18 @@
 """Checks at their edges; each finding with its command is tried in tests/cluster/doctor."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from azwi.azure.federation import FederatedCredential
-from azwi.doctor import checks_azure, checks_pods, checks_webhook
+from azwi.doctor import checks_azure, checks_mapping, checks_pods, checks_webhook
 from azwi.doctor.findings import Code, Unseen
 from azwi.doctor.mend import line
 from azwi.doctor.report import document, examine, text
-from azwi.doctor.snapshot import Held, Installation, is_ours
-from tests.azwi.doctor.snapshots import CLIENT_ID, NOW, USE, account, installation, snapshot, workload
+from azwi.doctor.snapshot import Held, Installation, StoredMapping, is_ours
+from tests.azwi.doctor.snapshots import CLIENT_ID, NOW, USE, account, installation, mapped, snapshot, workload
 from webhook import names
 
 ISSUER = "https://issuer.test/"
@@ -125,6 +126,51 @@ def test_trusted(credentials: list[tuple[str, str]], code: Code | None) -> None:
     """What Entra compares is compared byte for byte, and the nearest credential is told."""
     seen = snapshot(accounts={("shop", "app"): account()}, held={CLIENT_ID: held(*credentials)})
     assert [each.code for each in checks_azure.trusted(seen)] == ([code] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("entry", "judged"), [(("shop", "app"), ["app"]), (("shop", "other"), ["other"]), (("sh*", "*"), ["app"])]
+)
+def test_trusted_by_mapping(entry: tuple[str, str], judged: list[str]) -> None:
+    """An account that an entry names in full is compared, and by a pattern those whose pods take part."""
+    accounts = {("shop", name): account(name, {}) for name in ("app", "other")}
+    seen = snapshot(accounts=accounts, held={CLIENT_ID: held()}, workloads=[workload()], policy=mapped(entry))
+    found = list(checks_azure.trusted(seen))
+    assert [each.subject for each in found] == [f"ServiceAccount shop/{name}" for name in judged]
+
+
+def test_annotation_before_mapping() -> None:
+    """An annotation wins over an entry, also for what is compared."""
+    seen = snapshot(accounts={("shop", "app"): account(annotations={names.CLIENT_ID: "x"})}, policy=mapped(("*", "*")))
+    assert [(each.client_id, each.entry) for each in seen.identities().values()] == [("x", None)]
+
+
+def test_outdated_by_mapping() -> None:
+    """Pods with another client id than their account's entry are older than it."""
+    env = [{"name": names.ENV_CLIENT_ID, "value": "older"}]
+    old = {
+        "metadata": {"name": "web-1"},
+        "spec": {"volumes": [{"name": names.VOLUME}], "containers": [{"name": "app", "env": env}]},
+    }
+    seen = snapshot(
+        accounts={("shop", "app"): account(annotations={})},
+        workloads=[replace(workload(), pods=[old])],
+        policy=mapped(("shop", "app")),
+    )
+    [finding] = checks_pods.injected(seen)
+    assert finding.code is Code.POD_OUTDATED
+    assert finding.evidence[1] == f"that of the identity mapping is {CLIENT_ID}, and theirs older"
+
+
+def test_many_faults() -> None:
+    """Of many bad entries the first are told, and where Helm would bring them back."""
+    stored = StoredMapping("system", "map", faults=[f"mappings.{number}: no" for number in range(12)], release="azwi")
+    [finding] = checks_mapping.readable(snapshot(mapping=stored))
+    assert finding.evidence[9:] == (
+        "mappings.9: no",
+        "and 2 more",
+        "Helm release azwi writes it: mend its identityMapping.mappings, too",
+    )
 
 
 def test_unread_accounts_are_not_gone() -> None:

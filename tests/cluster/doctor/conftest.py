@@ -8,9 +8,13 @@ import pytest
 from azwi.azure.options import AZURE_VARIABLES
 from tests.cluster.control_plane import ControlPlane, Programs
 from tests.cluster.control_plane import control_plane as running_control_plane
-from tests.cluster.doctor.patient import Patient
+from tests.cluster.doctor.patient import Patient, account
+from tests.cluster.doctor.release import LABELS, endpoints, server_deployment
+from tests.cluster.installation import Installation, installed
 from tests.cluster.manifests import CLIENT_ID
 from tests.cluster.server import Server, install_account, register, scope, serving
+from tests.support.azure_management import Azure, azure_management
+from tests.support.azure_management.login import install_az
 from webhook import names
 
 
@@ -44,3 +48,25 @@ def patient(
     namespace = plane.create_namespace(scope("main"))
     plane.create_service_account(namespace, "app", {names.CLIENT_ID: CLIENT_ID})
     return Patient(plane, namespace, tmp_path)
+
+
+@pytest.fixture
+def release(patient: Patient, plane: ControlPlane) -> Iterator[Installation]:
+    """Install a release of which no server runs; the patient's namespace is its."""
+    with installed(plane, patient.directory) as found:
+        service = f"/api/v1/namespaces/{found.name}/services/{names.WEBHOOK_SERVICE}"
+        plane.request("PATCH", service, {"spec": {"selector": LABELS}}, content_type="application/merge-patch+json")
+        plane.apply(server_deployment(found), endpoints(found))
+        patient.namespace = plane.create_namespace(scope(found.name))
+        patient.apply(account({names.CLIENT_ID: CLIENT_ID}))
+        yield found
+
+
+@pytest.fixture
+def azure(tmp_path: Path, patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Azure]:
+    """Run ARM and Graph, where the patient's admin is logged in."""
+    with azure_management(tmp_path / "azure") as served:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(served.ca_file))
+        monkeypatch.setenv("PATH", f"{install_az(served, tmp_path)}:/usr/bin:/bin")
+        patient.flags = [f"--arm-endpoint={served.arm}", f"-s={served.subscription}", "--auth-method=cli"]
+        yield served

@@ -1,28 +1,15 @@
 """What Azure trusts, compared with the tokens of the cluster, and mended there."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from tests.cluster.doctor.patient import Patient, account, deployment
-from tests.support.azure_management import Azure, azure_management
-from tests.support.azure_management.login import install_az
+from tests.support.azure_management import Azure
 from webhook import names
 
 ISSUER = "https://issuer.azwi.test/"
 KINDS = ("application", "managed identity")
-
-
-@pytest.fixture
-def azure(tmp_path: Path, patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Azure]:
-    """Run ARM and Graph, where the patient's admin is logged in."""
-    with azure_management(tmp_path / "azure") as served:
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(served.ca_file))
-        monkeypatch.setenv("PATH", f"{install_az(served, tmp_path)}:/usr/bin:/bin")
-        patient.flags = [f"--arm-endpoint={served.arm}", f"-s={served.subscription}", "--auth-method=cli"]
-        yield served
 
 
 def identity(azure: Azure, kind: str) -> tuple[str, str]:

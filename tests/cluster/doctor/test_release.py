@@ -1,65 +1,17 @@
 """A release with Deployment, Service and certificates: stopped, distrusted, or with certificates that ended."""
 
 import base64
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from certs.authority import issue, make_authority
 from certs.pair import Pair
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.doctor.patient import Patient, account
-from tests.cluster.installation import Installation, installed
+from tests.cluster.doctor.patient import Patient
+from tests.cluster.doctor.release import endpoints, server_deployment
+from tests.cluster.installation import Installation
 from tests.cluster.installation import register as register_release
-from tests.cluster.manifests import CLIENT_ID, Manifest
-from tests.cluster.server import scope
 from webhook import names
-
-LABELS = {"app": "webhook"}
-
-
-@pytest.fixture
-def release(patient: Patient, plane: ControlPlane) -> Iterator[Installation]:
-    """Install a release of which no server runs; the patient's namespace is its."""
-    with installed(plane, patient.directory) as found:
-        service = f"/api/v1/namespaces/{found.name}/services/{names.WEBHOOK_SERVICE}"
-        plane.request("PATCH", service, {"spec": {"selector": LABELS}}, content_type="application/merge-patch+json")
-        plane.apply(server_deployment(found), endpoints(found))
-        patient.namespace = plane.create_namespace(scope(found.name))
-        patient.apply(account({names.CLIENT_ID: CLIENT_ID}))
-        yield found
-
-
-def server_deployment(release: Installation, replicas: int = 2) -> Manifest:
-    """Write the Deployment of the server."""
-    container = {"name": "manager", "image": "azwi", "command": ["azwi-webhook"], "args": ["--log-level=info"]}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "azwi", "namespace": release.name},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": LABELS},
-            "template": {"metadata": {"labels": LABELS}, "spec": {"containers": [container]}},
-        },
-    }
-
-
-def endpoints(release: Installation, *, ready: bool = True) -> Manifest:
-    """Write what the endpoint controller writes."""
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "azwi-1",
-            "namespace": release.name,
-            "labels": {"kubernetes.io/service-name": names.WEBHOOK_SERVICE},
-        },
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}}],
-        "ports": [{"port": 9443, "name": ""}],
-    }
 
 
 def store(release: Installation, authority: Pair, leaf: Pair) -> None:
