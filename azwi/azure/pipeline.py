@@ -4,18 +4,21 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self, cast
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from azure.core import PipelineClient
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
-from azure.core.pipeline import PipelineResponse
+from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import (
     BearerTokenCredentialPolicy,
     HeadersPolicy,
     RequestIdPolicy,
     RetryPolicy,
+    SansIOHTTPPolicy,
     UserAgentPolicy,
 )
 from azure.core.polling import LROPoller
@@ -27,7 +30,9 @@ from azure.core.polling.base_polling import (
 )
 from azure.core.rest import HttpRequest, HttpResponse
 
+from azwi import clocks
 from azwi.azure.errors import HINTS, NOT_FOUND, AzureApiError
+from azwi.clocks import Reading
 from azwi.errors import CommandError
 from azwi.plan import Plan
 from webhook import __version__
@@ -47,6 +52,7 @@ _ACCEPTED: Final = 202
 _DENIED: Final = 403
 _BAD: Final = 400
 _NOT_TAKEN: Final = frozenset({429, 503})
+_ASKED: Final = "azwi_asked"
 _NO_QUERY: Final[Query] = {}
 _LINK: Final = re.compile(r"^\s+(\w+)Credential: (.*)$", re.MULTILINE)
 
@@ -70,6 +76,26 @@ class _Retries(RetryPolicy[HttpRequest, HttpResponse]):
         return None if wished is None else min(wished, MAX_RETRY_AFTER)
 
 
+class _ClockPolicy(SansIOHTTPPolicy[HttpRequest, HttpResponse]):
+    """Keeps what Azure's clock shows (the header Date), by the answer that took least."""
+
+    reading: Reading | None = None
+
+    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
+        request.context[_ASKED] = clocks.now()
+
+    def on_response(
+        self, request: PipelineRequest[HttpRequest], response: PipelineResponse[HttpRequest, HttpResponse]
+    ) -> None:
+        try:
+            shown = parsedate_to_datetime(response.http_response.headers.get("Date", "")).astimezone(UTC)
+        except ValueError:
+            return
+        reading = Reading(shown, request.context[_ASKED], clocks.now())
+        if self.reading is None or reading.way < self.reading.way:
+            self.reading = reading
+
+
 class Endpoint:
     """One API at one base URL; close it.
 
@@ -88,12 +114,14 @@ class Endpoint:
         self.base = base
         self.plan = plan
         self._denied = denied
+        self._clock = _ClockPolicy()
         policies: list[Any] = [
             RequestIdPolicy(),
             HeadersPolicy({"Accept": "application/json"}),
             UserAgentPolicy(base_user_agent=f"azwi/{__version__}"),
             _Retries(retry_total=RETRIES, retry_connect=2, retry_backoff_max=10),
             *([BearerTokenCredentialPolicy(credential, f"{audience}/.default")] if credential else []),
+            self._clock,  # the last, next to the wire
         ]
         self._client: PipelineClient[HttpRequest, HttpResponse] = PipelineClient(
             base, policies=policies, connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS
@@ -108,6 +136,11 @@ class Endpoint:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    @property
+    def clock(self) -> Reading | None:
+        """What its clock showed; None before it answered."""
+        return self._clock.reading
 
     def get(self, path: str, query: Query = _NO_QUERY) -> Map:
         """One object.

@@ -1,11 +1,13 @@
 """The federated credentials of the identities that ServiceAccounts name, read from Azure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from azwi.azure.arm import IdentityCredentials
 from azwi.azure.graph import ApplicationCredentials
 from azwi.azure.session import Session
+from azwi.clocks import Reading
 from azwi.doctor.findings import Unseen
 from azwi.doctor.snapshot import Held, Named
 from azwi.errors import CommandError
@@ -15,15 +17,24 @@ MAX_IDENTITIES: Final = 100
 IDENTITIES: Final = "federated credentials"
 
 
-def read(session: Session, identities: Collection[Named]) -> tuple[Mapping[str, Held] | None, list[Unseen]]:
-    """What each client id trusts; None where Azure cannot be asked at all."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What each client id trusts (None: Azure cannot be asked at all), what was not shown, and Azure's clock."""
+
+    held: Mapping[str, Held] | None = None
+    unseen: Sequence[Unseen] = ()
+    clock: Reading | None = None
+
+
+def read(session: Session, identities: Collection[Named]) -> Seen:
+    """Ask Azure for the identities."""
     held: dict[str, Held] = {}
     unseen: list[Unseen] = []
     wanted = sorted({each.client_id for each in identities})
     try:
         graph = session.graph
     except CommandError as error:
-        return None, [Unseen(IDENTITIES, f"{error.message}; {error.hint}")]
+        return Seen(unseen=[Unseen(IDENTITIES, f"{error.message}; {error.hint}")])
     for client_id in wanted[:MAX_IDENTITIES]:
         try:
             application = graph.application(client_id=client_id)
@@ -43,7 +54,7 @@ def read(session: Session, identities: Collection[Named]) -> tuple[Mapping[str, 
             unseen.append(Unseen(f"{IDENTITIES} of {client_id}", error.message))
     if len(wanted) > MAX_IDENTITIES:
         unseen.append(Unseen(IDENTITIES, f"there are more than {MAX_IDENTITIES} client ids; name a namespace"))
-    return held, unseen
+    return Seen(held, unseen, graph.endpoint.clock)
 
 
 def _elsewhere(session: Session, client_id: str, identities: Collection[Named]) -> str:

@@ -1,11 +1,12 @@
 """Do the pods that run have what the webhook would give them now, and can they use it?"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_network
 from posixpath import dirname
 from typing import Any, Final
 
+from azwi.clocks import Reading
 from azwi.doctor.findings import Code, Finding, shown
 from azwi.doctor.reader import timestamp
 from azwi.doctor.selectors import matches
@@ -175,18 +176,33 @@ def _hours(span: timedelta) -> str:
 
 
 def clocks(snapshot: Snapshot) -> Iterator[Finding]:
-    """The API server's clock, which dates tokens, and this machine's agree."""
-    if snapshot.server_time is None or abs(snapshot.server_time - snapshot.now) <= MAX_SKEW:
+    """The API server's clock, which dates tokens, agrees with Azure's, or with this machine's where Azure's is unknown.
+
+    Entra compares with its own; that Azure's other APIs show the same is taken for granted.
+    """
+    ours, azures = snapshot.server_clock, snapshot.azure_clock
+    ahead = ours.ahead(azures) if ours else timedelta()
+    if ours is None or abs(ahead) <= MAX_SKEW:
         return
-    ahead = snapshot.server_time > snapshot.now
+    other = "Azure's" if azures else "this machine's"
     yield Finding(
         Code.CLOCK_SKEW,
         "API server",
-        f"its clock is {abs(snapshot.server_time - snapshot.now)} {'ahead of' if ahead else 'behind'} this machine's: "
+        f"its clock is at least {abs(ahead)} {'ahead of' if ahead > timedelta() else 'behind'} {other}: "
         "Entra refuses tokens that are dated wrongly (AADSTS700024)",
-        (f"API server {snapshot.server_time:%Y-%m-%d %H:%M:%S} UTC", f"here {snapshot.now:%Y-%m-%d %H:%M:%S} UTC"),
+        tuple(_clock("API server", ours)) + tuple(_clock("Azure", azures)),
         "sudo timedatectl set-ntp true",
     )
+
+
+def _clock(whose: str, reading: Reading | None) -> Iterator[str]:
+    if reading:
+        here = f"when it was {_second(reading.asked)} here, and the answer took {reading.way.total_seconds():.3f} s"
+        yield f"{whose} {_second(reading.shown)} UTC, asked {here}"
+
+
+def _second(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 def reaches_entra(snapshot: Snapshot) -> Iterator[Finding]:

@@ -88,8 +88,8 @@ def _with_azure(snapshot: Snapshot, given: Given) -> Snapshot:
     from azwi.serviceaccount.options import login  # noqa: PLC0415  as above
 
     with Session(login(given), options.target(given), environ=os.environ) as session:
-        held, unseen = azure.read(session, identities)
-    return replace(snapshot, held=held, unseen=(*snapshot.unseen, *unseen))
+        seen = azure.read(session, identities)
+    return replace(snapshot, held=seen.held, azure_clock=seen.clock, unseen=(*snapshot.unseen, *seen.unseen))
 
 
 def _restart(cluster: Cluster, snapshot: Snapshot, findings: list[Finding], *, ask: bool) -> None:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
-from azwi import admissions, kube
+from azwi import admissions, clocks, kube
 from azwi.admissions import Surroundings
+from azwi.clocks import Reading
 from azwi.doctor import settings
 from azwi.doctor.findings import Unseen
 from azwi.doctor.mend import Tools
@@ -100,11 +101,6 @@ class Reader:
         self.unseen.append(Unseen(what, error.message))
 
 
-def now() -> datetime:
-    """This machine's clock."""
-    return datetime.now(UTC)
-
-
 def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
     """Read what the checks need; Azure is read elsewhere.
 
@@ -112,7 +108,7 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
         CommandError: when the API server does not answer, or the pod or account of the scope is not there.
     """
     reader = Reader(cluster)
-    asked, server_time = now(), _server_time(reader)
+    server_clock = _server_clock(reader)
     found = reader.list("webhook configurations", kube.path(_ADMISSION, "mutatingwebhookconfigurations"))
     installations = None if found is None else [_installation(reader, each) for each in found if is_ours(each)]
     policy, mapping = _policy(reader, installations or [])
@@ -125,9 +121,9 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
     around = _surroundings(namespaces, accounts, policy, complete=complete)
     issuer = reader.find("the cluster's issuer", CONFIGURATION_PATH) or {}
     snapshot = Snapshot(
-        now=asked,
+        now=server_clock.asked if server_clock else clocks.now(),
         tools=tools,
-        server_time=server_time,
+        server_clock=server_clock,
         issuer=str(issuer.get("issuer") or ""),
         policy=policy,
         mapping=mapping,
@@ -158,15 +154,17 @@ def _check(scope: Scope, accounts: Mapping[tuple[str, str], Map]) -> None:
         )
 
 
-def _server_time(reader: Reader) -> datetime | None:
+def _server_clock(reader: Reader) -> Reading | None:
     """What the API server's clock shows, by an object that is not stored."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    asked = clocks.now()
     try:
         answer = reader.cluster.create(kube.path("authentication.k8s.io/v1", "selfsubjectreviews"), review)
     except ApiError as error:
         reader.unseen.append(Unseen("the API server's clock", error.message))
         return None
-    return timestamp((answer.get("metadata") or {}).get("creationTimestamp"))
+    shown = timestamp((answer.get("metadata") or {}).get("creationTimestamp"))
+    return Reading(shown, asked, clocks.now()) if shown else None
 
 
 def timestamp(text: object) -> datetime | None:

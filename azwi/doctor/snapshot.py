@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from azwi.azure.federation import FederatedCredential
+from azwi.clocks import Reading
 from azwi.doctor.findings import Unseen
 from azwi.doctor.mend import Tools
 from azwi.doctor.selectors import matches
@@ -222,7 +223,8 @@ class Snapshot:
     now: datetime
     tools: Tools = field(default_factory=Tools)
     tenant: str = ""
-    server_time: datetime | None = None
+    server_clock: Reading | None = None
+    azure_clock: Reading | None = None
     issuer: str = ""
     policy: Policy | None = None
     mapping: StoredMapping | None = None

@@ -182,3 +182,14 @@ def test_paths() -> None:
     """No value leads out of its place in a path or a filter."""
     assert pipeline.segment("../a?b") == "..%2Fa%3Fb"
     assert pipeline.quoted("o'neill") == "'o''neill'"
+
+
+def test_clock(azure: Azure, graph: Endpoint) -> None:
+    """Azure's clock is read from its answers, the throttled ones too, and the wait between two does not count."""
+    azure.faults.clock_ahead = 3600
+    azure.faults.throttle(1, retry_after="1")
+    list(graph.pages("/v1.0/applications"))
+    reading = graph.clock
+    assert reading is not None
+    assert 3598 < reading.ahead().total_seconds() <= 3600
+    assert reading.way.total_seconds() < 1

@@ -7,6 +7,7 @@ from typing import Any
 
 from azwi import admissions
 from azwi.admissions import Surroundings
+from azwi.clocks import Reading
 from azwi.doctor import settings
 from azwi.doctor.snapshot import Installation, Map, Snapshot, Workload
 from webhook import names
@@ -16,7 +17,9 @@ from webhook.admission.policy import Policy
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLIENT_ID = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
 USE = {names.USE_LABEL: "true"}
-HEALTHY = Snapshot(now=NOW, server_time=NOW, issuer="https://issuer.test/", policy=settings.default())
+HEALTHY = Snapshot(
+    now=NOW, server_clock=Reading(NOW, NOW, NOW), issuer="https://issuer.test/", policy=settings.default()
+)
 
 
 def account(name: str = "app", annotations: Mapping[str, str] | None = None) -> Map:

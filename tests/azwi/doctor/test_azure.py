@@ -12,8 +12,9 @@ OTHER_TENANT = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 def test_another_tenant(session: Session) -> None:
     """A client id of another tenant is not missing in this one: that is told, with what to do."""
-    held, [unseen] = reading.read(session, [Named(CLIENT_ID, OTHER_TENANT)])
-    assert held == {}
+    seen = reading.read(session, [Named(CLIENT_ID, OTHER_TENANT)])
+    assert seen.held == {}
+    [unseen] = seen.unseen
     assert unseen.what == f"federated credentials of {CLIENT_ID}"
     assert OTHER_TENANT in unseen.why
     assert "--tenant-id" in unseen.why
@@ -23,4 +24,5 @@ def test_this_tenant(session: Session, azure: Azure) -> None:
     """It is missing when an account says this tenant, or none that is known."""
     for tenant in (azure.tenant.upper(), UNKNOWN_TENANT):
         identities = [Named(CLIENT_ID, tenant), Named(CLIENT_ID, OTHER_TENANT)]
-        assert reading.read(session, identities) == ({CLIENT_ID: Held(CLIENT_ID)}, [])
+        seen = reading.read(session, identities)
+        assert (seen.held, seen.unseen) == ({CLIENT_ID: Held(CLIENT_ID)}, [])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from azwi.azure.federation import FederatedCredential
+from azwi.clocks import Reading
 from azwi.doctor import checks_azure, checks_mapping, checks_pods, checks_webhook
 from azwi.doctor.findings import Code, Unseen
 from azwi.doctor.mend import line
@@ -58,11 +59,28 @@ def test_egress(policies: list[dict[str, Any]], blocked: str) -> None:
     assert [each.what.partition("lets ")[2].removesuffix(" out") for each in found] == ([blocked] if blocked else [])
 
 
-@pytest.mark.parametrize(("minutes", "wrong"), [(0, False), (5, False), (6, True), (-6, True)])
-def test_clocks(minutes: int, *, wrong: bool) -> None:
-    """Five minutes are forgiven, in both directions."""
-    found = list(checks_pods.clocks(snapshot(server_time=NOW + timedelta(minutes=minutes))))
-    assert bool(found) is wrong
+@pytest.mark.parametrize(
+    ("server", "azure", "said"),
+    [
+        (0, None, ""),
+        (5, None, ""),
+        (6, None, "ahead of this machine's"),
+        (-6, None, "behind this machine's"),
+        (6, 6, ""),
+        (0, 6, "behind Azure's"),
+        (3, -3, "ahead of Azure's"),
+    ],
+)
+def test_clocks(server: int, azure: int | None, said: str) -> None:
+    """Five minutes are forgiven, in both directions; what Azure shows counts before what this machine does."""
+    clocks = [None if each is None else reading(each) for each in (server, azure)]
+    found = list(checks_pods.clocks(snapshot(server_clock=clocks[0], azure_clock=clocks[1])))
+    assert [said in each.what for each in found] == ([True] if said else [])
+
+
+def reading(minutes: int) -> Reading:
+    """Read a clock that is wrong, at once."""
+    return Reading(NOW + timedelta(minutes=minutes), NOW, NOW)
 
 
 def unlike(entry: dict[str, Any], **fields: Any) -> Installation:  # noqa: ANN401  fields

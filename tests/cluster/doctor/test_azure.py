@@ -111,6 +111,18 @@ def test_no_client_id(patient: Patient, azure: Azure) -> None:
     assert [each for each in patient.examined()["findings"] if "bare" in each["subject"]] == []
 
 
+def test_clock(patient: Patient, azure: Azure) -> None:
+    """The API server's clock is compared with Azure's, which judges its tokens."""
+    client_id, key = identity(azure, "application")
+    add_credential(azure, key, "application", "right", subject=annotated(patient, client_id))
+    azure.faults.clock_ahead = 600
+    finding = patient.one("clock-skew")
+    assert "behind Azure's" in finding["what"]
+    assert [each.partition(" 2")[0] for each in finding["evidence"]] == ["API server", "Azure"]
+    azure.faults.clock_ahead = 0
+    assert patient.examined()["findings"] == []
+
+
 def test_denied(patient: Patient, azure: Azure) -> None:
     """Where Graph may not be read, that is told, and the rest is looked at."""
     client_id, _ = identity(azure, "application")

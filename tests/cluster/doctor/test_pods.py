@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from azwi.doctor import reader
+from azwi import clocks
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.doctor.patient import Patient, account, deployment
 from tests.cluster.manifests import CLIENT_ID, Manifest, environment, pod, token_volumes
@@ -142,10 +142,10 @@ def test_one_pod(late: Patient) -> None:
 
 def test_clock(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that is ten minutes wrong is told; set right, it is not."""
-    right = reader.now
-    monkeypatch.setattr(reader, "now", lambda: right() - timedelta(minutes=10))
+    right = clocks.now
+    monkeypatch.setattr(clocks, "now", lambda: right() - timedelta(minutes=10))
     finding = patient.one("clock-skew")
     assert "ahead of" in finding["what"]
     assert "timedatectl set-ntp true" in finding["command"]
-    monkeypatch.setattr(reader, "now", right)
+    monkeypatch.setattr(clocks, "now", right)
     assert patient.found("clock-skew") == []

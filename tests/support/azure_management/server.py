@@ -24,8 +24,8 @@ def azure_management(directory: Path) -> Iterator[Azure]:
     authority.cert_pem.write_to_path(str(azure.ca_file))
     lock = threading.Lock()  # one request at a time, so that the state needs no other care
     with (
-        listening(_responding(azure, lock, arm.respond), context) as azure.arm,
-        listening(_responding(azure, lock, graph.respond), context) as azure.graph,
+        listening(_responding(azure, lock, arm.respond), context, azure.clock) as azure.arm,
+        listening(_responding(azure, lock, graph.respond), context, azure.clock) as azure.graph,
     ):
         yield azure
 

@@ -55,6 +55,7 @@ class Faults:
     operation: str = "Succeeded"
     raw: bytes | None = None  # what a failure has as body, where it is not JSON
     page_size: int = 2
+    clock_ahead: float = 0.0  # seconds
 
     def throttle(self, times: int, retry_after: str = "1", method: str = "", fragment: str = "") -> None:
         """Answer the next requests with 429."""
@@ -94,6 +95,10 @@ class Azure:
 
     def __post_init__(self) -> None:
         self.role_definitions += [self.role(name, guid, "BuiltInRole", "/") for name, guid in BUILT_IN_ROLES.items()]
+
+    def clock(self) -> float:
+        """Return the time by which answers are dated."""
+        return time.time() + self.faults.clock_ahead
 
     # -- what tests set up
 

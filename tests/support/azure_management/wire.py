@@ -3,6 +3,7 @@
 import json
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -63,8 +64,10 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def listening(respond: Callable[[Request], Answer], context: ssl.SSLContext) -> Iterator[str]:
-    """Serve on a free port of 127.0.0.1; what is given is the base URL."""
+def listening(
+    respond: Callable[[Request], Answer], context: ssl.SSLContext, clock: Callable[[], float] = time.time
+) -> Iterator[str]:
+    """Serve on a free port of 127.0.0.1; what is given is the base URL. `clock` is what answers are dated by."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -74,7 +77,8 @@ def listening(respond: Callable[[Request], Answer], context: ssl.SSLContext) -> 
         def _serve(self) -> None:
             answer = self._answer()
             content = answer.content
-            self.send_response(answer.status)
+            self.send_response_only(answer.status)
+            self.send_header("Date", self.date_time_string(clock()))
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             if content:
