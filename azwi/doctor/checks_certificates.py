@@ -45,9 +45,13 @@ def _renewal(snapshot: Snapshot, each: Installation) -> str:
     """
     namespace, tools = each.service_key[0], snapshot.tools
     if not (each.deployment and (each.manages_certificates or each.by_cert_manager)):
-        files = ("--cert=tls.crt", "--key=tls.key", "--dry-run=client", "-o", "yaml")
-        made = tools.kubectl("create", "secret", "tls", each.secret_name, *files, namespace=namespace)
-        return f"{made} | {tools.kubectl('apply', '-f', '-')}"
+        # Not `create secret tls`: the type of a Secret that is there cannot be changed. Applied at the server, so that
+        # no annotation gets a copy of the key.
+        authority = ["ca.crt"] if "ca.crt" in (each.certificates or {}) else []
+        files = [f"--from-file={name}" for name in (*authority, "tls.crt", "tls.key")]
+        create = ("create", "secret", "generic", each.secret_name, *files, "--dry-run=client", "-o", "yaml")
+        apply = tools.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-")
+        return f"{tools.kubectl(*create, namespace=namespace)} | {apply}"
     empty = '[{"op":"remove","path":"/data"}]'
     emptied = tools.kubectl("patch", "secret", each.secret_name, "--type=json", "-p", empty, namespace=namespace)
     name = f"deployment/{each.deployment['metadata']['name']}"

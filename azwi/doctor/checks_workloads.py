@@ -99,7 +99,7 @@ def _concession(snapshot: Snapshot, each: Workload) -> str:
     if key := _OF_ACCOUNT.get(reason):
         return tools.annotate("serviceaccount", each.namespace, each.service_account, {key: None})
     if reason is Reason.INVALID_CLIENT_ID:
-        return identity_command(snapshot, each.namespace, each.service_account)
+        return f"{identity_command(snapshot, each.namespace, each.service_account)} --force-conflicts"
     return tools.kubectl("edit", each.kind.lower(), each.name, namespace=each.namespace)
 
 

@@ -1,5 +1,6 @@
 """The manual knows azwi's commands as they are."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -7,13 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 
-from azwi.main import program
+from azwi.main import COMMANDS
+from tests.support.commands import flags, given, resolved
 from tests.support.program import ROOT
 from tests.test_docs import PAGES
 
+MENTIONED = re.compile(r"\bazwi ([a-z][^;,:.)`\n]*)")
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -33,23 +35,29 @@ def shown(page: Path) -> Iterator[list[str]]:
                     yield shlex.split(part.partition(" >")[0], comments=True)[1:]
 
 
-def resolve(arguments: list[str]) -> tuple[click.Command, list[str]]:
-    """Return the command that arguments name, and its own arguments."""
-    command: click.Command = program
-    with click.Context(program) as context:
-        while isinstance(command, click.Group) and not arguments[0].startswith("-"):
-            name, *arguments = arguments
-            found = command.get_command(context, name)
-            assert found is not None, f"there is no command {name}"
-            command = found
-    return command, arguments
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands(page: Path) -> None:
     """Every command of azwi in the manual is one, with flags that it has."""
     for arguments in shown(page):
-        command, rest = resolve(arguments)
-        known = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
-        given = {each.partition("=")[0] for each in rest if re.match(r"--?[a-z]", each)}
-        assert given <= known, (page.name, arguments)
+        command, rest = resolved(arguments)
+        assert given(rest) <= flags(command), (page.name, arguments)
+
+
+def told() -> Iterator[list[str]]:
+    """Return the azwi commands that the code tells of in its texts, as their arguments."""
+    commands = {*COMMANDS, *(entry.alias for entry in COMMANDS.values())}
+    for file in (ROOT / "azwi").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                for words in map(str.split, MENTIONED.findall(node.value)):
+                    if words[0] in commands:
+                        yield words
+
+
+def test_hints() -> None:
+    """Every command that an error, a hint or a helptext names is one, with flags that it has."""
+    found = list(told())
+    assert ["sa", "delete", "phase", "role-assignment", "--role-assignment-id"] in found
+    for arguments in found:
+        command, rest = resolved(arguments)
+        assert given(rest) <= flags(command) | {"--help"}, arguments

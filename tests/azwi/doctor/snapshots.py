@@ -34,14 +34,14 @@ def mapped(*entries: tuple[str, str]) -> Policy:
     return replace(settings.default(), mapping=mapping)
 
 
-def workload(labels: Mapping[str, str] = USE) -> Workload:
-    """Write a workload of the account `app`, with what the webhook would do with its pods."""
+def workload(labels: Mapping[str, str] = USE, annotations: Mapping[str, str] | None = None) -> Workload:
+    """Write a workload of the account `app`, annotated so, with what the webhook would do with its pods."""
     pod = {"metadata": {"labels": dict(labels)}, "spec": {"serviceAccountName": "app", "containers": [{"name": "app"}]}}
     metadata = {"namespace": "shop", "name": "web"}
     manifest = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"template": pod}}
 
     async def find(_: str, name: str) -> Account | None:
-        return Account.from_metadata(account(name)["metadata"])
+        return Account.from_metadata(account(name, annotations)["metadata"])
 
     around = Surroundings(find, lambda _: False, settings.default())
     return Workload(manifest, (), admissions.mutate(manifest, around).admissions[0].outcome, manifest)

@@ -100,6 +100,15 @@ def test_identity_missing(patient: Patient, azure: Azure) -> None:
     assert len(azure.applications) == 1
 
 
+def test_invalid_client_id(patient: Patient, azure: Azure) -> None:
+    """A client id that cannot be one, which somebody wrote with kubectl, gives way to that of a new application."""
+    annotate = ("annotate", "--overwrite", "serviceaccount", "app", f"{names.CLIENT_ID}=not an id")
+    assert patient.plane.kubectl(*annotate, "-n", patient.namespace).returncode == 0
+    patient.apply(deployment())
+    patient.mended("pod-refused")
+    assert len(azure.applications) == 1
+
+
 def test_no_client_id(patient: Patient, azure: Azure) -> None:
     """An account without a client id gets an application, and is trusted by it."""
     patient.plane.create_service_account(patient.namespace, "bare")

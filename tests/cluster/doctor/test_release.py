@@ -96,6 +96,21 @@ def test_old_certificate(patient: Patient, release: Installation, code: str, age
         assert patient.found(code) == []
 
 
+def test_own_certificate(patient: Patient, release: Installation) -> None:
+    """A certificate that nobody makes anew is replaced by the files of who made it."""
+    now = datetime.now(UTC)
+    release.control_plane.apply(server_deployment(release, 2, "--disable-cert-rotation"))
+    store(release, *certificates(release, now - timedelta(days=100), timedelta(days=90)))
+    authority, leaf = certificates(release, now, timedelta(days=90))
+    files = {"ca.crt": authority.certificate, "tls.crt": leaf.certificate, "tls.key": leaf.key}
+    for name, content in files.items():
+        (patient.directory / name).write_bytes(content)
+    patient.mended("certificate-unusable")
+    assert release.certificates() == files
+    secret = release.control_plane.request("GET", release.secret)
+    assert "annotations" not in secret["metadata"]
+
+
 def test_injector(patient: Patient, release: Installation) -> None:
     """cert-manager's injector beside a server that writes the caBundle itself is told, and sent away."""
     annotation = "cert-manager.io/inject-ca-from=somewhere/something"

@@ -46,6 +46,26 @@ def test_namespace_not_watched(patient: Patient, plane: ControlPlane) -> None:
     assert stored["metadata"]["labels"].items() >= scope("main").items()
 
 
+def test_namespace_excluded(patient: Patient, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A namespace that a webhook excludes by its name, which no label can change, is taken out of its selector."""
+    namespace = plane.create_namespace(scope("second"))
+    plane.create_service_account(namespace, "app", {names.CLIENT_ID: CLIENT_ID})
+    excluded = Patient(plane, namespace, patient.directory)
+    excluded.apply(deployment())
+    expression = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [namespace]}
+    second = configuration("a-second", "https://127.0.0.1:1/", b"")
+    second["webhooks"][0]["namespaceSelector"] = {"matchLabels": scope("second"), "matchExpressions": [expression]}
+    del second["webhooks"][0]["clientConfig"]["caBundle"]
+    second["webhooks"][0]["failurePolicy"] = "Ignore"
+    plane.apply(second)
+    try:
+        monkeypatch.setenv("KUBE_EDITOR", f"sed -i s/-.{namespace}$/-\\ other/")
+        finding = excluded.mended("namespace-not-watched")
+        assert finding["command"].endswith(" edit mutatingwebhookconfiguration a-second")
+    finally:
+        plane.kubectl("delete", "mutatingwebhookconfiguration", "a-second")
+
+
 def test_several_managers(patient: Patient, server: Server) -> None:
     """A caBundle that several managers own becomes one's."""
     mine = configuration("main", server.url + names.MUTATE_PATH, server.ca_pem)
@@ -63,13 +83,15 @@ CHART = ROOT / "charts" / "workload-identity-webhook"
 
 @pytest.mark.skipif(not CHART.exists(), reason="the chart is not in this tree")
 def test_not_installed(patient: Patient, server: Server) -> None:
-    """Where no webhook is installed the printed command installs it."""
+    """Where no webhook is installed the printed command installs it; as a second one it is uninstalled."""
     patient.apply(account({names.CLIENT_ID: CLIENT_ID, names.TENANT_ID: TENANT_ID}))
     patient.plane.kubectl("delete", "mutatingwebhookconfiguration", "main")
     (patient.directory / "charts").symlink_to(CHART.parent)
     flags = f"--kubeconfig={patient.plane.kubeconfig}"
     try:
         patient.mended("not-installed")
+        patient.plane.apply(configuration("main", server.url + names.MUTATE_PATH, server.ca_pem))
+        assert "helm" in patient.mended("several-webhooks")["command"]
     finally:
         patient.run(f"helm {flags} uninstall azwi --namespace azwi-system --ignore-not-found")
         register(patient.plane, server, "main")

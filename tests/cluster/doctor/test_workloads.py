@@ -135,3 +135,10 @@ def created(patient: Patient) -> "subprocess.CompletedProcess[str]":
     return patient.plane.kubectl(
         "create", "-n", patient.namespace, "--dry-run=server", "-f", "-", stdin=json.dumps(manifest)
     )
+
+
+def test_taken_volume(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no annotation causes is edited by a person."""
+    patient.apply(deployment(volumes=[{"name": names.VOLUME, "emptyDir": {}}]))
+    monkeypatch.setenv("KUBE_EDITOR", f"sed -i s/{names.VOLUME}/scratch/")
+    assert patient.mended("pod-refused")["command"].endswith(" edit deployment web")
