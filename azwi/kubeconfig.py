@@ -7,6 +7,7 @@ from typing import Any, Final
 from azwi.errors import CommandError, one_line
 
 DEFAULT: Final = "~/.kube/config"
+_HINT: Final = "name a kubeconfig with --kubeconfig or KUBECONFIG, or a context of it with --context"
 IN_CLUSTER_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -23,9 +24,12 @@ def load(kubeconfig: str, context: str, configuration: Any) -> str:  # noqa: ANN
     from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415  as above
 
     files = kubeconfig or os.environ.get("KUBECONFIG") or DEFAULT
+    in_pod = os.environ.get("KUBERNETES_SERVICE_HOST") and not context
+    there = any(file.exists() for file in _paths(files))
+    if not (there or in_pod):
+        raise CommandError(f"there is no kubeconfig {files}", _HINT)
     try:
-        in_pod = os.environ.get("KUBERNETES_SERVICE_HOST") and not context
-        if in_pod and not any(file.exists() for file in _paths(files)):
+        if not there:
             incluster_config.load_incluster_config(client_configuration=configuration)
             return IN_CLUSTER_NAMESPACE.read_text().strip()
         context = context or _current_context(files)
@@ -36,7 +40,7 @@ def load(kubeconfig: str, context: str, configuration: Any) -> str:  # noqa: ANN
     except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError) as error:
         raise CommandError(
             f"no usable cluster configuration in {files}: {one_line(error)}",
-            "name a kubeconfig with --kubeconfig or KUBECONFIG, or a context of it with --context",
+            _HINT,
         ) from error
 
 

@@ -69,13 +69,10 @@ def exchange_command(**given: Any) -> None:  # noqa: ANN401  click's
 
     Tokens are not printed; what they say is.
     """
-    cloud = target(given).cloud(os.environ)
-    ask, assertion = _prepared(given, cloud.audience, cloud.authority_host, cloud.arm_audience)
-    document: Map = {
-        "request": {"url": ask.url, "clientId": ask.client_id, "scope": ask.scope},
-        "assertion": assertion.claims,
-    }
-    with output.progress("asking Entra") as shown:
+    with output.progress("asking for the assertion") as shown:
+        cloud = target(given).cloud(os.environ)
+        ask, assertion = _prepared(given, cloud.audience, cloud.authority_host, cloud.arm_audience)
+        shown.update("asking Entra")
         patience = Patience(given["wait"], shown.update)
         try:
             answer = patience.attempt(
@@ -84,6 +81,10 @@ def exchange_command(**given: Any) -> None:  # noqa: ANN401  click's
             failure = None
         except RefusedError as error:
             answer, failure = {}, error
+    document: Map = {
+        "request": {"url": ask.url, "clientId": ask.client_id, "scope": ask.scope},
+        "assertion": assertion.claims,
+    }
     document |= _refused(failure) if failure else _accepted(answer)
     output.write(document, given["form"], lambda: _text(document))
     if failure:

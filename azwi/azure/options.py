@@ -1,10 +1,11 @@
 """The flags that name a cloud and a way to log in, and the values that they become."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from azwi.azure.auth import Method
 from azwi.azure.target import Target
@@ -64,6 +65,15 @@ def of(*groups: tuple[Option, ...]) -> Callable[[Decorated], Decorated]:
         return command
 
     return decorated
+
+
+def repeated(context: click.Context, names: Collection[str]) -> Iterator[str]:
+    """Those of the command line's flags that a printed command needs, too; a variable is there without."""
+    for flag in context.command.params:
+        name = flag.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name in names and given and context.params[name]:
+            yield f"{flag.opts[0]}={context.params[name]}"
 
 
 def target(given: Given) -> Target:

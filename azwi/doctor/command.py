@@ -2,12 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any, Final
 
 import click
-from click.core import ParameterSource
 
 from azwi import kube, output
 from azwi.azure import options
@@ -19,6 +17,7 @@ from azwi.doctor.mend import Tools
 from azwi.doctor.snapshot import Snapshot
 from azwi.errors import Status, UsageError
 from azwi.kube import Cluster
+from azwi.plan import Planned
 
 # The flags about Azure that printed commands repeat: no secret, but its file.
 _AZURE: Final = {"auth_method", *(each.name for each in (*fields(Target), *fields(Login)))} - {"client_secret"}
@@ -37,6 +36,7 @@ _AZURE: Final = {"auth_method", *(each.name for each in (*fields(Target), *field
 )
 @click.option("--restart", is_flag=True, help="After asking, restart the owners of pods that must be created anew.")
 @click.option("--yes", "-y", is_flag=True, help="With --restart: do not ask.")
+@click.option("--dry-run", is_flag=True, help="With --restart: change nothing; print every request that would.")
 @options.of(CLOUD, LOGIN)
 @output.option
 @click.pass_context
@@ -51,7 +51,9 @@ def command(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401  c
     """
     if given["yes"] and not given["restart"]:
         raise UsageError("--yes is for --restart", "the doctor changes nothing without it")
-    if given["restart"] and not given["yes"] and not sys.stdin.isatty():
+    if given["dry_run"] and not given["restart"]:
+        raise UsageError("--dry-run is for --restart", "the doctor changes nothing without it")
+    if given["restart"] and not (given["yes"] or given["dry_run"]) and not sys.stdin.isatty():
         raise UsageError("--restart asks, and nobody can answer here", "give --yes, too")
     target = kube.Target(given["kubeconfig"], given["context"], given["namespace"])
     with output.progress("reading the cluster") as shown:
@@ -62,9 +64,10 @@ def command(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401  c
     from azwi.doctor import report  # noqa: PLC0415  helptexts do without cryptography
 
     findings = report.examine(snapshot)
-    shown_as = report.document(findings, snapshot.unseen)
-    output.write(shown_as, given["form"], lambda: report.text(findings, snapshot.unseen))
-    if given["restart"]:
+    planned = _planned(snapshot, findings) if given["dry_run"] else None
+    shown_as = report.document(findings, snapshot.unseen, planned)
+    output.write(shown_as, given["form"], lambda: report.text(findings, snapshot.unseen, planned))
+    if given["restart"] and planned is None:
         _restart(cluster, snapshot, findings, ask=not given["yes"])
     if any(each.severity is Severity.ERROR for each in findings):
         context.exit(Status.FAILED)
@@ -92,6 +95,13 @@ def _with_azure(snapshot: Snapshot, given: Given) -> Snapshot:
     return replace(snapshot, held=seen.held, azure_clock=seen.clock, unseen=(*snapshot.unseen, *seen.unseen))
 
 
+def _planned(snapshot: Snapshot, findings: list[Finding]) -> list[Planned]:
+    from azwi.doctor import restart  # noqa: PLC0415  only when asked for
+
+    wanted = restart.wanted(snapshot, findings)
+    return [request for workload in wanted for request, _ in restart.requests(workload)]
+
+
 def _restart(cluster: Cluster, snapshot: Snapshot, findings: list[Finding], *, ask: bool) -> None:
     from azwi.doctor import restart  # noqa: PLC0415  only when asked for
 
@@ -107,13 +117,6 @@ def tools(context: click.Context, given: Given) -> Tools:
     kubeconfig, name = given["kubeconfig"], given["context"]
     file = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
     cluster = (*file, *([f"--context={name}"] if name else []))
+    azure = tuple(options.repeated(context, _AZURE))
     helm = (*file, *([f"--kube-context={name}"] if name else []))
-    return Tools(kubectl_flags=cluster, helm_flags=helm, cluster_flags=cluster, azure_flags=tuple(_azure(context)))
-
-
-def _azure(context: click.Context) -> Iterator[str]:
-    for flag in context.command.params:
-        name = flag.name or ""
-        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if name in _AZURE and given and context.params[name]:
-            yield f"{flag.opts[0]}={context.params[name]}"
+    return Tools(kubectl_flags=cluster, helm_flags=helm, cluster_flags=cluster, azure_flags=azure)

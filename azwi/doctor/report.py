@@ -14,6 +14,7 @@ from azwi.doctor import (
 )
 from azwi.doctor.findings import Finding, Severity, Unseen
 from azwi.doctor.snapshot import Snapshot
+from azwi.plan import Planned
 
 Check = Callable[[Snapshot], Iterator[Finding]]
 CHECKS: Final[tuple[Check, ...]] = (
@@ -32,19 +33,25 @@ def examine(snapshot: Snapshot) -> list[Finding]:
     return sorted(found, key=lambda each: each.severity is not Severity.ERROR)
 
 
-def document(findings: Sequence[Finding], unseen: Sequence[Unseen]) -> Mapping[str, Any]:
-    """As machines get it."""
+def document(
+    findings: Sequence[Finding], unseen: Sequence[Unseen], planned: Sequence[Planned] | None = None
+) -> Mapping[str, Any]:
+    """As machines get it; `planned` is what --restart would send, None where that is not asked."""
+    requests = {} if planned is None else {"requests": [each.document() for each in planned]}
     return {
         "findings": [each.document() for each in findings],
         "notLookedAt": [{"what": each.what, "why": each.why} for each in unseen],
+        **requests,
     }
 
 
-def text(findings: Sequence[Finding], unseen: Sequence[Unseen]) -> str:
+def text(findings: Sequence[Finding], unseen: Sequence[Unseen], planned: Sequence[Planned] | None = None) -> str:
     """As people get it."""
     lines = [line for each in findings for line in (*_told(each), "")]
     if unseen:
         lines += ["Not looked at:", *(f"  {output.printable(f'{each.what}: {each.why}')}" for each in unseen), ""]
+    if planned is not None:
+        lines += [*(each.text() for each in planned), ""] if planned else ["Nothing to restart.", ""]
     return "\n".join([*lines, _summary(findings)])
 
 

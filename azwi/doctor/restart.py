@@ -9,6 +9,7 @@ from azwi.doctor.findings import Code, Finding
 from azwi.doctor.mend import ROLLING
 from azwi.doctor.snapshot import Snapshot, Workload
 from azwi.kube import Cluster
+from azwi.plan import Planned
 
 RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
 RESTARTED: Final = frozenset({Code.POD_NOT_INJECTED, Code.POD_OUTDATED})
@@ -20,14 +21,24 @@ def wanted(snapshot: Snapshot, findings: Sequence[Finding]) -> list[Workload]:
     return [each for each in snapshot.workloads if each.subject in subjects and each.kind != "Pod"]
 
 
-def restart(cluster: Cluster, workload: Workload) -> Iterator[str]:
-    """Do it, and say what was done."""
+def requests(workload: Workload) -> Iterator[tuple[Planned, str]]:
+    """What is to be sent for it, each with a word of what that does."""
     if workload.kind in ROLLING:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         patch = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}}
-        cluster.patch(kube.path("apps/v1", f"{workload.kind.lower()}s", workload.namespace, workload.name), patch)
-        yield f"restarted {workload.subject}"
+        path = kube.path("apps/v1", f"{workload.kind.lower()}s", workload.namespace, workload.name)
+        yield Planned("PATCH", path, patch), f"restarted {workload.subject}"
         return
     for name in workload.pod_names:
-        if cluster.delete(kube.path("v1", "pods", workload.namespace, name)):
-            yield f"deleted Pod {workload.namespace}/{name} of {workload.subject}"
+        path = kube.path("v1", "pods", workload.namespace, name)
+        yield Planned("DELETE", path), f"deleted Pod {workload.namespace}/{name} of {workload.subject}"
+
+
+def restart(cluster: Cluster, workload: Workload) -> Iterator[str]:
+    """Do it, and say what was done; a pod that has gone meanwhile is not told of."""
+    for request, done in requests(workload):
+        if request.method == "PATCH":
+            cluster.patch(request.url, request.body)
+            yield done
+        elif cluster.delete(request.url):
+            yield done

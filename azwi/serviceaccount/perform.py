@@ -1,16 +1,19 @@
 """Carries a command out: from what click gave to what is printed."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any, Final
 
 import click
 
 from azwi import output
 from azwi.azure.auth import Method
-from azwi.azure.options import Given, target
+from azwi.azure.options import Given, repeated, target
 from azwi.azure.patience import Patience
 from azwi.azure.session import Session
+from azwi.azure.target import Target
 from azwi.kube import Cluster
 from azwi.output import Form
 from azwi.plan import Plan
@@ -19,6 +22,8 @@ from azwi.serviceaccount.phases import SERVICE_ACCOUNT, Outcome, Phase, PhaseErr
 from azwi.serviceaccount.run import Run
 
 PHASES: Final = {"create": create.PHASES, "delete": delete.PHASES}
+# The flags that a try needs, too: in which cluster and which cloud.
+EXCHANGED: Final = {"kubeconfig", "context", *(each.name for each in fields(Target))}
 CHANGES: Final = frozenset({Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED})
 READY: Final = frozenset({Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED})
 
@@ -46,8 +51,9 @@ def perform(verb: str, given: Given, only: str = "") -> None:
     if failure is not None:
         raise failure
     if plan is None and given["form"] is Form.TABLE and any(map(_is_ready, steps)):
-        account = f"--namespace={run.trust.namespace} --service-account={run.trust.service_account}"
-        click.echo(f"\nTry it: azwi token exchange {account}")
+        account = [f"--namespace={run.trust.namespace}", f"--service-account={run.trust.service_account}"]
+        where = repeated(click.get_current_context(), EXCHANGED)
+        click.echo(f"\nTry it: {shlex.join(['azwi', 'token', 'exchange', *account, *where])}")
 
 
 def _is_ready(step: Step) -> bool:

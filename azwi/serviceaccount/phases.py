@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from azwi.errors import CommandError, UsageError
+from azwi.errors import CommandError, Status, UsageError
 
 if TYPE_CHECKING:
     from azwi.serviceaccount.run import Run
@@ -88,6 +88,15 @@ class PhaseError(CommandError):
         self.steps = [*steps, Step(Outcome.FAILED, cause.message, phase=phase)]
 
 
+class PhaseInterrupted(PhaseError):  # noqa: N818  somebody's wish, not an error
+    """Ctrl-C within a phase."""
+
+    exit_code = Status.INTERRUPTED
+
+    def __init__(self, phase: str, steps: list[Step]) -> None:
+        super().__init__(phase, steps, CommandError("interrupted", "run it again: it goes on where it stopped"))
+
+
 def skipped(given: Iterable[str], phases: Iterable[Phase]) -> frozenset[str]:
     """The phases that `--skip-phases` names: a list with commas, the flag repeated, or both.
 
@@ -103,7 +112,7 @@ def skipped(given: Iterable[str], phases: Iterable[Phase]) -> frozenset[str]:
 
 
 def run_all(phases: Iterable[Phase], run: "Run", skip: Collection[str] = ()) -> list[Step]:
-    """Run the phases that are not left out, in order; all are checked before the first begins.
+    """Run the phases that are not left out, in order; all are checked before the first begins, and the cluster.
 
     Raises:
         CommandError: when a check refuses.
@@ -113,6 +122,8 @@ def run_all(phases: Iterable[Phase], run: "Run", skip: Collection[str] = ()) -> 
     for phase in phases:
         if not reasons[phase.name]:
             phase.check(run)
+    if not reasons[SERVICE_ACCOUNT]:
+        run.check_cluster()
     steps: list[Step] = []
     for phase in phases:
         if reasons[phase.name]:
@@ -126,11 +137,13 @@ def run_one(phase: Phase, run: "Run", before: Iterable[Step] = ()) -> Step:
     """Run one phase, whose check has passed.
 
     Raises:
-        PhaseError: when it fails.
+        PhaseError: when it fails or is interrupted.
     """
     run.tell(phase.name)
     try:
         step = phase.work(run)
     except CommandError as error:
         raise PhaseError(phase.name, list(before), error) from error
+    except KeyboardInterrupt as stop:
+        raise PhaseInterrupted(phase.name, list(before)) from stop
     return Step(step.outcome, step.what, step.details, step.notes, phase.name)

@@ -61,3 +61,5 @@ def test_no_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CommandError) as refused:
         Cluster.connect(Target())
     assert "--kubeconfig" in refused.value.hint
+    with pytest.raises(CommandError, match=r"there is no kubeconfig .*none"):
+        Cluster.connect(Target(kubeconfig=str(tmp_path / "none")))

@@ -1,6 +1,7 @@
 """`azwi serviceaccount` and `azwi token exchange` with a real API server, the webhook and Entra."""
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def test_from_nothing_to_a_token(
 
     created = create(azwi, azure, namespace, *flags)
     assert created.exit_code == 0, created.output
-    assert f"Try it: azwi token exchange --namespace={namespace} --service-account=web" in created.stdout
+    printed = created.stdout.partition("Try it: azwi ")[2]
+    assert printed.startswith(f"token exchange --namespace={namespace} --service-account=web")
 
     stored = control_plane.create_pod(namespace, pod(serviceAccountName="web"))
     variables = environment(stored["spec"]["containers"][0])
@@ -92,14 +94,14 @@ def test_from_nothing_to_a_token(
     assert variables[names.ENV_TENANT_ID] == azure.tenant
     assert audience == names.DEFAULT_AUDIENCE
 
-    account = (f"--namespace={namespace}", "--service-account=web")
-    exchanged = azwi("token", "exchange", *account, f"--scope={VAULT}", "--output=json")
+    exchanged = azwi(*shlex.split(printed), f"--scope={VAULT}", "--output=json")
     assert exchanged.exit_code == 0, exchanged.output
     document = json.loads(exchanged.stdout)
     assert document["assertion"]["sub"] == f"system:serviceaccount:{namespace}:web"
     assert document["token"]["appid"] == variables[names.ENV_CLIENT_ID]
     assert login.exchanges[-1].status == 200
 
+    account = (f"--namespace={namespace}", "--service-account=web")
     deleted = azwi("sa", "delete", *account, *as_admin(azure), *flags)
     assert deleted.exit_code == 0, deleted.output
     assert not any(azure.credentials.values())

@@ -11,6 +11,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from azwi.azure.options import AZURE_VARIABLES
+from azwi.azure.patience import Patience
+from azwi.errors import Status
 from azwi.main import program
 from azwi.serviceaccount.phases import ALIASES, CREATE, DELETE
 from tests.azwi.serviceaccount.conftest import ISSUER
@@ -44,6 +46,22 @@ NO_CLUSTER = "--skip-phases=service-account"
 def flags_of(azure: Azure) -> list[str]:
     """Write the flags of a role."""
     return [f"--{name.replace('_', '-')}={value}" for name, value in role(azure).items()]
+
+
+def test_interrupted(azure: Azure, azwi: Azwi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in a wait ends with 130, and tells what was done before it and that a second run goes on."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    azure.faults.hidden_reads = 1
+    monkeypatch.setattr(Patience, "until", stop)
+    done = azwi("create", *WEB, NO_CLUSTER, "--output=json")
+    assert done.exit_code == Status.INTERRUPTED
+    assert "goes on where it stopped" in done.stderr
+    outcomes = {each["phase"]: each["outcome"] for each in json.loads(done.stdout)["phases"]}
+    assert "failed" in outcomes.values()
+    assert len(azure.applications) == 1
 
 
 def test_story(azure: Azure, azwi: Azwi) -> None:
@@ -189,11 +207,13 @@ def test_identity_by_name(azure: Azure, azwi: Azwi) -> None:
     assert "managed identity web-identity" in done.stdout
 
 
-def test_no_cluster(azwi: Azwi) -> None:
-    """Without a cluster the ServiceAccount's phase fails in a sentence, and the issuer has to be given."""
-    done = azwi("create", *WEB)
+@pytest.mark.parametrize("verb", ["create", "delete"])
+def test_no_cluster(azure: Azure, azwi: Azwi, verb: str) -> None:
+    """Without a cluster it is refused in a sentence, before anything is changed in Azure."""
+    done = azwi(verb, *WEB)
     assert done.exit_code == 1
-    assert "no usable cluster configuration" in done.stderr
+    assert "there is no kubeconfig" in done.stderr
+    assert azure.writes() == []
 
 
 @pytest.mark.parametrize("module", ["azwi.serviceaccount", "azwi.token"])

@@ -122,6 +122,12 @@ def test_restart(late: Patient) -> None:
     refused = late.doctor("--restart")
     assert refused.exit_code == 2
     assert "--yes" in refused.stderr
+    dry = late.doctor("--restart", "--dry-run", "-o", "json")
+    [request] = json.loads(dry.stdout)["requests"]
+    assert (request["method"], request["url"].rpartition("/")[2]) == ("PATCH", "web")
+    assert "PATCH /apis/apps/v1/" in late.doctor("--restart", "--dry-run").stdout
+    template = late.get("deployments", "web", "apis/apps/v1")["spec"]["template"]
+    assert "annotations" not in template["metadata"]
     done = late.doctor("--restart", "--yes", "-o", "json")
     assert f"restarted Deployment {late.namespace}/web" in done.stderr
     assert json.loads(done.stdout)["findings"][0]["code"] == "pod-not-injected"
