@@ -166,9 +166,8 @@ def from_file(file: str) -> Assertion:
         with Path(file).open("rb") as opened:
             token = opened.read(MAX_TOKEN_FILE).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(
-            f"cannot read a token from {file}: {cause(error)}", "it is what the webhook mounts"
-        ) from error
+        why = error.strerror if isinstance(error, OSError) else "it is not ASCII"
+        raise CommandError(f"cannot read a token from {file}: {why}", "it is what the webhook mounts") from error
     if not claims(token, ASSERTION_CLAIMS):
         raise CommandError(f"{file} holds no token", f"{names.ENV_TOKEN_FILE} names the right one in a pod")
     return Assertion(token)

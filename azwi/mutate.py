@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -34,6 +34,7 @@ class Show(StrEnum):
 
 DECISIONS: Final = {Show.TABLE: Form.TABLE, Show.YAML: Form.YAML, Show.JSON: Form.JSON}
 
+# What to do where no cluster was asked.
 _HINTS: Final = {
     Reason.SERVICE_ACCOUNT_NOT_FOUND: "give its manifest with --service-account, or --from-cluster to look there",
 }
@@ -159,7 +160,7 @@ def command(  # noqa: PLR0913  one parameter a flag
         _tell(admissions)
         if not any(map(_is_refused, admissions)):
             click.echo(shown(results, wanted, colour=output.coloured(sys.stdout)), nl=False)
-    _judge(admissions, len(found.faults), strict=strict)
+    _judge(admissions, len(found.faults), {} if from_cluster else _HINTS, strict=strict)
 
 
 def _tell(admissions: Sequence[Admission]) -> None:
@@ -172,13 +173,13 @@ def _is_refused(admission: Admission) -> bool:
     return admission.outcome.verdict is Verdict.REFUSE
 
 
-def _judge(admissions: Sequence[Admission], faults: int, *, strict: bool) -> None:
+def _judge(admissions: Sequence[Admission], faults: int, hints: Mapping[Reason, str], *, strict: bool) -> None:
     """End with 1 where something was refused, or warned of and `strict`; `faults` are warnings of no admission."""
     if refused := list(filter(_is_refused, admissions)):
         first = refused[0]
         more = f", and {len(refused) - 1} more refused" if len(refused) > 1 else ""
         message = f"{first.workload}: {first.outcome.message} ({first.outcome.reason}){more}"
-        raise CommandError(message, _HINTS.get(first.outcome.reason, ""))
+        raise CommandError(message, hints.get(first.outcome.reason, ""))
     warned = faults + sum(len(each.outcome.warnings) for each in admissions)
     if strict and warned:
         raise CommandError(f"{warned} {'warning' if warned == 1 else 'warnings'}, and --strict was given")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from azwi import issuer, jwks, output
-from azwi.errors import CommandError
+from azwi.errors import CommandError, UsageError
 from azwi.jwks import Sources
 from azwi.kube import Cluster, Target
 from azwi.output import Form
@@ -22,7 +22,7 @@ def documents(issuer_url: str, sources: Sources) -> Documents:
     Raises:
         CommandError: when a source cannot be read or the issuer cannot be one.
     """
-    url = issuer.checked(issuer_url or _cluster_issuer(sources))
+    url = _given(issuer_url) if issuer_url else issuer.checked(_cluster_issuer(sources))
     found = sources.read()
     jwks.warn(found)
     algorithms = [key.algorithm for key, _ in found if key.algorithm]
@@ -30,6 +30,13 @@ def documents(issuer_url: str, sources: Sources) -> Documents:
         issuer.CONFIGURATION_PATH: issuer.configuration(url, algorithms),
         issuer.JWKS_PATH: jwks.document(found),
     }
+
+
+def _given(issuer_url: str) -> str:
+    try:
+        return issuer.checked(issuer_url)
+    except CommandError as error:
+        raise UsageError(f"--issuer-url: {error.message}", error.hint) from error
 
 
 def _cluster_issuer(sources: Sources) -> str:

@@ -21,6 +21,30 @@ def manifest(namespace: str, name: str, client_id: str, tenant_id: str, token_ex
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
 
 
+def find(run: Run) -> Manifest | None:
+    """The ServiceAccount as it is."""
+    return run.cluster.find(_path(run))
+
+
+def rehearse(run: Run) -> None:
+    """Have the API server judge the name, the namespace and whether we may: without that, an identity is of no use.
+
+    Raises:
+        CommandError: when it refuses.
+    """
+    request = run.request
+    metadata = {"namespace": request.service_account_namespace, "name": request.service_account_name}
+    body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+    try:
+        run.cluster.apply(_path(run), body, dry_run=True)
+    except ApiError as error:
+        raise _explained(error, request.service_account_namespace) from error
+
+
+def _path(run: Run) -> str:
+    return path("v1", "serviceaccounts", run.request.service_account_namespace, run.request.service_account_name)
+
+
 def apply(run: Run, client_id: str, tenant_id: str) -> Step:
     """Create the ServiceAccount, or set its annotations.
 
@@ -30,8 +54,8 @@ def apply(run: Run, client_id: str, tenant_id: str) -> Step:
     request = run.request
     namespace, name = request.service_account_namespace, request.service_account_name
     body = manifest(namespace, name, client_id, tenant_id, request.token_expiration)
-    where = path("v1", "serviceaccounts", namespace, name)
-    before = run.cluster.find(where)
+    where = _path(run)
+    before = find(run)
     outcome = Outcome.UPDATED if before else Outcome.CREATED
     try:
         # What would come of it, by the API server itself: annotations that were ours may go, and others stay.
@@ -55,11 +79,11 @@ def _annotations(account: Manifest) -> dict[str, str]:
 def delete(run: Run) -> Step:
     """Delete the ServiceAccount; one that is not there is no error."""
     namespace, name = run.request.service_account_namespace, run.request.service_account_name
-    where = path("v1", "serviceaccounts", namespace, name)
+    where = _path(run)
     if run.session.plan is None:
         there = run.cluster.delete(where)
     else:
-        there = run.cluster.find(where) is not None
+        there = find(run) is not None
         if there:
             run.session.plan.add("DELETE", where)
     return Step(Outcome.DELETED if there else Outcome.ABSENT, f"{namespace}/{name}")

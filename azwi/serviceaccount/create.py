@@ -228,7 +228,7 @@ PHASES: Final = (
         lambda run, _: "" if run.request.uses_identity else "an application is used",
         make_identity,
     ),
-    Phase(SERVICE_ACCOUNT, check_account, _never, make_account),
+    Phase(SERVICE_ACCOUNT, check_account, _never, make_account, account.rehearse),
     Phase(
         FEDERATED_IDENTITY,
         check_federated_identity,

@@ -145,6 +145,7 @@ PHASES: Final = (
         check_account,
         lambda _, __: "",
         account.delete,
+        account.find,
     ),
     Phase(
         APPLICATION,

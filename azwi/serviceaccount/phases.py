@@ -72,12 +72,14 @@ class Phase:
         check: refuses what it cannot work with, before any phase has begun.
         left_out: why it has nothing to do within the whole command, of which some phases are skipped; else empty.
         work: does it.
+        rehearse: has the cluster or Azure refuse it, once all checks have passed and before any phase has begun.
     """
 
     name: str
     check: "Callable[[Run], None]"
     left_out: "Callable[[Run, Collection[str]], str]"
     work: "Callable[[Run], Step]"
+    rehearse: "Callable[[Run], object]" = lambda _: None
 
 
 class PhaseError(CommandError):
@@ -112,18 +114,18 @@ def skipped(given: Iterable[str], phases: Iterable[Phase]) -> frozenset[str]:
 
 
 def run_all(phases: Iterable[Phase], run: "Run", skip: Collection[str] = ()) -> list[Step]:
-    """Run the phases that are not left out, in order; all are checked before the first begins, and the cluster.
+    """Run the phases that are not left out, in order; all are checked and rehearsed before the first begins.
 
     Raises:
-        CommandError: when a check refuses.
+        CommandError: when a check or a rehearsal refuses.
         PhaseError: when a phase fails; none after it is run.
     """
     reasons = {phase.name: "--skip-phases" if phase.name in skip else phase.left_out(run, skip) for phase in phases}
-    for phase in phases:
-        if not reasons[phase.name]:
-            phase.check(run)
-    if not reasons[SERVICE_ACCOUNT]:
-        run.check_cluster()
+    due = [phase for phase in phases if not reasons[phase.name]]
+    for phase in due:
+        phase.check(run)
+    for phase in due:
+        phase.rehearse(run)
     steps: list[Step] = []
     for phase in phases:
         if reasons[phase.name]:

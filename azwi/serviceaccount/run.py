@@ -55,14 +55,6 @@ class Run:
         """The tokens that this is about, with the cloud's audience."""
         return replace(self.request.trust, audience=self.session.cloud.audience)
 
-    def check_cluster(self) -> None:
-        """Refuse, before anything is changed, when it cannot be told which cluster is meant, or it does not answer.
-
-        Raises:
-            CommandError: for that.
-        """
-        self.cluster.get("/version")
-
     def tell(self, text: str) -> None:
         """Say what is being done."""
         self.patience.tell(text)

@@ -88,6 +88,13 @@ def test_issuer_is_needed(key: str) -> None:
     assert "--issuer-url" in done.stderr
 
 
+def test_impossible_issuer(key: str) -> None:
+    """One that Entra could not read is wrong usage, too."""
+    done = azwi("oidc", "--public-keys", key, "--issuer-url=http://x.test")
+    assert done.exit_code == 2
+    assert "--issuer-url: 'http://x.test' cannot be an issuer" in done.stderr
+
+
 def test_check(published: Callable[..., Result]) -> None:
     """Documents that are published as they should be are found good."""
     done = published()

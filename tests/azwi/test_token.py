@@ -141,7 +141,7 @@ def test_no_answer(exchange: Exchange) -> None:
     ("environ", "status", "told"),
     [
         ({names.ENV_TOKEN_FILE: ""}, 2, "--service-account is required"),
-        ({names.ENV_TOKEN_FILE: "/none"}, 1, "cannot read a token from /none"),
+        ({names.ENV_TOKEN_FILE: "/none"}, 1, "cannot read a token from /none: No such file or directory\n"),
         ({names.ENV_TOKEN_FILE: "/etc/hostname"}, 1, "holds no token"),
         ({names.ENV_TENANT_ID: ""}, 2, "--tenant-id is required"),
         ({names.ENV_CLIENT_ID: ""}, 1, names.CLIENT_ID),

@@ -226,12 +226,16 @@ def test_dry_run(control_plane: ControlPlane, plain_namespace: str, azwi: Azwi, 
     assert "web" not in [each["metadata"]["name"] for each in found]
 
 
-def test_missing_namespace(azwi: Azwi, microsoft: tuple[Azure, Entra]) -> None:
-    """A namespace that is not there is told, with the command that makes it."""
+def test_refused_by_the_cluster(azwi: Azwi, microsoft: tuple[Azure, Entra]) -> None:
+    """A ServiceAccount that the API server would not take is told before anything is made in Azure."""
     azure, _ = microsoft
     done = create(azwi, azure, "not-there")
     assert done.exit_code == 1
     assert "kubectl create namespace not-there" in done.stderr
+    misnamed = azwi("sa", "create", "--service-account-name=Not_A_Name", *as_admin(azure))
+    assert misnamed.exit_code == 1
+    assert "RFC 1123" in misnamed.stderr
+    assert azure.writes() == []
 
 
 def test_token_of_an_account_without_identity(plain_namespace: str, azwi: Azwi, microsoft: tuple[Azure, Entra]) -> None:
