@@ -13,6 +13,10 @@ HINTS: Final = {
 }
 
 
+class NoAnswerError(CommandError):
+    """Azure was not reached, or gave no token: whatever is asked next will fare alike."""
+
+
 class AzureApiError(CommandError):
     """Azure refused; `status` is HTTP's, `code` Azure's own word, such as PrincipalNotFound."""
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from azure.core import PipelineClient
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ServiceRequestError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import (
     BearerTokenCredentialPolicy,
@@ -31,7 +31,7 @@ from azure.core.polling.base_polling import (
 from azure.core.rest import HttpRequest, HttpResponse
 
 from azwi import clocks
-from azwi.azure.errors import HINTS, NOT_FOUND, AzureApiError
+from azwi.azure.errors import HINTS, NOT_FOUND, AzureApiError, NoAnswerError
 from azwi.clocks import Reading
 from azwi.errors import CommandError
 from azwi.plan import Plan
@@ -52,6 +52,7 @@ _ACCEPTED: Final = 202
 _DENIED: Final = 403
 _BAD: Final = 400
 _NOT_TAKEN: Final = frozenset({429, 503})
+_NO_WAY: Final = "is there a way to it from here (HTTPS_PROXY, REQUESTS_CA_BUNDLE), and is --azure-env the right cloud?"
 _ASKED: Final = "azwi_asked"
 _NO_QUERY: Final[Query] = {}
 _LINK: Final = re.compile(r"^\s+(\w+)Credential: (.*)$", re.MULTILINE)
@@ -241,11 +242,8 @@ class Endpoint:
         hint = self._denied if response.status_code == _DENIED else ""
         return AzureApiError(response.status_code, code, message or f"no reason given by {self.base}", hint)
 
-    def _unreachable(self, error: AzureError) -> CommandError:
-        return CommandError(
-            f"no answer from {self.base}: {_one_line(error.message)}",
-            "is there a way to it from here (HTTPS_PROXY, REQUESTS_CA_BUNDLE), and is --azure-env the right cloud?",
-        )
+    def _unreachable(self, error: AzureError) -> NoAnswerError:
+        return NoAnswerError(f"no answer from {self.base}: {_one_line(error.message)}", _NO_WAY)
 
 
 def _origin(url: str) -> tuple[str, str | None, int]:
@@ -282,13 +280,13 @@ def _error(response: HttpResponse) -> tuple[str, str]:
         return "", ""
 
 
-def _no_token(error: ClientAuthenticationError) -> CommandError:
+def _no_token(error: ClientAuthenticationError) -> NoAnswerError:
     # Of azure-identity's chain the link that most people mean, or else the one at which it ended.
     tried = dict(_LINK.findall(str(error.message)))
     told = tried.get("AzureCli") or (list(tried.values()) or [str(error.message).partition("\n")[0]])[-1]
-    return CommandError(
-        f"no token from Azure: {_one_line(told)}",
-        "run az login, or choose another --auth-method; azwi --debug shows what was tried",
+    hint = "run az login, or choose another --auth-method; azwi --debug shows what was tried"
+    return NoAnswerError(
+        f"no token from Azure: {_one_line(told)}", _NO_WAY if isinstance(error.__cause__, ServiceRequestError) else hint
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from azwi.azure.arm import IdentityCredentials
+from azwi.azure.errors import NoAnswerError
 from azwi.azure.graph import ApplicationCredentials
 from azwi.azure.session import Session
 from azwi.clocks import Reading
@@ -50,6 +51,9 @@ def read(session: Session, identities: Collection[Named]) -> Seen:
                 held[client_id] = _of_identity(IdentityCredentials(session.arm, found))
             else:
                 unseen.append(Unseen(f"{IDENTITIES} of {client_id}", "its application is of another tenant, or gone"))
+        except NoAnswerError as error:
+            unseen.append(Unseen(IDENTITIES, f"{error.message}; {error.hint}"))
+            break
         except CommandError as error:
             unseen.append(Unseen(f"{IDENTITIES} of {client_id}", error.message))
     if len(wanted) > MAX_IDENTITIES:

@@ -1,9 +1,13 @@
 """What Azure is asked of identities."""
 
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
+
 from azwi.azure.session import Session
 from azwi.doctor import azure as reading
 from azwi.doctor.snapshot import Held, Named
 from azwi.policy import UNKNOWN_TENANT
+from tests.azwi.conftest import session_of
 from tests.support.azure_management import Azure
 
 CLIENT_ID = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
@@ -18,6 +22,27 @@ def test_another_tenant(session: Session) -> None:
     assert unseen.what == f"federated credentials of {CLIENT_ID}"
     assert OTHER_TENANT in unseen.why
     assert "--tenant-id" in unseen.why
+
+
+class Nobody:
+    """A credential without a token, which counts how often it is asked."""
+
+    asked = 0
+
+    def get_token(self, *_: str, **__: object) -> AccessToken:
+        """Fail as azure-identity does where there is no network."""
+        self.asked += 1
+        raise ClientAuthenticationError("Failed to resolve") from ServiceRequestError("Failed to resolve")
+
+
+def test_no_way(azure: Azure) -> None:
+    """Where Azure gives no token it is asked once, not for every identity, and what to look at is told."""
+    with session_of(azure) as session:
+        session.__dict__["credential"] = nobody = Nobody()
+        seen = reading.read(session, [Named(CLIENT_ID, UNKNOWN_TENANT), Named(OTHER_TENANT, UNKNOWN_TENANT)])
+    [unseen] = seen.unseen
+    assert "Failed to resolve; is there a way to it from here" in unseen.why
+    assert nobody.asked == 1
 
 
 def test_this_tenant(session: Session, azure: Azure) -> None:
