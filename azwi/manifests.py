@@ -9,7 +9,7 @@ import click
 import yaml
 
 from azwi.errors import CommandError, one_line
-from webhook.accounts.files import LOADER
+from webhook.accounts.files import LOADER, bounded
 
 Map = dict[str, Any]
 
@@ -121,7 +121,7 @@ def _documents(name: str) -> Iterator[Map]:
     where = "stdin" if name == STDIN else name
     try:
         with click.open_file(name, "rb") as file:
-            documents = list(yaml.load_all(file, Loader=_Loader))
+            documents = list(yaml.load_all(bounded(file.read()), Loader=_Loader))
     except OSError as error:
         raise CommandError(f"{where} cannot be read: {error.strerror}", "-f takes a file, a directory or -") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

@@ -13,7 +13,7 @@ from azwi.errors import CommandError, UsageError
 from azwi.kube import Cluster
 from azwi.manifests import Map
 from webhook import names
-from webhook.accounts.files import LOADER
+from webhook.accounts.files import LOADER, bounded
 from webhook.admission.identity import IdentityMapping
 
 CONFIG_MAP: Final = "ConfigMap"
@@ -75,7 +75,7 @@ def read(file: Path | None, named: str, documents: Sequence[Map], cluster: Clust
 def _manifest_in(file: Path) -> Map | None:
     """The ConfigMap that a file is; None where it is something else, of which the server's reader knows more."""
     try:
-        document = yaml.load(file.read_bytes(), Loader=LOADER)  # noqa: S506  a safe loader
+        document = yaml.load(bounded(file.read_bytes()), Loader=LOADER)  # noqa: S506  a safe loader
     except (OSError, yaml.YAMLError):
         return None
     return document if isinstance(document, dict) and document.get("kind") == CONFIG_MAP else None

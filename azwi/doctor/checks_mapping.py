@@ -13,7 +13,7 @@ MAX_FAULTS: Final = 10
 def readable(snapshot: Snapshot) -> Iterator[Finding]:
     """The ConfigMap that the server was given is there, and every entry of it counts."""
     found = snapshot.mapping
-    if found is None:
+    if found is None or found.there is None:
         return
     if not found.there:
         what = "it is not there, so the identity mapping gives no identity to anybody"

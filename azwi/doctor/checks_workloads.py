@@ -111,6 +111,8 @@ def identity_command(snapshot: Snapshot, namespace: str, account: str) -> str:
 
 def identified(snapshot: Snapshot) -> Iterator[Finding]:
     """The account of pods that take part names an identity, unless all of its pods' containers name one."""
+    if snapshot.mapping and snapshot.mapping.there is None:
+        return  # a mapping that is not shown may give it one
     seen: set[tuple[str, str]] = set()
     for each in snapshot.mutated():
         key = (each.namespace, each.service_account)

@@ -241,10 +241,12 @@ def _policy(reader: Reader, installations: Sequence[Installation]) -> tuple[Poli
     namespace, _ = installation.service_key
     for source in container.get("envFrom") or ():
         environ = {**_config_map(reader, namespace, (source.get("configMapRef") or {}).get("name", "")), **environ}
-    if file := settings.flag(line, "identity-mapping"):
+    mapping, stored = IdentityMapping(), None
+    if config_map := settings.flag(line, "identity-mapping-configmap"):
+        mapping, stored = _mapping(reader, namespace, config_map)
+    elif file := settings.flag(line, "identity-mapping"):
         reader.unseen.append(Unseen("the identity mapping", f"it is in {file} of the server's pods"))
-    config_map = settings.flag(line, "identity-mapping-configmap")
-    mapping, stored = _mapping(reader, namespace, config_map) if config_map else (IdentityMapping(), None)
+        stored = StoredMapping(namespace, file, there=None)
     return settings.policy(line, environ, mapping), stored
 
 
@@ -255,13 +257,13 @@ def _config_map(reader: Reader, namespace: str, name: str) -> Mapping[str, str]:
     return (found or {}).get("data") or {}
 
 
-def _mapping(reader: Reader, namespace: str, name: str) -> tuple[IdentityMapping, StoredMapping | None]:
-    """The entries that count, and what is to be told of their ConfigMap; None where it is not shown."""
+def _mapping(reader: Reader, namespace: str, name: str) -> tuple[IdentityMapping, StoredMapping]:
+    """The entries that count, and what is to be told of their ConfigMap."""
     from webhook.server import mapping  # noqa: PLC0415  few have one
 
     found = reader.find(f"ConfigMap {namespace}/{name}", kube.path("v1", "configmaps", namespace, name))
     if not found:
-        return IdentityMapping(), None if found is None else StoredMapping(namespace, name, there=False)
+        return IdentityMapping(), StoredMapping(namespace, name, there=None if found is None else False)
     stored = StoredMapping(namespace, name, release=(found["metadata"].get("annotations") or {}).get(HELM_RELEASE, ""))
     try:
         parsed = mapping.of_data(found.get("data"))

@@ -188,12 +188,12 @@ class StoredMapping:
     """The ConfigMap of the identity mapping.
 
     `faults` are the entries that cannot be used; `broken` says why there is no mapping at all, `there` whether there is
-    a ConfigMap; `release` is the Helm release that writes it, if one does.
+    a ConfigMap (None: it is not shown); `release` is the Helm release that writes it, if one does.
     """
 
     namespace: str
     name: str
-    there: bool = True
+    there: bool | None = True
     broken: str = ""
     faults: Sequence[str] = ()
     release: str = ""

@@ -90,6 +90,13 @@ def test_no_manifest(tmp_path: Path, text: str, message: str) -> None:
         manifests.read([str(tmp_path / "a.yaml")])
 
 
+def test_deep(tmp_path: Path) -> None:
+    """What is nested without end, which a loader would not survive, is refused."""
+    (tmp_path / "a.yaml").write_text("kind: " + "[" * 100_000)
+    with pytest.raises(CommandError, match="nested deeper than"):
+        manifests.read([str(tmp_path / "a.yaml")])
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     """A missing file and a directory without manifests are named."""
     with pytest.raises(CommandError, match="No such file"):

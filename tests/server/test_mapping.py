@@ -73,6 +73,13 @@ def test_missing_file(tmp_path: Path) -> None:
         load(tmp_path / "nowhere.yaml")
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000])
+def test_deep(text: str) -> None:
+    """What is nested without end, which a loader would not survive, is refused."""
+    with pytest.raises(ValueError, match="nested deeper than"):
+        parse(text)
+
+
 def test_faults() -> None:
     """Of a document with bad entries the good ones are taken, and each bad one is told with its place."""
     text = f"mappings:\n- {{namespace: shop, clientId: {CLIENT}}}\n- {{namespace: shop}}\n- 7\n"

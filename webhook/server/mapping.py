@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.alias_generators import to_camel
 
 from webhook import names
-from webhook.accounts.files import LOADER
+from webhook.accounts.files import LOADER, bounded
 from webhook.admission import values
 from webhook.admission.identity import IdentityMapping, MappingEntry
 
@@ -80,7 +80,7 @@ def parse(content: str | bytes) -> Parsed:
         ValueError: when it is no mapping at all; a bad entry is one of the faults.
     """
     try:
-        document = _Document.model_validate(yaml.load(content, Loader=LOADER))  # noqa: S506  a safe loader
+        document = _Document.model_validate(yaml.load(bounded(content), Loader=LOADER))  # noqa: S506  a safe loader
     except yaml.YAMLError as error:
         raise ValueError(f"it is not YAML: {error}") from error
     except ValidationError as error:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from azwi.azure.federation import MAX_CREDENTIALS, FederatedCredential
-from azwi.doctor import checks_azure, checks_workloads
+from azwi.doctor import checks_azure, checks_mapping, checks_workloads
 from azwi.doctor.findings import Code
 from azwi.doctor.mend import Tools
 from azwi.doctor.snapshot import Held, StoredMapping
@@ -70,6 +70,14 @@ def test_no_client_id() -> None:
     [finding] = checks_workloads.identified(snapshot(accounts={("shop", "app"): account()}, workloads=[bare]))
     [arguments] = azwi_commands(finding.command)
     assert parsed(arguments)["service_account_name"] == "app"
+
+
+def test_unseen_mapping() -> None:
+    """A mapping that is not shown may name the identity, so that none is called missing."""
+    unseen = StoredMapping("system", "map", there=None)
+    seen = snapshot(accounts={("shop", "app"): account()}, workloads=[workload(annotations={})], mapping=unseen)
+    assert list(checks_workloads.identified(seen)) == []
+    assert list(checks_mapping.readable(seen)) == []
 
 
 def test_invalid_client_id() -> None:
