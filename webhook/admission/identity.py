@@ -9,9 +9,10 @@
 The lowest number that is there and not empty wins.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from typing import Any, Final
 
 from webhook import names
@@ -20,6 +21,8 @@ from webhook.admission.nearmiss import StrangeKey, strange_keys
 from webhook.admission.pod import Pod
 from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
 
+# Whether a text matches a pattern: truthy when it does.
+Match = Callable[[str], object]
 _GLOB: Final = frozenset("*?[")
 
 
@@ -89,29 +92,31 @@ class MappingEntry:
         """Whether it is for one account, in full."""
         return self.specificity[:2] == (True, True)
 
-    def matches(self, namespace: str, service_account: str) -> bool:
-        """Whether both patterns match."""
-        return fnmatchcase(namespace, self.namespace) and fnmatchcase(service_account, self.service_account)
-
 
 class IdentityMapping:
     """Mapping entries, most specific first; of equals the one that was given first."""
 
     def __init__(self, entries: Iterable[MappingEntry] = ()) -> None:
-        self._patterns: list[MappingEntry] = []
+        self._patterns: list[tuple[Match, Match, MappingEntry]] = []
         self._exact: dict[tuple[str, str], MappingEntry] = {}
         for entry in sorted(entries, key=lambda entry: entry.specificity, reverse=True):
             if entry.is_exact:
                 self._exact.setdefault((entry.namespace, entry.service_account), entry)
             else:
-                self._patterns.append(entry)
+                self._patterns.append((_matcher(entry.namespace), _matcher(entry.service_account), entry))
 
     def find(self, namespace: str, service_account: str) -> MappingEntry | None:
         """The entry for a ServiceAccount, if any."""
         exact = self._exact.get((namespace, service_account))
         if exact is not None:
             return exact
-        return next((entry for entry in self._patterns if entry.matches(namespace, service_account)), None)
+        found = (entry for place, name, entry in self._patterns if place(namespace) and name(service_account))
+        return next(found, None)
+
+
+def _matcher(pattern: str) -> Match:
+    """What tells whether a text matches: compiled once, since fnmatch remembers a few hundred patterns only."""
+    return re.compile(translate(pattern)).match if _GLOB & set(pattern) else pattern.__eq__
 
 
 @dataclass(frozen=True, slots=True)
