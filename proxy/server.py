@@ -129,12 +129,20 @@ class Connection(asyncio.Protocol):
             self._refuse(431, "the request is too large")
             return
         try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade:
-            # Java's client offers HTTP/2 so. The request itself has been taken; the offer may be ignored.
-            pass
+            self._parse(data)
         except HttpParserError:
             self._refuse(400, "this is no HTTP/1.1 request that is answered here")
+
+    def _parse(self, data: bytes) -> None:
+        while data:
+            try:
+                self._parser.feed_data(data)
+            except HttpParserUpgrade as offer:
+                # Java's client offers HTTP/2 so. The request itself has been taken, the offer may be ignored; but what
+                # came behind it in one piece is the next request.
+                data = data[offer.args[0] :]
+            else:
+                return
 
     def on_message_begin(self) -> None:
         """The first byte of a request has come; the rest must follow."""

@@ -1,14 +1,20 @@
 """Child processes that never outlive the test run, free ports and bounded waiting."""
 
+import asyncio
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-STOP_SECONDS = 15.0
+STOP_SECONDS: Final = 15.0
+# Far longer than anything takes: only what never comes is waited for so long, however busy the machine.
+PATIENCE_SECONDS: Final = 60.0
+# What keeps the ports that `free_ports` gave away from everybody else until this process ends.
+_HELD: Final[list[socket.socket]] = []
 
 
 class StartError(RuntimeError):
@@ -51,6 +57,30 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+def until(happened: Callable[[], object]) -> None:
+    """Poll until something has happened.
+
+    Raises:
+        TimeoutError: It did not within PATIENCE_SECONDS.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not happened():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"it did not happen within {PATIENCE_SECONDS:.0f} s")
+        time.sleep(0.01)
+
+
+async def until_in_loop(happened: Callable[[], object]) -> None:
+    """Poll as `until` does, and let the event loop go on meanwhile.
+
+    Raises:
+        TimeoutError: It did not happen within PATIENCE_SECONDS.
+    """
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not happened():  # noqa: ASYNC110  a test's patience
+            await asyncio.sleep(0.001)
+
+
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
     """Poll until the program is ready; when it ends or takes too long, say so with the tail of its log.
 
@@ -72,9 +102,14 @@ def tail(log: Path, lines: int = 40) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return distinct ports of the loopback address that nobody listens on."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Return distinct ports of the loopback address that nobody listens on.
+
+    They stay bound here, without anybody listening: a server that sets SO_REUSEADDR, as all do, can listen on them
+    and a connection to them is refused until one does, but nobody is given one for a connection of its own meanwhile.
+    """
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        each.bind(("127.0.0.1", 0))
+    _HELD.extend(sockets)
+    return [each.getsockname()[1] for each in sockets]
