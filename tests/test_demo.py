@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import free_ports
+from tests.support.processes import PATIENCE_SECONDS, free_ports
 from tests.support.program import ROOT
 from webhook.demo import told
 
@@ -56,7 +56,7 @@ def test_mutated_example(flags: list[str]) -> None:
         assert "What to try next:" in text
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_readme_shows_what_it_prints(flags: list[str]) -> None:
@@ -92,7 +92,7 @@ def test_port_in_use(flags: list[str]) -> None:
     with demo(*flags) as first:
         read_until(first, "Ctrl-C ends it.")
         with demo(flags[0]) as second:
-            _, said = second.communicate(timeout=20)
+            _, said = second.communicate(timeout=PATIENCE_SECONDS)
             assert second.returncode == 2
     assert "is in use" in said
     assert "--webhook-port=PORT" in said
@@ -101,6 +101,6 @@ def test_port_in_use(flags: list[str]) -> None:
 def test_wrong_flag() -> None:
     """An unknown flag is refused with where to look."""
     with demo("--no-such-flag") as process:
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 2
     assert said == "unrecognized arguments: --no-such-flag; see azwi-webhook --help\n"

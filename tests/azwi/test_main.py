@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from azwi import errors, main
 from azwi.main import COMMANDS, program
+from tests.support.processes import PATIENCE_SECONDS
 from tests.support.program import ROOT, TENANT
 
 
@@ -25,7 +26,7 @@ def azwi(*arguments: str) -> Result:
 def process(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run a command as a user does."""
     command = [sys.executable, "-m", "azwi", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -141,14 +142,14 @@ def test_interrupted_process(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         end = read_by_somebody(fifo)
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=20)
+        out, err = running.communicate(timeout=PATIENCE_SECONDS)
     os.close(end)
     assert (running.returncode, out, err) == (errors.Status.INTERRUPTED, "", "azwi: interrupted\n")
 
 
 def read_by_somebody(fifo: Path) -> int:
     """Open a pipe for writing as soon as somebody reads it."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
@@ -161,5 +162,7 @@ def read_by_somebody(fifo: Path) -> int:
 def test_closed_pipe() -> None:
     """A reader that goes away early is no fault."""
     command = f"{sys.executable} -m azwi completion bash | true"
-    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
     assert done.stderr == ""

@@ -9,6 +9,7 @@ import yaml
 
 from azwi import output
 from azwi.output import Form
+from tests.support.processes import PATIENCE_SECONDS, until
 
 
 def test_table() -> None:
@@ -61,20 +62,16 @@ def test_colour(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes long is told of on a terminal, what is quick is not."""
-    monkeypatch.setattr(output, "PROGRESS_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr(output, "PROGRESS_AFTER_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     with output.progress("quick"):
         pass
     assert terminal.getvalue() == ""
-    deadline = time.monotonic() + 10
+    monkeypatch.setattr(output, "PROGRESS_AFTER_SECONDS", 0.05)
     with output.progress("slow") as told:
-        while "slow" not in terminal.getvalue() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: "slow" in terminal.getvalue())
         told.update("slower")
-        while "slower" not in terminal.getvalue() and time.monotonic() < deadline:
-            time.sleep(0.01)
-    assert "slow" in terminal.getvalue()
-    assert "slower" in terminal.getvalue()
+        until(lambda: "slower" in terminal.getvalue())
 
 
 def test_no_progress_elsewhere(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from cryptography.x509.oid import NameOID
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from certs.keys import CA, CA_KEY, KEYS, LEAF, LEAF_KEY, NEXT_CA, NEXT_CA_KEY, OLD_CA
@@ -223,7 +223,7 @@ def test_no_key_in_representations(first: Step) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), st.binary(max_size=200) | st.sampled_from(sorted(STRANGER.values()))))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_content(content: dict[str, bytes]) -> None:
     """No content makes it fail, and what it makes can be served."""
     made = step(content, WANTED, NOW)

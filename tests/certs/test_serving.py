@@ -13,6 +13,7 @@ from certs.maker import MakerError
 from certs.pair import Pair
 from certs.serving import ServingContext
 from certs.source import CertificateError, Ephemeral, Mounted
+from tests.support.processes import until_in_loop
 from tests.support.program import write_pair
 
 
@@ -113,14 +114,12 @@ def test_follow() -> None:
 
     async def followed() -> None:
         task = asyncio.create_task(context.follow(lambda: changes.append(None), faults.append, 0.01))
-        given.pair = made()
-        await asyncio.sleep(0.05)
-        given.pair = CertificateError("gone")
-        await asyncio.sleep(0.05)
-        given.pair = made()
-        await asyncio.sleep(0.05)
-        given.pair = CertificateError("gone")
-        await asyncio.sleep(0.05)
+        for times in (1, 2):
+            given.pair = made()
+            await until_in_loop(lambda: len(changes) == times)  # noqa: B023  it is awaited here
+            given.pair = CertificateError("gone")
+            await until_in_loop(lambda: len(faults) == times)  # noqa: B023  it is awaited here
+            await asyncio.sleep(0.05)
         task.cancel()
 
     asyncio.run(followed())

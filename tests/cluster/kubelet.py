@@ -17,9 +17,9 @@ from typing import Final
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.manifests import Manifest, environment, token_volumes
 from tests.support.netns import Namespace
-from tests.support.processes import running, wait_until
+from tests.support.processes import PATIENCE_SECONDS, running, wait_until
 from tests.support.program import ROOT
-from tests.support.proxied import PROXY, START_SECONDS
+from tests.support.proxied import PROXY
 from webhook import names
 
 READABLE: Final = "dac_read_search"
@@ -46,7 +46,7 @@ class Kubelet:
         probe = container["startupProbe"]["exec"]["command"]
         command = self.namespace.command(*self._command(container))
         with running(command, log, cwd=ROOT, env={"PATH": os.environ["PATH"], **self._env(container)}) as process:
-            wait_until(lambda: self.run(container, *probe).returncode == 0, process, log, START_SECONDS)
+            wait_until(lambda: self.run(container, *probe).returncode == 0, process, log, PATIENCE_SECONDS)
             yield
 
     def _env(self, container: Manifest) -> dict[str, str]:

@@ -15,10 +15,8 @@ import trustme
 import uvicorn
 
 from tests.cluster.manifests import container
-from tests.support.processes import free_ports, running, wait_until
+from tests.support.processes import PATIENCE_SECONDS, free_ports, running, wait_until
 from tests.support.program import ROOT, listens, write_pair
-
-START_SECONDS = 20.0
 
 
 async def mesh(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI's
@@ -50,7 +48,7 @@ def serving_mesh(directory: Path) -> Iterator[tuple[str, bytes]]:
     files = [str(directory / "mesh" / name) for name in ("tls.crt", "tls.key")]
     command = [sys.executable, "-m", "tests.cluster.mesh", str(port), *files]
     with running(command, log := directory / "mesh.log", cwd=ROOT) as process:
-        wait_until(lambda: listens(port), process, log, START_SECONDS)
+        wait_until(lambda: listens(port), process, log, PATIENCE_SECONDS)
         yield f"https://127.0.0.1:{port}/", authority.cert_pem.bytes()
 
 

@@ -19,6 +19,7 @@ from proxy.request import TokenRequest
 from proxy.settings import Settings, load, parse
 from tests.support.bytes import Serve, answering, listening
 from tests.support.entra import Entra, Issuer
+from tests.support.processes import PATIENCE_SECONDS
 from tests.support.sidecar import CLIENT, RESOURCE, SUBJECT, TENANT, environment
 from webhook.entra import Kind
 
@@ -169,8 +170,13 @@ def test_throttled_for_long(bench: Bench) -> None:
 def test_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that does not come is given up, and tried again."""
     monkeypatch.setattr(exchange, "ATTEMPT_SECONDS", 0.2)
-    bench.emulator.faults.slow(0.6)
-    bench.before_next_try = bench.emulator.faults.healthy
+    bench.emulator.faults.hold()
+
+    def mend() -> None:
+        bench.emulator.faults.healthy()
+        monkeypatch.setattr(exchange, "ATTEMPT_SECONDS", PATIENCE_SECONDS)
+
+    bench.before_next_try = mend
     assert bench.run().secret
     assert len(bench.waits) == 1
 
@@ -330,11 +336,8 @@ def test_http_proxy(bench: Bench, tmp_path: Path) -> None:
     assert bench.emulator.verify(token.secret)["appid"] == CLIENT
 
 
-def test_secrets_stay_out_of_logs(
-    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_secrets_stay_out_of_logs(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Neither the assertion nor a token is in a log line or an error, even when Entra repeats it."""
-    monkeypatch.setattr(exchange, "ATTEMPT_SECONDS", 2.0)
     assertion = bench.token_file.read_text()
     with caplog.at_level(logging.DEBUG):
         token = bench.run()

@@ -11,6 +11,7 @@ from proxy.passthrough import PassThrough
 from proxy.request import ImdsError, path_of
 from proxy.settings import Origin
 from tests.support.bytes import Serve, answering, listening
+from tests.support.processes import PATIENCE_SECONDS
 
 ALLOWED = ("/metadata/instance",)
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -122,24 +123,39 @@ def test_no_imds() -> None:
 
 
 def test_slow_imds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its head and its body have one time limit together."""
+    """Its answer has a time limit."""
     monkeypatch.setattr(passthrough, "SECONDS", 0.1)
 
     async def silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.5)
+        await asyncio.Event().wait()
 
     with pytest.raises(ImdsError, match=r"within 0\.1 s") as caught:
         passed(silent)
     assert caught.value.status == 504
 
+
+def test_slow_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that drips is cut when the time of its head and of itself is over."""
+
     async def drips(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        for _ in range(20):
+        while True:
             writer.write(b"x")
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0.01)
 
+    async def run() -> None:
+        async with listening(drips) as origin:
+            response = await PassThrough(ALLOWED, origin)(Request("GET", "/", ()), "/metadata/instance")
+            assert not isinstance(response.body, bytes)
+            loop = asyncio.get_running_loop()
+            real = loop.time
+            monkeypatch.setattr(loop, "time", lambda: real() + passthrough.SECONDS)
+            async for _ in response.body:
+                pass
+
+    monkeypatch.setattr(passthrough, "SECONDS", PATIENCE_SECONDS)
     with pytest.raises(TimeoutError):
-        passed(drips)
+        asyncio.run(run())
 
 
 def test_broken_body(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def init(pod: Network, *flags: str, **environment: str) -> "subprocess.Completed
 
 def curl(pod: Network, url: str = f"http://{IMDS}{ASKED}", uid: int | None = None) -> str:
     """Ask for something in the pod, and return who answers."""
-    return pod.pod.run("curl", "--silent", "--max-time", "5", "--globoff", url, uid=uid).stdout
+    return pod.pod.run("curl", "--silent", "--max-time", "60", "--globoff", url, uid=uid).stdout
 
 
 def rules(pod: Network, backend: str) -> str:

@@ -1,7 +1,7 @@
 """How a request is read."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.messages import Request
@@ -18,6 +18,8 @@ from proxy.request import (
 from tests.support.sidecar import CLIENT, RESOURCE
 
 METADATA = ("metadata", "true")
+# How long an example takes is the machine's affair.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def asked(query: str, client_id: str = CLIENT) -> TokenRequest:
@@ -92,6 +94,7 @@ def test_odd_paths(target: str) -> None:
     assert caught.value.status == 400
 
 
+@patient
 @given(st.text(max_size=60))
 def test_any_path(target: str) -> None:
     """Any target is a plain path or refused."""
@@ -110,6 +113,7 @@ def test_dots_in_a_name() -> None:
     assert path_of("/a/0..") == "/a/0.."
 
 
+@patient
 @given(st.lists(st.sampled_from(["upper", "quote", "slash", "dot"]), max_size=4), st.data())
 def test_spellings_of_the_identity_path(ways: list[str], data: st.DataObject) -> None:
     """No spelling of a path below /metadata/identity hides that it is one."""

@@ -3,14 +3,19 @@
 import http.client
 import json
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from tests.support.processes import PATIENCE_SECONDS
 from tests.support.program import Program, review
+from webhook.server import protocol
 
 GOOD: Final[dict[str, Any]] = {
     "metadata": {"name": "app", "labels": {"azure.workload.identity/use": "true"}},
@@ -192,28 +197,31 @@ def test_nine_megabytes_without_a_length(program: Program) -> None:
 def test_many_large_bodies(program: Program) -> None:
     """More large bodies at once than there is room for: some are sent away, memory stays bounded, and none is stuck."""
     body = b'{"kind": "' + b"x" * 6 * MIB + b'"}'
+    everybody = threading.Barrier(32, timeout=PATIENCE_SECONDS)
     with ThreadPoolExecutor(32) as pool:
-        statuses = list(pool.map(lambda _: slowly(program, body), range(32)))
-    assert set(statuses) <= {http.client.BAD_REQUEST, http.client.INTERNAL_SERVER_ERROR}
-    assert http.client.INTERNAL_SERVER_ERROR in statuses
+        statuses = set(pool.map(lambda _: slowly(program, body, everybody), range(32)))
+    # On a machine that takes seconds for so much, some are sent away for that.
+    sent_away = {http.client.INTERNAL_SERVER_ERROR, http.client.REQUEST_TIMEOUT}
+    assert statuses <= {http.client.BAD_REQUEST, *sent_away}
+    assert statuses & sent_away
     memory = Path(f"/proc/{program.process.pid}/status").read_text()
     peak = next(int(line.split()[1]) for line in memory.splitlines() if line.startswith("VmHWM"))
     assert peak < 300 * 1024
 
 
-def slowly(program: Program, body: bytes) -> int:
+def slowly(program: Program, body: bytes, everybody: threading.Barrier) -> int:
     """Send all of a body but its end, wait for the others, send the end."""
     connection = program.connect()
     connection.putrequest("POST", "/mutate-v1-pod")
     connection.putheader("Content-Type", "application/json")
     connection.putheader("Content-Length", str(len(body)))
     connection.endheaders()
-    try:
+    # It answers and closes before it was told everything.
+    with suppress(OSError):
         connection.send(body[:-1])
-        time.sleep(1)
+    everybody.wait()
+    with suppress(OSError):
         connection.send(body[-1:])
-    except OSError:
-        pass  # it answers and closes before it was told everything
     try:
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):
@@ -223,32 +231,35 @@ def slowly(program: Program, body: bytes) -> int:
 
 
 def test_head_without_an_end(program: Program) -> None:
-    """A head of more than 64 KiB ends the connection."""
-    with socket.create_connection(("127.0.0.1", program.port), 10) as plain:
+    """A head of more than 64 KiB ends the connection, long before its time is over."""
+    head = b"POST /mutate-v1-pod HTTP/1.1\r\nx-filler: " + b"x" * 2 * protocol.MAX_HEAD
+    with socket.create_connection(("127.0.0.1", program.port), PATIENCE_SECONDS) as plain:
         secure = program.context().wrap_socket(plain, server_hostname="127.0.0.1")
-        with secure:
-            secure.settimeout(10)
-            sent = _send_until_closed(secure, b"POST /mutate-v1-pod HTTP/1.1\r\n" + b"x-filler: " + b"x" * 1000)
-    assert sent < MIB
-
-
-def _send_until_closed(secure: socket.socket, start: bytes) -> int:
-    sent = secure.send(start)
-    try:
-        while sent < MIB:
-            sent += secure.send(b"x" * 4096)
-            time.sleep(0.001)
-    except OSError:
-        pass
-    return sent
+        begun = time.monotonic()
+        with secure, suppress(OSError):
+            secure.sendall(head)
+            assert secure.recv(1) == b""
+    assert time.monotonic() - begun < protocol.HEAD_SECONDS
 
 
 def test_missing_accounts_in_bulk(program: Program) -> None:
-    """Hundreds of pods whose account does not exist are each refused, and a good one among them is not held up."""
-    missing = [json.dumps(review(spec(serviceAccountName=f"missing-{n}"))).encode() for n in range(300)]
+    """Pods whose account does not exist are each refused, and however many there are, a good one is not held up."""
+    enough = threading.Event()
+
+    def refused(client: int) -> set[str]:
+        reasons = set()
+        for number in count():
+            body = json.dumps(review(spec(serviceAccountName=f"missing-{client}-{number}"))).encode()
+            reasons.add(json.loads(program.send(body)[1])["response"]["auditAnnotations"]["reason"])
+            if enough.is_set():
+                break
+        return reasons
+
     with ThreadPoolExecutor(16) as pool:
-        answers = pool.map(lambda body: json.loads(program.send(body)[1])["response"], missing)
-        begun = time.monotonic()
-        assert program.admit(GOOD)["allowed"] is True
-        assert time.monotonic() - begun < 2
-        assert {answer["auditAnnotations"]["reason"] for answer in answers} == {"service-account-not-found"}
+        reasons = [pool.submit(refused, client) for client in range(16)]
+        try:
+            for _ in range(10):
+                assert program.admit(GOOD)["allowed"] is True
+        finally:
+            enough.set()
+        assert set().union(*(each.result() for each in reasons)) == {"service-account-not-found"}

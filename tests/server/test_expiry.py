@@ -9,6 +9,7 @@ import pytest
 from certs.authority import issue, make_authority
 from certs.serving import ServingContext
 from tests.certs.test_handshake import Given
+from tests.support.processes import until_in_loop
 from webhook.server import expiry
 
 NOW = datetime.now(UTC)
@@ -22,8 +23,8 @@ def serving(elapsed: float) -> ServingContext:
     return ServingContext(Given(issue(authority, ["webhook"], began, span)), ssl.TLSVersion.TLSv1_3)
 
 
-def told(context: ServingContext) -> list[str]:
-    """Watch for a while, and return what was told."""
+def told(context: ServingContext, times: int = 0) -> list[str]:
+    """Watch until something was told so many times, and for a while after it; return what was told."""
     notes: list[str] = []
 
     async def tell(note: str) -> None:
@@ -31,6 +32,7 @@ def told(context: ServingContext) -> list[str]:
 
     async def run() -> None:
         task = asyncio.create_task(expiry.watch(context, tell, check_seconds=0.001))
+        await until_in_loop(lambda: len(notes) >= times)
         await asyncio.sleep(0.05)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -47,7 +49,7 @@ def test_long_before_the_end(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_near_the_end(caplog: pytest.LogCaptureFixture) -> None:
     """One with less than a fifth left is told of once a day, with the day on which it ends."""
-    (note,) = told(serving(0.9))
+    (note,) = told(serving(0.9), 1)
     assert f"ends at {NOW + timedelta(days=10):%Y-%m-%d}" in note
     assert caplog.messages == [note]
 
@@ -55,4 +57,4 @@ def test_near_the_end(caplog: pytest.LogCaptureFixture) -> None:
 def test_again_the_next_day(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not mended is told of again."""
     monkeypatch.setattr(expiry, "AGAIN_SECONDS", 0.01)
-    assert len(told(serving(0.9))) > 1
+    assert len(told(serving(0.9), 2)) > 1

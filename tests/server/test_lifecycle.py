@@ -3,18 +3,17 @@
 import http.client
 import json
 import signal
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.pods import pod
-from tests.support.processes import free_ports
-from tests.support.program import JSON, Program, failed, review, started
+from tests.support.processes import PATIENCE_SECONDS, free_ports, until
+from tests.support.program import JSON, Program, failed, listens, review, started
 from webhook import names
 
-DRAIN = "--drain-period=2s"
+LONG = "--drain-period=5m"
 POD = pod(serviceAccountName="quickstart")
 
 
@@ -27,11 +26,10 @@ def admitted(connection: http.client.HTTPSConnection) -> http.client.HTTPRespons
 
 
 def test_drain(tmp_path: Path) -> None:
-    """After SIGTERM the server is not ready, answers new and old connections for the drain period, and ends with 0."""
-    with started(tmp_path, DRAIN) as program:
+    """After SIGTERM the server is not ready, and answers new and old connections for the drain period."""
+    with started(tmp_path, LONG) as program:
         kept = program.connect()
         assert admitted(kept).getheader("connection") is None
-        begun = time.monotonic()
         program.process.send_signal(signal.SIGTERM)
         wait_until_draining(program)
         assert program.get(program.health, "/readyz") == (503, "not ready: the server is stopping")
@@ -39,58 +37,52 @@ def test_drain(tmp_path: Path) -> None:
         assert program.admit(POD)["allowed"] is True
         assert admitted(kept).getheader("connection") == "close"
         kept.close()
-        assert program.process.wait(10) == 0
-        assert time.monotonic() - begun >= 2
+
+
+def test_end_of_drain(tmp_path: Path) -> None:
+    """When the drain period is over, and no sooner, the server ends with 0."""
+    with started(tmp_path, "--drain-period=1s") as program:
+        begun = time.monotonic()
+        assert program.stop(signal.SIGTERM) == 0
+        assert time.monotonic() - begun >= 1
 
 
 def wait_until_draining(program: Program) -> None:
     """Wait until the signal has been heard."""
-    deadline = time.monotonic() + 2
-    while program.get(program.health, "/readyz")[0] == 200 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: program.get(program.health, "/readyz")[0] != 200)
 
 
 def test_second_signal(tmp_path: Path) -> None:
     """A second signal ends the server at once."""
-    with started(tmp_path, "--drain-period=60s") as program:
+    with started(tmp_path, LONG) as program:
         program.process.send_signal(signal.SIGTERM)
         wait_until_draining(program)
-        begun = time.monotonic()
         assert program.stop(signal.SIGTERM) == 0
-        assert time.monotonic() - begun < 5
 
 
 def test_interrupt_does_not_drain(tmp_path: Path) -> None:
     """Ctrl-C ends the server without a drain: whoever presses it waits for nobody's endpoints."""
-    with started(tmp_path, "--drain-period=60s") as program:
-        begun = time.monotonic()
+    with started(tmp_path, LONG) as program:
         assert program.stop(signal.SIGINT) == 0
-        assert time.monotonic() - begun < 5
 
 
 def test_open_requests_are_finished(tmp_path: Path) -> None:
     """A request whose body is still on its way when the drain ends is answered."""
     body = json.dumps(review(POD)).encode()
-    answers: list[int] = []
     with started(tmp_path, "--drain-period=0s") as program:
         connection = program.connect()
         connection.putrequest("POST", names.MUTATE_PATH)
         connection.putheader("Content-Type", "application/json")
         connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders(body[:100])
-        time.sleep(0.2)
-
-        def finish() -> None:
-            time.sleep(0.5)
-            connection.send(body[100:])
-            answers.append(connection.getresponse().status)
-
-        finishing = threading.Thread(target=finish)
-        finishing.start()
-        assert program.stop(signal.SIGTERM) == 0
-        finishing.join()
+        connection.putheader("Expect", "100-continue")
+        connection.endheaders()
+        assert connection.sock.recv(100).startswith(b"HTTP/1.1 100 ")
+        program.process.send_signal(signal.SIGTERM)
+        until(lambda: not listens(program.port))
+        connection.send(body)
+        assert connection.getresponse().status == 200
         connection.close()
-    assert answers == [200]
+        assert program.process.wait(PATIENCE_SECONDS) == 0
 
 
 @pytest.mark.parametrize("cause", ["wrong tenant", "wrong cloud", "port in use", "flag pair", "kubeconfig"])

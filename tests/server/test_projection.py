@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz_review import POLICY, find, mutated
@@ -35,7 +35,7 @@ def test_captured_reviews(name: str) -> None:
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_junk(seed: int) -> None:
     """Mutated bodies are decided alike, whatever is wrong with them, or are no JSON either way."""
     body = mutated(random.Random(seed))  # noqa: S311  not for secrets

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from tests.support.processes import PATIENCE_SECONDS
 from webhook.server import protocol
 from webhook.server.protocol import BoundedProtocol
 
@@ -28,13 +29,13 @@ async def exchanged(*pieces: bytes, pause: float = 0.0) -> tuple[bytes, float]:
     listener = await loop.create_server(
         lambda: BoundedProtocol(config=config, server_state=server.server_state, app_state={}), "127.0.0.1", 0
     )
-    reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
     begun = time.monotonic()
+    reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
     for piece in pieces:
         writer.write(piece)
         await asyncio.sleep(pause)
     try:
-        received = await asyncio.wait_for(reader.read(), 10)
+        received = await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
     except ConnectionResetError:
         received = b""
     seconds = time.monotonic() - begun
@@ -51,11 +52,12 @@ def test_slow_head(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
     received, seconds = asyncio.run(exchanged(HEAD[:20], pause=0.1))
     assert received == b""
-    assert 0.2 < seconds < 5
+    assert seconds > 0.2
 
 
-def test_large_head() -> None:
+def test_large_head(monkeypatch: pytest.MonkeyPatch) -> None:
     """A head that grows past the limit ends the connection."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 3600.0)
     received, _ = asyncio.run(exchanged(b"GET / HTTP/1.1\r\n", *([b"x: " + b"y" * 30_000] * 3), pause=0.01))
     assert received == b""
 
@@ -63,9 +65,8 @@ def test_large_head() -> None:
 def test_second_slow_head(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock runs for later requests of a connection too."""
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
-    received, seconds = asyncio.run(exchanged(HEAD, HEAD[:10], pause=0.1))
+    received, _ = asyncio.run(exchanged(HEAD, HEAD[:10], pause=0.1))
     assert received.startswith(b"HTTP/1.1 200")
-    assert seconds < 5
 
 
 def test_unused_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,4 +75,4 @@ def test_unused_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "UNUSED_SECONDS", 0.3)
     received, seconds = asyncio.run(exchanged())
     assert received == b""
-    assert 0.2 < seconds < 5
+    assert seconds > 0.2

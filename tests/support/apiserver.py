@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,7 +26,7 @@ class Answers:
         self.script = list(script)
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.sent: list[tuple[str, str, bytes]] = []
-        self.gone = False
+        self.gone = threading.Event()
 
     def next(self) -> tuple[int, bytes]:
         """Return status and body of the next answer."""
@@ -42,11 +41,11 @@ def answering(answers: Answers, directory: Path) -> Iterator[Path]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            if answers.gone:
+            if not answers.gone.is_set():
+                answers.asked.append((self.path, dict(self.headers)))
+            if answers.gone.wait(answers.seconds):
                 self.close_connection = True
                 return
-            answers.asked.append((self.path, dict(self.headers)))
-            time.sleep(answers.seconds)
             status, body = answers.next()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -69,7 +68,7 @@ def answering(answers: Answers, directory: Path) -> Iterator[Path]:
     try:
         yield write_kubeconfig(directory, f"http://127.0.0.1:{server.server_port}")
     finally:
-        answers.gone = True
+        answers.gone.set()
         server.shutdown()
         server.server_close()
 

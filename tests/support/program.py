@@ -17,19 +17,18 @@ from typing import Any, Final
 import trustme
 
 from tests.support.pods import envelope
-from tests.support.processes import free_ports, running, wait_until
+from tests.support.processes import PATIENCE_SECONDS, free_ports, running, wait_until
 from webhook import names
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TENANT: Final = "9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"
-START_SECONDS: Final = 20.0
 JSON: Final[Mapping[str, str]] = {"Content-Type": "application/json"}
 
 
 def listens(port: int) -> bool:
     """Whether somebody listens on a port of loopback."""
     with socket.socket() as client:
-        client.settimeout(1)
+        client.settimeout(PATIENCE_SECONDS)
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
@@ -60,7 +59,7 @@ class Program:
 
     def connect(self) -> http.client.HTTPSConnection:
         """Open a connection to the webhook port."""
-        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context(), timeout=20)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context(), timeout=PATIENCE_SECONDS)
 
     def send(
         self,
@@ -87,7 +86,7 @@ class Program:
 
     def get(self, port: int, path: str) -> tuple[int, str]:
         """GET from one of the plain listeners."""
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -104,7 +103,7 @@ class Program:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit status."""
         self.process.send_signal(number)
-        return self.process.wait(15)
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 def review(pod: object, namespace: str = "default", operation: str = "CREATE") -> dict[str, Any]:
@@ -144,7 +143,7 @@ def started(
     log = directory / "azwi-webhook.log"
     with running(command(settings), log, cwd=ROOT, env=env) as process:
         program = Program(process, ca, log, port, health, metrics)
-        wait_until(lambda: program.get(health, "/readyz")[0] == http.client.OK, process, log, START_SECONDS)
+        wait_until(lambda: program.get(health, "/readyz")[0] == http.client.OK, process, log, PATIENCE_SECONDS)
         yield program
 
 
@@ -157,7 +156,7 @@ def failed(*arguments: str, **environment: str) -> tuple[int, str]:
         env=env,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr

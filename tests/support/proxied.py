@@ -13,7 +13,7 @@ from tests.support.entra import Entra, FederatedCredential, Issuer, entra
 from tests.support.listener import Listener, listener
 from tests.support.netns import IMDS, Namespace, Network, network
 from tests.support.pods import CLIENT_ID, OTHER_CLIENT_ID, TENANT_ID
-from tests.support.processes import running, wait_until
+from tests.support.processes import PATIENCE_SECONDS, running, wait_until
 from tests.support.program import ROOT
 from webhook import names
 
@@ -21,7 +21,6 @@ LOGIN: Final = "login.microsoftonline.com"
 BINDING_HOST: Final = "token-proxy.azwi.test"
 SUBJECT: Final = "system:serviceaccount:shop:web"
 PROXY: Final = str(Path(sys.executable).with_name("azwi-proxy"))
-START_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def outside(directory: Path) -> Iterator[Outside]:
 def _proxy(pod: Namespace, log: Path, env: Mapping[str, str]) -> Iterator[None]:
     command = pod.command(PROXY, "--log-level=info", uid=names.PROXY_UID)
     with running(command, log, cwd=ROOT, env=env) as process:
-        wait_until(lambda: pod.run(PROXY, "probe").returncode == 0, process, log, START_SECONDS)
+        wait_until(lambda: pod.run(PROXY, "probe").returncode == 0, process, log, PATIENCE_SECONDS)
         yield
 
 
@@ -70,7 +69,7 @@ class Pod:
 
     def curl(self, *arguments: str, uid: int | None = None) -> str:
         """Run curl in the pod, and return the status and the body that it gets."""
-        command = ("curl", "--silent", "--max-time", "10", "--write-out", "\n%{http_code}", *arguments)
+        command = ("curl", "--silent", "--max-time", "60", "--write-out", "\n%{http_code}", *arguments)
         body, _, status = self.outside.network.pod.run(*command, uid=uid).stdout.rpartition("\n")
         return f"{status} {body}"
 

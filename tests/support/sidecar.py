@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from tests.support.entra import Entra, FederatedCredential, Issuer
-from tests.support.processes import free_ports, running, wait_until
+from tests.support.processes import PATIENCE_SECONDS, free_ports, running, wait_until
 from tests.support.program import ROOT
 
 TENANT: Final = "5a3ae6a4-9d1f-4c22-a4a5-1e6f0fd1d4a1"
@@ -24,8 +24,6 @@ TOKEN_PATH: Final = "/metadata/identity/oauth2/token"
 METADATA: Final[Mapping[str, str]] = {"Metadata": "true"}
 # As the console script runs it: `python -m` would load more.
 PROGRAM: Final = (sys.executable, "-c", "from proxy.main import run; run()")
-START_SECONDS: Final = 20.0
-REQUEST_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Sidecar:
         host: str = "127.0.0.1",
     ) -> Reply:
         """Send one request."""
-        connection = http.client.HTTPConnection(host, self.port, timeout=REQUEST_SECONDS)
+        connection = http.client.HTTPConnection(host, self.port, timeout=PATIENCE_SECONDS)
         try:
             connection.request(method, target, headers=dict(headers))
             answer = connection.getresponse()
@@ -111,7 +109,7 @@ def sidecar(directory: Path, emulator: Entra, issuer: Issuer, *flags: str, **var
     env = {**environment(emulator, token_file), **variables}
     with running(command, log, cwd=ROOT, env=env) as process:
         started = Sidecar(process, port, token_file, log)
-        wait_until(lambda: is_ready(started), process, log, START_SECONDS)
+        wait_until(lambda: is_ready(started), process, log, PATIENCE_SECONDS)
         yield started
 
 

@@ -71,7 +71,7 @@ def listening(
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        timeout = 10.0  # an idle connection must not hold the test process
+        timeout = 60.0  # an idle connection must not hold the test process
         disable_nagle_algorithm = True
 
         def _serve(self) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Final
 
+import anyio
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -19,7 +20,10 @@ Reply = Callable[[], Response]
 
 
 class Faults:
-    """Switches; each holds until `healthy`, or for so many `times`. A new one replaces the last, except `slow`."""
+    """Switches; each holds until `healthy`, or for so many `times`.
+
+    A new one replaces the last, except `slow` and `hold`.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -28,7 +32,8 @@ class Faults:
     def healthy(self) -> None:
         """Work as ever."""
         with self._lock:
-            self.delay = 0.0
+            self._delay = 0.0
+            self._held: threading.Event | None = None
             self._reply: Reply | None = None
             self._left: int | None = None
             self._lag = 0
@@ -37,7 +42,20 @@ class Faults:
 
     def slow(self, seconds: float) -> None:
         """Think for so long before each answer."""
-        self.delay = seconds
+        self._delay = seconds
+
+    def hold(self) -> threading.Event:
+        """Answer nobody before `healthy`; the event is set as soon as somebody waits."""
+        self._held = threading.Event()
+        return self._held
+
+    async def wait(self) -> None:
+        """Take the time that an answer takes now."""
+        held = self._held
+        while held is not None and self._held is held:
+            held.set()
+            await anyio.sleep(0.01)
+        await anyio.sleep(self._delay)
 
     def throttle(self, retry_after: int, times: int | None = None) -> None:
         """Answer 429 with Retry-After in seconds; the body is no JSON, as the real one's."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import anyio
 import jwt
 import trustme
 import uvicorn
@@ -30,7 +29,7 @@ from tests.support.entra.keys import ALGORITHM, SigningKey
 
 LOOPBACK: Final = ("127.0.0.1", 0)
 BACKLOG: Final = 2048
-START_SECONDS: Final = 10.0
+START_SECONDS: Final = 60.0
 TOKEN_SECONDS: Final = 3599
 
 
@@ -123,7 +122,7 @@ class Entra:
         ids = (errors.new_id(), request.headers.get("client-request-id") or errors.new_id())
         form: Mapping[str, str] = {}
         code = 0
-        await anyio.sleep(self.faults.delay)
+        await self.faults.wait()
         response = self.faults.reply()
         if response is None:
             try:
