@@ -37,7 +37,7 @@ def test_selected_in_another_cloud(environ: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[AzureCloud]\nsubscription = x\n", "[AzureCloud]\n", f"[Other]\nx={uuid4()}\n"]
+    "content", ["", "[AzureCloud]\nsubscription = x\n", "[AzureCloud]\n", f"[Other]\nx={SELECTED}\n"]
 )
 def test_none_selected(environ: dict[str, str], tmp_path: Path, content: str) -> None:
     """Without a selected subscription there is none."""
