@@ -1,5 +1,6 @@
 """Options of every test, and the image for those that run it."""
 
+import signal
 from typing import Final
 
 import pytest
@@ -19,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("quick", "slow"),
         help=f"slow: only tests marked {', '.join(sorted(SLOW))}, which share what they run on; quick: only the others",
     )
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start hear Ctrl-C: a shell that runs the tests in its background takes it from them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

@@ -140,9 +140,12 @@ def test_interrupted_process(tmp_path: Path) -> None:
     os.mkfifo(fifo := tmp_path / "manifests")
     command = [sys.executable, "-m", "azwi", "mutate", "--tenant-id", TENANT, "-f", str(fifo)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        end = read_by_somebody(fifo)
-        running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=PATIENCE_SECONDS)
+        try:
+            end = read_by_somebody(fifo)
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            running.kill()
     os.close(end)
     assert (running.returncode, out, err) == (errors.Status.INTERRUPTED, "", "azwi: interrupted\n")
 

@@ -16,11 +16,10 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.manifests import CLIENT_ID, USE, Manifest, pod
 from tests.cluster.server import CREATED_PODS, REPOSITORY, TENANT_ID, scope, wait_until_true
 from tests.cluster.service import Endpoint, Service, service
-from tests.support.processes import free_ports, running, wait_until
+from tests.support.processes import PATIENCE_SECONDS, free_ports, running, wait_until
 from webhook import names
 
 ACCOUNT = "server"
-READY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class Installation:
         with running(command, log, cwd=REPOSITORY, env=env) as process:
             replica = Replica(process, endpoint, metrics_port, log)
             try:
-                wait_until(lambda: page(health_port, wait_for)[0] == 200, process, log, READY_SECONDS)
+                wait_until(lambda: page(health_port, wait_for)[0] == 200, process, log, PATIENCE_SECONDS)
                 if wait_for == "readyz":
                     wait_until_true(lambda: endpoint in self.service.ready, "it is an endpoint of the Service")
                 yield replica
@@ -127,12 +126,12 @@ class Installation:
         """End a replica as the kubelet does: it leaves the Service as it gets the signal; its exit status."""
         self.service.remove(replica.endpoint)
         replica.process.send_signal(number)
-        return replica.process.wait(30)
+        return replica.process.wait(PATIENCE_SECONDS)
 
 
 def page(port: int, path: str) -> tuple[int, str]:
     """GET from a plain listener of loopback; status 0 where nobody answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     try:
         connection.request("GET", f"/{path}")
         answer = connection.getresponse()

@@ -48,7 +48,7 @@ def other_webhook(mutation: Mutation) -> Iterator[OtherWebhook]:
 
 def _handler(webhook: OtherWebhook, mutation: Mutation) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = 10.0  # an idle connection must not hold the test process
+        timeout = 60.0  # an idle connection must not hold the test process
 
         def do_POST(self) -> None:
             webhook.body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -17,11 +17,10 @@ from tests.cluster.control_plane import Cluster
 from tests.cluster.manifests import CLIENT_ID, Manifest, environment, pod
 from tests.cluster.server import TENANT_ID, scope
 from tests.cluster.service import Endpoint, Service, service
-from tests.support.processes import running, wait_until
+from tests.support.processes import PATIENCE_SECONDS, running, wait_until
 from webhook import names
 
 FULLNAME = "azwi-workload-identity-webhook"
-READY_SECONDS = 30.0
 
 # Of loopback, and not those of another test run on this machine.
 _addresses = (f"127.{65 + (os.getpid() >> 8) % 60}.{os.getpid() & 255}.{number}" for number in itertools.count(1))
@@ -129,7 +128,7 @@ class Release:
         with running(command, log, env=self._environment(spec, container)) as process:
             of.add(endpoint)
             try:
-                wait_until(lambda: endpoint in of.ready, process, log, READY_SECONDS)
+                wait_until(lambda: endpoint in of.ready, process, log, PATIENCE_SECONDS)
                 yield Replica(process, endpoint, log)
             finally:
                 of.remove(endpoint)

@@ -15,7 +15,7 @@ import urllib3
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.manifests import USE, Manifest, pod
-from tests.support.processes import free_ports, running, wait_until
+from tests.support.processes import PATIENCE_SECONDS, free_ports, running, wait_until
 from tests.support.program import as_module, write_pair
 from webhook import names
 
@@ -27,9 +27,6 @@ PROXY_IMAGE = "registry.test/azwi-proxy:test"
 PROXY_INIT_IMAGE = "registry.test/azwi-proxy-init:test"
 
 CREATED_PODS = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
-
-READY_SECONDS = 30.0
-REGISTERED_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +130,7 @@ def serving(
             process_id=process.pid,
             http=http,
         )
-        wait_until(lambda: _answers_200(server, wait_for), process, log, READY_SECONDS)
+        wait_until(lambda: _answers_200(server, wait_for), process, log, PATIENCE_SECONDS)
         yield server
 
 
@@ -215,7 +212,7 @@ def register(
     wait_until_true(mutated, f"the API server calls webhook {name}")
 
 
-def wait_until_true(happened: Callable[[], bool], what: str, seconds: float = REGISTERED_SECONDS) -> None:
+def wait_until_true(happened: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Poll for something that the API server does in its own time.
 
     Raises:

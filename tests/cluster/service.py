@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 POLL_SECONDS = 0.1
-PROBE_SECONDS = 1.0
+PROBE_SECONDS = 10.0  # a busy machine must not look like a replica that is not ready
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from tests.cluster.manifests import CLIENT_ID, Manifest, environment, pod
 from tests.cluster.release import FULLNAME, Release, Replica, released
 from tests.cluster.server import TENANT_ID, scope, wait_until_true
 from tests.cluster.service import Service
+from tests.support.processes import PATIENCE_SECONDS
 from webhook import names
 
 SECRET = f"{FULLNAME}-server-cert"
@@ -138,14 +139,14 @@ def expiration(release: Release, namespace: str) -> int:
 
 def test_rollout(control_plane: ControlPlane, tmp_path: Path) -> None:
     """While pods are replaced one after the other, no creation of a pod fails; a rollback undoes it."""
-    with released(control_plane, tmp_path, drainSeconds=1) as release, ExitStack() as stack:
+    with released(control_plane, tmp_path, drainSeconds=3) as release, ExitStack() as stack:
         service = stack.enter_context(release.service())
         replicas = [stack.enter_context(release.replica(service)) for _ in range(2)]
         namespace = release.workload_namespace()
         wait_until_true(lambda: release.is_mutated(namespace), "the API server calls the webhook")
         first = release.get("deployment")["spec"]["template"]
         with creating_pods(release, namespace) as outcome:
-            release.apply("upgrade", serviceAccountTokenExpiration=7200, drainSeconds=1)
+            release.apply("upgrade", serviceAccountTokenExpiration=7200, drainSeconds=3)
             roll(release, service, replicas, stack)
             assert expiration(release, namespace) == 7200
         assert release.get("deployment")["spec"]["template"] != first
@@ -164,7 +165,7 @@ def roll(release: Release, service: Service, old: list[Replica], stack: ExitStac
         replica.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         service.remove(replica.endpoint)
-        assert replica.process.wait(20) == 0
+        assert replica.process.wait(PATIENCE_SECONDS) == 0
 
 
 class Outcome:

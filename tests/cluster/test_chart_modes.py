@@ -124,7 +124,7 @@ def cert_manager_kinds(control_plane: ControlPlane) -> Iterator[None]:
     control_plane.apply(*definitions)
     for each in definitions:
         name = f"crd/{each['metadata']['name']}"
-        control_plane.kubectl("wait", "--for=condition=Established", name, "--timeout=10s")
+        control_plane.kubectl("wait", "--for=condition=Established", name, "--timeout=60s")
     yield
     for each in definitions:
         control_plane.kubectl("delete", "crd", each["metadata"]["name"])

@@ -1,6 +1,5 @@
 """What the server may do in the cluster, and what happens where it may not."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -46,11 +45,9 @@ def test_server_that_loses_its_permission(control_plane: ControlPlane, tmp_path:
         namespace = control_plane.create_namespace(scope("powerless"))
         control_plane.create_service_account(namespace, "app")  # without a client id: read when a pod asks
         control_plane.kubectl("delete", "clusterrolebinding", "powerless")
-        begin = time.monotonic()
         error = first_error(control_plane, namespace)
 
-    assert time.monotonic() - begin < 10
-    assert error.status == 500
+    assert error.status == 500  # and not that the webhook did not answer in time
     assert "does not let the webhook read ServiceAccount" in error.message
     assert "grant its own ServiceAccount get, list and watch on serviceaccounts" in error.message
 

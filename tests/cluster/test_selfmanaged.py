@@ -17,7 +17,7 @@ from tests.cluster.control_plane import ApiError, ControlPlane
 from tests.cluster.installation import Installation, installed
 from tests.cluster.manifests import CLIENT_ID, environment, pod
 from tests.cluster.server import REPOSITORY, wait_until_true
-from tests.support.processes import free_ports
+from tests.support.processes import PATIENCE_SECONDS, free_ports
 from webhook import names
 
 HEAL_SECONDS = 10.0
@@ -195,7 +195,7 @@ def refused(installation: Installation) -> str:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 2, done.stderr
@@ -219,8 +219,7 @@ def test_account_annotated_after_a_pod_without(installation: Installation) -> No
     namespace = installation.workload_namespace()
     control_plane = installation.control_plane
     with installation.replica():
-        for number in range(20):
-            account = f"late-{number}"
+        for account in [f"late-{number}" for number in range(20)]:
             control_plane.create_service_account(namespace, account)
             assert not installation.is_mutated(namespace, serviceAccountName=account)
             control_plane.request(
@@ -229,5 +228,7 @@ def test_account_annotated_after_a_pod_without(installation: Installation) -> No
                 {"metadata": {"annotations": {names.CLIENT_ID: CLIENT_ID}}},
                 content_type="application/merge-patch+json",
             )
-            time.sleep(0.1)
-            assert installation.is_mutated(namespace, serviceAccountName=account)
+            wait_until_true(
+                lambda account=account: installation.is_mutated(namespace, serviceAccountName=account),  # type: ignore[misc]
+                "the account is known",
+            )

@@ -13,7 +13,7 @@ import pytest
 
 from scripts.image_archive import Image
 from tests.image.container import Machine
-from tests.support.processes import free_ports, running, tail
+from tests.support.processes import PATIENCE_SECONDS, free_ports, running, tail
 from tests.support.program import ROOT, TENANT, started
 from tests.test_project import PYPROJECT
 from webhook import __version__, names
@@ -242,4 +242,4 @@ def test_proxy_serves(machine: Machine, tmp_path: Path) -> None:
         probed = machine.run("probe", **options)
         assert probed.returncode == 0, probed.stderr + tail(tmp_path / "proxy.log")
         process.terminate()
-        assert process.wait(15) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
