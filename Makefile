@@ -25,7 +25,7 @@ run: .venv/run.stamp ## start the server without a cluster and send it an exampl
 	@exec $(PY) -m webhook.demo
 
 test: .venv/test.stamp ## all tests; those that need a real kube-apiserver or node are skipped without (make cluster-tools, node-tools)
-	@$(PY) -m pytest -q --part=quick --numprocesses=2 --dist=loadfile $(PYTEST); quick=$$?; \
+	@$(PY) -m pytest -q --part=quick --numprocesses=2 --dist=worksteal $(PYTEST); quick=$$?; \
 	$(PY) -m pytest -q --part=slow $(PYTEST); slow=$$?; \
 	case $$quick$$slow in 00|05|50) ;; *) exit 1 ;; esac  # 5: none of the chosen tests is in this part
 
