@@ -231,4 +231,5 @@ def test_account_annotated_after_a_pod_without(installation: Installation) -> No
             wait_until_true(
                 lambda account=account: installation.is_mutated(namespace, serviceAccountName=account),  # type: ignore[misc]
                 "the account is known",
+                5,
             )
