@@ -15,7 +15,7 @@ import urllib3
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.manifests import USE, Manifest, pod
-from tests.support.processes import PATIENCE_SECONDS, free_ports, running, wait_until
+from tests.support.processes import PATIENCE_SECONDS, child, free_ports, running, wait_until
 from tests.support.program import as_module, write_pair
 from webhook import names
 
@@ -38,8 +38,13 @@ class Server:
     metrics_url: str
     ca_pem: bytes
     log: Path
-    process_id: int
+    program_id: int
     http: urllib3.PoolManager = field(repr=False)
+
+    @property
+    def process_id(self) -> int:
+        """The process that serves."""
+        return child(self.program_id)
 
     def review(self, review: Manifest) -> tuple[int, Manifest]:
         """Post an AdmissionReview as the API server does, and return the HTTP status and the answer."""
@@ -127,7 +132,7 @@ def serving(
             metrics_url=f"http://127.0.0.1:{metrics_port}/metrics",
             ca_pem=authority.cert_pem.bytes(),
             log=log,
-            process_id=process.pid,
+            program_id=process.pid,
             http=http,
         )
         wait_until(lambda: _answers_200(server, wait_for), process, log, PATIENCE_SECONDS)

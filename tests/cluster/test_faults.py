@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.installation import Installation, Replica, installed
 from tests.cluster.manifests import CLIENT_ID, Manifest, pod
 from tests.cluster.server import wait_until_true
+from tests.support.processes import child
 from webhook import names
 
 OTHER_CLIENT_ID = "f3a9d1f0-0f6e-4f6b-8c57-6b0c2b8f9d11"
@@ -150,12 +152,13 @@ def client_id(answer: Any) -> str:  # noqa: ANN401  JSON
 
 @contextmanager
 def paused(replica: Replica) -> Iterator[None]:
-    """Stop a process without ending it."""
-    replica.process.send_signal(signal.SIGSTOP)
+    """Stop a server without ending it."""
+    server = child(replica.process.pid)
+    os.kill(server, signal.SIGSTOP)
     try:
         yield
     finally:
-        replica.process.send_signal(signal.SIGCONT)
+        os.kill(server, signal.SIGCONT)
 
 
 def write_mapping(installation: Installation, text: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.processes import PATIENCE_SECONDS
+from tests.support.processes import PATIENCE_SECONDS, child
 from tests.support.program import Program, review
 from webhook.server import protocol
 
@@ -204,7 +204,7 @@ def test_many_large_bodies(program: Program) -> None:
     sent_away = {http.client.INTERNAL_SERVER_ERROR, http.client.REQUEST_TIMEOUT}
     assert statuses <= {http.client.BAD_REQUEST, *sent_away}
     assert statuses & sent_away
-    memory = Path(f"/proc/{program.process.pid}/status").read_text()
+    memory = Path(f"/proc/{child(program.process.pid)}/status").read_text()
     peak = next(int(line.split()[1]) for line in memory.splitlines() if line.startswith("VmHWM"))
     assert peak < 300 * 1024
 

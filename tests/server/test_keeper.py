@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.pods import pod
-from tests.support.processes import running, wait_until
+from tests.support.processes import child, running, wait_until
 from tests.support.program import JSON, Program, listens, review, started
 from webhook import names
 
@@ -23,12 +23,6 @@ POD = pod(serviceAccountName="quickstart")
 BODY = json.dumps(review(POD)).encode()
 CLIENTS = 4
 DEADLINE = 10.0
-
-
-def server_of(keeper: int) -> int:
-    """Return the process of the server."""
-    (server,) = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
-    return int(server)
 
 
 def is_gone(process: int) -> bool:
@@ -70,7 +64,7 @@ def asking(program: Program) -> Iterator[list[object]]:
 def test_killed_server(tmp_path: Path) -> None:
     """When the server is killed nobody is refused: another one answers in its place, and log and metrics tell."""
     with started(tmp_path) as program:
-        first = server_of(program.process.pid)
+        first = child(program.process.pid)
         with asking(program) as found:
             wait_until(lambda: len(found) > CLIENTS, program.process, program.log, DEADLINE)
             os.kill(first, signal.SIGKILL)
@@ -80,7 +74,7 @@ def test_killed_server(tmp_path: Path) -> None:
         # What the dead one had in hand is lost, one request a client at most.
         assert len(failed) <= CLIENTS
         assert not [each for each in failed if isinstance(each, ConnectionRefusedError)]
-        assert server_of(program.process.pid) != first
+        assert child(program.process.pid) != first
         assert program.get(program.health, "/readyz")[0] == http.client.OK
         assert "azwi_server_crashes 1.0" in program.get(program.metrics, "/metrics")[1]
         (said,) = [line for line in program.lines() if line["level"] == "error"]
@@ -91,9 +85,9 @@ def test_killed_server(tmp_path: Path) -> None:
 def test_killed_twice(tmp_path: Path) -> None:
     """There is no third server: Kubernetes is to see it, and to wait before it starts another."""
     with started(tmp_path) as program:
-        os.kill(server_of(program.process.pid), signal.SIGKILL)
+        os.kill(child(program.process.pid), signal.SIGKILL)
         assert program.admit(POD)["allowed"]
-        os.kill(server_of(program.process.pid), signal.SIGKILL)
+        os.kill(child(program.process.pid), signal.SIGKILL)
         assert program.process.wait(DEADLINE) == 128 + signal.SIGKILL
         assert not listens(program.port)
 
@@ -101,7 +95,7 @@ def test_killed_twice(tmp_path: Path) -> None:
 def test_killed_keeper(tmp_path: Path) -> None:
     """Without its keeper the server ends."""
     with started(tmp_path) as program:
-        server = server_of(program.process.pid)
+        server = child(program.process.pid)
         program.process.kill()
         wait_until_gone(server)
         assert is_gone(server)
@@ -111,7 +105,7 @@ def test_killed_keeper(tmp_path: Path) -> None:
 def test_signals(tmp_path: Path, number: signal.Signals) -> None:
     """What the program is told to do, the server does."""
     with started(tmp_path) as program:
-        server = server_of(program.process.pid)
+        server = child(program.process.pid)
         assert program.stop(number) == 0
         assert is_gone(server)
 

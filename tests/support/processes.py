@@ -81,6 +81,11 @@ async def until_in_loop(happened: Callable[[], object]) -> None:
             await asyncio.sleep(0.001)
 
 
+def child(process: int) -> int:
+    """Return the first child of a process, as the server is of azwi-webhook's."""
+    return int(Path(f"/proc/{process}/task/{process}/children").read_text().split()[0])
+
+
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
     """Poll until the program is ready; when it ends or takes too long, say so with the tail of its log.
 

@@ -18,7 +18,7 @@ from tests.cluster.node import archive, configuration
 from tests.cluster.node.configuration import ADDRESS, API_PORT, CGROUP, ISSUER, MACHINE, NAME, PODS, SERVICES, URL
 from tests.cluster.node.needs import CGROUPS, CONTROLLERS
 from tests.support import tools
-from tests.support.processes import tail
+from tests.support.processes import child, tail
 
 DIRECTORY: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "azwi" / "cluster" / "node"
 INIT: Final = Path(__file__).with_name("init.sh")
@@ -57,8 +57,7 @@ class Node:
 
     def server(self, pod: Manifest) -> int:
         """Return the process of the server, a child of the container's process 1."""
-        keeper = self.container(pod)
-        return int(Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()[0])
+        return child(self.container(pod))
 
     def restart_kubelet(self) -> None:
         """End the kubelet as a crash does; the node's init starts it again."""
@@ -146,10 +145,10 @@ def _init(directory: Path) -> Iterator[int]:
     try:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         _wait(lambda: process.poll() is not None or children.read_text() != "", directory, "it has a PID 1", "init")
-        (child,) = children.read_text().split()
+        process_id = child(process.pid)
         own = Path("/proc/self/ns/net").readlink()
-        _wait(lambda: Path(f"/proc/{child}/ns/net").readlink() != own, directory, "it has a network", "init")
-        yield int(child)
+        _wait(lambda: Path(f"/proc/{process_id}/ns/net").readlink() != own, directory, "it has a network", "init")
+        yield process_id
     finally:
         process.send_signal(signal.SIGKILL)  # unshare takes no notice of SIGTERM
         process.wait()
