@@ -20,7 +20,7 @@ from typing import Final
 
 STOP: Final = (signal.SIGTERM, signal.SIGINT)
 LET_GO: Final = b"-"
-LONGEST_MESSAGE: Final = 256
+LONGEST_MESSAGE: Final = 512
 # The exit status of a process that a signal ended is this and the signal's number, as shells have it.
 SIGNALLED: Final = 128
 
