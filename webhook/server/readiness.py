@@ -1,11 +1,11 @@
 """Whether admissions can be answered, and what is in the way if not."""
 
 import logging
+import ssl
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 
-from certs.bundle import CaBundle
 from certs.serving import ServingContext
 
 # Beyond changes only time can make a certificate unusable, and it does so slowly.
@@ -14,13 +14,26 @@ LOOK_SECONDS: Final = 10.0
 log = logging.getLogger(__name__)
 
 
+class Bundle(Protocol):
+    """A caBundle as it was last seen, such as a `certs.bundle.CaBundle`, which loads the cluster's client."""
+
+    @property
+    def entries(self) -> tuple[object, ...] | None:
+        """How the webhooks of its configuration are called; None where there is none."""
+        ...
+
+    def complaint(self, server: ssl.SSLContext) -> str:
+        """Why the API server could not call `server` by it; empty where it could."""
+        ...
+
+
 class Readiness:
     """What `/readyz` answers: TLS is served with a certificate that the API server trusts by the caBundles.
 
     Nothing here asks the API server: what was last seen of the caBundles counts.
     """
 
-    def __init__(self, bundles: tuple[CaBundle, ...] = (), *, bundles_required: bool = False) -> None:
+    def __init__(self, bundles: tuple[Bundle, ...] = (), *, bundles_required: bool = False) -> None:
         self._bundles = bundles
         self._required = bundles_required
         self._context: ServingContext | None = None
