@@ -129,6 +129,23 @@ def test_policies(helm: Helm, values: dict[str, Any], field: str, value: object)
     assert [entry[field] for entry in every] == [value] * 3
 
 
+def test_second_call(helm: Helm) -> None:
+    """A second call is an entry like the first, for pods that the first left without the volume; it alone may refuse.
+
+    Pods of the opt-in by ServiceAccount are left alone by most calls, so nothing would tell a call that failed.
+    """
+    condition = {"name": "a", "expression": "true"}
+    values = {"optIn": list(MODES), "webhook.secondCall": True, "webhook.matchConditions": [condition]}
+    first, second, *of_namespace, of_account = entries(rendered(helm, values))
+    assert [first.pop("name"), first.pop("failurePolicy")] == ["first.mutation.azure-workload-identity.io", "Ignore"]
+    assert [second.pop("name"), second.pop("failurePolicy")] == ["mutation.azure-workload-identity.io", "Fail"]
+    (kept, added) = second["matchConditions"]
+    assert names.VOLUME in added["expression"]
+    assert {**second, "matchConditions": [kept]} == first
+    assert [entry["failurePolicy"] for entry in of_namespace] == ["Ignore", "Fail"]
+    assert (of_account["failurePolicy"], of_account["matchConditions"]) == ("Fail", [condition])
+
+
 def test_called_after_upstream(helm: Helm) -> None:
     """Beside v1.6.0 this webhook is called second, whatever the namespace: that goes by configurations' names."""
     rendered_first = objects(helm.run("template", "a", str(CHART), "-n=aaa", "-f=-", stdin=json.dumps(BASE)))

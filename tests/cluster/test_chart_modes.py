@@ -3,23 +3,30 @@
 import base64
 import json
 import os
+import re
+import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
+import urllib3
 import yaml
 
 from tests.chart.helm import VALUE_SETS, Helm, objects
 from tests.chart.test_value_sets import CUSTOM
-from tests.cluster.control_plane import ControlPlane
+from tests.cluster.control_plane import ApiError, ControlPlane
 from tests.cluster.manifests import CLIENT_ID, USE, Manifest, environment, pod, token_volumes
 from tests.cluster.other_webhook import other_webhook
-from tests.cluster.release import FULLNAME, Release, released
+from tests.cluster.release import FULLNAME, Release, Replica, released
 from tests.cluster.server import CREATED_PODS, configuration, scope, wait_until_true
+from tests.support.processes import child
 from webhook import names
 
+TIMEOUT_SECONDS = 2
 UPSTREAM_SERVICE = "azure-wi-webhook-webhook-service"
 UPSTREAM_CONFIGURATION = "azure-wi-webhook-mutating-webhook-configuration"
 
@@ -178,6 +185,35 @@ def test_opt_in_modes(control_plane: ControlPlane, tmp_path: Path) -> None:
             assert release.is_mutated(labelled, labels={})
             assert release.is_mutated(labelled)
             assert not release.is_mutated(labelled, labels={names.USE_LABEL: "false"})
+
+
+def test_second_call(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """A call that is not answered is made once more, one that is answered is not; without an answer nothing passes."""
+    webhook = {"secondCall": True, "timeoutSeconds": TIMEOUT_SECONDS}
+    with released(control_plane, tmp_path, replicaCount=1, webhook=webhook) as release, release.service() as service:
+        namespace = release.workload_namespace()
+        with release.replica(service) as replica:
+            wait_until_true(lambda: release.is_mutated(namespace), "the API server calls the webhook")
+            before = admissions(replica)
+            assert all(release.is_mutated(namespace) for _ in range(10))
+            assert admissions(replica) == before + 10
+
+            server = child(replica.process.pid)
+            os.kill(server, signal.SIGSTOP)
+            resumed = threading.Timer(1.5 * TIMEOUT_SECONDS, os.kill, (server, signal.SIGCONT))
+            resumed.start()
+            begun = time.monotonic()
+            assert release.is_mutated(namespace)
+            assert time.monotonic() - begun > TIMEOUT_SECONDS
+            resumed.join()
+        with pytest.raises(ApiError, match="failed calling webhook"):
+            release.is_mutated(namespace)
+
+
+def admissions(replica: Replica) -> int:
+    """Return how many admissions a replica has counted."""
+    page = urllib3.request("GET", f"http://{replica.endpoint.host}:8095/metrics").data.decode()
+    return sum(int(float(each)) for each in re.findall(r"^azwi_admissions_total{.*} (.*)$", page, re.MULTILINE))
 
 
 def test_identity_mapping(control_plane: ControlPlane, tmp_path: Path) -> None:

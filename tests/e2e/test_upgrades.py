@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +114,17 @@ def test_killed_server(node: Node, serving: Release) -> None:
         assert created.slowest < TIMEOUT_SECONDS
         assert node.server(victim) != first
         assert status_of(serving, victim)["restartCount"] == 0
+
+
+def test_killed_server_with_a_second_call(node: Node, tmp_path: Path) -> None:
+    """With `webhook.secondCall` SIGKILL of a replica's server fails nothing."""
+    with installed(node.cluster, tmp_path, webhook={"secondCall": True}) as release:
+        for victim in pods(release):
+            with creating(release, "the same with webhook.secondCall") as created:
+                os.kill(node.server(victim), signal.SIGKILL)
+                time.sleep(KILLED_SECONDS)
+            assert created.failures == []
+            assert created.slowest < TIMEOUT_SECONDS
 
 
 def test_killed_container(node: Node, serving: Release) -> None:

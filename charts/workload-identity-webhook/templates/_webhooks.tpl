@@ -9,12 +9,12 @@ namespaces with the label are the second entry's, pods with the label the first 
 {{- $decided := ternary (list "true" "false") (list "false") $byPod -}}
 {{- $unlabelled := dict "matchExpressions" (list (dict "key" $use "operator" "NotIn" "values" $decided)) -}}
 {{- if $byPod }}
-{{- include "azwi.webhook" (dict "root" . "name" "mutation.azure-workload-identity.io" "path" "/mutate-v1-pod"
+{{- include "azwi.callsOf" (dict "root" . "name" "mutation.azure-workload-identity.io" "path" "/mutate-v1-pod"
   "objectSelector" (dict "matchLabels" (dict $use "true"))
   "expressions" list) }}
 {{- end }}
 {{- if $byNamespace }}
-{{ include "azwi.webhook" (dict "root" . "name" "namespace.mutation.azure-workload-identity.io"
+{{ include "azwi.callsOf" (dict "root" . "name" "namespace.mutation.azure-workload-identity.io"
   "path" "/mutate-v1-pod/namespace" "objectSelector" $unlabelled
   "expressions" (list (dict "key" $use "operator" "In" "values" (list "true")))) }}
 {{- end }}
@@ -25,8 +25,23 @@ namespaces with the label are the second entry's, pods with the label the first 
 {{- end }}
 {{- end }}
 
+{{/*
+An entry, or where a second call is asked for two: one whose failure is ignored, and one for pods that the first has not given
+the volume. No one else may give a volume that name.
+*/}}
+{{- define "azwi.callsOf" -}}
+{{- if .root.Values.webhook.secondCall -}}
+{{- include "azwi.webhook" (merge (dict "name" (printf "first.%s" .name) "failurePolicy" "Ignore") .) }}
+{{ include "azwi.webhook" (merge (dict "condition" (dict "name" "first-call-failed" "expression"
+  "!has(object.spec.volumes) || object.spec.volumes.all(v, v.name != 'azure-workload-identity-reserved-token')")) .) }}
+{{- else -}}
+{{- include "azwi.webhook" . }}
+{{- end -}}
+{{- end }}
+
 {{- define "azwi.webhook" -}}
 {{- $values := .root.Values -}}
+{{- $conditions := ternary (list .condition) list (hasKey . "condition") | concat $values.webhook.matchConditions -}}
 - name: {{ .name }}
   admissionReviewVersions:
   - v1
@@ -40,7 +55,7 @@ namespaces with the label are the second entry's, pods with the label the first 
       namespace: {{ .root.Release.Namespace }}
       path: {{ .path }}
       port: {{ $values.service.port }}
-  failurePolicy: {{ $values.webhook.failurePolicy }}
+  failurePolicy: {{ .failurePolicy | default $values.webhook.failurePolicy }}
   matchPolicy: Equivalent
   reinvocationPolicy: {{ $values.webhook.reinvocationPolicy }}
   sideEffects: None
@@ -61,7 +76,7 @@ namespaces with the label are the second entry's, pods with the label the first 
     resources:
     - pods
     scope: Namespaced
-  {{- with $values.webhook.matchConditions }}
+  {{- with $conditions }}
   matchConditions:
     {{- toYaml . | nindent 2 }}
   {{- end }}
