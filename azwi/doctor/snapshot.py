@@ -13,7 +13,7 @@ from azwi.doctor.mend import Tools
 from azwi.doctor.selectors import matches
 from azwi.manifests import POD_PATHS
 from webhook import names
-from webhook.admission.identity import Account, MappingEntry
+from webhook.admission.identity import Account, MappingEntry, ids
 from webhook.admission.policy import Policy
 from webhook.admission.review import Outcome, Verdict
 
@@ -254,10 +254,8 @@ class Snapshot:
         if account is None or self.policy is None:
             return None
         mapped = self.policy.mapping.find(namespace, name)
-        tenant = account.tenant_id or (mapped.tenant_id if mapped else "") or self.policy.identity.tenant_id
-        if account.client_id:
-            return Named(account.client_id, tenant)
-        return Named(mapped.client_id, tenant, mapped) if mapped else None
+        client, tenant = ids(account, mapped, self.policy.identity.tenant_id)
+        return Named(client, tenant, None if account.client_id else mapped) if client else None
 
     def identities(self) -> Mapping[tuple[str, str], Named]:
         """The identities that tokens are exchanged for.

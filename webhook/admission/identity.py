@@ -137,14 +137,19 @@ class Defaults:
     token_expiration: int = names.DEFAULT_TOKEN_EXPIRATION
 
 
+def ids(account: Account, mapped: MappingEntry | None, tenant_id: str) -> tuple[str, str]:
+    """Client id, which may be empty, and tenant id by the table above, unchecked; `tenant_id` is the setting's."""
+    client = account.client_id or (mapped.client_id if mapped else "")
+    return client, account.tenant_id or (mapped.tenant_id if mapped else "") or tenant_id
+
+
 def resolve(pod: Pod, account: Account, mapped: MappingEntry | None, defaults: Defaults) -> Identity:
     """The identity of a pod, by the table above.
 
     Raises:
         Refusal: INVALID_TOKEN_EXPIRATION, INVALID_CLIENT_ID or INVALID_TENANT_ID.
     """
-    client_id = account.client_id or (mapped.client_id if mapped else "")
-    tenant_id = account.tenant_id or (mapped.tenant_id if mapped else "") or defaults.tenant_id
+    client_id, tenant_id = ids(account, mapped, defaults.tenant_id)
     if client_id and not values.is_id(client_id):
         raise Refusal(
             Reason.INVALID_CLIENT_ID,
