@@ -12,8 +12,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Final, NamedTuple
 
@@ -39,10 +39,11 @@ class Kept(NamedTuple):
 def keep(serve: Callable[[Kept], int]) -> int:
     """Have `serve` run in a process of its own, and once more if a signal ends it; the exit status."""
     keeper = _Keeper()
-    with keeper.passing_on_signals():
-        status = keeper.attend(serve, 0)
-        if status < 0 and keeper.sockets and not keeper.asked:
-            status = keeper.attend(serve, -status)
+    for number in STOP:
+        signal.signal(number, keeper.pass_on)
+    status = keeper.attend(serve, 0)
+    if status < 0 and keeper.sockets and not keeper.asked:
+        status = keeper.attend(serve, -status)
     return status if status >= 0 else SIGNALLED - status
 
 
@@ -54,17 +55,8 @@ class _Keeper:
         self.asked = False
         self._server = 0
 
-    @contextmanager
-    def passing_on_signals(self) -> Iterator[None]:
-        """Let the server hear what this process is told."""
-        before = {number: signal.signal(number, self._pass_on) for number in STOP}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+    def pass_on(self, number: int, _frame: FrameType | None) -> None:
+        """Let the server hear a signal that this process has got."""
         self.asked = True
         with suppress(ProcessLookupError):
             os.kill(self._server, number)
