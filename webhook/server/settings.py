@@ -37,7 +37,7 @@ PROXY_INIT_IMAGE: Final = "mcr.microsoft.com/oss/azure/workload-identity/proxy-i
 # The part of an annotation's key after the slash, https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
-_OBJECT_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+_OBJECT_NAME: Final = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?", re.ASCII)  # empty: none is named
 _V160_PROXY: Final = re.compile(r"azure/workload-identity/proxy(?=[:@]|$)")
 _HTTP_PROXY: Final = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", re.ASCII)
 _NO_PROXY: Final = re.compile(r"[A-Za-z0-9.*:/\[\]_-]+", re.ASCII)
@@ -92,26 +92,21 @@ def _duration(text: object) -> object:
     return timedelta(seconds=float(seconds(text))) if isinstance(text, str) else text
 
 
-def _object_name(text: str) -> str:
-    if text and not _OBJECT_NAME.fullmatch(text):
-        raise ValueError("must be the name of an object: lower-case letters, digits, '-' and '.'")
-    return text
+def _like(pattern: re.Pattern[str], must_be: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(f"must be {must_be}")
+        return text
 
-
-def _no_proxy(text: str) -> str:
-    if not _NO_PROXY.fullmatch(text):
-        raise ValueError("must be a domain, an address, a range such as 10.0.0.0/8, or *")
-    return text
-
-
-def _imds_path(text: str) -> str:
-    if not _IMDS_PATH.fullmatch(text):
-        raise ValueError("must be a path below /metadata such as /metadata/instance, outside /metadata/identity")
-    return text
+    return AfterValidator(check)
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
-ObjectName = Annotated[str, AfterValidator(_object_name)]
+ObjectName = Annotated[str, _like(_OBJECT_NAME, "the name of an object: lower-case letters, digits, '-' and '.'")]
+NoProxy = Annotated[str, _like(_NO_PROXY, "a domain, an address, a range such as 10.0.0.0/8, or *")]
+ImdsPath = Annotated[
+    str, _like(_IMDS_PATH, "a path below /metadata such as /metadata/instance, outside /metadata/identity")
+]
 
 
 class Settings(BaseModel):
@@ -222,7 +217,7 @@ class Settings(BaseModel):
         str, From("HTTP proxy by which the proxy leaves the cluster, its HTTPS_PROXY", flag="proxy-https-proxy")
     ] = ""
     proxy_no_proxy: Annotated[
-        tuple[Annotated[str, AfterValidator(_no_proxy)], ...],
+        tuple[NoProxy, ...],
         BeforeValidator(_list),
         From("comma list of the hosts and ranges that it reaches without, its NO_PROXY", flag="proxy-no-proxy"),
     ] = ()
@@ -234,7 +229,7 @@ class Settings(BaseModel):
         ),
     ] = ""
     proxy_pass_through: Annotated[
-        tuple[Annotated[str, AfterValidator(_imds_path)], ...],
+        tuple[ImdsPath, ...],
         BeforeValidator(_list),
         From("comma list of IMDS paths that the proxy leaves to the node's IMDS", flag="proxy-pass-through"),
     ] = ()
