@@ -20,14 +20,13 @@ from certs.handshake import complaint
 from certs.source import CertificateError
 from webhook.cluster.client import (
     CONFLICT,
-    DENIED,
     INVALID,
     JSON_PATCH,
     NOT_FOUND,
     OK,
     Answer,
     Cluster,
-    ClusterUnavailableError,
+    failure,
 )
 from webhook.cluster.watch import Resource, WebhookConfiguration
 
@@ -141,13 +140,13 @@ class CaBundle:
 
     def _kept(self, trusted: bytes, entries: Iterable[Entry]) -> bytes:
         """What was trusted at first, still is, and is not in `trusted` anyway (PEM)."""
-        found = _authorities(entry.bundle for entry in entries)
+        found = b"\n".join(entry.bundle for entry in entries)
         if self._former is None:
-            self._former, self._former_until = found[:MAX_FORMER], monotonic() + FORMER_SECONDS
+            self._former, self._former_until = _authorities(found)[:MAX_FORMER], monotonic() + FORMER_SECONDS
         over = monotonic() > self._former_until
         # What another replica took out is gone for all, or they would write in turns.
         self._former = () if over else tuple(each for each in self._former if each in found and each not in trusted)
-        return b"".join(self._former)
+        return b"".join(each + b"\n" for each in self._former)
 
     def put(self, item: WebhookConfiguration) -> None:
         """The watch saw it, new or changed."""
@@ -166,12 +165,11 @@ class CaBundle:
         """Nothing was gathered."""
 
     def _failed(self, method: str, verbs: str, answer: Answer) -> Exception:
-        if answer.status not in DENIED:
-            return ClusterUnavailableError(method, f"{PATH}/{self.name}", f"HTTP {answer.status}")
-        return CertificateError(
+        denied = CertificateError(
             f"the API server does not let the webhook {method} MutatingWebhookConfiguration {self.name} "
             f"(HTTP {answer.status}): grant its ServiceAccount {verbs} on it by resourceNames"
         )
+        return failure(answer, method, f"{PATH}/{self.name}", denied)
 
 
 def _entries(configuration: WebhookConfiguration) -> Iterator[Entry]:
@@ -182,10 +180,9 @@ def _entries(configuration: WebhookConfiguration) -> Iterator[Entry]:
         yield Entry(host or "", b64decode(client.get("caBundle") or ""))
 
 
-def _authorities(bundles: Iterable[bytes]) -> tuple[bytes, ...]:
-    """The certificates (PEM) in caBundles, each once; what is none is left out."""
-    found = (each + b"\n" for bundle in bundles for each in _PEM.findall(bundle))
-    return tuple(each for each in dict.fromkeys(found) if _is_certificate(each))
+def _authorities(bundle: bytes) -> tuple[bytes, ...]:
+    """The certificates (PEM) in a bundle, each once; what is none is left out."""
+    return tuple(each for each in dict.fromkeys(_PEM.findall(bundle)) if _is_certificate(each))
 
 
 def _is_certificate(pem: bytes) -> bool:

@@ -9,7 +9,7 @@ import orjson
 
 from certs.keys import KEYS
 from certs.source import CertificateError
-from webhook.cluster.client import CONFLICT, CREATED, DENIED, NOT_FOUND, OK, Answer, Cluster, ClusterUnavailableError
+from webhook.cluster.client import CONFLICT, CREATED, NOT_FOUND, OK, Answer, Cluster, failure
 from webhook.cluster.watch import Resource, Stored
 
 LABELS: Final = {"app.kubernetes.io/name": "azure-workload-identity-webhook"}
@@ -90,9 +90,8 @@ class CertSecret:
         """Nothing was gathered."""
 
     def _failed(self, method: str, verbs: str, answer: Answer) -> Exception:
-        if answer.status not in DENIED:
-            return ClusterUnavailableError(method, f"{self.resource.path}/{self.name}", f"HTTP {answer.status}")
-        return CertificateError(
+        denied = CertificateError(
             f"the API server does not let the webhook {method} Secret {self._namespace}/{self.name} "
             f"(HTTP {answer.status}): grant its ServiceAccount {verbs} on it by resourceNames"
         )
+        return failure(answer, method, f"{self.resource.path}/{self.name}", denied)

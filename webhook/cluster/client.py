@@ -58,6 +58,11 @@ class Answer:
     body: bytes
 
 
+def failure(answer: Answer, method: str, path: str, denied: Exception) -> Exception:
+    """What to raise for an answer that is no success: `denied` where a role forbids it, which no waiting mends."""
+    return denied if answer.status in DENIED else ClusterUnavailableError(method, path, f"HTTP {answer.status}")
+
+
 class Cluster:
     """A connection to one API server."""
 

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from webhook.admission.identity import IdentityMapping
-from webhook.cluster.client import DENIED, NOT_FOUND, OK, Cluster, ClusterUnavailableError
+from webhook.cluster.client import NOT_FOUND, OK, Cluster, failure
 from webhook.cluster.events import Events, Subject
 from webhook.cluster.patience import patiently
 from webhook.cluster.watch import Resource, Stored
@@ -62,13 +62,12 @@ class MappingFollower:
             self._gone()
         elif answer.status == OK:
             self.put(msgspec.json.decode(answer.body, type=Stored))
-        elif answer.status not in DENIED:
-            raise ClusterUnavailableError("GET", self.resource.path, f"HTTP {answer.status}")
         else:
-            raise MappingError(
+            denied = MappingError(
                 f"the API server does not let the webhook read ConfigMap {self.resource.name} (HTTP {answer.status}): "
                 "grant its ServiceAccount get, list and watch on it by resourceNames"
             )
+            raise failure(answer, "GET", self.resource.path, denied)
 
     def put(self, item: Stored) -> None:
         """The ConfigMap is there, new or changed."""
