@@ -40,9 +40,10 @@ COPY requirements/build.txt /requirements/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     /build/bin/pip install --quiet --require-hashes --only-binary :all: --requirement /requirements/build.txt
 COPY pyproject.toml README.md LICENSE /source/
+COPY azure_workload_identity /source/azure_workload_identity
 COPY webhook /source/webhook
 COPY certs /source/certs
-COPY proxy /source/proxy
+COPY imds_proxy /source/imds_proxy
 COPY azwi /source/azwi
 RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /wheel /source \
     && /build/bin/pip --python /opt/azwi/bin/python install --quiet --no-compile --no-deps --no-index \

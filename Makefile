@@ -22,7 +22,7 @@ help: ## this list
 	@touch $@ .venv/test.stamp .venv/run.stamp
 
 run: .venv/run.stamp ## start the server without a cluster and send it an example pod
-	@exec $(PY) -m webhook.demo
+	@exec $(PY) -m webhook.runtime.demo
 
 test: .venv/test.stamp ## all tests; those that need a real kube-apiserver or node are skipped without (make cluster-tools, node-tools)
 	@$(PY) -m pytest -q --part=quick --numprocesses=2 --dist=worksteal $(PYTEST); quick=$$?; \
@@ -71,7 +71,7 @@ node: .venv/test.stamp ## such a node in the foreground, with the image on it an
 	@exec $(PY) -m tests.e2e
 
 entra: .venv/test.stamp ## Microsoft Entra's token endpoint, emulated on loopback, to try an exchange with
-	@exec $(PY) -m tests.support.entra $(ENTRA)
+	@exec $(PY) -m testbed.entra $(ENTRA)
 
 fuzz: .venv/test.stamp ## throw junk at the review parser for FUZZ_SECONDS (60)
 	@$(PY) -m tests.fuzz_review $(or $(FUZZ_SECONDS),60)

@@ -12,9 +12,9 @@ from typing import Final
 import click
 from click.shell_completion import CompletionItem
 
-from azwi.errors import CommandError, Interrupted, Status
-from azwi.groups import Group
-from webhook import __version__
+from azure_workload_identity import __version__
+from azwi.console.errors import CommandError, Interrupted, Status
+from azwi.console.groups import Group
 
 DEBUG: Final = "--debug"
 
@@ -29,17 +29,17 @@ class Entry:
 
 
 COMMANDS: Final = {
-    "doctor": Entry("azwi.doctor", "Say why pods get no token, and what mends it."),
-    "jwks": Entry("azwi.jwks", "Print the JSON Web Key Set of a self-managed issuer."),
-    "mutate": Entry("azwi.mutate", "Show what the webhook would make of manifests, without a cluster."),
-    "oidc": Entry("azwi.oidc", "Write the discovery document and the JWKS of a self-managed issuer."),
-    "podidentity": Entry("azwi.podidentity", "Migrate from aad-pod-identity.", "pi"),
-    "completion": Entry("azwi.completion", "Print the code that completes azwi's commands in a shell."),
+    "doctor": Entry("azwi.commands.doctor", "Say why pods get no token, and what mends it."),
+    "jwks": Entry("azwi.commands.jwks", "Print the JSON Web Key Set of a self-managed issuer."),
+    "mutate": Entry("azwi.commands.mutate", "Show what the webhook would make of manifests, without a cluster."),
+    "oidc": Entry("azwi.commands.oidc", "Write the discovery document and the JWKS of a self-managed issuer."),
+    "podidentity": Entry("azwi.commands.podidentity", "Migrate from aad-pod-identity.", "pi"),
+    "completion": Entry("azwi.commands.completion", "Print the code that completes azwi's commands in a shell."),
     "serviceaccount": Entry(
-        "azwi.serviceaccount", "Give a ServiceAccount an identity in Azure, or take it away.", "sa"
+        "azwi.commands.serviceaccount", "Give a ServiceAccount an identity in Azure, or take it away.", "sa"
     ),
-    "token": Entry("azwi.token", "Try the exchange of a ServiceAccount's token."),
-    "version": Entry("azwi.version", "Print azwi's version."),
+    "token": Entry("azwi.commands.token.command", "Try the exchange of a ServiceAccount's token."),
+    "version": Entry("azwi.commands.version", "Print azwi's version."),
 }
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import aiohttp
 
 from bench.load import BenchmarkError
-from tests.cluster.control_plane import ControlPlane, Programs, control_plane
+from testbed.cluster.control_plane import ControlPlane, Programs, control_plane
 
 T = TypeVar("T")
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from azure_workload_identity import names
 from bench import apiserver
 from bench.load import BenchmarkError, Load, drive
 from bench.report import machine
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.manifests import CLIENT_ID, pod
-from tests.cluster.server import Server, install_account, register, scope, serving
-from webhook import names
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import CLIENT_ID, pod
+from testbed.cluster.server import Server, install_account, register, scope, serving
 
 LEAST_PODS: Final = 3_000
 SECONDS: Final = 10

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import Final
 
+from azure_workload_identity import names
 from bench import pods
-from tests.cluster.control_plane import ControlPlane, Programs, control_plane
-from tests.cluster.other_webhook import OtherWebhook, other_webhook
-from webhook import names
+from testbed.cluster.control_plane import ControlPlane, Programs, control_plane
+from testbed.cluster.other_webhook import OtherWebhook, other_webhook
 
 REVIEWS: Final = Path(__file__).with_name("reviews")
 REGISTERED_SECONDS: Final = 30.0

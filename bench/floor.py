@@ -14,10 +14,10 @@ from starlette.types import Receive, Scope, Send
 
 from certs.serving import ServingContext
 from certs.source import Ephemeral
-from webhook.server.lifecycle import _server, _settle_memory
-from webhook.server.listeners import Listeners
-from webhook.server.parts import LOCAL_NAMES
-from webhook.server.settings import TLS_VERSIONS, Address
+from webhook.config.settings import TLS_VERSIONS, Address
+from webhook.runtime.components import LOCAL_NAMES
+from webhook.runtime.lifecycle import _server, _settle_memory
+from webhook.runtime.sockets import Listeners
 
 _PATCH: Final = b64encode(b'[{"op":"add","path":"/metadata/labels/floor","value":"true"}]').decode()
 _ANSWER: Final = orjson.dumps(

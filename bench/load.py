@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from webhook import names
+from azure_workload_identity import names
 
 SCRIPT: Final = Path(__file__).with_name("post.lua")
 TICKS: Final = os.sysconf("SC_CLK_TCK")

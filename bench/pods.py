@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from webhook import names
+from azure_workload_identity import names
 
 Map = dict[str, Any]
 

@@ -19,20 +19,10 @@ from typing import Final
 
 from bench.load import BenchmarkError, Load, Memory, Sample, drive, memory
 from bench.report import machine
-from tests.support.entra import Entra, Issuer, entra
-from tests.support.processes import free_ports, running
-from tests.support.program import ROOT
-from tests.support.sidecar import (
-    PROGRAM,
-    RESOURCE,
-    SUBJECT,
-    TOKEN_PATH,
-    Sidecar,
-    environment,
-    is_ready,
-    register,
-    sidecar,
-)
+from testbed.entra import Entra, Issuer, entra
+from testbed.processes import free_ports, running
+from testbed.program import ROOT
+from testbed.sidecar import PROGRAM, RESOURCE, SUBJECT, TOKEN_PATH, Sidecar, environment, is_ready, register, sidecar
 
 CONNECTIONS: Final = 16
 REQUESTS: Final = 10_000

@@ -12,8 +12,8 @@ ANSWER = b"x" * 1400
 
 
 async def _serve(port: int) -> None:
-    from proxy.messages import Request, Response  # noqa: PLC0415  not loaded when idle
-    from proxy.server import Server  # noqa: PLC0415  as above
+    from imds_proxy.messages import Request, Response  # noqa: PLC0415  not loaded when idle
+    from imds_proxy.server import Server  # noqa: PLC0415  as above
 
     async def fixed(_request: Request) -> Response:
         return Response(200, ANSWER)

@@ -18,14 +18,14 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
+from azure_workload_identity import names
+from azure_workload_identity.cluster.watch import MetadataOnly
 from bench import apiserver
 from bench.load import BenchmarkError, Memory, memory
 from bench.report import machine
-from tests.cluster.manifests import CLIENT_ID, pod
-from tests.cluster.server import Server, install_account, serving
-from webhook import names
+from testbed.cluster.manifests import CLIENT_ID, pod
+from testbed.cluster.server import Server, install_account, serving
 from webhook.accounts.cluster import AccountCache
-from webhook.cluster.watch import MetadataOnly
 
 COUNTS: Final = (1_000, 10_000, 50_000)
 SIMULATED: Final = 100_000

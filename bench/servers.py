@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from azure_workload_identity import names
 from bench.load import BenchmarkError
-from tests.support.processes import free_ports, running, wait_until
-from tests.support.program import listens
-from webhook import names
+from testbed.processes import free_ports, running, wait_until
+from testbed.program import listens
 
 REPOSITORY: Final = Path(__file__).parents[1]
 READY_SECONDS: Final = 30.0
@@ -55,7 +55,7 @@ def webhook(directory: Path, review: Path) -> Iterator[Server]:
         "--tls-min-version=1.3",
         "--log-level=info",
     ]
-    with _serving("webhook.server.main", arguments, port, directory / "webhook.log") as server:
+    with _serving("webhook.runtime.main", arguments, port, directory / "webhook.log") as server:
         yield server
 
 

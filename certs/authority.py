@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from certs.pair import Pair
+from certs.key_pair import Pair
 
 # Clocks of API servers may be behind ours; what lives for seconds only cannot begin minutes ago.
 SKEW: Final = timedelta(minutes=5)

@@ -19,8 +19,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.authority import SKEW, issue, load, make_authority
-from certs.keys import CA, CA_KEY, LEAF, LEAF_KEY, NEXT_CA, NEXT_CA_KEY, OLD_CA
-from certs.pair import Pair
+from certs.key_pair import Pair
+from certs.secret_keys import CA, CA_KEY, LEAF, LEAF_KEY, NEXT_CA, NEXT_CA_KEY, OLD_CA
 
 COMMON_NAME: Final = "azure-workload-identity-ca"
 # A certificate is renewed when this part of its life is left.

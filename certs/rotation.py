@@ -14,14 +14,14 @@ from datetime import timedelta
 from time import monotonic, time
 from typing import Final
 
-from certs.bundle import CaBundle, Carried
-from certs.keys import AUTHORITIES, CA, LEAF, LEAF_KEY, NEXT_CA
-from certs.maker import Made, MakerError, Request, make
-from certs.pair import Pair
+from azure_workload_identity.cluster.client import ClusterUnavailableError
+from azure_workload_identity.cluster.retry import patiently
+from certs.ca_bundle import CaBundle, Carried
+from certs.key_pair import Pair
 from certs.secret import CertSecret
+from certs.secret_keys import AUTHORITIES, CA, LEAF, LEAF_KEY, NEXT_CA
 from certs.source import CertificateError
-from webhook.cluster.client import ClusterUnavailableError
-from webhook.cluster.patience import patiently
+from certs.worker import Made, MakerError, Request, make
 
 # How long a change of the caBundle may take to reach every API server, at most this part of a leaf's life.
 PROPAGATION: Final = timedelta(seconds=10)

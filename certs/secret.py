@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import orjson
 
-from certs.keys import KEYS
+from azure_workload_identity.cluster.client import CONFLICT, CREATED, NOT_FOUND, OK, Answer, Cluster, failure
+from azure_workload_identity.cluster.watch import Resource, Stored
+from certs.secret_keys import KEYS
 from certs.source import CertificateError
-from webhook.cluster.client import CONFLICT, CREATED, NOT_FOUND, OK, Answer, Cluster, failure
-from webhook.cluster.watch import Resource, Stored
 
 LABELS: Final = {"app.kubernetes.io/name": "azure-workload-identity-webhook"}
 

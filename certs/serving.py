@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from certs import handshake
-from certs.pair import Pair
+from certs.key_pair import Pair
 from certs.source import CertificateError, Source
 
 CHECK_SECONDS: Final = 0.25

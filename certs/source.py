@@ -4,9 +4,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
-from certs.keys import LEAF, LEAF_KEY
-from certs.maker import MakerError, Request, make
-from certs.pair import Pair
+from certs.key_pair import Pair
+from certs.secret_keys import LEAF, LEAF_KEY
+from certs.worker import MakerError, Request, make
 
 MAX_FILE: Final = 1 << 20
 EPHEMERAL_LIFETIME: Final = timedelta(days=365)

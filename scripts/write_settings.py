@@ -5,8 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from webhook.duration import written
-from webhook.server.settings import SOURCES, Address, Settings
+from azure_workload_identity.durations import written
+from webhook.config.settings import SOURCES, Address, Settings
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 HEAD: Final = """# Settings

@@ -16,8 +16,8 @@ from typing import Any, Final
 import jsonpatch
 import orjson
 
-from tests.support.program import review
-from webhook import names
+from azure_workload_identity import names
+from testbed.program import review
 from webhook.admission.admit import admit
 from webhook.admission.identity import Account, Defaults
 from webhook.admission.policy import OptIn, Policy, ProxySettings

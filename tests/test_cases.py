@@ -13,14 +13,15 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from tests.support.pods import envelope, finished
-from webhook.accounts.files import LOADER, load_accounts
+from azure_workload_identity.bounded_yaml import LOADER
+from testbed.pods import envelope, finished
+from webhook.accounts.files import load_accounts
 from webhook.admission.admit import admit
 from webhook.admission.identity import Account, IdentityMapping
 from webhook.admission.policy import Policy
 from webhook.admission.review import Outcome, Review, Verdict, response
-from webhook.server import commandline, policies
-from webhook.server.mapping import parse
+from webhook.config import command_line, policies
+from webhook.config.identity_mapping import parse
 
 Map = dict[str, Any]
 
@@ -45,7 +46,7 @@ class Given(BaseModel):
 
     def policy(self) -> Policy:
         """Read the settings as the server does."""
-        loaded = commandline.load([*FLAGS, *self.flags], ENVIRONMENT | self.environment)
+        loaded = command_line.load([*FLAGS, *self.flags], ENVIRONMENT | self.environment)
         major, minor = self.cluster_version.split(".")
         mapping = IdentityMapping(parse(yaml.safe_dump({"mappings": self.mapping})).entries)
         return policies.build(loaded, mapping, (int(major), int(minor)))

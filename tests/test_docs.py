@@ -9,12 +9,12 @@ from typing import Final
 import pytest
 import yaml
 
-from proxy import settings
-from proxy.metrics import Metrics as ProxyMetrics
-from tests.support.program import ROOT
-from webhook import names
+from azure_workload_identity import names
+from imds_proxy import settings
+from imds_proxy.metrics import Metrics as ProxyMetrics
+from testbed.program import ROOT
 from webhook.admission.reasons import Caution, Reason
-from webhook.server import mapping
+from webhook.config import identity_mapping
 from webhook.server.metrics import Metrics
 
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "charts").rglob("*.md")])
@@ -110,6 +110,6 @@ def test_mapping_example() -> None:
     example = ROOT / "examples" / "identity-mapping.yaml"
     assert shown is not None
     assert yaml.safe_load(shown[1]) == yaml.safe_load(example.read_text())
-    found = mapping.load(example).find("shop-1", "web")
+    found = identity_mapping.load(example).find("shop-1", "web")
     assert found is not None
     assert found.tenant_id == "contoso.onmicrosoft.com"

@@ -7,13 +7,13 @@ import jsonpatch
 import pytest
 import yaml
 
-from tests.support.program import ROOT, TENANT, review
+from testbed.program import ROOT, TENANT, review
 from webhook.accounts.files import FileAccounts
 from webhook.admission.admit import admit
 from webhook.admission.identity import IdentityMapping
 from webhook.admission.review import Review
-from webhook.server.commandline import load
-from webhook.server.policies import build
+from webhook.config.command_line import load
+from webhook.config.policies import build
 
 EXAMPLES: Final = ROOT / "examples"
 

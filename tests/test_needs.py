@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.program import ROOT
+from testbed.program import ROOT
 
 
 def test_missing_things_are_named(tmp_path: Path) -> None:

@@ -7,10 +7,20 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.program import ROOT
-from webhook import __version__
+from azure_workload_identity import __version__
+from testbed.program import ROOT
 
-FOLDERS: Final = ("azwi", "bench", "certs", "proxy", "scripts", "tests", "webhook")
+FOLDERS: Final = (
+    "azure_workload_identity",
+    "azwi",
+    "bench",
+    "certs",
+    "imds_proxy",
+    "scripts",
+    "testbed",
+    "tests",
+    "webhook",
+)
 PYPROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 

@@ -1,3 +1,1 @@
 """The Azure Workload Identity admission webhook."""
-
-__version__ = "0.1.0"

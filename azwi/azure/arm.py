@@ -7,7 +7,7 @@ from typing import Any, Final
 from azwi.azure.federation import FederatedCredential, Trust
 from azwi.azure.ids import assignment_name, last, role_guid
 from azwi.azure.pipeline import Endpoint, quoted, segment
-from azwi.errors import CommandError
+from azwi.console.errors import CommandError
 
 DENIED: Final = (
     "the caller needs a role that allows it there: Managed Identity Contributor for identities and their credentials, "

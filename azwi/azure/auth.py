@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from azwi.azure.clouds import Cloud
-from azwi.errors import CommandError, UsageError
+from azwi.console.errors import CommandError, UsageError
 from webhook.admission.values import is_tenant, is_uuid
 
 if TYPE_CHECKING:

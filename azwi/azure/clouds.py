@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from azwi.errors import CommandError, UsageError
-from webhook import names
+from azure_workload_identity import names
+from azwi.console.errors import CommandError, UsageError
 
 # A cloud of one's own, described by a file: https://github.com/Azure/go-autorest/blob/main/autorest/azure/environments.go
 STACK: Final = "azurestackcloud"

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from azwi.errors import CommandError
+from azwi.console.errors import CommandError
 
 NOT_FOUND: Final = 404
 HINTS: Final = {

@@ -9,7 +9,7 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from webhook import names
+from azure_workload_identity import names
 
 MAX_CREDENTIALS: Final = 20
 # https://learn.microsoft.com/graph/api/resources/application: displayName

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from azure_workload_identity import __version__
 from azwi.azure.errors import NOT_FOUND, AzureApiError
 from azwi.azure.federation import FederatedCredential, Trust
 from azwi.azure.pipeline import Endpoint, quoted, segment
-from webhook import __version__
 
 DENIED: Final = (
     "the caller needs the role Application Administrator or the Graph permission Application.ReadWrite.All "

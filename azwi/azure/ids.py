@@ -4,7 +4,7 @@ import re
 from typing import Final
 from uuid import UUID, uuid5
 
-from azwi.errors import UsageError
+from azwi.console.errors import UsageError
 from webhook.admission.values import is_uuid
 
 MSI: Final = "Microsoft.ManagedIdentity/userAssignedIdentities"

@@ -7,9 +7,9 @@ from typing import Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
+from azure_workload_identity import names
 from azwi.azure.auth import Method
 from azwi.azure.target import Target
-from webhook import names
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Option = Callable[[Any], Any]

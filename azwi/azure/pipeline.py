@@ -30,12 +30,12 @@ from azure.core.polling.base_polling import (
 )
 from azure.core.rest import HttpRequest, HttpResponse
 
-from azwi import clocks
+from azure_workload_identity import __version__
+from azwi import clock_skew
 from azwi.azure.errors import HINTS, NOT_FOUND, AzureApiError, NoAnswerError
-from azwi.clocks import Reading
-from azwi.errors import CommandError
-from azwi.plan import Plan
-from webhook import __version__
+from azwi.clock_skew import Reading
+from azwi.console.dry_run import Plan
+from azwi.console.errors import CommandError
 
 Map = dict[str, Any]
 Query = Mapping[str, str]
@@ -83,7 +83,7 @@ class _ClockPolicy(SansIOHTTPPolicy[HttpRequest, HttpResponse]):
     reading: Reading | None = None
 
     def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
-        request.context[_ASKED] = clocks.now()
+        request.context[_ASKED] = clock_skew.now()
 
     def on_response(
         self, request: PipelineRequest[HttpRequest], response: PipelineResponse[HttpRequest, HttpResponse]
@@ -92,7 +92,7 @@ class _ClockPolicy(SansIOHTTPPolicy[HttpRequest, HttpResponse]):
             shown = parsedate_to_datetime(response.http_response.headers.get("Date", "")).astimezone(UTC)
         except ValueError:
             return
-        reading = Reading(shown, request.context[_ASKED], clocks.now())
+        reading = Reading(shown, request.context[_ASKED], clock_skew.now())
         if self.reading is None or reading.way < self.reading.way:
             self.reading = reading
 

@@ -12,8 +12,8 @@ from azwi.azure.auth import Login
 from azwi.azure.clouds import Cloud
 from azwi.azure.pipeline import Endpoint
 from azwi.azure.target import Target
-from azwi.errors import UsageError
-from azwi.plan import Plan
+from azwi.console.dry_run import Plan
+from azwi.console.errors import UsageError
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential

@@ -9,7 +9,7 @@ from typing import Final
 from azwi.azure.clouds import BY_NAME, Cloud
 from azwi.azure.errors import NOT_FOUND
 from azwi.azure.pipeline import Endpoint
-from azwi.errors import CommandError
+from azwi.console.errors import CommandError
 from webhook.admission.values import is_uuid
 
 ENV_CLI_DIRECTORY: Final = "AZURE_CONFIG_DIR"

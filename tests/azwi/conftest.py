@@ -10,9 +10,9 @@ from azwi.azure import clouds
 from azwi.azure.auth import Login
 from azwi.azure.session import Session
 from azwi.azure.target import Target
-from azwi.plan import Plan
-from tests.support.azure_management import Azure, azure_management
-from tests.support.azure_management.login import Credential
+from azwi.console.dry_run import Plan
+from testbed.azure_management import Azure, azure_management
+from testbed.azure_management.login import Credential
 
 
 @pytest.fixture

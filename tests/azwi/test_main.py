@@ -12,10 +12,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from azwi import errors, main
+from azwi import main
+from azwi.console import errors
 from azwi.main import COMMANDS, program
-from tests.support.processes import PATIENCE_SECONDS
-from tests.support.program import ROOT, TENANT
+from testbed.processes import PATIENCE_SECONDS
+from testbed.program import ROOT, TENANT
 
 
 def azwi(*arguments: str) -> Result:
@@ -74,7 +75,7 @@ def test_misspelt_option() -> None:
 
 def test_alias(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command is found by its short name, too, and help shows both."""
-    monkeypatch.setitem(COMMANDS, "version", main.Entry("azwi.version", "Print azwi's version.", "ve"))
+    monkeypatch.setitem(COMMANDS, "version", main.Entry("azwi.commands.version", "Print azwi's version.", "ve"))
     assert azwi("ve").exit_code == errors.Status.DONE
     assert "version, ve" in azwi("--help").stdout
 
@@ -101,7 +102,7 @@ def raising(error: BaseException) -> click.Command:
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), click.Abort()])
 def test_interrupt(monkeypatch: pytest.MonkeyPatch, stop: BaseException) -> None:
     """Ctrl-C ends a command, also at a question, with 130 and without a trace."""
-    monkeypatch.setattr("azwi.version.command", raising(stop))
+    monkeypatch.setattr("azwi.commands.version.command", raising(stop))
     done = azwi("version")
     assert done.exit_code == errors.Status.INTERRUPTED
     assert done.stderr == "azwi: interrupted\n"
@@ -109,7 +110,9 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch, stop: BaseException) -> None
 
 def test_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused ends with 1, what happened and what to do, on stderr."""
-    monkeypatch.setattr("azwi.version.command", raising(errors.CommandError("no such thing", "look elsewhere")))
+    monkeypatch.setattr(
+        "azwi.commands.version.command", raising(errors.CommandError("no such thing", "look elsewhere"))
+    )
     done = azwi("version")
     assert done.exit_code == errors.Status.FAILED
     assert done.stdout == ""
@@ -125,7 +128,7 @@ def test_debug(arguments: tuple[str, ...]) -> None:
 
 def test_fault(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A fault of ours ends with 1 and one sentence; what an exception says may be a secret and is not shown."""
-    monkeypatch.setattr("azwi.version.command", raising(RuntimeError("token=secret")))
+    monkeypatch.setattr("azwi.commands.version.command", raising(RuntimeError("token=secret")))
     monkeypatch.setattr(sys, "argv", ["azwi", "version"])
     with pytest.raises(SystemExit) as end:
         main.run()

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from azwi.main import COMMANDS
+from testbed.program import ROOT
 from tests.support.commands import flags, given, resolved
-from tests.support.program import ROOT
 from tests.test_docs import PAGES
 
 MENTIONED = re.compile(r"\bazwi ([a-z][^;,:.)`\n]*)")

@@ -7,7 +7,7 @@ import pytest
 
 from certs.authority import issue, make_authority
 from certs.handshake import complaint, life
-from certs.pair import Pair
+from certs.key_pair import Pair
 from certs.serving import Life, ServingContext
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -11,12 +11,12 @@ from typing import Any, TypeVar, cast
 import pytest
 import trustme
 
-from certs.bundle import FORMER_SECONDS, CaBundle, Carried
+from azure_workload_identity.cluster.client import Cluster, ClusterUnavailableError
+from azure_workload_identity.cluster.watch import ObjectMeta, WebhookConfiguration
+from certs.ca_bundle import FORMER_SECONDS, CaBundle, Carried
 from certs.secret import CertSecret
 from certs.source import CertificateError
 from tests.support.apiserver import Answers, answering
-from webhook.cluster.client import Cluster, ClusterUnavailableError
-from webhook.cluster.watch import ObjectMeta, WebhookConfiguration
 
 T = TypeVar("T")
 TRUSTED = b"-----BEGIN CERTIFICATE-----\nnew\n-----END CERTIFICATE-----\n"
@@ -145,7 +145,7 @@ def test_what_another_took_out(tmp_path: Path, authorities: list[bytes]) -> None
 
 def test_what_was_trusted_long_ago(tmp_path: Path, authorities: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """After the time of an upgrade only the own CAs are left."""
-    monkeypatch.setattr("certs.bundle.monotonic", iter([0.0, 0.0, FORMER_SECONDS + 1]).__next__)
+    monkeypatch.setattr("certs.ca_bundle.monotonic", iter([0.0, 0.0, FORMER_SECONDS + 1]).__next__)
     both = TRUSTED + authorities[0]
     assert in_turn(tmp_path, authorities[0], both) == [both, TRUSTED]
 
@@ -158,7 +158,7 @@ def test_junk_is_not_kept(tmp_path: Path) -> None:
 
 def test_no_more_than_a_few(tmp_path: Path, authorities: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many CAs only the first ones are kept."""
-    monkeypatch.setattr("certs.bundle.MAX_FORMER", 1)
+    monkeypatch.setattr("certs.ca_bundle.MAX_FORMER", 1)
     assert in_turn(tmp_path, b"".join(authorities)) == [TRUSTED + authorities[0]]
 
 

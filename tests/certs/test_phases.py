@@ -19,8 +19,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certs.keys import CA, CA_KEY, KEYS, LEAF, LEAF_KEY, NEXT_CA, NEXT_CA_KEY, OLD_CA
 from certs.phases import COMMON_NAME, Step, Wanted, step
+from certs.secret_keys import CA, CA_KEY, KEYS, LEAF, LEAF_KEY, NEXT_CA, NEXT_CA_KEY, OLD_CA
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

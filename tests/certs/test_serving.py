@@ -9,12 +9,12 @@ import pytest
 import trustme
 
 from certs import source
-from certs.maker import MakerError
-from certs.pair import Pair
+from certs.key_pair import Pair
 from certs.serving import ServingContext
 from certs.source import CertificateError, Ephemeral, Mounted
-from tests.support.processes import until_in_loop
-from tests.support.program import write_pair
+from certs.worker import MakerError
+from testbed.processes import until_in_loop
+from testbed.program import write_pair
 
 
 class Given:

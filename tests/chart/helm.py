@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import yaml
 
-from tests.support import tools
-from tests.support.program import ROOT
+from testbed import tools
+from testbed.program import ROOT
 
 CHART: Final = ROOT / "charts" / "workload-identity-webhook"
 VALUE_SETS: Final = sorted((CHART / "ci").glob("*-values.yaml"))

@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from testbed.program import ROOT
 from tests.chart.helm import BASE, CHART, NAMESPACE, Helm, HelmError, Manifest, objects, only
-from tests.support.program import ROOT
 
 PAGES: Final = [ROOT / "docs" / f"{name}.md" for name in ("install", "gitops", "registries", "migrate", "uninstall")]
 PAGES.append(CHART / "README.md")

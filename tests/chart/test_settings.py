@@ -18,8 +18,8 @@ from tests.chart.helm import (
     server,
     variables,
 )
-from webhook.server.commandline import load
-from webhook.server.settings import SOURCES, Settings
+from webhook.config.command_line import load
+from webhook.config.settings import SOURCES, Settings
 
 ENDPOINT: Final = {
     "customTokenEndpoint.annotationSuffix": "identity-binding",

@@ -13,9 +13,9 @@ import kubernetes_validate.utils  # type: ignore[import-untyped]  # has annotati
 import pytest
 import yaml
 
+from azure_workload_identity import __version__
+from testbed.program import ROOT
 from tests.chart.helm import CHART, VALUE_SETS, Helm, Manifest
-from tests.support.program import ROOT
-from webhook import __version__
 
 VERSIONS: Final = [f"1.{minor}" for minor in range(29, 38)]
 # Definitions live elsewhere; tests/chart/test_monitoring.py and test_certificates.py look at these.

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from scripts.write_values import documented
+from testbed.program import ROOT
 from tests.chart.helm import BASE, CHART, Helm, Manifest
 from tests.chart.test_settings import ENDPOINT, MOUNTED
 from tests.chart.test_settings import VALUES as OF_SETTINGS
-from tests.support.program import ROOT
 
 TEXT: Final = (CHART / "values.yaml").read_text()
 DEFAULTS: Final[Manifest] = yaml.safe_load(TEXT)

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
+from azure_workload_identity import names
 from tests.chart.helm import BASE, CHART, NAMESPACE, Helm, Manifest, objects, only, rendered
-from webhook import names
 
 MODES: Final = ("pod-label", "namespace-label", "service-account")
 SETS: Final = list(chain.from_iterable(combinations(MODES, count) for count in (1, 2, 3)))

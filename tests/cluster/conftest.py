@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane, Programs
-from tests.cluster.control_plane import control_plane as running_control_plane
-from tests.cluster.manifests import CLIENT_ID
-from tests.cluster.server import Server, install_account, register, scope, serving
-from webhook import names
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ControlPlane, Programs
+from testbed.cluster.control_plane import control_plane as running_control_plane
+from testbed.cluster.manifests import CLIENT_ID
+from testbed.cluster.server import Server, install_account, register, scope, serving
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.control_plane import ApiError, Cluster, ControlPlane
-from tests.cluster.manifests import CLIENT_ID, Manifest, environment, pod
-from tests.cluster.release import FULLNAME, Release, Replica, released
-from tests.cluster.server import TENANT_ID, scope, wait_until_true
-from tests.cluster.service import Service
-from tests.support.processes import PATIENCE_SECONDS
-from webhook import names
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ApiError, Cluster, ControlPlane
+from testbed.cluster.manifests import CLIENT_ID, Manifest, environment, pod
+from testbed.cluster.server import TENANT_ID, scope, wait_until_true
+from testbed.processes import PATIENCE_SECONDS
+from tests.cluster.support.release import FULLNAME, Release, Replica, released
+from tests.cluster.support.service import Service
 
 SECRET = f"{FULLNAME}-server-cert"
 LINES = "{range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name}{'\\n'}{end}"

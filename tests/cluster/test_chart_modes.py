@@ -16,15 +16,15 @@ import trustme
 import urllib3
 import yaml
 
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ApiError, ControlPlane
+from testbed.cluster.manifests import CLIENT_ID, USE, Manifest, environment, pod, token_volumes
+from testbed.cluster.other_webhook import other_webhook
+from testbed.cluster.server import CREATED_PODS, configuration, scope, wait_until_true
+from testbed.processes import child
 from tests.chart.helm import VALUE_SETS, Helm, objects
 from tests.chart.test_value_sets import CUSTOM
-from tests.cluster.control_plane import ApiError, ControlPlane
-from tests.cluster.manifests import CLIENT_ID, USE, Manifest, environment, pod, token_volumes
-from tests.cluster.other_webhook import other_webhook
-from tests.cluster.release import FULLNAME, Release, Replica, released
-from tests.cluster.server import CREATED_PODS, configuration, scope, wait_until_true
-from tests.support.processes import child
-from webhook import names
+from tests.cluster.support.release import FULLNAME, Release, Replica, released
 
 TIMEOUT_SECONDS = 2
 UPSTREAM_SERVICE = "azure-wi-webhook-webhook-service"

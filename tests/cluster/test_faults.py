@@ -16,12 +16,12 @@ from uuid import uuid4
 import pytest
 import urllib3
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.installation import Installation, Replica, installed
-from tests.cluster.manifests import CLIENT_ID, Manifest, pod
-from tests.cluster.server import wait_until_true
-from tests.support.processes import child
-from webhook import names
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import CLIENT_ID, Manifest, pod
+from testbed.cluster.server import wait_until_true
+from testbed.processes import child
+from tests.cluster.support.installation import Installation, Replica, installed
 
 OTHER_CLIENT_ID = "f3a9d1f0-0f6e-4f6b-8c57-6b0c2b8f9d11"
 TIMEOUT_SECONDS = 5.0  # after which the API server would not wait any more, as the chart has it

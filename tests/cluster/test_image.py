@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.manifests import CLIENT_ID, USE, pod
-from tests.cluster.server import serving, settings_of
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import CLIENT_ID, USE, pod
+from testbed.cluster.server import serving, settings_of
+from testbed.pods import envelope
 from tests.image.container import Machine
-from tests.support.pods import envelope
-from webhook import names
 
 
 @pytest.mark.image

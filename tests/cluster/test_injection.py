@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.manifests import (
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import (
     CLIENT_ID,
     Manifest,
     container,
@@ -17,7 +17,7 @@ from tests.cluster.manifests import (
     token_mounts,
     token_volumes,
 )
-from tests.cluster.server import TENANT_ID
+from testbed.cluster.server import TENANT_ID
 
 TOKENS = "/var/run/secrets/azure/tokens"
 V160_TOKENS = "/var/run/secrets/azure/wi"

@@ -4,9 +4,9 @@ import json
 from base64 import urlsafe_b64decode
 from typing import Any
 
-from azwi import issuer
+from azwi.issuer import discovery
+from testbed.cluster.control_plane import ControlPlane
 from tests.azwi.test_main import azwi
-from tests.cluster.control_plane import ControlPlane
 
 
 def by_kid(jwks: dict[str, Any]) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def test_keys_are_the_api_servers(control_plane: ControlPlane) -> None:
     """From the same files come the keys that the API server publishes, RSA and EC, to the last member."""
     files = f"{control_plane.directory / 'accounts.crt'},{control_plane.directory / 'retired.key'}"
     ours = json.loads(azwi("jwks", "--public-keys", files).stdout)
-    assert by_kid(ours) == by_kid(control_plane.request("GET", issuer.JWKS_PATH))
+    assert by_kid(ours) == by_kid(control_plane.request("GET", discovery.JWKS_PATH))
 
 
 def test_kid_is_the_tokens(control_plane: ControlPlane, plain_namespace: str) -> None:
@@ -33,6 +33,6 @@ def test_both_documents(control_plane: ControlPlane) -> None:
     """From a live cluster come its issuer and its keys, to be published elsewhere."""
     done = azwi("oidc", "--from-cluster", "--kubeconfig", str(control_plane.kubeconfig), "-o", "json")
     made = json.loads(done.stdout)
-    theirs = control_plane.request("GET", issuer.CONFIGURATION_PATH)
-    assert made[issuer.CONFIGURATION_PATH] == theirs | {"jwks_uri": "https://issuer.azwi.test/openid/v1/jwks"}
-    assert by_kid(made[issuer.JWKS_PATH]) == by_kid(control_plane.request("GET", issuer.JWKS_PATH))
+    theirs = control_plane.request("GET", discovery.CONFIGURATION_PATH)
+    assert made[discovery.CONFIGURATION_PATH] == theirs | {"jwks_uri": "https://issuer.azwi.test/openid/v1/jwks"}
+    assert by_kid(made[discovery.JWKS_PATH]) == by_kid(control_plane.request("GET", discovery.JWKS_PATH))

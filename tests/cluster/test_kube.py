@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from azwi import kube
-from azwi.errors import CommandError
-from azwi.kube import ApiError, Cluster, Target, path
-from tests.cluster.control_plane import ControlPlane, write_kubeconfig
-from tests.support.processes import free_ports
+from azwi.cluster import kube
+from azwi.cluster.kube import ApiError, Cluster, Target, path
+from azwi.console.errors import CommandError
+from testbed.cluster.control_plane import ControlPlane, write_kubeconfig
+from testbed.processes import free_ports
 
 
 @pytest.fixture

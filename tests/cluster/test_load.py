@@ -11,12 +11,12 @@ from uuid import uuid4
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.installation import Installation, installed
-from tests.cluster.manifests import CLIENT_ID, Manifest, environment, pod
-from tests.cluster.mesh import serving_mesh
-from tests.cluster.server import Server, configuration, scope, wait_until_true
-from webhook import names
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import CLIENT_ID, Manifest, environment, pod
+from testbed.cluster.server import Server, configuration, scope, wait_until_true
+from tests.cluster.support.installation import Installation, installed
+from tests.cluster.support.mesh import serving_mesh
 
 PODS = 1000
 CONCURRENCY = 50

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from tests.cluster.control_plane import ControlPlane
-from tests.entra.test_program import follow, started
-from webhook import names
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ControlPlane
+from tests.testbed.entra.test_program import follow, started
 
 
 def test_own_cluster(control_plane: ControlPlane, tmp_path: Path) -> None:

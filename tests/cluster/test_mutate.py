@@ -5,11 +5,11 @@ from pathlib import Path
 
 from click.testing import Result
 
-from azwi.manifests import Map
+from azwi.offline.manifests import Map
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import environment, pod, token_mounts, token_volumes
+from testbed.cluster.server import TENANT_ID
 from tests.azwi.test_main import azwi
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.manifests import environment, pod, token_mounts, token_volumes
-from tests.cluster.server import TENANT_ID
 
 
 def test_as_the_webhook(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:

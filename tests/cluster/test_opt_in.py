@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.manifests import CLIENT_ID, environment, pod
-from tests.cluster.server import register, scope, serving
-from webhook import names
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import CLIENT_ID, environment, pod
+from testbed.cluster.server import register, scope, serving
 
 SCOPE = "by-account"
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.control_plane import ApiError, ControlPlane
-from tests.cluster.manifests import USE, pod
-from tests.cluster.server import configuration, install_account, scope, serving, wait_until_true
-from webhook import names
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ApiError, ControlPlane
+from testbed.cluster.manifests import USE, pod
+from testbed.cluster.server import configuration, install_account, scope, serving, wait_until_true
 
 
 def can(control_plane: ControlPlane, kubeconfig: Path, verb: str, resource: str) -> bool:

@@ -9,13 +9,13 @@ import pytest
 import yaml
 from click.testing import Result
 
-from azwi.podidentity.bindings import API_VERSION, POD_LABEL
-from tests.azwi.podidentity.objects import CLIENT, binding, exception, identity, pod_template
+from azure_workload_identity import names
+from azwi.commands.podidentity.bindings import API_VERSION, POD_LABEL
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import Manifest
+from testbed.cluster.server import Server, scope
+from tests.azwi.commands.podidentity.objects import CLIENT, binding, exception, identity, pod_template
 from tests.azwi.test_main import azwi
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.manifests import Manifest
-from tests.cluster.server import Server, scope
-from webhook import names
 
 KINDS = ("AzureIdentity", "AzureIdentityBinding", "AzurePodIdentityException")
 PLURALS = {"AzureIdentity": "azureidentities"}

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.manifests import CLIENT_ID, Manifest, container, environment, pod, token_mounts
-from tests.cluster.server import PROXY_IMAGE, Server, scope
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import CLIENT_ID, Manifest, container, environment, pod, token_mounts
+from testbed.cluster.server import PROXY_IMAGE, Server, scope
 from tests.cluster.test_refusals import refusal
-from webhook import names
 
 WITH_PROXY = {names.INJECT_PROXY: "true"}
 ENVIRONMENT_MODE = {**WITH_PROXY, names.PROXY_MODE: "environment"}

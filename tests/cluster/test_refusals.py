@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.manifests import CLIENT_ID, Manifest, environment, pod
-from webhook import names
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import CLIENT_ID, Manifest, environment, pod
 
 DENIED = 'admission webhook "mutation.azure-workload-identity.io" denied the request: '
 

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.manifests import (
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import (
     CLIENT_ID,
     Manifest,
     container,
@@ -16,9 +17,8 @@ from tests.cluster.manifests import (
     token_mounts,
     token_volumes,
 )
-from tests.cluster.other_webhook import Mutation, other_webhook
-from tests.cluster.server import configuration, scope, wait_until_true
-from webhook import names
+from testbed.cluster.other_webhook import Mutation, other_webhook
+from testbed.cluster.server import configuration, scope, wait_until_true
 
 pytestmark = pytest.mark.usefixtures("webhook")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from certs.keys import CA, LEAF
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.installation import Installation, Replica, installed
-from tests.cluster.load import continuous
+from certs.secret_keys import CA, LEAF
+from testbed.cluster.control_plane import ControlPlane
+from tests.cluster.support.installation import Installation, Replica, installed
+from tests.cluster.support.load import continuous
 
 SECONDS = 60.0
 LONGEST = 120.0

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from azure_workload_identity import names
 from certs import phases
-from certs.keys import CA, LEAF, LEAF_KEY
-from tests.cluster.control_plane import ApiError, ControlPlane
-from tests.cluster.installation import Installation, installed
-from tests.cluster.manifests import CLIENT_ID, environment, pod
-from tests.cluster.server import REPOSITORY, wait_until_true
-from tests.support.processes import PATIENCE_SECONDS, free_ports
-from webhook import names
+from certs.secret_keys import CA, LEAF, LEAF_KEY
+from testbed.cluster.control_plane import ApiError, ControlPlane
+from testbed.cluster.manifests import CLIENT_ID, environment, pod
+from testbed.cluster.server import REPOSITORY, wait_until_true
+from testbed.processes import PATIENCE_SECONDS, free_ports
+from tests.cluster.support.installation import Installation, installed
 
 HEAL_SECONDS = 10.0
 

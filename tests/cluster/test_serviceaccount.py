@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from azure_workload_identity import names
 from azwi.azure.options import AZURE_VARIABLES
 from azwi.main import program
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.manifests import Manifest, environment, pod, token_volumes
-from tests.support.azure_management import Azure, azure_management
-from tests.support.azure_management.login import install_az
-from tests.support.entra import Entra, FederatedCredential, entra
-from webhook import names
+from testbed.azure_management import Azure, azure_management
+from testbed.azure_management.login import install_az
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import Manifest, environment, pod, token_volumes
+from testbed.entra import Entra, FederatedCredential, entra
 
 Azwi = Callable[..., Result]
 VAULT = "https://vault.azure.net/.default"

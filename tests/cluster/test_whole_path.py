@@ -8,17 +8,17 @@ from typing import Final
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.kubelet import Kubelet, project
-from tests.cluster.manifests import CLIENT_ID, Manifest, container, environment, pod
-from tests.cluster.server import TENANT_ID, register, scope, serving
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import CLIENT_ID, Manifest, container, environment, pod
+from testbed.cluster.server import TENANT_ID, register, scope, serving
+from testbed.entra import FederatedCredential
+from testbed.processes import running, wait_until
+from testbed.program import ROOT
+from tests.cluster.support.kubelet import Kubelet, project
 from tests.support import azure_app, http_proxy
-from tests.support.entra import FederatedCredential
 from tests.support.netns import IMDS, NODE, require
-from tests.support.processes import running, wait_until
-from tests.support.program import ROOT
 from tests.support.proxied import BINDING_HOST, LOGIN, Outside, outside
-from webhook import names
 
 ISSUER: Final = "https://issuer.azwi.test/"
 VAULT: Final = "https://vault.azure.net"

@@ -8,15 +8,15 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from tests.cluster.node.node import NodeError
-from tests.cluster.server import TENANT_ID
+from azure_workload_identity import names
+from testbed import tools
+from testbed.cluster.server import TENANT_ID
+from testbed.pods import CLIENT_ID
+from tests.cluster.support.node.node import NodeError
 from tests.e2e.needs import missing
 from tests.e2e.stage import Stage, stage
 from tests.e2e.workloads import CONFIGMAP, app, files, named, pod
 from tests.image import build
-from tests.support import tools
-from tests.support.pods import CLIENT_ID
-from webhook import names
 
 NAMESPACE: Final = "default"
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from azwi import issuer
-from tests.cluster.control_plane import Cluster
-from tests.cluster.node.configuration import ISSUER, MACHINE
-from tests.cluster.server import TENANT_ID
-from tests.support.entra import Entra, FederatedCredential, entra
-from tests.support.pods import CLIENT_ID, OTHER_CLIENT_ID
-from webhook import names
+from azure_workload_identity import names
+from azwi.issuer import discovery
+from testbed.cluster.control_plane import Cluster
+from testbed.cluster.server import TENANT_ID
+from testbed.entra import Entra, FederatedCredential, entra
+from testbed.pods import CLIENT_ID, OTHER_CLIENT_ID
+from tests.cluster.support.node.configuration import ISSUER, MACHINE
 
 LOGIN: Final = "login.microsoftonline.com"
 BINDING_HOST: Final = "token-proxy.azwi.test"
@@ -51,5 +51,5 @@ def azure(cluster: Cluster, directory: Path) -> Iterator[Azure]:
         emulator.token_proxy(bindings, BINDING_HOST, listener=socket.create_server((MACHINE, 0))) as token_proxy,
     ):
         reader = cluster.token("default", "default")
-        emulator.trust_url(ISSUER, cluster.url + issuer.JWKS_PATH, cluster.ca_file, reader)
+        emulator.trust_url(ISSUER, cluster.url + discovery.JWKS_PATH, cluster.ca_file, reader)
         yield Azure(emulator, token_proxy, (bindings / "ca.crt").read_text())

@@ -7,9 +7,9 @@ from typing import NoReturn
 
 import pytest
 
-from tests.cluster.control_plane import Cluster
-from tests.cluster.node.node import Node, NodeBusyError
-from tests.cluster.release import Release
+from testbed.cluster.control_plane import Cluster
+from tests.cluster.support.node.node import Node, NodeBusyError
+from tests.cluster.support.release import Release
 from tests.e2e import report
 from tests.e2e.azure import BINDING_AUDIENCE, BINDING_HOST, Azure
 from tests.e2e.installed import installed

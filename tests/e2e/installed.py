@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.cluster.control_plane import ApiError, Cluster
-from tests.cluster.manifests import Manifest
-from tests.cluster.release import FULLNAME, Release
+from testbed.cluster.control_plane import ApiError, Cluster
+from testbed.cluster.manifests import Manifest
+from tests.cluster.support.release import FULLNAME, Release
 from tests.e2e.workloads import CONFIGMAP, RESTRICTED
 from tests.image import build
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.cluster.node import needs
+from tests.cluster.support.node import needs
 from tests.image import build
 
 

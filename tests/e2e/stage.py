@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.node.node import Node, node
+from tests.cluster.support.node.node import Node, node
 from tests.e2e.azure import Azure, azure
 from tests.e2e.report import note, timed
 

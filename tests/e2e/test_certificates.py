@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import trustme
 
-from certs.keys import CA
-from tests.cluster.control_plane import Cluster
-from tests.cluster.release import FULLNAME, Release
-from tests.cluster.server import wait_until_true
+from azure_workload_identity import names
+from certs.secret_keys import CA
+from testbed.cluster.control_plane import Cluster
+from testbed.cluster.server import wait_until_true
+from tests.cluster.support.release import FULLNAME, Release
 from tests.cluster.test_chart_modes import definition, secret
 from tests.e2e.installed import installed, pods, values, wait
 from tests.e2e.report import note
 from tests.e2e.test_upgrades import creating, gone, names_of
-from webhook import names
 
 ROTATIONS = 3
 LONGEST = 100.0

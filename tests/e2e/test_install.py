@@ -4,10 +4,10 @@ import json
 import time
 from pathlib import Path
 
-from tests.cluster.control_plane import Cluster
-from tests.cluster.node.configuration import NAME
-from tests.cluster.release import Release
-from tests.cluster.server import wait_until_true
+from testbed.cluster.control_plane import Cluster
+from testbed.cluster.server import wait_until_true
+from tests.cluster.support.node.configuration import NAME
+from tests.cluster.support.release import Release
 from tests.e2e.installed import installed, mutated, pods, values, wait
 from tests.e2e.report import note
 from tests.e2e.workloads import RESTRICTED

@@ -8,14 +8,14 @@ it does when one has aged.
 import json
 import time
 
-from tests.cluster.node.node import Node
-from tests.cluster.server import wait_until_true
+from azure_workload_identity import names
+from testbed.cluster.server import wait_until_true
+from tests.cluster.support.node.node import Node
 from tests.e2e.azure import Azure
 from tests.e2e.report import note
 from tests.e2e.test_tokens import ENVIRONMENT, MANAGED_IDENTITY_ALONE
 from tests.e2e.workloads import FILES, Workloads, container, pod
 from tests.support.azure_app import Tokens
-from webhook import names
 
 READ = f"print(open('{names.DOCUMENTED_DIRECTORY}/{names.TOKEN_FILE}').read(), end='')"
 

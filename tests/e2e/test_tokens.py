@@ -5,14 +5,14 @@ from typing import Final
 import pytest
 import trustme
 
-from tests.cluster.release import Release
-from tests.cluster.server import wait_until_true
+from azure_workload_identity import names
+from testbed.cluster.server import wait_until_true
+from testbed.pods import CLIENT_ID, OTHER_CLIENT_ID
+from tests.cluster.support.release import Release
 from tests.e2e.azure import BINDING_AUDIENCE, Azure
 from tests.e2e.report import timed
 from tests.e2e.workloads import CONFIGMAP, RESTRICTED, Workloads, app, container, job, looker, named, pod, template
 from tests.support.azure_app import Tokens
-from tests.support.pods import CLIENT_ID, OTHER_CLIENT_ID
-from webhook import names
 
 PROXY: Final = {names.INJECT_PROXY: "true"}
 ENVIRONMENT: Final = {**PROXY, names.PROXY_MODE: "environment"}

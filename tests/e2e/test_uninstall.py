@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tests.cluster.control_plane import Cluster
-from tests.cluster.release import Release
-from tests.cluster.server import wait_until_true
+from testbed.cluster.control_plane import Cluster
+from testbed.cluster.server import wait_until_true
+from tests.cluster.support.release import Release
 from tests.cluster.test_chart import everything
 from tests.e2e.installed import mutated, values, wait
 from tests.e2e.report import note, timed

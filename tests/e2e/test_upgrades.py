@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.load import Created, continuous
-from tests.cluster.manifests import Manifest
-from tests.cluster.node.node import Node
-from tests.cluster.release import Release
-from tests.cluster.server import wait_until_true
+from testbed.cluster.manifests import Manifest
+from testbed.cluster.server import wait_until_true
+from tests.cluster.support.load import Created, continuous
+from tests.cluster.support.node.node import Node
+from tests.cluster.support.release import Release
 from tests.e2e.installed import installed, mutated, pods, values, wait
 from tests.e2e.report import note
 from tests.e2e.workloads import SECURITY

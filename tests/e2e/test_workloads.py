@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import pytest
 
-from tests.cluster.node.configuration import ISSUER
-from tests.cluster.release import Release
+from azure_workload_identity import names
+from testbed.pods import CLIENT_ID
+from tests.cluster.support.node.configuration import ISSUER
+from tests.cluster.support.release import Release
 from tests.e2e import look
 from tests.e2e.report import timed
 from tests.e2e.workloads import UID, Workloads, job, looker, named, pod, template
-from tests.support.pods import CLIENT_ID
-from webhook import names
 
 LABELS: Final = {names.USE_LABEL: "true"}
 

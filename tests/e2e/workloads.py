@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.cluster.control_plane import Cluster
-from tests.cluster.manifests import USE, Manifest
-from tests.cluster.node.configuration import MACHINE
+from testbed.cluster.control_plane import Cluster
+from testbed.cluster.manifests import USE, Manifest
+from testbed.pods import OTHER_CLIENT_ID as OTHER
+from tests.cluster.support.node.configuration import MACHINE
 from tests.e2e import look
 from tests.e2e.azure import LOGIN, Azure
 from tests.image import build
 from tests.support import azure_app
 from tests.support.azure_app import OTHER_CLIENT_ID, Tokens
-from tests.support.pods import OTHER_CLIENT_ID as OTHER
 
 RESOURCE: Final = "https://vault.azure.net"
 UID: Final = 10001

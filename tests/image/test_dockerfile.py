@@ -8,10 +8,10 @@ from typing import Final
 
 import pytest
 
+from azure_workload_identity import __version__, names
 from scripts import image_root
-from tests.support.program import ROOT
+from testbed.program import ROOT
 from tests.test_project import PYPROJECT
-from webhook import __version__, names
 
 DOCKERFILE: Final = (ROOT / "Dockerfile").read_text()
 # One instruction a line: comments out, continued lines joined.

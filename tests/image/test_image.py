@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import pytest
 
+from azure_workload_identity import __version__, names
 from scripts.image_archive import Image
+from testbed.processes import PATIENCE_SECONDS, free_ports, running, tail
+from testbed.program import ROOT, TENANT, started
 from tests.image.container import Machine
-from tests.support.processes import PATIENCE_SECONDS, free_ports, running, tail
-from tests.support.program import ROOT, TENANT, started
 from tests.test_project import PYPROJECT
-from webhook import __version__, names
 
 pytestmark = pytest.mark.image
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import pytest
 
+from azure_workload_identity import __version__
 from scripts import image_report
 from scripts.image_archive import Image
+from testbed.program import ROOT
 from tests.image.test_dockerfile import locked
-from tests.support.program import ROOT
-from webhook import __version__
 
 pytestmark = pytest.mark.image
 

@@ -19,7 +19,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.program import ROOT
+from testbed.program import ROOT
 
 IMDS: Final = "169.254.169.254"
 NODE: Final = "10.213.0.1"

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from azure_workload_identity import names
+from testbed.entra import Entra, FederatedCredential, Issuer, entra
+from testbed.pods import CLIENT_ID, OTHER_CLIENT_ID, TENANT_ID
+from testbed.processes import PATIENCE_SECONDS, running, wait_until
+from testbed.program import ROOT
 from tests.support import azure_app
 from tests.support.azure_app import Tokens
-from tests.support.entra import Entra, FederatedCredential, Issuer, entra
 from tests.support.listener import Listener, listener
 from tests.support.netns import IMDS, Namespace, Network, network
-from tests.support.pods import CLIENT_ID, OTHER_CLIENT_ID, TENANT_ID
-from tests.support.processes import PATIENCE_SECONDS, running, wait_until
-from tests.support.program import ROOT
-from webhook import names
 
 LOGIN: Final = "login.microsoftonline.com"
 BINDING_HOST: Final = "token-proxy.azwi.test"

@@ -4,7 +4,7 @@ import asyncio
 import heapq
 from itertools import count
 
-from proxy.clock import Clock
+from imds_proxy.clock import Clock
 
 SETTLING_STEPS = 12
 

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import orjson
 
-from webhook import names
+from azure_workload_identity import names
+from azure_workload_identity.cluster.client import DENIED, NOT_FOUND, OK, Cluster, ClusterUnavailableError
+from azure_workload_identity.cluster.watch import MetadataOnly, Resource
 from webhook.admission.identity import Account, AccountsUnavailableError
-from webhook.cluster.client import DENIED, NOT_FOUND, OK, Cluster, ClusterUnavailableError
-from webhook.cluster.watch import MetadataOnly, Resource
 
 SERVICE_ACCOUNTS: Final = Resource("/api/v1/serviceaccounts", MetadataOnly)
 # https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches

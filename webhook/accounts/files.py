@@ -8,36 +8,18 @@ from typing import Any, Final
 
 import yaml
 
+from azure_workload_identity.bounded_yaml import LOADER, bounded
 from webhook.admission.identity import Account
 
 CHECK_SECONDS: Final = 0.1
 MAX_FILES: Final = 1000
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
-MAX_DEPTH: Final = 200
-LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # What tells that a file was changed: path, modification time in ns, size in bytes, inode.
 Signature = tuple[tuple[str, int, int, int], ...]
 Key = tuple[str, str]
 
 log = logging.getLogger(__name__)
-
-
-def bounded(content: str | bytes) -> str | bytes:
-    """YAML as it is, when it is no deeper than MAX_DEPTH: a loader recurses, and libyaml's without a limit.
-
-    Raises:
-        yaml.YAMLError: when it is deeper, or no YAML.
-    """
-    depth = 0
-    for event in yaml.parse(content, Loader=LOADER):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise yaml.YAMLError(f"it is nested deeper than {MAX_DEPTH}")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-    return content
 
 
 class FileAccounts:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from webhook import names
+from azure_workload_identity import names
 from webhook.admission import proxy, values
 from webhook.admission.identity import Account, Identity, account_warnings, resolve
-from webhook.admission.nearmiss import strange_keys
+from webhook.admission.misspellings import strange_keys
 from webhook.admission.pod import Pod
 from webhook.admission.policy import CustomEndpoint, OptIn, Policy
 from webhook.admission.proxy import ProxyPlan

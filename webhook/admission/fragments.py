@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from webhook import names
+from azure_workload_identity import names
 from webhook.admission.identity import Identity
 from webhook.admission.pod import Map
 from webhook.admission.policy import CustomEndpoint, ProxySettings, Resources

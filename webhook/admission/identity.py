@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from fnmatch import translate
 from typing import Any, Final
 
-from webhook import names
+from azure_workload_identity import names
 from webhook.admission import values
-from webhook.admission.nearmiss import StrangeKey, strange_keys
+from webhook.admission.misspellings import StrangeKey, strange_keys
 from webhook.admission.pod import Pod
 from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
 

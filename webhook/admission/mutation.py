@@ -11,7 +11,7 @@ from functools import lru_cache
 from posixpath import normpath
 from typing import Final
 
-from webhook import names
+from azure_workload_identity import names
 from webhook.admission import fragments
 from webhook.admission.decision import Mutate
 from webhook.admission.pod import Map, Pod, maps

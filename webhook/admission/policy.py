@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from webhook import names
+from azure_workload_identity import names
 from webhook.admission.identity import Defaults, IdentityMapping
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from webhook import names
+from azure_workload_identity import names
 from webhook.admission import values
 from webhook.admission.pod import Pod
 from webhook.admission.policy import ProxySettings, Resources

@@ -10,10 +10,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from webhook import names
+from azure_workload_identity import names
 from webhook.accounts.base import Accounts
 from webhook.admission.policy import Policy
-from webhook.server.handler import AdmissionEndpoint, Room
+from webhook.server.endpoint import AdmissionEndpoint, Room
 from webhook.server.metrics import Metrics
 
 # Admission must cost little and answer nothing but what it is for: no telemetry, no documentation pages.

@@ -17,7 +17,7 @@ from prometheus_client import (
 )
 from prometheus_client.process_collector import ProcessCollector
 
-from webhook import __version__
+from azure_workload_identity import __version__
 from webhook.admission.reasons import Warn
 
 # The buckets of v1.6.0, in seconds, so that its dashboards go on working.

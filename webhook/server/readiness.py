@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Bundle(Protocol):
-    """A caBundle as it was last seen, such as a `certs.bundle.CaBundle`, which loads the cluster's client."""
+    """A caBundle as it was last seen, such as a `certs.ca_bundle.CaBundle`, which loads the cluster's client."""
 
     @property
     def entries(self) -> tuple[object, ...] | None:

@@ -9,9 +9,9 @@ import pytest
 from azwi.azure import auth, clouds
 from azwi.azure.auth import Login, Method
 from azwi.azure.pipeline import Endpoint
-from azwi.errors import CommandError, UsageError
-from tests.support.azure_management import Azure
-from tests.support.azure_management.login import install_az
+from azwi.console.errors import CommandError, UsageError
+from testbed.azure_management import Azure
+from testbed.azure_management.login import install_az
 
 TENANT = "5a3ae6a4-9d1f-4c22-a4a5-1e6f0fd1d4a1"
 CLIENT = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from azure_workload_identity import names
 from azwi.azure import clouds
 from azwi.azure.clouds import Cloud
 from azwi.azure.target import Target
-from azwi.errors import CommandError, UsageError
-from tests.support.azure_management import Azure
-from webhook import names
+from azwi.console.errors import CommandError, UsageError
+from testbed.azure_management import Azure
 
 
 @pytest.mark.parametrize(

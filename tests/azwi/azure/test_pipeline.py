@@ -8,10 +8,10 @@ from azwi.azure import pipeline
 from azwi.azure.errors import AzureApiError
 from azwi.azure.ids import MSI
 from azwi.azure.pipeline import Endpoint
-from azwi.errors import CommandError
-from azwi.plan import Plan
-from tests.support.azure_management import Azure, Failure
-from tests.support.azure_management.login import Credential
+from azwi.console.dry_run import Plan
+from azwi.console.errors import CommandError
+from testbed.azure_management import Azure, Failure
+from testbed.azure_management.login import Credential
 
 VERSION = {"api-version": "2023-01-31"}
 

@@ -7,9 +7,9 @@ import pytest
 
 from azwi.azure import clouds, tenant
 from azwi.azure.clouds import Cloud
-from azwi.errors import CommandError, UsageError
+from azwi.console.errors import CommandError, UsageError
+from testbed.azure_management import Azure, Failure
 from tests.azwi.conftest import session_of
-from tests.support.azure_management import Azure, Failure
 
 SELECTED = "0b1f6471-1bf0-4dda-aec3-cb9272f09590"
 

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from azure_workload_identity import names
 from azwi.azure.options import AZURE_VARIABLES
-from tests.cluster.control_plane import ControlPlane, Programs
-from tests.cluster.control_plane import control_plane as running_control_plane
-from tests.cluster.doctor.patient import Patient, account
-from tests.cluster.doctor.release import LABELS, endpoints, server_deployment
-from tests.cluster.installation import Installation, installed
-from tests.cluster.manifests import CLIENT_ID
-from tests.cluster.server import Server, install_account, register, scope, serving
-from tests.support.azure_management import Azure, azure_management
-from tests.support.azure_management.login import install_az
-from webhook import names
+from testbed.azure_management import Azure, azure_management
+from testbed.azure_management.login import install_az
+from testbed.cluster.control_plane import ControlPlane, Programs
+from testbed.cluster.control_plane import control_plane as running_control_plane
+from testbed.cluster.manifests import CLIENT_ID
+from testbed.cluster.server import Server, install_account, register, scope, serving
+from tests.cluster.support.doctor_release import LABELS, endpoints, server_deployment
+from tests.cluster.support.installation import Installation, installed
+from tests.cluster.support.patient import Patient, account
 
 
 @pytest.fixture(scope="package")

@@ -4,9 +4,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.cluster.doctor.patient import Patient, account, deployment
-from tests.support.azure_management import Azure
-from webhook import names
+from azure_workload_identity import names
+from testbed.azure_management import Azure
+from tests.cluster.support.patient import Patient, account, deployment
 
 ISSUER = "https://issuer.azwi.test/"
 KINDS = ("application", "managed identity")

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from tests.cluster.doctor.patient import Patient, deployment
-from tests.cluster.doctor.release import server_deployment
+from testbed.azure_management import Azure
+from testbed.cluster.manifests import CLIENT_ID
 from tests.cluster.doctor.test_azure import add_credential, identity
-from tests.cluster.installation import Installation
-from tests.cluster.manifests import CLIENT_ID
-from tests.support.azure_management import Azure
+from tests.cluster.support.doctor_release import server_deployment
+from tests.cluster.support.installation import Installation
+from tests.cluster.support.patient import Patient, deployment
 
 NOBODYS = "6f3e1a52-2a14-4c1f-8c4f-7a3c5b0b1d11"
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from azwi import clocks
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.doctor.patient import Patient, account, deployment
-from tests.cluster.manifests import CLIENT_ID, Manifest, environment, pod, token_volumes
-from tests.cluster.server import scope
-from webhook import names
+from azure_workload_identity import names
+from azwi import clock_skew
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import CLIENT_ID, Manifest, environment, pod, token_volumes
+from testbed.cluster.server import scope
+from tests.cluster.support.patient import Patient, account, deployment
 
 OTHER_CLIENT_ID = "3f1d8a52-2a14-4c1f-8c4f-7a3c5b0b1d11"
 
@@ -148,10 +148,10 @@ def test_one_pod(late: Patient) -> None:
 
 def test_clock(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that is ten minutes wrong is told; set right, it is not."""
-    right = clocks.now
-    monkeypatch.setattr(clocks, "now", lambda: right() - timedelta(minutes=10))
+    right = clock_skew.now
+    monkeypatch.setattr(clock_skew, "now", lambda: right() - timedelta(minutes=10))
     finding = patient.one("clock-skew")
     assert "ahead of" in finding["what"]
     assert "timedatectl set-ntp true" in finding["command"]
-    monkeypatch.setattr(clocks, "now", right)
+    monkeypatch.setattr(clock_skew, "now", right)
     assert patient.found("clock-skew") == []

@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from azure_workload_identity import names
 from certs.authority import issue, make_authority
-from certs.pair import Pair
-from tests.cluster.doctor.patient import Patient
-from tests.cluster.doctor.release import endpoints, server_deployment
-from tests.cluster.installation import Installation
-from tests.cluster.installation import register as register_release
-from webhook import names
+from certs.key_pair import Pair
+from tests.cluster.support.doctor_release import endpoints, server_deployment
+from tests.cluster.support.installation import Installation
+from tests.cluster.support.installation import register as register_release
+from tests.cluster.support.patient import Patient
 
 
 def store(release: Installation, authority: Pair, leaf: Pair) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.doctor.patient import Patient, account, deployment
-from tests.cluster.manifests import CLIENT_ID
-from tests.cluster.server import TENANT_ID, Server, configuration, register, scope
-from webhook import names
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import CLIENT_ID
+from testbed.cluster.server import TENANT_ID, Server, configuration, register, scope
+from tests.cluster.support.patient import Patient, account, deployment
 
 
 def test_several_webhooks(patient: Patient) -> None:

@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-from tests.cluster.doctor.patient import Patient, account, deployment
-from tests.cluster.manifests import CLIENT_ID, USE, Manifest, pod
-from webhook import names
+from azure_workload_identity import names
+from testbed.cluster.manifests import CLIENT_ID, USE, Manifest, pod
+from tests.cluster.support.patient import Patient, account, deployment
 
 HOSTILE = 'it\'s $(touch pwned) `touch pwned`; "x"\nnext'
 

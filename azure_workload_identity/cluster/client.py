@@ -1,0 +1,166 @@
+"""Requests to the API server.
+
+By raw calls of the `kubernetes` package's asyncio client: its API classes would more than double the process.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import aiohttp
+import yaml
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from azure_workload_identity import __version__
+
+# Short of any sensible timeoutSeconds of a webhook, so that the answer, not the wait, ends the call.
+READ_SECONDS: Final = 2.0
+MAX_CONNECTIONS: Final = 64
+# Of a full object; etcd stores none of more than 1.5 MiB.
+MAX_ANSWER: Final = 16 << 20
+# The API server sends a bookmark each minute: a watch that is silent for longer has lost its connection.
+SILENCE_SECONDS: Final = 90.0
+JSON: Final = "application/json"
+JSON_PATCH: Final = "application/json-patch+json"
+_VERSION: Final = re.compile(rb'"gitVersion":\s*"v(\d{1,3})\.(\d{1,3})\.')
+
+OK: Final = 200
+CREATED: Final = 201
+NOT_FOUND: Final = 404
+CONFLICT: Final = 409
+GONE: Final = 410
+INVALID: Final = 422
+DENIED: Final = frozenset({401, 403})
+
+# A token file that cannot be read is a ConfigException.
+_FAILURES: Final = (aiohttp.ClientError, ConfigException, OSError, TimeoutError)
+
+
+class ClusterUnavailableError(Exception):
+    """The API server did not answer; `kind` is the name of what went wrong."""
+
+    def __init__(self, method: str, path: str, kind: str) -> None:
+        super().__init__(f"the API server did not answer {method} {path}: {kind}")
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status and body of an answer of the API server."""
+
+    status: int
+    body: bytes
+
+
+def failure(answer: Answer, method: str, path: str, denied: Exception) -> Exception:
+    """What to raise for an answer that is no success: `denied` where a role forbids it, which no waiting mends."""
+    return denied if answer.status in DENIED else ClusterUnavailableError(method, path, f"HTTP {answer.status}")
+
+
+class Cluster:
+    """A connection to one API server."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        configuration.connection_pool_maxsize = MAX_CONNECTIONS
+        self._host = configuration.host
+        self._client = ApiClient(configuration)
+
+    @classmethod
+    async def connect(cls, kubeconfig: str) -> Self:
+        """By kubeconfig (`--kubeconfig`, KUBECONFIG), else as a pod, else by ~/.kube/config; nothing is sent yet.
+
+        Raises:
+            ValueError: with a sentence when no configuration is found or it cannot be used.
+        """
+        configuration = Configuration()
+        try:
+            if not kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST"):
+                load_incluster_config(client_configuration=configuration)
+            else:
+                await load_kube_config(config_file=kubeconfig or None, client_configuration=configuration)
+            return cls(configuration)
+        except (ConfigException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"no usable cluster configuration in {kubeconfig or '~/.kube/config'}: {error}; set --kubeconfig or "
+                "KUBECONFIG, run in a pod with a ServiceAccount token, or give manifests with --service-accounts"
+            ) from error
+
+    async def get(self, path: str, accept: str = JSON) -> Answer:
+        """The answer to a GET.
+
+        Raises:
+            ClusterUnavailableError: when there is none within READ_SECONDS.
+        """
+        return await self.request("GET", path, accept=accept)
+
+    async def request(
+        self, method: str, path: str, body: object = None, *, content_type: str = JSON, accept: str = JSON
+    ) -> Answer:
+        """The answer to one request; `body` becomes JSON.
+
+        Raises:
+            ClusterUnavailableError: when there is none within READ_SECONDS.
+        """
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                headers = await self._headers(method, path, accept)
+                headers["Content-Type"] = content_type
+                answer = await self._client.call_api(method, self._host + path, header_params=headers, body=body)
+                return Answer(answer.status, await _whole(answer.response))
+        except _FAILURES as error:
+            raise ClusterUnavailableError(method, path, type(error).__name__) from error
+
+    @asynccontextmanager
+    async def lines(self, path: str, accept: str) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
+        """Status and lines of an answer that may go on for long.
+
+        Raises:
+            ClusterUnavailableError: also in the middle, when the connection ends badly or is silent for
+                SILENCE_SECONDS.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=READ_SECONDS, sock_read=SILENCE_SECONDS)
+        try:
+            headers = await self._headers("GET", path, accept)
+            answer = await self._client.call_api(
+                "GET", self._host + path, header_params=headers, _request_timeout=timeout
+            )
+            async with answer.response as response:
+                yield answer.status, response.content
+        except _FAILURES as error:
+            raise ClusterUnavailableError("GET", path, type(error).__name__) from error
+
+    async def version(self) -> tuple[int, int] | None:
+        """The cluster's version as (major, minor), or None when it cannot be told."""
+        try:
+            answer = await self.get("/version")
+        except ClusterUnavailableError:
+            return None
+        match = _VERSION.search(answer.body) if answer.status == OK else None
+        return (int(match[1]), int(match[2])) if match else None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _headers(self, method: str, path: str, accept: str) -> dict[str, Any]:
+        # Compression costs us more than it saves on the way to the API server.
+        headers = {"Accept": accept, "Accept-Encoding": "identity", "User-Agent": f"azwi-webhook/{__version__}"}
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
+        return headers
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    chunks, size = [], 0
+    async with response:
+        async for chunk in response.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_ANSWER:
+                raise aiohttp.ClientPayloadError("the answer is too large")
+    return b"".join(chunks)

@@ -1,0 +1,256 @@
+"""Following objects: a paged list, then a watch from there on, for as long as the process lives.
+
+https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final, Generic, Protocol, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from azure_workload_identity.cluster.client import DENIED, GONE, JSON, OK, Cluster, ClusterUnavailableError
+
+PAGE: Final = 500
+# The API server ends a watch after this many seconds, a random part longer, so that not all begin anew at once.
+WATCH_SECONDS: Final = 300
+FIRST_WAIT: Final = 0.05
+LONGEST_WAIT: Final = 10.0
+# A watch that lived this long was no failure, whatever ended it.
+HEALTHY_SECONDS: Final = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class ObjectMeta(msgspec.Struct, frozen=True, gc=False):
+    """What is read of an object's metadata."""
+
+    name: str = ""  # a bookmark has none
+    namespace: str = ""
+    resourceVersion: str = ""  # noqa: N815  the API's name
+    annotations: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+
+
+class MetadataOnly(msgspec.Struct, frozen=True, gc=False):
+    """A PartialObjectMetadata."""
+
+    metadata: ObjectMeta
+
+
+class WebhookConfiguration(msgspec.Struct, frozen=True):
+    """A MutatingWebhookConfiguration; its webhooks stay as they are, since we change a part of each."""
+
+    metadata: ObjectMeta
+    webhooks: list[dict[str, Any]] = []
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A Secret or a ConfigMap; the values of a Secret are base64."""
+
+    metadata: ObjectMeta
+    data: dict[str, str] | None = None
+
+    def __repr__(self) -> str:
+        """Only the name: the data may be secret."""
+        return f"Stored({self.metadata.namespace}/{self.metadata.name})"
+
+
+T = TypeVar("T", bound=MetadataOnly | WebhookConfiguration | Stored)
+ToldT_contra = TypeVar("ToldT_contra", bound=MetadataOnly | WebhookConfiguration | Stored, contravariant=True)
+
+
+class Sink(Protocol[ToldT_contra]):
+    """Who is told of the objects."""
+
+    def put(self, item: ToldT_contra) -> None:
+        """There is an object, new or changed."""
+        ...
+
+    def drop(self, namespace: str, name: str) -> None:
+        """An object is gone."""
+        ...
+
+    def listing(self) -> None:
+        """A list begins: what is not put until `listed` is gone."""
+        ...
+
+    def listed(self) -> None:
+        """A list is complete."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Resource(Generic[T]):
+    """What is followed: a kind's path, of which objects, and how they are read.
+
+    With a name the watch asks for that object alone, so that a role may name it (`resourceNames`).
+    """
+
+    path: str
+    type: type[T]
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """What the log and the metrics call it: the plural of its kind."""
+        return self.path.rsplit("/", 1)[-1]
+
+    def accept(self, kind: str) -> str:
+        """How an answer is to be written; for metadata the API server leaves all else out."""
+        return f"{JSON};as={kind};g=meta.k8s.io;v=v1" if self.type is MetadataOnly else JSON
+
+    def url(self, **parameters: object) -> str:
+        """The path with a query."""
+        if self.name:
+            parameters["fieldSelector"] = f"metadata.name={self.name}"
+        return f"{self.path}?{urlencode({key: value for key, value in parameters.items() if value != ''})}"
+
+
+class _ListMeta(msgspec.Struct, frozen=True):
+    resourceVersion: str = ""  # noqa: N815  the API's name
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class _Page(msgspec.Struct, Generic[T], frozen=True):
+    metadata: _ListMeta
+    items: list[T]
+
+
+class _Event(msgspec.Struct, frozen=True):
+    type: str
+    object: msgspec.Raw
+
+
+class _Status(msgspec.Struct, frozen=True):
+    code: int = 0
+
+
+class _ExpiredError(Exception):
+    """The API server no longer has the versions since ours; list again."""
+
+
+class _FailedError(Exception):
+    """A list or watch was answered with an error; `reason` is a word for the metrics."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Watch(Generic[T]):
+    """Keeps a sink equal to what the API server has, through disconnections, restarts and compactions.
+
+    `restarted` hears the reason of each beginning anew: expired, denied, unavailable, malformed, or a status.
+    """
+
+    def __init__(
+        self, cluster: Cluster, resource: Resource[T], sink: Sink[T], restarted: Callable[[str, str], None]
+    ) -> None:
+        self._cluster = cluster
+        self._resource = resource
+        self._sink = sink
+        self._restarted = restarted
+        self._page = msgspec.json.Decoder(_Page[resource.type])  # type: ignore[name-defined]  # a type at run time
+        self._item = msgspec.json.Decoder(resource.type)
+        self._event = msgspec.json.Decoder(_Event)
+        self._heard: float | None = None
+        self._version = ""
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds since the API server was last heard, None before the first list."""
+        return None if self._heard is None else monotonic() - self._heard
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        wait = FIRST_WAIT
+        while True:
+            begun = monotonic()
+            reason = await self._follow()
+            if reason:
+                self._restarted(self._resource.title, reason)
+            if monotonic() - begun > HEALTHY_SECONDS:
+                wait = FIRST_WAIT
+            await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311  spreads load, hides nothing
+            wait = min(wait * 2, LONGEST_WAIT)
+
+    async def _follow(self) -> str:
+        """Follow until something ends it; return the reason, empty when the watch just ran its time."""
+        try:
+            if not self._version:
+                await self._list()
+            await self._watch()
+        except _ExpiredError:
+            self._version = ""
+            return "expired"
+        except ClusterUnavailableError as error:
+            # The version that was reached still holds.
+            return self._failed("unavailable", error)
+        except _FailedError as error:
+            self._version = ""
+            return self._failed(error.reason, error)
+        except (msgspec.MsgspecError, ValueError) as error:  # the latter of a line beyond aiohttp's bound
+            self._version = ""
+            return self._failed("malformed", error)
+        return ""
+
+    def _failed(self, reason: str, error: Exception) -> str:
+        log.warning("watch of %s, trying again: %s", self._resource.title, error)
+        return reason
+
+    async def _list(self) -> None:
+        """List everything; the version from which to watch is then known."""
+        self._sink.listing()
+        token = ""
+        while True:
+            url = self._resource.url(limit=PAGE, **{"continue": token})
+            answer = await self._cluster.get(url, self._resource.accept("PartialObjectMetadataList"))
+            self._check(answer.status, answer.body)
+            page = self._page.decode(answer.body)
+            for item in page.items:
+                self._sink.put(item)
+            self._heard = monotonic()
+            token = page.metadata.continue_
+            if not token:
+                break
+        self._sink.listed()
+        self._version = page.metadata.resourceVersion
+
+    async def _watch(self) -> None:
+        """Hand on events until the API server ends the watch."""
+        url = self._resource.url(
+            watch=1,
+            allowWatchBookmarks="true",
+            resourceVersion=self._version,
+            timeoutSeconds=WATCH_SECONDS + random.randrange(WATCH_SECONDS),  # noqa: S311  as above
+        )
+        async with self._cluster.lines(url, self._resource.accept("PartialObjectMetadata")) as (status, lines):
+            self._check(status, b"")
+            self._heard = monotonic()
+            async for line in lines:
+                self._heard = monotonic()
+                self._take(self._event.decode(line))
+
+    def _take(self, event: "_Event") -> None:
+        if event.type == "ERROR":
+            self._check(msgspec.json.decode(event.object, type=_Status).code, bytes(event.object))
+        item = self._item.decode(event.object)
+        if event.type == "DELETED":
+            self._sink.drop(item.metadata.namespace, item.metadata.name)
+        elif event.type != "BOOKMARK":
+            self._sink.put(item)
+        self._version = item.metadata.resourceVersion
+
+    def _check(self, status: int, body: bytes) -> None:
+        if status == GONE:
+            raise _ExpiredError
+        if status in DENIED:
+            raise _FailedError("denied", f"HTTP {status}; grant get, list and watch on {self._resource.title}")
+        if status != OK:
+            raise _FailedError(str(status), f"HTTP {status} {body[:200].decode(errors='replace')}")

@@ -1,0 +1,1 @@
+"""The commands of azwi: one module or folder each."""

@@ -1,0 +1,1 @@
+"""The checks of `azwi doctor`: functions from a snapshot to findings."""

@@ -1,0 +1,264 @@
+"""Do workloads and ServiceAccounts say what they mean? Decided by the webhook's own code."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from azure_workload_identity import names
+from azwi.commands.doctor.findings import Code, Finding
+from azwi.commands.doctor.snapshot import Map, Snapshot, Workload
+from webhook.admission import values
+from webhook.admission.misspellings import strange_keys
+from webhook.admission.reasons import Caution, Reason
+from webhook.admission.review import Verdict
+
+# Which annotations of a pod, taken away, end a refusal.
+_CULPRITS: Final[Mapping[Reason, tuple[str, ...]]] = {
+    Reason.INVALID_TOKEN_EXPIRATION: (names.TOKEN_EXPIRATION,),
+    Reason.INVALID_PROXY_PORT: (names.PROXY_PORT,),
+    Reason.INVALID_PROXY_MODE: (names.PROXY_MODE,),
+    Reason.INVALID_PROXY_RESOURCES: (
+        names.PROXY_CPU_REQUEST,
+        names.PROXY_CPU_LIMIT,
+        names.PROXY_MEMORY_REQUEST,
+        names.PROXY_MEMORY_LIMIT,
+    ),
+    Reason.PROXY_ON_HOST_NETWORK: (names.INJECT_PROXY,),
+    Reason.PROXY_ON_WINDOWS: (names.INJECT_PROXY,),
+}
+_OF_ACCOUNT: Final[Mapping[Reason, str]] = {
+    Reason.INVALID_TOKEN_EXPIRATION: names.TOKEN_EXPIRATION,
+    Reason.INVALID_TENANT_ID: names.TENANT_ID,
+}
+_LABELLED: Final = {"metadata": {"labels": {names.USE_LABEL: "true"}}}
+
+
+def opted_in(snapshot: Snapshot) -> Iterator[Finding]:
+    """A workload that shows signs of taking part does."""
+    for each in snapshot.workloads:
+        if each.outcome.reason is not Reason.NOT_OPTED_IN:
+            continue
+        cautions = {warning.code: warning.text for warning in each.outcome.warnings}
+        text = each.labels.get(names.USE_LABEL)
+        if text is not None and text != "true":
+            yield _unlabelled(
+                snapshot, each, Code.LABEL_NOT_TRUE, f"its label {names.USE_LABEL} has no effect: only true has", [text]
+            )
+        elif places := list(_other_places(snapshot, each)):
+            yield _unlabelled(
+                snapshot, each, Code.LABEL_MISPLACED, f"the label {names.USE_LABEL} is not on its pods", places
+            )
+        elif Caution.LABEL_MISSING in cautions:
+            what = f"its pods do not have the label {names.USE_LABEL}, so nothing is injected"
+            yield _unlabelled(snapshot, each, Code.LABEL_MISSING, what, [cautions[Caution.LABEL_MISSING]])
+
+
+def _unlabelled(snapshot: Snapshot, each: Workload, code: Code, what: str, evidence: list[str]) -> Finding:
+    pod: Map = _LABELLED
+    if names.USE_LABEL in each.annotations:
+        pod = {"metadata": {**_LABELLED["metadata"], "annotations": {names.USE_LABEL: None}}}
+    return Finding(code, each.subject, what, tuple(evidence), snapshot.tools.merge_into_pods(each.owner, pod))
+
+
+def _other_places(snapshot: Snapshot, each: Workload) -> Iterator[str]:
+    """Where the label is, and does not count."""
+    if names.USE_LABEL in each.annotations:
+        yield "it is an annotation of the pods, and must be a label"
+    if each.kind != "Pod" and names.USE_LABEL in (each.owner["metadata"].get("labels") or {}):
+        yield f"it is a label of the {each.kind} itself, and must be one of its pod template"
+    account = snapshot.account(each.namespace, each.service_account)
+    if account is not None and account.labelled:
+        yield f"it is a label of ServiceAccount {each.service_account}"
+    if (snapshot.namespace_labels(each.namespace) or {}).get(names.USE_LABEL) == "true":
+        yield f"it is a label of namespace {each.namespace}, which this webhook does not look at (--opt-in)"
+
+
+def refused(snapshot: Snapshot) -> Iterator[Finding]:
+    """The webhook does not refuse a workload's pods."""
+    for each in snapshot.workloads:
+        if each.outcome.verdict is not Verdict.REFUSE:
+            continue
+        missing = each.outcome.reason is Reason.SERVICE_ACCOUNT_NOT_FOUND
+        yield Finding(
+            Code.ACCOUNT_MISSING if missing else Code.POD_REFUSED,
+            each.subject,
+            f"ServiceAccount {each.service_account} is not there, so the webhook refuses its pods"
+            if missing
+            else "the webhook refuses its pods",
+            (f"{each.outcome.message} ({each.outcome.reason})",),
+            _concession(snapshot, each),
+        )
+
+
+def _concession(snapshot: Snapshot, each: Workload) -> str:
+    tools, reason = snapshot.tools, each.outcome.reason
+    if reason is Reason.SERVICE_ACCOUNT_NOT_FOUND:
+        return tools.kubectl("create", "serviceaccount", each.service_account, namespace=each.namespace)
+    present = [key for key in _CULPRITS.get(reason, ()) if key in each.annotations]
+    if present:
+        return tools.merge_into_pods(each.owner, {"metadata": {"annotations": dict.fromkeys(present)}})
+    if key := _OF_ACCOUNT.get(reason):
+        return tools.annotate("serviceaccount", each.namespace, each.service_account, {key: None})
+    if reason is Reason.INVALID_CLIENT_ID:
+        return f"{identity_command(snapshot, each.namespace, each.service_account)} --force-conflicts"
+    return tools.kubectl("edit", each.kind.lower(), each.name, namespace=each.namespace)
+
+
+def identity_command(snapshot: Snapshot, namespace: str, account: str) -> str:
+    """Create or find the identity of a ServiceAccount, annotate the account, and federate both."""
+    named = ("--service-account-namespace", namespace, "--service-account-name", account)
+    return snapshot.tools.azwi("serviceaccount", "create", *named)
+
+
+def identified(snapshot: Snapshot) -> Iterator[Finding]:
+    """The account of pods that take part names an identity, unless all of its pods' containers name one."""
+    if snapshot.mapping and snapshot.mapping.there is None:
+        return  # a mapping that is not shown may give it one
+    seen: set[tuple[str, str]] = set()
+    for each in snapshot.mutated():
+        key = (each.namespace, each.service_account)
+        warned = {warning.code for warning in each.outcome.warnings}
+        if Caution.NO_CLIENT_ID not in warned or key in seen or key not in snapshot.accounts or _names_identity(each):
+            continue
+        seen.add(key)
+        yield Finding(
+            Code.NO_CLIENT_ID,
+            f"ServiceAccount {each.namespace}/{each.service_account}",
+            f"it has no annotation {names.CLIENT_ID}, so pods get a token and no {names.ENV_CLIENT_ID}",
+            (f"{each.subject} uses it and takes part",),
+            identity_command(snapshot, *key),
+        )
+
+
+def _names_identity(each: Workload) -> bool:
+    containers = (each.pod.get("spec") or {}).get("containers") or ()
+    return all(names.ENV_CLIENT_ID in {entry.get("name") for entry in every.get("env") or ()} for every in containers)
+
+
+def spelt(snapshot: Snapshot) -> Iterator[Finding]:
+    """Keys that look like ours are ours, and on the object where they count."""
+    for (namespace, name), manifest in snapshot.accounts.items():
+        metadata = manifest["metadata"]
+        yield from _account_keys(snapshot, namespace, name, metadata)
+    for each in snapshot.workloads:
+        yield from _pod_keys(snapshot, each)
+
+
+def _account_keys(snapshot: Snapshot, namespace: str, name: str, metadata: Map) -> Iterator[Finding]:
+    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    subject, tools = f"ServiceAccount {namespace}/{name}", snapshot.tools
+    for key, meant in strange_keys(annotations, names.ACCOUNT_ANNOTATIONS):
+        wanted = {meant: annotations[key]} if meant and meant not in annotations else {}
+        if meant in names.ACCOUNT_ANNOTATIONS:
+            command = tools.annotate("serviceaccount", namespace, name, {key: None, **wanted})
+            yield _misspelt(subject, "annotation", key, annotations[key], meant, command)
+        elif meant is not None:
+            moved = [*_moves(snapshot, namespace, name, meant, annotations[key])]
+            command = " && ".join([*moved, tools.annotate("serviceaccount", namespace, name, {key: None})])
+            yield _misplaced(subject, f"annotation {key}={annotations[key]}", "it belongs on the pods", command)
+        else:
+            yield _unknown(subject, key, tools.annotate("serviceaccount", namespace, name, {key: None}))
+    for key, meant in strange_keys(labels, frozenset({names.USE_LABEL})):
+        command = tools.label("serviceaccount", namespace, name, {key: None})
+        if meant in names.ACCOUNT_ANNOTATIONS:
+            added = tools.annotate("serviceaccount", namespace, name, {meant: labels[key]})
+            why = f"it must be the annotation {meant}"
+            yield _misplaced(subject, f"label {key}={labels[key]}", why, f"{added} && {command}")
+        else:
+            yield _unknown(subject, key, command)
+
+
+def _moves(snapshot: Snapshot, namespace: str, account: str, meant: str, value: str) -> Iterator[str]:
+    """Put a key on the pods of the workloads that use an account."""
+    for each in snapshot.workloads:
+        if (each.namespace, each.service_account) == (namespace, account):
+            yield snapshot.tools.merge_into_pods(each.owner, _on_pod(meant, value))
+
+
+def _on_pod(meant: str, value: str) -> Map:
+    place = "labels" if meant == names.USE_LABEL else "annotations"
+    return {"metadata": {place: {meant: value}}}
+
+
+def _pod_keys(snapshot: Snapshot, each: Workload) -> Iterator[Finding]:
+    tools = snapshot.tools
+    for key, meant in strange_keys(each.annotations, names.POD_ANNOTATIONS | {names.USE_LABEL}):
+        value = each.annotations[key]
+        gone: Map = {"annotations": {key: None}}
+        if meant == names.USE_LABEL or meant in names.POD_ANNOTATIONS:
+            command = tools.merge_into_pods(each.owner, {"metadata": _merged(gone, _on_pod(meant, value))})
+            yield _misspelt(each.subject, "annotation of its pods", key, value, meant, command)
+        elif meant is not None:
+            wrong = f"annotation {key}={value} of its pods"
+            yield _misplaced(
+                each.subject, wrong, "it belongs on the ServiceAccount", _to_account(snapshot, each, key, meant)
+            )
+        elif not key.startswith(names.CUSTOM_ENDPOINT_PREFIX):
+            yield _unknown(each.subject, key, tools.merge_into_pods(each.owner, {"metadata": gone}))
+    for key, meant in strange_keys(each.labels, frozenset({names.USE_LABEL})):
+        gone = {"labels": {key: None}}
+        if meant == names.USE_LABEL:
+            pod = {"metadata": _merged(gone, _on_pod(meant, each.labels[key]))}
+            command = tools.merge_into_pods(each.owner, pod)
+            yield _misspelt(each.subject, "label of its pods", key, each.labels[key], meant, command)
+        elif meant in names.POD_ANNOTATIONS:
+            pod = {"metadata": _merged(gone, _on_pod(meant, each.labels[key]))}
+            command = tools.merge_into_pods(each.owner, pod)
+            yield _misplaced(each.subject, f"label {key} of its pods", "it must be an annotation of them", command)
+        elif meant is not None:
+            wrong, why = f"label {key} of its pods", "it must be an annotation of the ServiceAccount"
+            yield _misplaced(each.subject, wrong, why, _to_account(snapshot, each, key, meant))
+
+
+def _merged(first: Map, second: Map) -> Map:
+    metadata = second["metadata"]
+    return {place: {**first.get(place, {}), **metadata.get(place, {})} for place in {**first, **metadata}}
+
+
+def _to_account(snapshot: Snapshot, each: Workload, key: str, meant: str) -> str:
+    place = "annotations" if key in each.annotations else "labels"
+    value = (each.annotations if key in each.annotations else each.labels)[key]
+    stored = (snapshot.accounts.get((each.namespace, each.service_account)) or {"metadata": {}})["metadata"]
+    off = snapshot.tools.merge_into_pods(each.owner, {"metadata": {place: {key: None}}})
+    if meant in (stored.get("annotations") or {}):
+        return off
+    return f"{snapshot.tools.annotate('serviceaccount', each.namespace, each.service_account, {meant: value})} && {off}"
+
+
+def _misspelt(subject: str, kind: str, key: str, value: str, meant: str, command: str) -> Finding:
+    return Finding(
+        Code.NEAR_MISS, subject, f"the {kind} {key} is ignored; meant is {meant}", (f"{key}={value}",), command
+    )
+
+
+def _misplaced(subject: str, wrong: str, why: str, command: str) -> Finding:
+    return Finding(Code.WRONG_OBJECT, subject, f"the {wrong.partition('=')[0]} is ignored: {why}", (wrong,), command)
+
+
+def _unknown(subject: str, key: str, command: str) -> Finding:
+    what = f"{key} is not known and ignored"
+    return Finding(Code.UNKNOWN_KEY, subject, what, (f"no key of {names.PREFIX} is spelt like it",), command)
+
+
+def proxied(snapshot: Snapshot) -> Iterator[Finding]:
+    """The proxy that pods ask for is one that their namespace's Pod Security level admits."""
+    for each in snapshot.mutated():
+        if values.boolean(each.annotations.get(names.INJECT_PROXY, "")) is not True:
+            continue
+        level = (snapshot.namespace_labels(each.namespace) or {}).get(
+            "pod-security.kubernetes.io/enforce", "privileged"
+        )
+        if level == "privileged" or each.annotations.get(names.PROXY_MODE, "redirect") != "redirect":
+            continue
+        yield Finding(
+            Code.PROXY_FORBIDDEN,
+            each.subject,
+            f"its pods ask for the proxy in redirect mode, which needs NET_ADMIN; level {level} forbids that",
+            (
+                f"namespace {each.namespace} is labelled pod-security.kubernetes.io/enforce={level}",
+                f"{names.PROXY_MODE}={each.annotations.get(names.PROXY_MODE, '(not set: redirect)')}",
+            ),
+            snapshot.tools.merge_into_pods(each.owner, _on_pod(names.PROXY_MODE, "environment")),
+        )
+
+
+CHECKS: Final = (opted_in, refused, identified, spelt, proxied)

@@ -1,0 +1,14 @@
+"""Migration from aad-pod-identity: `azwi podidentity`."""
+
+import click
+
+from azwi.commands.podidentity.detect import detect
+from azwi.console.groups import Group
+
+
+@click.group("podidentity", cls=Group, short_help="Migrate from aad-pod-identity.")
+def command() -> None:
+    """Migrate from aad-pod-identity."""
+
+
+command.add_command(detect)

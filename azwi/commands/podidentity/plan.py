@@ -1,0 +1,228 @@
+"""From what was read of a cluster to what is to be applied: one migration a workload, and who was left out and why."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from azure_workload_identity import names
+from azwi.commands.podidentity import manifests, workloads
+from azwi.commands.podidentity.bindings import POD_LABEL, USER_ASSIGNED, Binding, Identity, exempt, parse_bindings
+from azwi.commands.podidentity.workloads import Found, Snapshot
+from azwi.offline import admissions, policy
+from webhook.admission.review import Verdict
+
+Map = dict[str, Any]
+
+# https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations
+MAX_CREDENTIALS: Final = 20
+DEFAULT_ACCOUNT: Final = "default"
+# What the API server does not let anybody change in place.
+_UNCHANGEABLE: Final = frozenset({"Job", "Pod"})
+_LAZY: Final = frozenset({"ReplicaSet", "ReplicationController"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the person asks for; `token_expiration` in seconds."""
+
+    tenant_id: str = ""
+    token_expiration: int = names.DEFAULT_TOKEN_EXPIRATION
+    proxy_port: int = names.DEFAULT_PROXY_PORT
+    force_namespaced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One workload: its identity, its ServiceAccount, what is to be applied, and what is to be known."""
+
+    namespace: str
+    kind: str
+    name: str
+    identity: Identity
+    service_account: str
+    documents: Sequence[Map] = field(repr=False)
+    notes: Sequence[str] = ()
+
+    @property
+    def subject(self) -> str:
+        """The subject of its federated credential."""
+        return f"system:serviceaccount:{self.namespace}:{self.service_account}"
+
+    @property
+    def file(self) -> str:
+        """The name of its file: unambiguous, since namespaces and kinds have no dots."""
+        return f"{self.namespace}.{self.kind.lower()}.{self.name}.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What is not migrated, and why."""
+
+    namespace: str
+    kind: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole migration, and what is to be known of it as a whole."""
+
+    migrations: Sequence[Migration]
+    skipped: Sequence[Skipped]
+    notes: Sequence[str] = ()
+
+
+class _CannotMigrateError(Exception):
+    """Why a workload is left out."""
+
+
+def make(snapshot: Snapshot, wishes: Wishes) -> Plan:
+    """Plan the migration of everything in a snapshot, in a fixed order."""
+    bindings, broken = parse_bindings(snapshot.identities, snapshot.bindings)
+    found, strangers = workloads.find(snapshot.workloads, snapshot.pods)
+    planner = _Planner(bindings, snapshot, wishes)
+    migrations: list[Migration] = []
+    skipped = [
+        *(Skipped(each.namespace, "AzureIdentityBinding", each.name, each.why) for each in broken),
+        *(Skipped(each.namespace, each.kind, each.name, _by_hand(each.api_version)) for each in strangers),
+    ]
+    for each in found:
+        try:
+            migrations.append(planner.migration(each))
+        except _CannotMigrateError as why:
+            skipped.append(Skipped(each.namespace, each.kind, each.name, str(why)))
+    return Plan(
+        migrations, sorted(skipped, key=lambda each: (each.namespace, each.kind, each.name)), _counts(migrations)
+    )
+
+
+class _Planner:
+    """Plans one workload after the other; remembers which ServiceAccount got which identity."""
+
+    def __init__(self, bindings: Sequence[Binding], snapshot: Snapshot, wishes: Wishes) -> None:
+        self._bindings = bindings
+        self._exceptions = snapshot.exceptions
+        self._wishes = wishes
+        self._policy = policy.build({"tenant_id": policy.UNKNOWN_TENANT}, {})
+        self._accounts: Mapping[tuple[str, str], Map] = {
+            (each["metadata"]["namespace"], each["metadata"]["name"]): each for each in snapshot.accounts
+        }
+        self._given: dict[tuple[str, str], Identity] = {}
+
+    def migration(self, found: Found) -> Migration:
+        if found.labels.get(names.USE_LABEL) == "true":
+            raise _CannotMigrateError(f"it is opted in already; its label {POD_LABEL} can go")
+        matching = self._matching(found)
+        identity = matching[0].identity
+        name = self._account(found, identity)
+        wishes = self._wishes
+        account = manifests.account(found.namespace, name, identity, wishes.tenant_id, wishes.token_expiration)
+        documents = [account, manifests.workload(found, name, wishes.proxy_port)]
+        notes = [*_notes(found, matching), *self._admitted(found, documents)]
+        self._given[found.namespace, name] = identity
+        return Migration(found.namespace, found.kind, found.name, identity, name, documents, notes)
+
+    def _matching(self, found: Found) -> list[Binding]:
+        """The bindings of a workload, that of its own namespace first, one an identity."""
+        if names_of := ", ".join(exempt(self._exceptions, found.namespace, found.labels)):
+            raise _CannotMigrateError(f"AzurePodIdentityException {names_of} keeps it from pod identity")
+        force = self._wishes.force_namespaced
+        matching = [
+            each for each in self._bindings if each.matches(found.namespace, found.selector, force_namespaced=force)
+        ]
+        if not matching:
+            raise _CannotMigrateError(f"no AzureIdentityBinding for it has the selector {found.selector!r}")
+        matching.sort(key=lambda each: (each.namespace != found.namespace, each.namespace, each.name))
+        once: dict[str, Binding] = {}
+        for each in matching:
+            once.setdefault(each.identity.client_id, each)
+        return list(once.values())
+
+    def _account(self, found: Found, identity: Identity) -> str:
+        spec = workloads.pod_of(found.manifest)["spec"]
+        used = spec.get("serviceAccountName") or spec.get("serviceAccount") or DEFAULT_ACCOUNT
+        if used != DEFAULT_ACCOUNT:
+            self._check(found.namespace, used, identity)
+            return str(used)
+        # The default account is everybody's; so it gets one of its own.
+        for name in (found.name, f"{found.name}-{found.kind.lower()}"):
+            if self._is_free(found.namespace, name, identity):
+                return name
+        raise _CannotMigrateError(
+            f"ServiceAccounts {found.name} and {found.name}-{found.kind.lower()} are somebody else's; give it one"
+        )
+
+    def _check(self, namespace: str, name: str, identity: Identity) -> None:
+        live = self._accounts.get((namespace, name))
+        if live is None:
+            raise _CannotMigrateError(f"its ServiceAccount {name} does not exist")
+        given = self._given.get((namespace, name))
+        if given is not None and given.client_id != identity.client_id:
+            raise _CannotMigrateError(
+                f"its ServiceAccount {name} has AzureIdentity {given} by another workload, and this one needs "
+                f"{identity}: give it a ServiceAccount of its own"
+            )
+        annotated = _client_id(live)
+        if annotated and annotated != identity.client_id:
+            raise _CannotMigrateError(
+                f"its ServiceAccount {name} is annotated with client id {annotated}, and AzureIdentity {identity} has "
+                f"{identity.client_id}: decide, then run this again"
+            )
+
+    def _is_free(self, namespace: str, name: str, identity: Identity) -> bool:
+        given, live = self._given.get((namespace, name)), self._accounts.get((namespace, name))
+        if given is not None:
+            return given.client_id == identity.client_id
+        return live is None or _client_id(live) == identity.client_id
+
+    def _admitted(self, found: Found, documents: Sequence[Map]) -> list[str]:
+        """What the webhook will say of the new pods: the same code, before they are made."""
+        around = admissions.surroundings(documents, self._policy, found.namespace, None)
+        [admission] = admissions.mutate(documents[1], around).admissions
+        if admission.outcome.verdict is not Verdict.MUTATE:
+            raise _CannotMigrateError(f"the webhook would not take it: {admission.outcome.message}")
+        return [warning.text for warning in admission.outcome.warnings]
+
+
+def _notes(found: Found, matching: Sequence[Binding]) -> Iterator[str]:
+    identity = matching[0].identity
+    for other in matching[1:]:
+        yield (
+            f"it is bound to {other.identity} (client id {other.identity.client_id}), too: the app has to name that "
+            "client id itself, and that identity needs a federated credential for the same subject"
+        )
+    if identity.kind != USER_ASSIGNED:
+        yield f"AzureIdentity {identity} is an application: its secret is not needed any more"
+    if not found.of_template:
+        yield f"the label {POD_LABEL} is on its pods and not in its template; whatever puts it there can go"
+    if POD_LABEL in manifests.selector(found.manifest):
+        yield f"its selector has {POD_LABEL}, so the label stays"
+    if found.kind in _UNCHANGEABLE:
+        yield "it cannot be changed in place: kubectl replace --force -f FILE ends it and makes it anew"
+    if found.kind in _LAZY:
+        yield "its pods stay as they are until they are deleted"
+
+
+def _counts(migrations: Iterable[Migration]) -> list[str]:
+    subjects: dict[Identity, set[str]] = {}
+    for each in migrations:
+        subjects.setdefault(each.identity, set()).add(each.subject)
+    return [
+        f"AzureIdentity {identity} would need {len(found)} federated credentials and can have {MAX_CREDENTIALS}: let "
+        "workloads share ServiceAccounts, or spread them over identities"
+        for identity, found in subjects.items()
+        if len(found) > MAX_CREDENTIALS
+    ]
+
+
+def _by_hand(api_version: str) -> str:
+    return (
+        f"{api_version} is not known here; in its pod template set label {names.USE_LABEL}: 'true', annotation "
+        f"{names.INJECT_PROXY}: 'true' and a ServiceAccount annotated with {names.CLIENT_ID}"
+    )
+
+
+def _client_id(account: Map) -> str:
+    annotations = account["metadata"].get("annotations") or {}
+    return str(annotations.get(names.CLIENT_ID, "")).strip()

@@ -1,0 +1,108 @@
+"""The ServiceAccount in the cluster: our annotations are applied, everything else of it stays as it is."""
+
+from typing import Any, Final
+
+from azure_workload_identity import names
+from azwi.cluster.kube import FIELD_MANAGER, ApiError, Manifest, path
+from azwi.commands.serviceaccount.phases import Outcome, Step
+from azwi.commands.serviceaccount.run import Run
+from azwi.console.errors import CommandError
+
+_NOT_FOUND: Final = 404
+_CONFLICT: Final = 409
+
+
+def manifest(namespace: str, name: str, client_id: str, tenant_id: str, token_expiration: int) -> Manifest:
+    """The fields that are ours, as server-side apply takes them; the expiration only when it is not the default."""
+    annotations = {names.CLIENT_ID: client_id, names.TENANT_ID: tenant_id}
+    if token_expiration != names.DEFAULT_TOKEN_EXPIRATION:
+        annotations[names.TOKEN_EXPIRATION] = str(token_expiration)
+    metadata: dict[str, Any] = {"name": name, "namespace": namespace, "annotations": annotations}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+
+
+def find(run: Run) -> Manifest | None:
+    """The ServiceAccount as it is."""
+    return run.cluster.find(_path(run))
+
+
+def rehearse(run: Run) -> None:
+    """Have the API server judge the name, the namespace and whether we may: without that, an identity is of no use.
+
+    Raises:
+        CommandError: when it refuses.
+    """
+    request = run.request
+    metadata = {"namespace": request.service_account_namespace, "name": request.service_account_name}
+    body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+    try:
+        run.cluster.apply(_path(run), body, dry_run=True)
+    except ApiError as error:
+        raise _explained(error, request.service_account_namespace) from error
+
+
+def _path(run: Run) -> str:
+    return path("v1", "serviceaccounts", run.request.service_account_namespace, run.request.service_account_name)
+
+
+def apply(run: Run, client_id: str, tenant_id: str) -> Step:
+    """Create the ServiceAccount, or set its annotations.
+
+    Raises:
+        CommandError: when another owns one of them with another value, or the namespace is not there.
+    """
+    request = run.request
+    namespace, name = request.service_account_namespace, request.service_account_name
+    body = manifest(namespace, name, client_id, tenant_id, request.token_expiration)
+    where = _path(run)
+    before = find(run)
+    outcome = Outcome.UPDATED if before else Outcome.CREATED
+    try:
+        # What would come of it, by the API server itself: annotations that were ours may go, and others stay.
+        after = run.cluster.apply(where, body, force=request.force_conflicts, dry_run=True)
+        if before and _annotations(before) == _annotations(after):
+            outcome = Outcome.UNCHANGED
+        elif run.session.plan is not None:
+            force = "&force=true" if request.force_conflicts else ""
+            run.session.plan.add("PATCH", f"{where}?fieldManager={FIELD_MANAGER}{force}", body)
+        else:
+            run.cluster.apply(where, body, force=request.force_conflicts)
+    except ApiError as error:
+        raise _explained(error, namespace) from error
+    return Step(outcome, f"{namespace}/{name}", _annotations(body), _issuer_notes(run))
+
+
+def _annotations(account: Manifest) -> dict[str, str]:
+    return account["metadata"].get("annotations") or {}
+
+
+def delete(run: Run) -> Step:
+    """Delete the ServiceAccount; one that is not there is no error."""
+    namespace, name = run.request.service_account_namespace, run.request.service_account_name
+    where = _path(run)
+    if run.session.plan is None:
+        there = run.cluster.delete(where)
+    else:
+        there = find(run) is not None
+        if there:
+            run.session.plan.add("DELETE", where)
+    return Step(Outcome.DELETED if there else Outcome.ABSENT, f"{namespace}/{name}")
+
+
+def _issuer_notes(run: Run) -> tuple[str, ...]:
+    """What is to be said of an issuer that was given, and is not the cluster's."""
+    given = run.request.service_account_issuer_url
+    own = run.issuer_of_cluster() if given else ""
+    if own in ("", given):
+        return ()
+    return (f"tokens of this cluster carry the issuer {own}, not {given}: Entra compares every byte",)
+
+
+def _explained(error: ApiError, namespace: str) -> CommandError:
+    if error.status == _CONFLICT:
+        return CommandError(
+            error.message, "correct it where that manager has it from, or take the field over with --force-conflicts"
+        )
+    if error.status == _NOT_FOUND:
+        return CommandError(error.message, f"kubectl create namespace {namespace}")
+    return error

@@ -1,0 +1,156 @@
+"""The phases of `azwi serviceaccount delete`. What is not there is no error, so that a second run ends well."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from azwi.azure.errors import AzureApiError
+from azwi.azure.graph import Application
+from azwi.azure.ids import checked_scope
+from azwi.commands.serviceaccount import account, federate, principals
+from azwi.commands.serviceaccount.phases import (
+    APPLICATION,
+    FEDERATED_IDENTITY,
+    ROLE_ASSIGNMENT,
+    SERVICE_ACCOUNT,
+    Outcome,
+    Phase,
+    Step,
+)
+from azwi.commands.serviceaccount.run import Run
+from azwi.console.errors import UsageError
+
+WITH_APPLICATION: Final = "it goes with the application"
+
+
+# -- role-assignment
+
+
+def check_role(run: Run) -> None:
+    """Refuse when no assignment is named."""
+    request = run.request
+    if request.role_assignment_id:
+        return
+    if not (request.azure_scope and request.azure_role):
+        raise UsageError(
+            "--role-assignment-id is required", "or --azure-scope and --azure-role, by which azwi finds the assignment"
+        )
+    principals.check(run)
+
+
+def delete_role(run: Run) -> Step:
+    """The role assignment that is named, by its id or by what it says."""
+    request, arm = run.request, run.session.arm
+    if request.role_assignment_id:
+        gone = arm.unassign(request.role_assignment_id)
+        return Step(Outcome.DELETED if gone else Outcome.ABSENT, request.role_assignment_id)
+    what = f"{request.azure_role} at {request.azure_scope}"
+    if _nobody(run):
+        return Step(Outcome.ABSENT, what)
+    scope = checked_scope(request.azure_scope)
+    role_id = arm.role_id(scope, request.azure_role)
+    principal_id = principals.principal_id(run)
+    found = [each for each in arm.assignments(scope, principal_id) if each.is_of(scope, role_id, principal_id)]
+    for each in found:
+        arm.unassign(each.id)
+    return Step(Outcome.DELETED if found else Outcome.ABSENT, what, {"principal": principal_id})
+
+
+def _nobody(run: Run) -> bool:
+    """Whether the one whom the role was for is gone; with it went the way to tell which assignment is meant."""
+    request = run.request
+    if request.uses_identity:
+        return run.find_identity() is None
+    if request.service_principal_object_id or (request.service_principal_name and not request.names_application):
+        return False
+    return run.find_application() is None
+
+
+# -- federated-identity
+
+
+def check_federated_identity(run: Run) -> None:
+    """Refuse when it cannot be told whose tokens are meant, or who trusts them."""
+    if not run.request.service_account_name:
+        raise UsageError("--service-account-name is required", "it says whose tokens are trusted no more")
+    run.complete_issuer()
+    if not run.request.uses_identity:
+        run.check_application()
+
+
+def delete_federated_identity(run: Run) -> Step:
+    """The trust in the ServiceAccount's tokens."""
+    there = run.find_identity() if run.request.uses_identity else run.find_application()
+    if there is None:
+        return Step(Outcome.ABSENT, run.request.identity_resource_id or run.request.application_name)
+    return federate.remove(run.holder(), run.trust, run.patience)
+
+
+# -- service-account
+
+
+def check_account(run: Run) -> None:
+    """Refuse when the ServiceAccount is not named."""
+    if not run.request.service_account_name:
+        raise UsageError("--service-account-name is required", "the ServiceAccount's name in the cluster")
+
+
+# -- aad-application
+
+
+def check_application(run: Run) -> None:
+    """Refuse when it cannot be told which application is meant."""
+    run.check_application()
+
+
+def delete_application(run: Run) -> Step:
+    """The application, with its service principal and its federated credentials."""
+    found = run.find_application()
+    if found is None:
+        return Step(Outcome.ABSENT, run.request.application_name)
+    notes = tuple(_orphans(run, found))
+    gone = run.session.graph.delete_application(found.object_id)
+    details = {"client id": found.client_id, "object id": found.object_id}
+    return Step(Outcome.DELETED if gone else Outcome.ABSENT, found.name, details, notes)
+
+
+def _orphans(run: Run, application: Application) -> Iterator[str]:
+    """What is to be said of roles that Azure keeps although nobody has them any more, as far as they can be seen."""
+    subscription = run.session.subscription
+    principal = run.session.graph.principal(client_id=application.client_id)
+    if not subscription or principal is None:
+        return
+    try:
+        left = run.session.arm.assignments(f"/subscriptions/{subscription}", principal.object_id)
+    except AzureApiError:
+        return
+    for each in left:
+        yield f"a role stays behind: azwi sa delete phase role-assignment --role-assignment-id {each.id}"
+
+
+PHASES: Final = (
+    Phase(
+        ROLE_ASSIGNMENT,
+        check_role,
+        lambda run, _: "" if run.request.wants_role else "no --role-assignment-id is given",
+        delete_role,
+    ),
+    Phase(
+        FEDERATED_IDENTITY,
+        check_federated_identity,
+        lambda run, skip: "" if run.request.uses_identity or APPLICATION in skip else WITH_APPLICATION,
+        delete_federated_identity,
+    ),
+    Phase(
+        SERVICE_ACCOUNT,
+        check_account,
+        lambda _, __: "",
+        account.delete,
+        account.find,
+    ),
+    Phase(
+        APPLICATION,
+        check_application,
+        lambda run, _: "a managed identity is used, and stays" if run.request.uses_identity else "",
+        delete_application,
+    ),
+)

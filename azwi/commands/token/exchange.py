@@ -1,0 +1,174 @@
+"""The exchange of a ServiceAccount's token for one of Microsoft Entra, as the SDKs in a pod make it."""
+
+import binascii
+import json
+import os
+import ssl
+from base64 import urlsafe_b64decode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from azure_workload_identity import __version__, entra, names
+from azure_workload_identity.entra import Kind, Refusal
+from azwi.cluster import kube
+from azwi.cluster.kube import Cluster
+from azwi.console.errors import CommandError, cause
+from azwi.console.printable import printable
+from webhook.admission.identity import Account
+
+# The least that the API server takes: the token is used at once.
+TOKEN_SECONDS: Final = 600
+TIMEOUT_SECONDS: Final = 20.0
+MAX_TOKEN_FILE: Final = 64 << 10
+HEADERS: Final = {"User-Agent": f"azwi/{__version__}"}
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ASSERTION_CLAIMS: Final = ("iss", "sub", "aud", "iat", "exp")
+MAX_CLAIM: Final = 300
+MAX_ANSWER: Final = 256 << 10
+_OK: Final = 200
+
+Map = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A token request, without the assertion."""
+
+    authority_host: str
+    tenant_id: str
+    client_id: str
+    scope: str
+
+    @property
+    def url(self) -> str:
+        """The token endpoint."""
+        return f"{self.authority_host}/{self.tenant_id}/oauth2/v2.0/token"
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """A ServiceAccount's token, which proves who the pod is."""
+
+    token: str = field(repr=False)
+
+    @property
+    def claims(self) -> Map:
+        """What it says, unverified."""
+        return claims(self.token, ASSERTION_CLAIMS)
+
+
+class RefusedError(CommandError):
+    """Entra gave no token; `refusal` says why."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        told = refusal.description or refusal.error or "it gave no reason"
+        super().__init__(f"Entra refuses the exchange: {told}", refusal.meaning.remedy)
+        self.refusal = refusal
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may be answered otherwise a little later."""
+        return self.refusal.meaning.kind is not Kind.PERMANENT
+
+
+def exchange(ask: Ask, assertion: Assertion, environ: Mapping[str, str] = os.environ) -> Map:
+    """The token endpoint's answer; `access_token` in it is a secret.
+
+    Raises:
+        RefusedError: when Entra refuses.
+        CommandError: when it does not answer, or not as Entra does.
+    """
+    import httpx  # noqa: PLC0415  helptexts do without it
+
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": ask.client_id,
+        "scope": ask.scope,
+        "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": assertion.token,
+    }
+    # The variable that the Azure CLI and azure-core look at, besides OpenSSL's own.
+    context = ssl.create_default_context(cafile=environ.get("REQUESTS_CA_BUNDLE") or None)
+    try:
+        with (
+            httpx.Client(verify=context, timeout=TIMEOUT_SECONDS, headers=HEADERS) as http,
+            http.stream("POST", ask.url, data=form) as answer,
+        ):
+            content = _bounded_body(answer.iter_bytes())
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        raise CommandError(
+            f"no answer from {ask.authority_host}: {cause(error)}",
+            "is there a way to it from here (HTTPS_PROXY, SSL_CERT_FILE), and is --azure-env the right cloud?",
+        ) from error
+    document = _decoded(content)
+    if answer.status_code == _OK and isinstance(document, dict) and isinstance(document.get("access_token"), str):
+        return document
+    if answer.status_code == _OK:
+        raise CommandError(f"{ask.authority_host} answered with no token", "is it Entra?")
+    raise RefusedError(entra.refusal(answer.status_code, document))
+
+
+def _bounded_body(chunks: Iterable[bytes]) -> bytes:
+    """The body; what is beyond its bound is not waited for, and leaves no JSON."""
+    body = b""
+    for chunk in chunks:
+        body += chunk
+        if len(body) > MAX_ANSWER:
+            return b""
+    return body
+
+
+def _decoded(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
+def claims(token: str, wanted: Sequence[str]) -> Map:
+    """What a token says of itself, unverified and bounded; empty when it is no JWT."""
+    try:
+        payload = token.split(".")[1]
+        decoded = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (IndexError, ValueError, binascii.Error, RecursionError):
+        return {}
+    found = decoded if isinstance(decoded, dict) else {}
+    return {name: _bounded(found[name]) for name in wanted if name in found}
+
+
+def _bounded(value: object) -> object:
+    if isinstance(value, int):
+        return value
+    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return printable(text)[:MAX_CLAIM]
+
+
+def from_cluster(cluster: Cluster, name: str, audience: str) -> tuple[Assertion, Account]:
+    """A new token of a ServiceAccount, and the identity that its annotations name.
+
+    Raises:
+        CommandError: when there is no such ServiceAccount, or the cluster gives no token.
+    """
+    where = kube.path("v1", "serviceaccounts", cluster.namespace, name)
+    account = Account.from_metadata(cluster.get(where)["metadata"])
+    status = cluster.token(cluster.namespace, name, audience, TOKEN_SECONDS)
+    return Assertion(str(status["token"])), account
+
+
+def from_file(file: str) -> Assertion:
+    """The token in a file, as the webhook mounts it.
+
+    Raises:
+        CommandError: when there is none.
+    """
+    try:
+        with Path(file).open("rb") as opened:
+            token = opened.read(MAX_TOKEN_FILE).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not ASCII"
+        raise CommandError(f"cannot read a token from {file}: {why}", "it is what the webhook mounts") from error
+    if not claims(token, ASSERTION_CLAIMS):
+        raise CommandError(f"{file} holds no token", f"{names.ENV_TOKEN_FILE} names the right one in a pod")
+    return Assertion(token)

@@ -1,0 +1,1 @@
+"""What a person sees of azwi: errors, output, and the types of options."""

@@ -1,0 +1,165 @@
+"""What commands print: results on stdout as a table, JSON or YAML; progress on stderr when a terminal is there."""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
+
+import click
+import yaml
+
+from azwi.console.errors import CommandError
+from azwi.console.printable import printable
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+# What takes less is not told of.
+PROGRESS_AFTER_SECONDS: Final = 1.0
+COLUMN_GAP: Final = "   "
+
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class Form(StrEnum):
+    """The forms of a result: for people, and two for machines."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def form_option(default: Form = Form.TABLE, *, short: bool = True) -> Callable[[Decorated], Decorated]:
+    """Add --output (and -o, unless `short` says that it means something else) to a command, as parameter `form`."""
+    return click.option(
+        "--output",
+        *(["-o"] if short else []),
+        "form",
+        type=click.Choice([*Form], case_sensitive=False),
+        default=default,
+        show_default=str(default),
+        help="Form of the result.",
+    )
+
+
+option = form_option()
+
+
+def write(document: object, form: Form, text: Callable[[], str]) -> None:
+    """Print a result: `document` as JSON or YAML, or `text()` for people."""
+    click.echo(as_text(document, form, text), nl=form is not Form.YAML)
+
+
+def as_text(document: object, form: Form, text: Callable[[], str]) -> str:
+    """What `write` prints."""
+    if form is Form.JSON:
+        return json.dumps(document, indent=2)
+    return as_yaml(document) if form is Form.YAML else text()
+
+
+def as_yaml(document: object) -> str:
+    """YAML as people write manifests: maps in their order, text of several lines as a block, nothing shared."""
+    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120))
+
+
+def as_documents(documents: Iterable[object]) -> str:
+    """Several YAML documents."""
+    return "---\n".join(map(as_yaml, documents))
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002  the signature of the class
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns as kubectl prints them, without the characters that would steer a terminal."""
+    cells = [[heading.upper() for heading in headings], *([printable(str(cell)) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = (COLUMN_GAP.join(map(str.ljust, row, widths)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether colour is wanted there: a terminal, and neither NO_COLOR (https://no-color.org) nor a dumb one."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class Progress:
+    """Says on stderr what is being done, once that takes longer than PROGRESS_AFTER_SECONDS."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._lock = threading.Lock()
+        self._shown: Status | None = None
+        self._over = False
+        self._timer = threading.Timer(PROGRESS_AFTER_SECONDS, self._show)
+        self._timer.daemon = True
+        if sys.stderr.isatty():
+            self._timer.start()
+
+    def update(self, text: str) -> None:
+        """Say that now this is being done."""
+        with self._lock:
+            self._text = text
+            if self._shown is not None:
+                self._shown.update(printable(text))
+
+    def stop(self) -> None:
+        """Leave nothing on the terminal."""
+        self._timer.cancel()
+        with self._lock:
+            self._over = True
+            if self._shown is not None:
+                self._shown.stop()
+
+    def _show(self) -> None:
+        from rich.console import Console  # noqa: PLC0415  only who waits pays for it
+
+        with self._lock:
+            if not self._over:
+                self._shown = Console(stderr=True, markup=False).status(printable(self._text))
+                self._shown.start()
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Progress]:
+    """Tell of something that may take long; not a word where no terminal is.
+
+    Stop it (leave the block) before anything is asked of or printed for the person.
+    """
+    shown = Progress(text)
+    try:
+        yield shown
+    finally:
+        shown.stop()
+
+
+def write_file(file: Path, text: str) -> None:
+    """Write a file, making the directories that lead to it.
+
+    Raises:
+        CommandError: when it cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written: {error.strerror}") from error
+
+
+def warn(text: str) -> None:
+    """Tell the person of something that ends no command."""
+    click.echo(f"azwi: warning: {printable(text)}", err=True)

@@ -1,0 +1,1 @@
+"""A ServiceAccount issuer: its discovery document and its public keys."""

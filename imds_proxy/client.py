@@ -1,0 +1,227 @@
+"""One outgoing HTTP/1.1 request on a connection of its own, with bounds on what comes back.
+
+A token is fetched about once in half an hour, so there is no connection to keep. httptools parses the answers, as it
+does the requests in `server`; a client library would cost 5 to 11 MiB in every pod that has the proxy.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from imds_proxy.messages import Headers
+from imds_proxy.outbound import HttpProxy
+from imds_proxy.settings import Origin
+from imds_proxy.trust import Trust
+
+MAX_HEAD: Final = 64 << 10
+PIECE: Final = 64 << 10
+SUCCESS: Final = 200
+HEAD_END: Final = b"\r\n\r\n"
+
+
+class ClientError(Exception):
+    """No whole answer came; the message says why, and holds nothing that was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request. `server_name` is the TLS name of the server where it is not the origin's host."""
+
+    method: str
+    origin: Origin
+    target: str
+    headers: Headers
+    body: bytes = b""
+    server_name: str = ""
+
+    def __repr__(self) -> str:
+        """Nothing of the body, which holds an assertion."""
+        return f"Outgoing({self.method} {self.origin.netloc})"
+
+    def encoded(self) -> bytes:
+        """The request as it is sent."""
+        own = (("host", self.origin.netloc), ("connection", "close"), ("content-length", str(len(self.body))))
+        lines = [
+            f"{self.method} {self.target} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in (*own, *self.headers)),
+        ]
+        return "\r\n".join((*lines, "", "")).encode("latin-1") + self.body
+
+
+class Answer:
+    """The answer to a request: its head, and its body as it comes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.status = 0
+        self.headers: list[tuple[str, str]] = []
+        self._reader = reader
+        self._writer = writer  # held, because it closes the connection when it is collected
+        self._parser = HttpResponseParser(self)
+        self._pieces: list[bytes] = []
+        self._has_head = False
+        self._is_whole = False
+
+    def on_message_begin(self) -> None:
+        """An answer begins; one before it was an interim one (1xx)."""
+        self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header is whole."""
+        self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self.status = self._parser.get_status_code()
+        self._has_head = self.status >= SUCCESS
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body has come."""
+        self._pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        """The body is whole."""
+        self._is_whole = self._has_head
+
+    async def head(self) -> None:
+        """Wait for the head.
+
+        Raises:
+            ClientError: when none comes.
+        """
+        size = 0
+        while not self._has_head:
+            size += await self._read()
+            if size > MAX_HEAD and not self._has_head:
+                raise ClientError("the answer's head is too large")
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body, piece by piece.
+
+        Raises:
+            ClientError: when it does not come to its end.
+        """
+        while True:
+            for piece in self._pieces:
+                yield piece
+            self._pieces.clear()
+            if self._is_whole:
+                return
+            await self._read()
+
+    async def body(self, most: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            ClientError: when it does not come to its end, or is larger than `most` bytes.
+        """
+        whole = bytearray()
+        async for piece in self.pieces():
+            whole += piece
+            if len(whole) > most:
+                raise ClientError(f"the answer is larger than {most >> 10} KiB")
+        return bytes(whole)
+
+    def close(self) -> None:
+        """Drop the connection; nothing more is wanted of it."""
+        self._writer.transport.abort()
+
+    async def _read(self) -> int:
+        try:
+            data = await self._reader.read(PIECE)
+            if data:
+                self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            raise ClientError("what answered does not speak HTTP/1.1") from None
+        except OSError as error:
+            raise ClientError(f"the connection broke: {_reason(error)}") from error
+        if not data:
+            self._ended()
+        return len(data)
+
+    def _ended(self) -> None:
+        """The end of the connection is that of a body whose end is told in no other way; else it came too early."""
+        if not self._has_head or any(name in {"content-length", "transfer-encoding"} for name, _ in self.headers):
+            raise ClientError("the connection was cut in the middle of the answer")
+        self._is_whole = True
+
+
+async def send(request: Outgoing, trust: Trust, proxy: HttpProxy | None = None) -> Answer:
+    """Send a request and wait for the head of the answer, which the caller closes.
+
+    There is no time limit here: the caller has one for the whole.
+
+    Raises:
+        ClientError: when none comes.
+    """
+    reader, writer = await _connected(request, trust, proxy)
+    answer = Answer(reader, writer)
+    try:
+        writer.write(request.encoded())
+        await writer.drain()
+        await answer.head()
+    except OSError as error:
+        answer.close()
+        raise ClientError(f"the connection broke: {_reason(error)}") from error
+    except BaseException:
+        answer.close()
+        raise
+    return answer
+
+
+async def _connected(
+    request: Outgoing, trust: Trust, proxy: HttpProxy | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    origin = request.origin
+    context = trust() if origin.scheme == "https" else None
+    name = request.server_name or origin.host
+    try:
+        if proxy is not None:
+            return await _through(proxy, origin, name, trust())
+        return await asyncio.open_connection(
+            origin.host, origin.port, ssl=context, server_hostname=name if context else None
+        )
+    except ssl.SSLCertVerificationError as error:
+        raise ClientError(
+            f"the certificate of {origin.netloc} is not trusted ({error.verify_message}): behind a proxy that opens "
+            "TLS, its CA belongs into the ConfigMap of the webhook's --proxy-ca-configmap, or into SSL_CERT_FILE"
+        ) from error
+    except (OSError, ValueError) as error:  # the latter of a name that no host can have
+        raise ClientError(f"no connection to {origin.netloc}: {_reason(error)}") from error
+
+
+async def _through(
+    proxy: HttpProxy, origin: Origin, name: str, context: ssl.SSLContext
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection through an HTTP proxy, by CONNECT."""
+    reader, writer = await asyncio.open_connection(proxy.host, proxy.port, ssl=context if proxy.tls else None)
+    try:
+        host = f"[{origin.host}]" if ":" in origin.host else origin.host
+        authority = f"{host}:{origin.port}"
+        lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
+        if proxy.authorization:
+            lines.append(f"Proxy-Authorization: {proxy.authorization}")
+        writer.write("\r\n".join((*lines, "", "")).encode("latin-1"))
+        _check_tunnel(await reader.readuntil(HEAD_END), proxy)
+        await writer.start_tls(context, server_hostname=name)
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        writer.transport.abort()
+        raise ClientError(f"the proxy {proxy.host}:{proxy.port} does not answer CONNECT: check HTTPS_PROXY") from None
+    except BaseException:
+        writer.transport.abort()
+        raise
+    return reader, writer
+
+
+def _check_tunnel(head: bytes, proxy: HttpProxy) -> None:
+    status = head.split(b" ", 2)[1:2]
+    if status != [b"200"]:
+        shown = status[0][:3].decode("latin-1") if status else "something odd"
+        raise ClientError(f"the proxy {proxy.host}:{proxy.port} answered {shown} to CONNECT: check HTTPS_PROXY")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,74 @@
+"""From settings to a running proxy, and to its end."""
+
+import asyncio
+import errno
+import gc
+import logging
+import signal
+
+from imds_proxy import trust
+from imds_proxy.app import App
+from imds_proxy.clock import Clock
+from imds_proxy.exchange import Exchange
+from imds_proxy.metrics import Metrics
+from imds_proxy.passthrough import PassThrough
+from imds_proxy.server import Server
+from imds_proxy.settings import Settings
+from imds_proxy.tokens import Tokens
+
+log = logging.getLogger("proxy")
+
+
+class StartError(Exception):
+    """The proxy cannot start; the message says what to do."""
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is open; a second signal ends at once.
+
+    Raises:
+        StartError: when something that is needed is missing.
+    """
+    clock, metrics = Clock(), Metrics()
+    tokens = Tokens(Exchange(settings, _trust(settings), clock, metrics.exchanged), clock)
+    pass_through, stop = PassThrough(settings.pass_through), _stop_requested()
+    server = Server(App(tokens, pass_through, metrics, clock, settings.client_id, lambda: not stop.is_set()))
+    try:
+        await server.listen(settings.port)
+    except OSError as error:
+        what = "another proxy listens there" if error.errno == errno.EADDRINUSE else str(error.strerror)
+        raise StartError(f"cannot listen on port {settings.port} of localhost: {what}; choose another port") from error
+    _settle_memory()
+    log.info("serving", extra={"fields": {"port": settings.port}})
+    await stop.wait()
+    log.info("stopping")
+    await server.drain()
+    await tokens.close()
+
+
+def _trust(settings: Settings) -> trust.Trust:
+    try:
+        system = trust.system(settings.environ)
+        return trust.of_token_proxy(settings.token_proxy, system) if settings.token_proxy else system
+    except trust.TrustError as error:
+        raise StartError(str(error)) from error
+
+
+def _stop_requested() -> asyncio.Event:
+    """Set by the first signal; the second does what signals do by default."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def requested() -> None:
+        stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, requested)
+    return stop
+
+
+def _settle_memory() -> None:
+    """Keep the garbage collector off what stays for good."""
+    gc.collect()
+    gc.freeze()

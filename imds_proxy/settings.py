@@ -1,0 +1,236 @@
+"""Settings from a command line and an environment."""
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NoReturn
+from urllib.parse import SplitResult, urlsplit
+
+from azure_workload_identity import names
+from azure_workload_identity.logs import LEVELS
+from imds_proxy.request import IDENTITY, METADATA, ImdsError, path_of
+
+MAX_PORT: Final = 65535
+DEFAULT_TOKEN_FILE: Final = f"{names.DOCUMENTED_DIRECTORY}/{names.TOKEN_FILE}"
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+VARIABLES: Final = (
+    *(names.ENV_PROXY_PORT, names.ENV_TENANT_ID, names.ENV_CLIENT_ID, names.ENV_TOKEN_FILE, names.ENV_AUTHORITY_HOST),
+    *(names.ENV_TOKEN_PROXY, names.ENV_TOKEN_PROXY_SNI, names.ENV_TOKEN_PROXY_CA_FILE, names.ENV_TOKEN_PROXY_CA_DATA),
+    *("HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+# A UUID or a domain. The other words of that place in the URL ask for tokens that only a person can get.
+_TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", re.ASCII)
+_SERVER_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*", re.ASCII)
+_NO_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message has a line for each, which says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A scheme, host, port and path prefix (without a slash at its end)."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def netloc(self) -> str:
+        """Host and port as the Host header has them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenProxy:
+    """The custom token endpoint of identity bindings; `sni` "" means the URL's host, no CA the system's."""
+
+    origin: Origin
+    sni: str
+    ca_file: str
+    ca_data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set.
+
+    `environ` is kept for what is read of it later: the variables of proxies and of certificates.
+    """
+
+    port: int
+    log_level: str
+    tenant_id: str
+    client_id: str
+    token_file: str
+    authority: Origin
+    token_proxy: TokenProxy | None
+    pass_through: tuple[str, ...]
+    environ: Mapping[str, str] = field(repr=False)
+
+
+def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
+    """The settings of a server; of a flag and a variable the flag wins, an empty variable counts as not set.
+
+    Raises:
+        SettingsError: when something cannot be used.
+    """
+    faults: list[str] = []
+    tenant = environ.get(names.ENV_TENANT_ID, "").strip()
+    faults += _tenant_faults(tenant)
+    authority = _origin(
+        names.ENV_AUTHORITY_HOST,
+        environ.get(names.ENV_AUTHORITY_HOST, "").strip() or names.AUTHORITY_HOSTS["azurepubliccloud"],
+        faults,
+        loopback=True,
+    )
+    token_proxy = _token_proxy(environ, faults)
+    pass_through = tuple(_paths(flags.pass_through, faults))
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return Settings(
+        port=flags.proxy_port,
+        log_level=flags.log_level,
+        tenant_id=tenant,
+        client_id=environ.get(names.ENV_CLIENT_ID, "").strip(),
+        token_file=environ.get(names.ENV_TOKEN_FILE) or DEFAULT_TOKEN_FILE,
+        authority=authority,
+        token_proxy=token_proxy,
+        pass_through=pass_through,
+        environ=environ,
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{message}; see azwi-proxy --help")
+
+
+def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
+    """The command line (without the program's name). One dash or two, `--flag value` or `--flag=value`: as Go has it.
+
+    Raises:
+        SettingsError: when it cannot be used.
+        SystemExit: 0 after `--help`.
+    """
+    flags = parser(environ).parse_args([f"-{each}" if re.match(r"-[a-z]{2,}", each) else each for each in arguments])
+    flags.proxy_port = _port(flags.proxy_port)
+    flags.probe = _boolean(flags.probe)
+    if flags.log_level not in LEVELS:
+        raise SettingsError(f"--log-level {flags.log_level!r} is not empty, info, debug, trace or all")
+    return flags
+
+
+def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+    """What the command line may have."""
+    made = _Parser(
+        prog="azwi-proxy",
+        description="Answers the managed-identity requests of a pod with tokens of its workload identity.",
+        epilog="commands: `azwi-proxy init` redirects the pod's requests to the proxy, `azwi-proxy probe` waits until "
+        f"it is ready. environment variables: {', '.join(VARIABLES)}",
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "--proxy-port",
+        metavar="PORT",
+        default=environ.get(names.ENV_PROXY_PORT) or str(names.DEFAULT_PROXY_PORT),
+        help=f"port on 127.0.0.1 and ::1 ({names.ENV_PROXY_PORT}; {names.DEFAULT_PROXY_PORT})",
+    )
+    made.add_argument("--probe", nargs="?", const="true", default="false", metavar="BOOL", help="as `probe`")
+    made.add_argument("--log-level", default="", metavar="LEVEL", help='"" (warnings only), info, debug, trace or all')
+    made.add_argument(
+        "--pass-through", default="", metavar="PATH[,PATH]", help="paths, and those below, left to the real IMDS"
+    )
+    made.add_argument("--version", action="store_true", help="print version information and exit")
+    return made
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= MAX_PORT):
+        raise SettingsError(f"--proxy-port {text!r} is not a port from 1 to {MAX_PORT}")
+    return int(text)
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise SettingsError(f"--probe {text!r} is neither true nor false")
+    return text.lower() == "true"
+
+
+def _tenant_faults(tenant: str) -> Iterator[str]:
+    if not tenant:
+        yield f"{names.ENV_TENANT_ID} not set: the webhook injects it into a container that takes part"
+    elif not _TENANT.fullmatch(tenant) or tenant.lower() in _NO_TENANTS:
+        yield f"{names.ENV_TENANT_ID} {tenant[:64]!r} is neither a tenant's UUID nor one of its domains"
+
+
+def _origin(name: str, url: str, faults: list[str], *, loopback: bool = False) -> Origin:
+    """The URL's parts; what is wrong with it joins `faults`. What is shown of it leaves out its user part."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        faults += _url_faults(name, parts, loopback=loopback)
+    except ValueError:
+        faults.append(f"{name} is no URL")
+        return Origin("https", "", 0, "")
+    default = 443 if parts.scheme == "https" else 80
+    return Origin(parts.scheme, parts.hostname or "", port or default, parts.path.rstrip("/"))
+
+
+def _url_faults(name: str, parts: SplitResult, *, loopback: bool) -> Iterator[str]:
+    """As the Azure SDKs check it: https, and nothing but host, port and path."""
+    local = loopback and parts.scheme == "http" and parts.hostname in LOOPBACK
+    if not parts.hostname or (parts.scheme != "https" and not local):
+        yield f"{name} must be an https URL"
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        yield f"{name} must have no user, query or fragment"
+    if not parts.path.isascii() or not parts.path.isprintable() or " " in parts.path:
+        yield f"{name} has a path that cannot be sent"
+
+
+def _token_proxy(environ: Mapping[str, str], faults: list[str]) -> TokenProxy | None:
+    """The custom token endpoint, with the checks of the Azure SDKs."""
+    url, sni, ca_file, ca_data = (
+        environ.get(name, "")
+        for name in (
+            names.ENV_TOKEN_PROXY,
+            names.ENV_TOKEN_PROXY_SNI,
+            names.ENV_TOKEN_PROXY_CA_FILE,
+            names.ENV_TOKEN_PROXY_CA_DATA,
+        )
+    )
+    if ca_file and ca_data:
+        faults.append(
+            f"both {names.ENV_TOKEN_PROXY_CA_FILE} and {names.ENV_TOKEN_PROXY_CA_DATA} are set; only one should be set"
+        )
+    if sni and not _SERVER_NAME.fullmatch(sni):
+        faults.append(f"{names.ENV_TOKEN_PROXY_SNI} {sni[:64]!r} is no host name")
+    if not url:
+        if sni or ca_file or ca_data:
+            faults.append(
+                f"{names.ENV_TOKEN_PROXY} is not set but its CA or SNI name is: set it, or remove "
+                f"{names.ENV_TOKEN_PROXY_SNI}, {names.ENV_TOKEN_PROXY_CA_FILE} and {names.ENV_TOKEN_PROXY_CA_DATA}"
+            )
+        return None
+    return TokenProxy(_origin(names.ENV_TOKEN_PROXY, url.strip(), faults), sni, ca_file, ca_data)
+
+
+def _paths(text: str, faults: list[str]) -> Iterator[str]:
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            path = path_of(part)
+        except ImdsError:
+            path = ""
+        if part.startswith("/") and is_below(path, METADATA) and not is_below(path, IDENTITY) and path != METADATA:
+            yield path
+        else:
+            faults.append(f"--pass-through {part[:200]!r} is not a path below {METADATA} outside {IDENTITY}")
+
+
+def is_below(path: str, root: str) -> bool:
+    """Whether a path is another one, or below it."""
+    return path == root or path.startswith(root + "/")

@@ -1,5 +1,0 @@
-"""`python -m proxy` is `azwi-proxy`."""
-
-from proxy.main import run
-
-run()

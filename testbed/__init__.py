@@ -1,0 +1,1 @@
+"""Real programs and stand-ins for Azure that tests and benchmarks share."""

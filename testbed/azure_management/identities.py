@@ -1,0 +1,115 @@
+"""User-assigned identities and their federated identity credentials, in ARM."""
+
+import re
+from typing import Final
+
+from testbed.azure_management.resources import check_subscription, properties_of, written
+from testbed.azure_management.state import MSI, Azure
+from testbed.azure_management.wire import Answer, Map, Refusal, Request
+
+MAX_CREDENTIALS: Final = 20
+_CREDENTIAL_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,119}")
+_IDENTITY_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,127}")
+
+
+def _find_identity(azure: Azure, match: re.Match[str]) -> Map | None:
+    wanted = match["identity"].lower()
+    found = next((each for each in azure.identities if each["id"].lower() == wanted), None)
+    return found if found is not None and azure.seen(found["id"]) else None
+
+
+def _identity(azure: Azure, match: re.Match[str], missing: str = "ResourceNotFound") -> Map:
+    check_subscription(azure, match)
+    found = _find_identity(azure, match)
+    if found is None:
+        raise Refusal(404, missing, f"The Resource '{MSI}/{match['name']}' was not found.")
+    return found
+
+
+def get_identity(azure: Azure, _: Request, match: re.Match[str]) -> Answer:
+    """Get identity."""
+    return Answer(200, _identity(azure, match))
+
+
+def put_identity(azure: Azure, request: Request, match: re.Match[str]) -> Answer:
+    """Put identity."""
+    check_subscription(azure, match)
+    properties_of(request, "", beside="location tags")
+    if not request.body.get("location"):
+        raise Refusal(400, "LocationRequired", "The location property is required for this definition.")
+    if not _IDENTITY_NAME.fullmatch(match["name"]):
+        raise Refusal(400, "InvalidResourceName", f"The name '{match['name']}' is not allowed.")
+    found = _find_identity(azure, match)
+    if found is not None:
+        return written(azure, 200, found)
+    created = azure.add_identity(match["name"], match["group"], request.body["location"])
+    azure.hide(created["id"])
+    azure.hide(created["properties"]["principalId"])
+    return written(azure, 201, created)
+
+
+def list_credentials(azure: Azure, request: Request, match: re.Match[str]) -> Answer:
+    """List credentials."""
+    identity = _identity(azure, match, "ParentResourceNotFound")
+    items = [each for each in azure.credentials[identity["id"].lower()] if azure.seen(each["id"])]
+    return Answer(200, azure.page(request, items, "nextLink"))
+
+
+def get_credential(azure: Azure, _: Request, match: re.Match[str]) -> Answer:
+    """Get credential."""
+    return Answer(200, _credential(azure, match)[1])
+
+
+def _credential(azure: Azure, match: re.Match[str]) -> tuple[list[Map], Map]:
+    identity = _identity(azure, match, "ParentResourceNotFound")
+    existing = azure.credentials[identity["id"].lower()]
+    found = next((each for each in existing if each["name"] == match["credential"]), None)
+    if found is None or not azure.seen(found["id"]):
+        raise Refusal(404, "ResourceNotFound", f"The federated credential '{match['credential']}' was not found.")
+    return existing, found
+
+
+def put_credential(azure: Azure, request: Request, match: re.Match[str]) -> Answer:
+    """Put credential."""
+    identity = _identity(azure, match, "ParentResourceNotFound")
+    properties = properties_of(request, "issuer subject audiences")
+    existing = azure.credentials[identity["id"].lower()]
+    others = [each for each in existing if each["name"] != match["credential"]]
+    _check_credential(match["credential"], properties, others)
+    credential: Map = {
+        "id": f"{identity['id']}/federatedIdentityCredentials/{match['credential']}",
+        "name": match["credential"],
+        "type": f"{MSI}/federatedIdentityCredentials",
+        "properties": properties,
+    }
+    status = 201 if len(others) == len(existing) else 200
+    existing[:] = [*others, credential]
+    if status == 201:
+        azure.hide(credential["id"])
+    client = identity["properties"]["clientId"]
+    azure.on_credential(client, properties["issuer"], properties["subject"], properties["audiences"][0])
+    return written(azure, status, credential)
+
+
+def _check_credential(name: str, properties: Map, others: list[Map]) -> None:
+    if not _CREDENTIAL_NAME.fullmatch(name):
+        raise Refusal(400, "BadRequest", f"The federated identity credential name '{name}' is not valid.")
+    if len(properties["audiences"]) != 1:
+        raise Refusal(400, "BadRequest", "The federated identity credential takes exactly one audience.")
+    key = (properties["issuer"], properties["subject"])
+    if any((each["properties"]["issuer"], each["properties"]["subject"]) == key for each in others):
+        raise Refusal(409, "Conflict", "Issuer and subject combination already exists for this Managed Identity.")
+    if len(others) >= MAX_CREDENTIALS:
+        raise Refusal(400, "BadRequest", "The maximum number of federated identity credentials is 20.")
+
+
+def delete_credential(azure: Azure, _: Request, match: re.Match[str]) -> Answer:
+    """Delete credential."""
+    try:
+        existing, found = _credential(azure, match)
+    except Refusal as refusal:
+        if refusal.answer.status == 404:
+            return Answer(204)
+        raise
+    existing.remove(found)
+    return Answer(200)

@@ -1,0 +1,304 @@
+"""One etcd and one kube-apiserver on loopback, and the few things a test asks of them.
+
+No controller manager runs: nobody makes `default` ServiceAccounts, and nobody deletes what is in a namespace.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import trustme
+import urllib3
+
+from testbed import tools
+from testbed.cluster.manifests import Manifest
+from testbed.processes import free_ports, running, wait_until
+
+READY_SECONDS = 60.0
+
+
+class ApiError(Exception):
+    """The API server answered with an error status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Where the programs of a control plane are."""
+
+    etcd: Path
+    kube_apiserver: Path
+    kubectl: Path
+    helm: Path
+
+    @classmethod
+    def find(cls) -> "Programs":
+        """Find them as `make cluster-tools` leaves them.
+
+        Raises:
+            FileNotFoundError: One is missing; the message says how to get it.
+        """
+        assets = tools.folder()
+        for name in ("kube-apiserver", "kubectl", "helm"):
+            if not os.access(assets / name, os.X_OK):
+                raise FileNotFoundError(f"no {name} in {assets}: run make cluster-tools")
+        etcd = shutil.which("etcd")
+        if etcd is None:
+            raise FileNotFoundError("no etcd on PATH: apt-get install etcd-server")
+        return cls(Path(etcd), assets / "kube-apiserver", assets / "kubectl", assets / "helm")
+
+
+class ApiServer:
+    """The kube-apiserver's process, which a test may end and start again."""
+
+    def __init__(self, command: list[str], log: Path, ready: Callable[[], bool]) -> None:
+        self._command = command
+        self._log = log
+        self._ready = ready
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        process = self._running.enter_context(running(self._command, self._log))
+        # Ended in an orderly way it would wait for its watches.
+        self._running.callback(process.kill)
+        wait_until(self._ready, process, self._log, READY_SECONDS)
+
+    def stop(self) -> None:
+        """End it as a crash does."""
+        self._running.close()
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster, seen by its administrator."""
+
+    url: str
+    directory: Path
+    ca_file: Path
+    kubeconfig: Path
+    programs: Programs
+    http: urllib3.PoolManager
+
+    def kubectl(
+        self, *args: str, stdin: str | None = None, kubeconfig: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl, by default as the administrator; a test reads status, stdout and stderr."""
+        return subprocess.run(
+            [str(self.programs.kubectl), f"--kubeconfig={kubeconfig or self.kubeconfig}", *args],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env={"HOME": str(self.directory), "PATH": os.environ["PATH"]},
+        )
+
+    def create(self, namespace: str, manifest: Manifest) -> subprocess.CompletedProcess[str]:
+        """Run `kubectl create`; stdout has the object as stored, stderr what the user is told."""
+        return self.kubectl("create", f"--namespace={namespace}", "-o=json", "-f=-", stdin=json.dumps(manifest))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Manifest | list[Manifest] | None = None,
+        *,
+        content_type: str = "application/json",
+    ) -> Manifest:
+        """Send one request as the administrator.
+
+        Raises:
+            ApiError: The status is not 2xx.
+        """
+        response = self.http.request(
+            method,
+            self.url + path,
+            body=None if body is None else json.dumps(body),
+            headers={"Content-Type": content_type},
+        )
+        answer: Manifest = json.loads(response.data)
+        if response.status >= 300:
+            raise ApiError(response.status, answer.get("message", ""))
+        return answer
+
+    def apply(self, *manifests: Manifest) -> None:
+        """Create or update objects of any kind, as `kubectl apply --server-side` does.
+
+        Raises:
+            ApiError: kubectl failed.
+        """
+        everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+        done = self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=everything)
+        if done.returncode:
+            raise ApiError(done.returncode, done.stderr)
+
+    def create_namespace(self, labels: Mapping[str, str] | None = None, name: str | None = None) -> str:
+        """Create a namespace and return its name."""
+        metadata = {"labels": dict(labels or {}), **({"name": name} if name else {"generateName": "test-"})}
+        created = self.request("POST", "/api/v1/namespaces", {"metadata": metadata})
+        namespace: str = created["metadata"]["name"]
+        return namespace
+
+    def create_service_account(
+        self, namespace: str, name: str, annotations: Mapping[str, str] | None = None
+    ) -> Manifest:
+        """Create a ServiceAccount."""
+        return self.request(
+            "POST",
+            f"/api/v1/namespaces/{namespace}/serviceaccounts",
+            {"metadata": {"name": name, "annotations": dict(annotations or {})}},
+        )
+
+    def create_pod(self, namespace: str, pod: Manifest) -> Manifest:
+        """Create a pod and return it as stored."""
+        return self.request("POST", f"/api/v1/namespaces/{namespace}/pods", pod)
+
+    def token(self, namespace: str, service_account: str) -> str:
+        """Ask for a token of a ServiceAccount, valid for an hour."""
+        answer = self.request(
+            "POST",
+            f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token",
+            {"spec": {"expirationSeconds": 3600}},
+        )
+        token: str = answer["status"]["token"]
+        return token
+
+    def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
+        """Write the kubeconfig of somebody who is that ServiceAccount and nothing more."""
+        path = self.directory / f"{namespace}.{service_account}.kubeconfig"
+        user = {"token": self.token(namespace, service_account)}
+        return write_kubeconfig(path, self.url, self.ca_file, user)
+
+
+@dataclass(frozen=True)
+class ControlPlane(Cluster):
+    """A control plane without a node."""
+
+    etcd_url: str
+    apiserver: ApiServer
+
+    def create_namespace(self, labels: Mapping[str, str] | None = None, name: str | None = None) -> str:
+        """Create a namespace with its `default` ServiceAccount and return its name."""
+        namespace = super().create_namespace(labels, name)
+        self.create_service_account(namespace, "default")
+        return namespace
+
+
+def write_kubeconfig(path: Path, url: str, ca_file: Path, user: Mapping[str, str]) -> Path:
+    """Write a kubeconfig with one cluster and one user, and return its path."""
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": url, "certificate-authority": str(ca_file)}}],
+        "users": [{"name": "test", "user": user}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "current-context": "test",
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+@contextmanager
+def control_plane(programs: Programs, directory: Path) -> Iterator[ControlPlane]:
+    """Run a control plane with its files in a directory."""
+    api_port, client_port, peer_port = free_ports(3)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(directory / "ca.crt"))
+    issue(directory, "apiserver", authority.issue_cert("127.0.0.1", "localhost"))
+    admin = authority.issue_cert("admin", common_name="admin", organization_name="system:masters")
+    issue(directory, "admin", admin)
+    issue(directory, "accounts", authority.issue_cert("accounts", key_type=trustme.KeyType.RSA))
+    issue(directory, "retired", authority.issue_cert("accounts", key_type=trustme.KeyType.ECDSA))
+    etcd = _etcd(programs, directory, client_port, peer_port)
+    apiserver = _kube_apiserver(programs, directory, api_port, client_port)
+    url, etcd_url = f"https://127.0.0.1:{api_port}", f"http://127.0.0.1:{client_port}"
+    with (
+        running(etcd, directory / "etcd.log"),
+        admin_client(directory) as http,
+        ApiServer(apiserver, directory / "kube-apiserver.log", lambda: is_ready(http, url)) as process,
+    ):
+        user = {
+            "client-certificate": str(directory / "admin.crt"),
+            "client-key": str(directory / "admin.key"),
+        }
+        kubeconfig = write_kubeconfig(directory / "admin.kubeconfig", url, directory / "ca.crt", user)
+        yield ControlPlane(url, directory, directory / "ca.crt", kubeconfig, programs, http, etcd_url, process)
+
+
+def issue(directory: Path, name: str, certificate: trustme.LeafCert) -> None:
+    """Write a certificate and its key as `name`.crt and `name`.key."""
+    certificate.private_key_pem.write_to_path(str(directory / f"{name}.key"))
+    certificate.cert_chain_pems[0].write_to_path(str(directory / f"{name}.crt"))
+
+
+def _etcd(programs: Programs, directory: Path, client_port: int, peer_port: int) -> list[str]:
+    return [
+        str(programs.etcd),
+        f"--data-dir={directory / 'etcd'}",
+        f"--listen-client-urls=http://127.0.0.1:{client_port}",
+        f"--advertise-client-urls=http://127.0.0.1:{client_port}",
+        f"--listen-peer-urls=http://127.0.0.1:{peer_port}",
+        "--unsafe-no-fsync",  # the data may die with the machine
+        "--log-level=error",
+    ]
+
+
+def _kube_apiserver(programs: Programs, directory: Path, port: int, etcd_port: int) -> list[str]:
+    return [
+        str(programs.kube_apiserver),
+        f"--etcd-servers=http://127.0.0.1:{etcd_port}",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={port}",
+        f"--tls-cert-file={directory / 'apiserver.crt'}",
+        f"--tls-private-key-file={directory / 'apiserver.key'}",
+        f"--client-ca-file={directory / 'ca.crt'}",
+        "--authorization-mode=RBAC",
+        "--allow-privileged=true",
+        "--service-account-issuer=https://issuer.azwi.test/",
+        f"--service-account-key-file={directory / 'accounts.crt'}",
+        f"--service-account-key-file={directory / 'retired.crt'}",  # checks tokens, signs none
+        f"--service-account-signing-key-file={directory / 'accounts.key'}",
+        "--service-cluster-ip-range=127.64.0.0/16",  # Services on loopback, so that a process can be one
+        "--endpoint-reconciler-type=none",
+    ]
+
+
+@contextmanager
+def admin_client(directory: Path) -> Iterator[urllib3.PoolManager]:
+    """Connect as the administrator whose certificate is in the directory."""
+    with urllib3.PoolManager(
+        maxsize=256,
+        block=True,
+        retries=False,
+        timeout=urllib3.Timeout(30),
+        ca_certs=str(directory / "ca.crt"),
+        cert_file=str(directory / "admin.crt"),
+        key_file=str(directory / "admin.key"),
+    ) as http:
+        yield http
+
+
+def is_ready(http: urllib3.PoolManager, url: str) -> bool:
+    """Whether the API server is ready."""
+    try:
+        return http.request("GET", f"{url}/readyz").status == 200
+    except urllib3.exceptions.HTTPError:
+        return False

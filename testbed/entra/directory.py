@@ -1,0 +1,137 @@
+"""What Entra knows: tenants, their identities, the federated credentials of these, and the issuers' keys."""
+
+import json
+import ssl
+import threading
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from uuid import NAMESPACE_URL, uuid5
+
+import jwt
+
+from azure_workload_identity import names
+from testbed.entra.errors import AadstsError
+
+MAX_CREDENTIALS: Final = 20
+FETCH_SECONDS: Final = 10
+KeySet = Mapping[str, jwt.PyJWK]
+
+
+class RegistrationError(ValueError):
+    """Microsoft Graph or Azure Resource Manager would not take this federated credential."""
+
+
+@dataclass(frozen=True, slots=True)
+class FederatedCredential:
+    """Whose assertions an identity trusts: all three are compared exactly, a trailing slash included."""
+
+    issuer: str
+    subject: str
+    audience: str = names.DEFAULT_AUDIENCE
+    name: str = "kubernetes"
+
+
+@dataclass(slots=True)
+class Identity:
+    """An application or a user-assigned managed identity with its federated credentials."""
+
+    client_id: str
+    credentials: list[FederatedCredential] = field(default_factory=list)
+
+    @property
+    def object_id(self) -> str:
+        """The id of its service principal: another one than the client id, and always the same."""
+        return str(uuid5(NAMESPACE_URL, self.client_id))
+
+    def add(self, credential: FederatedCredential) -> None:
+        """Add a credential under the rules of Graph and Resource Manager.
+
+        Raises:
+            RegistrationError: There are 20 already, or one with that issuer and subject.
+        """
+        if len(self.credentials) >= MAX_CREDENTIALS:
+            raise RegistrationError(f"an identity has at most {MAX_CREDENTIALS} federated credentials")
+        if any((each.issuer, each.subject) == (credential.issuer, credential.subject) for each in self.credentials):
+            raise RegistrationError("issuer and subject of a federated credential must be unique in an identity")
+        self.credentials.append(credential)
+
+
+class Directory:
+    """Tenants with identities, and issuers with keys. Ids are compared without regard to case, as Entra does."""
+
+    def __init__(self) -> None:
+        self._identities: dict[str, dict[str, Identity]] = {}
+        self._key_sources: dict[str, Callable[[], KeySet]] = {}
+        self._lock = threading.Lock()
+
+    def register(self, tenant: str, client_id: str, credentials: tuple[FederatedCredential, ...]) -> None:
+        """Make the tenant and the identity if there are none, and add credentials.
+
+        Raises:
+            RegistrationError: A credential would not be taken.
+        """
+        with self._lock:
+            identities = self._identities.setdefault(tenant.lower(), {})
+            identity = identities.setdefault(client_id.lower(), Identity(client_id))
+            for credential in credentials:
+                identity.add(credential)
+
+    def has_tenant(self, tenant: str) -> bool:
+        """Tell whether there is such a tenant."""
+        return tenant.lower() in self._identities
+
+    def identity(self, tenant: str, client_id: str) -> Identity:
+        """Find an identity.
+
+        Raises:
+            AadstsError: 90002 without such a tenant, 700016 without such an identity in it.
+        """
+        identities = self._identities.get(tenant.lower())
+        if identities is None:
+            raise AadstsError(90002, tenant=tenant)
+        identity = identities.get(client_id.lower())
+        if identity is None:
+            raise AadstsError(700016, client_id=client_id, tenant=tenant)
+        return identity
+
+    def trust(self, issuer: str, jwks: Mapping[str, Any]) -> None:
+        """Know the keys of an issuer."""
+        keys = _key_set(jwks)
+        self._key_sources[issuer] = lambda: keys
+
+    def trust_url(self, issuer: str, url: str, ca_file: Path, token: str | None) -> None:
+        """Fetch the keys of an issuer whenever an assertion of its comes; what Entra does with an issuer's jwks_uri."""
+        context = ssl.create_default_context(cafile=str(ca_file))
+        request = urllib.request.Request(url)  # noqa: S310  the test's own https address
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+
+        def fetch() -> KeySet:
+            try:
+                with urllib.request.urlopen(request, timeout=FETCH_SECONDS, context=context) as answer:  # noqa: S310  as above
+                    return _key_set(json.load(answer))
+            except (OSError, ValueError) as error:
+                raise AadstsError(501661) from error
+
+        self._key_sources[issuer] = fetch
+
+    def key(self, issuer: str, key_id: str) -> jwt.PyJWK:
+        """Find the key that an issuer signs with.
+
+        Raises:
+            AadstsError: 501661 if the issuer cannot be asked, 7000272 if it has no such key.
+        """
+        source = self._key_sources.get(issuer)
+        if source is None:
+            raise AadstsError(501661)
+        key = source().get(key_id)
+        if key is None:
+            raise AadstsError(7000272, key_id=key_id, issuer=issuer)
+        return key
+
+
+def _key_set(jwks: Mapping[str, Any]) -> KeySet:
+    return {each["kid"]: jwt.PyJWK(each) for each in jwks["keys"]}

@@ -1,0 +1,128 @@
+"""One token request, from the form to the token."""
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+from uuid import uuid4
+
+from testbed.entra import assertion
+from testbed.entra.directory import Directory, Identity
+from testbed.entra.errors import AadstsError
+from testbed.entra.faults import Faults
+from testbed.entra.keys import SigningKey
+
+FORM: Final = "application/x-www-form-urlencoded"
+JWT_BEARER: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+DEFAULT_SCOPE: Final = "/.default"
+SCOPE_FORM: Final = (
+    "The scope format is invalid. Scope must be in a valid URI form <https://example/scope> or a valid Guid "
+    "<guid/scope>."
+)
+TENANT: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[\w-]+(\.[\w-]+)+")
+GUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def read_form(method: str, content_type: str, body: bytes) -> Mapping[str, str]:
+    """Read the parameters of a token request; in a body of any other type Entra finds none.
+
+    Raises:
+        AadstsError: 900561 for another method than POST, 9002313 for a broken form, 9000411 for a parameter twice.
+    """
+    if method != "POST":
+        raise AadstsError(900561, method=method)
+    if content_type.partition(";")[0].strip().lower() != FORM:
+        return {}
+    try:
+        pairs = parse_qsl(body.decode("ascii"), strict_parsing=bool(body), errors="strict")
+    except ValueError as error:
+        raise AadstsError(9002313) from error
+    form = dict(pairs)
+    if len(form) != len(pairs):
+        twice = next(name for name in form if sum(name == other for other, _ in pairs) > 1)
+        raise AadstsError(9000411, parameter=twice)
+    return form
+
+
+def exchange(
+    tenant: str, form: Mapping[str, str], directory: Directory, faults: Faults, key: SigningKey, lifetime: int
+) -> dict[str, Any]:
+    """Exchange the assertion in a form for an access token of the tenant.
+
+    Raises:
+        AadstsError: Entra would not give one.
+    """
+    grant_type, client_id, scope = (_required(form, name) for name in ("grant_type", "client_id", "scope"))
+    if grant_type != "client_credentials":
+        raise AadstsError(70003, grant_type=grant_type)
+    if not TENANT.fullmatch(tenant):
+        raise AadstsError(900023, tenant=tenant)
+    identity = directory.identity(tenant, client_id)
+    resource = _resource(scope, tenant)
+    _authenticate(form, identity, directory, faults)
+    claims = _claims(tenant, identity, resource, lifetime)
+    return {
+        "token_type": "Bearer",
+        "expires_in": lifetime,
+        "ext_expires_in": lifetime,
+        "access_token": key.sign(claims, x5t=key.kid),
+    }
+
+
+def _required(form: Mapping[str, str], name: str) -> str:
+    value = form.get(name)
+    if not value:
+        raise AadstsError(900144, parameter=name)
+    return value
+
+
+def _resource(scope: str, tenant: str) -> str:
+    scopes = scope.split(" ")
+    if not all(each.endswith(DEFAULT_SCOPE) for each in scopes):
+        raise AadstsError(1002012, scope=scope)
+    if len(scopes) > 1:
+        raise AadstsError(70011, scope=scope, reason="static scope limit exceeded.")
+    resource = scope.removesuffix(DEFAULT_SCOPE)
+    address = urlsplit(resource)
+    if not GUID.fullmatch(resource) and not (address.scheme and address.netloc):
+        raise AadstsError(70011, scope=scope, reason=SCOPE_FORM)
+    if (address.hostname or "").endswith(".invalid"):  # names that never exist (RFC 2606)
+        raise AadstsError(500011, resource=resource, tenant=tenant)
+    return resource
+
+
+def _authenticate(form: Mapping[str, str], identity: Identity, directory: Directory, faults: Faults) -> None:
+    if form.get("client_secret"):
+        raise AadstsError(7000215, client_id=identity.client_id)
+    presented = form.get("client_assertion")
+    if not presented:
+        raise AadstsError(7000216)
+    if _required(form, "client_assertion_type") != JWT_BEARER:
+        raise AadstsError(9002313)
+    claimed = assertion.Claimed.read(presented)
+    credential = assertion.matching_credential(identity, claimed)
+    faults.check_propagation(identity.client_id, credential, claimed)
+    assertion.check_signature(presented, claimed, directory)
+    assertion.check_time(claimed)
+
+
+def _claims(tenant: str, identity: Identity, resource: str, lifetime: int) -> dict[str, Any]:
+    """Write the claims of an access token of version 1.0, which most resources of Azure ask for."""
+    now = int(time.time())
+    return {
+        "aud": resource,
+        "iss": f"https://sts.windows.net/{tenant}/",
+        "iat": now,
+        "nbf": now,
+        "exp": now + lifetime,
+        "appid": identity.client_id,
+        "appidacr": "2",
+        "idp": f"https://sts.windows.net/{tenant}/",
+        "idtyp": "app",
+        "oid": identity.object_id,
+        "sub": identity.object_id,
+        "tid": tenant,
+        "uti": uuid4().hex[:22],
+        "ver": "1.0",
+    }

@@ -1,0 +1,57 @@
+"""Waiting for an API server."""
+
+import asyncio
+
+import pytest
+
+from azure_workload_identity.cluster import retry
+from azure_workload_identity.cluster.client import ClusterUnavailableError
+from azure_workload_identity.cluster.retry import patiently
+
+
+class DeniedError(Exception):
+    """A role is missing."""
+
+
+def attempts(*outcomes: Exception | str) -> tuple[str, int]:
+    """Try until one of the outcomes is no failure: it, and how many tries it took."""
+    left = list(outcomes)
+
+    async def attempt() -> str:
+        outcome = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return asyncio.run(patiently(attempt, DeniedError)), len(outcomes) - len(left)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(retry, "LONGEST_WAIT", 0.002)
+    monkeypatch.setattr(retry, "DENIED_SECONDS", 0.05)
+
+
+def test_unavailable(caplog: pytest.LogCaptureFixture) -> None:
+    """An API server that is not there yet is waited for, and that is said once."""
+    away = ClusterUnavailableError("GET", "/version", "ClientConnectorError")
+    assert attempts(away, away, away, "there") == ("there", 3)
+    assert caplog.messages == ["waiting: the API server did not answer GET /version: ClientConnectorError"]
+
+
+def test_denied_at_first() -> None:
+    """An API server that has only just started denies at first."""
+    assert attempts(DeniedError("no role"), DeniedError("no role"), "there")[0] == "there"
+
+
+def test_denied_for_good() -> None:
+    """A role that is missing for longer is missing."""
+    with pytest.raises(DeniedError, match="no role"):
+        attempts(DeniedError("no role"))
+
+
+def test_other_failures() -> None:
+    """Any other failure is one."""
+    with pytest.raises(KeyError):
+        attempts(KeyError("x"))

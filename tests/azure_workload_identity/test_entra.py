@@ -1,0 +1,82 @@
+"""What is made of Microsoft Entra's errors."""
+
+import json
+from base64 import urlsafe_b64encode
+
+import pytest
+
+from azure_workload_identity.entra import MAX_DESCRIPTION, MEANINGS, Kind, claims, refusal
+from testbed.entra import errors
+
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2lnbmF0dXJl"
+
+
+def jwt(payload: object) -> str:
+    """Write a token with a payload."""
+    return f"e30.{urlsafe_b64encode(json.dumps(payload).encode()).decode().rstrip('=')}.c2ln"
+
+
+def test_code() -> None:
+    """The code's meaning is found by the number in the text, by the list, and by the HTTP status otherwise."""
+    by_text = refusal(401, {"error": "invalid_client", "error_description": "AADSTS700213: No matching ..."})
+    by_list = refusal(401, {"error": "invalid_client", "error_codes": [700213]})
+    assert (by_text.code, by_list.code) == (700213, 700213)
+    assert by_text.meaning is by_list.meaning is MEANINGS[700213]
+    assert refusal(400, {"error_codes": [123456]}).code == 123456
+    statuses = {status: refusal(status, {"error_codes": [123456]}).meaning.kind for status in (400, 408, 429, 500, 503)}
+    assert statuses == {
+        400: Kind.PERMANENT,
+        408: Kind.OUTAGE,
+        429: Kind.THROTTLED,
+        500: Kind.OUTAGE,
+        503: Kind.OUTAGE,
+    }
+
+
+def test_first_known_code_counts() -> None:
+    """Of several codes the first that means something is taken."""
+    assert refusal(401, {"error_codes": [999999, 700024, 700016]}).code == 700024
+
+
+@pytest.mark.parametrize("code", sorted({70021, 700211, 700212, 700213, 70025, 700024}))
+def test_propagating(code: int) -> None:
+    """What a credential that was made a moment ago looks like is worth another try."""
+    assert MEANINGS[code].kind is Kind.PROPAGATING
+
+
+def test_federation_errors_are_explained() -> None:
+    """Every error that the emulator gives to a wrong assertion has a sentence of its own."""
+    of_assertions = {code for code, kind in errors.KINDS.items() if kind.status == 401}
+    assert of_assertions - MEANINGS.keys() == {7000216}  # a request without any credential, which is never sent
+
+
+def test_description_is_one_safe_line() -> None:
+    """What Entra says becomes one bounded line without control characters and without a token."""
+    text = f"AADSTS50027: bad {TOKEN}\r\nTrace ID: 1\x1b[31m" + "x" * 5000
+    said = refusal(400, {"error": "invalid_request", "error_description": text}).description
+    assert said.startswith("AADSTS50027: bad (a token) Trace ID: 1[31mxxx")
+    assert len(said) == MAX_DESCRIPTION
+
+
+@pytest.mark.parametrize(
+    "document", [None, [], "text", 7, {}, {"error": 1, "error_description": [], "error_codes": "x"}]
+)
+def test_anything_may_answer(document: object) -> None:
+    """An answer of any shape is an error without a code."""
+    found = refusal(400, document)
+    assert (found.error, found.code, found.description, found.meaning.kind) == ("", 0, "", Kind.PERMANENT)
+
+
+def test_claims() -> None:
+    """A token's issuer, subject and audience are told."""
+    payload = {"iss": "https://issuer/", "sub": "system:serviceaccount:a:b", "aud": ["api://x", "y"], "exp": 1}
+    assert claims(jwt(payload)) == {"iss": "https://issuer/", "sub": "system:serviceaccount:a:b", "aud": "api://x y"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "a.b.c", "a.%%%.c", jwt([]), jwt("x"), jwt({"iss": 1}), "e30." + "WyI" * 9, f"e30.{'W1' * 40000}.x"],
+)
+def test_claims_of_what_is_no_token(text: str) -> None:
+    """What is no token says nothing."""
+    assert claims(text) == {}

@@ -1,0 +1,106 @@
+"""What a kubelet does with a stored pod's containers, as far as the proxy can tell, in a network namespace.
+
+Command, arguments, variables, mounts, user, capabilities and the read-only root are those of the stored container.
+Two things differ: the image is this machine, where the proxy's program lies elsewhere; and every user may read all
+files, for the checkout may lie where only root can look.
+"""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.manifests import Manifest, environment, token_volumes
+from testbed.processes import PATIENCE_SECONDS, running, wait_until
+from testbed.program import ROOT
+from tests.support.netns import Namespace
+from tests.support.proxied import PROXY
+
+READABLE: Final = "dac_read_search"
+
+
+@dataclass(frozen=True)
+class Kubelet:
+    """Runs the containers of one stored pod; `trust` are variables that make programs trust the test's Entra.
+
+    What a container sets itself goes before them.
+    """
+
+    namespace: Namespace
+    volume: Path
+    trust: Mapping[str, str]
+
+    def run(self, container: Manifest, *command: str) -> "subprocess.CompletedProcess[str]":
+        """Run a container, or another command in it, to its end."""
+        return self.namespace.run(*self._command(container, *command), env=self._env(container))
+
+    @contextmanager
+    def native_sidecar(self, container: Manifest, log: Path) -> Iterator[None]:
+        """Run a container that goes on, from the success of its startup probe."""
+        probe = container["startupProbe"]["exec"]["command"]
+        command = self.namespace.command(*self._command(container))
+        with running(command, log, cwd=ROOT, env={"PATH": os.environ["PATH"], **self._env(container)}) as process:
+            wait_until(lambda: self.run(container, *probe).returncode == 0, process, log, PATIENCE_SECONDS)
+            yield
+
+    def _env(self, container: Manifest) -> dict[str, str]:
+        return {**self.trust, **environment(container)}
+
+    def _command(self, container: Manifest, *command: str) -> list[str]:
+        inside = list(command) or [*container["command"], *container.get("args", [])]
+        program = [PROXY if each == names.PROXY_PROGRAM else each for each in inside]
+        script = " && ".join([*self._mounts(container), f"exec {shlex.join([*_confined(container), *program])}"])
+        return ["unshare", "--mount", "sh", "-c", script]
+
+    def _mounts(self, container: Manifest) -> Iterator[str]:
+        yield "mount -t tmpfs none /run"
+        yield "mount -t tmpfs none /dev/shm"
+        for mount in container.get("volumeMounts", []):
+            if mount["name"] == names.VOLUME:
+                path = mount["mountPath"]
+                yield f"mkdir -p {path} && mount --bind {self.volume} {path} && mount -o remount,bind,ro {path}"
+        if container.get("securityContext", {}).get("readOnlyRootFilesystem"):
+            yield "mount -o remount,ro /run && mount -o remount,bind,ro /"
+
+
+def _confined(container: Manifest) -> list[str]:
+    context = container.get("securityContext", {})
+    added = [each.lower() for each in context.get("capabilities", {}).get("add", [])]
+    kept = ",".join(["-all", *(f"+{each}" for each in (*added, READABLE))])
+    user = context.get("runAsUser", 0)
+    flags = [f"--reuid={user}", f"--regid={context.get('runAsGroup', user)}", "--clear-groups", "--no-new-privs"]
+    return ["setpriv", *flags, f"--inh-caps={kept}", f"--ambient-caps={kept}", f"--bounding-set={kept}"]
+
+
+def project(control_plane: ControlPlane, stored: Manifest, directory: Path) -> None:
+    """Fill the pod's token volume: tokens of the TokenRequest API that are bound to the pod, and keys of ConfigMaps."""
+    (volume,) = token_volumes(stored)
+    for source in volume["projected"]["sources"]:
+        for path, content in _projected(control_plane, stored, source):
+            file = directory / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+
+
+def _projected(control_plane: ControlPlane, stored: Manifest, source: Manifest) -> Iterator[tuple[str, str]]:
+    metadata = stored["metadata"]
+    namespace = f"/api/v1/namespaces/{metadata['namespace']}"
+    if "configMap" in source:
+        wanted = source["configMap"]
+        data = control_plane.request("GET", f"{namespace}/configmaps/{wanted['name']}")["data"]
+        yield from ((item["path"], data[item["key"]]) for item in wanted["items"])
+        return
+    wanted = source["serviceAccountToken"]
+    spec = {
+        "audiences": [wanted["audience"]],
+        "expirationSeconds": wanted["expirationSeconds"],
+        "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]},
+    }
+    account = f"{namespace}/serviceaccounts/{stored['spec']['serviceAccountName']}"
+    yield wanted["path"], control_plane.request("POST", f"{account}/token", {"spec": spec})["status"]["token"]

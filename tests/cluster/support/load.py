@@ -1,0 +1,74 @@
+"""Pods created all the time, and what became of them."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import urllib3
+
+from azure_workload_identity import names
+from testbed.cluster.control_plane import ApiError, Cluster
+from testbed.cluster.manifests import Manifest, environment, pod
+
+
+@dataclass
+class Created:
+    """How many pods were created, how long the slowest took in seconds, and what failed."""
+
+    count: int = 0
+    slowest: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def continuous(
+    cluster: Cluster,
+    namespace: str,
+    concurrency: int = 4,
+    pause: float = 0.0,
+    **spec: Any,  # noqa: ANN401  fields of a pod's spec
+) -> Iterator[Created]:
+    """Create pods, that many at a time, from entering to leaving; leaving waits for the last ones.
+
+    After each of its pods a client pauses for that many seconds.
+    """
+    created, stop, lock = Created(), threading.Event(), threading.Lock()
+
+    def create() -> None:
+        while not stop.is_set():
+            with lock:
+                created.count += 1
+                number = created.count
+            begun = time.monotonic()
+            failure = _failure(cluster, namespace, pod(f"load-{number}", serviceAccountName="app", **spec))
+            with lock:
+                created.slowest = max(created.slowest, time.monotonic() - begun)
+                if failure:
+                    created.failures.append(f"{time.strftime('%H:%M:%S')} {failure}")
+            stop.wait(pause)
+
+    with ThreadPoolExecutor(concurrency) as pool:
+        running = [pool.submit(create) for _ in range(concurrency)]
+        try:
+            yield created
+        finally:
+            stop.set()
+        for each in running:
+            each.result()
+
+
+def _failure(cluster: Cluster, namespace: str, written: Manifest) -> str:
+    try:
+        stored = cluster.create_pod(namespace, written)
+    except (ApiError, urllib3.exceptions.HTTPError) as error:
+        return str(error)
+    return "" if is_whole(stored) else f"{stored['metadata']['name']} has no client id"
+
+
+def is_whole(stored: Manifest) -> bool:
+    """Whether a stored pod has its identity."""
+    return names.ENV_CLIENT_ID in environment(stored["spec"]["containers"][0])

@@ -1,0 +1,59 @@
+"""What the app is answered."""
+
+import json
+from typing import Any
+
+from imds_proxy.answer import Token, failure, token
+from imds_proxy.messages import Response
+from imds_proxy.request import ImdsError, TokenRequest
+
+GIVEN = Token("eyJ.secret.x", "Bearer", received=1000.7, expires=4600.7, extended=8200.7)
+ASKED = TokenRequest("client", "https://vault.azure.net/")
+
+
+def document(response: Response) -> dict[str, Any]:
+    """Decode a response's body."""
+    assert isinstance(response.body, bytes)
+    decoded: dict[str, Any] = json.loads(response.body)
+    return decoded
+
+
+def test_token() -> None:
+    """A token is answered as IMDS does: numbers are strings, times Unix seconds, the resource as it was asked."""
+    response = token(ASKED, GIVEN, 1600.7)
+    assert response.status == 200
+    assert ("cache-control", "no-store") in response.headers
+    assert document(response) == {
+        "access_token": "eyJ.secret.x",
+        "client_id": "client",
+        "expires_in": "3000",
+        "expires_on": "4600",
+        "ext_expires_in": "6600",
+        "not_before": "1000",
+        "resource": "https://vault.azure.net/",
+        "token_type": "Bearer",
+    }
+
+
+def test_expires_in_is_never_zero() -> None:
+    """Of a token in its last moment SDKs are told a second."""
+    assert document(token(ASKED, GIVEN, 4600.6))["expires_in"] == "1"
+
+
+def test_secret_is_not_printed() -> None:
+    """A token that ends up in a log or a traceback does not show what it is."""
+    assert "secret" not in repr(GIVEN)
+    assert "secret" not in f"{GIVEN}"
+
+
+def test_failure() -> None:
+    """An error is answered in the shape that SDKs read."""
+    response = failure(ImdsError(400, "invalid_request", "do this"))
+    assert (response.status, document(response)) == (400, {"error": "invalid_request", "error_description": "do this"})
+    assert {name for name, _ in response.headers} == {"content-type", "cache-control"}
+
+
+def test_headers_of_failures() -> None:
+    """What may be tried again says when, and a wrong method which is right."""
+    assert ("retry-after", "7") in failure(ImdsError(503, "x", "y", 7)).headers
+    assert ("allow", "GET") in failure(ImdsError(405, "x", "y")).headers

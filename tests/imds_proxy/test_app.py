@@ -1,0 +1,165 @@
+"""One request from beginning to end, without a socket."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from imds_proxy.answer import Token
+from imds_proxy.app import App
+from imds_proxy.clock import Clock
+from imds_proxy.exchange import outage
+from imds_proxy.messages import Headers, Request, Response
+from imds_proxy.metrics import Metrics
+from imds_proxy.passthrough import PassThrough
+from imds_proxy.request import TokenRequest
+from imds_proxy.settings import Origin
+from imds_proxy.tokens import Tokens
+from testbed.sidecar import CLIENT, RESOURCE, TOKEN_PATH
+
+GUARD: Headers = (("metadata", "true"),)
+QUERY = f"{TOKEN_PATH}?resource={RESOURCE}"
+
+
+async def given(_asked: TokenRequest) -> Token:
+    """Give a token."""
+    return Token("secret", "Bearer", 1000, 4600, 4600)
+
+
+async def down(_asked: TokenRequest) -> Token:
+    """Give none."""
+    raise outage("down", 30)
+
+
+async def broken(_asked: TokenRequest) -> Token:
+    """Have a fault."""
+    raise ZeroDivisionError
+
+
+class Asked:
+    """An app and what it answers."""
+
+    def __init__(self, exchange: Callable[[TokenRequest], Awaitable[Token]] = given) -> None:
+        self.exchange = exchange
+        self.ready = True
+        self.metrics = Metrics()
+        self.client_id = CLIENT
+
+    def get(self, target: str, headers: Headers = GUARD, method: str = "GET") -> tuple[int, dict[str, Any]]:
+        """Answer a request; its status and JSON."""
+        response = self.response(target, headers, method)
+        assert isinstance(response.body, bytes)
+        document: dict[str, Any] = json.loads(response.body)
+        return response.status, document
+
+    def response(self, target: str, headers: Headers = (), method: str = "GET") -> Response:
+        """Answer a request."""
+
+        async def run() -> Response:
+            clock = Clock(now=lambda: 1600.0)
+            tokens = Tokens(self.exchange, clock)
+            unreachable = PassThrough(("/metadata/instance",), Origin("http", "127.0.0.1", 1, ""))
+            app = App(tokens, unreachable, self.metrics, clock, self.client_id, lambda: self.ready)
+            response = await app(Request(method, target, headers))
+            await tokens.close()
+            return response
+
+        return asyncio.run(run())
+
+
+def test_token() -> None:
+    """A proper request is given a token."""
+    status, document = Asked().get(QUERY)
+    assert status == 200
+    assert (document["access_token"], document["expires_in"], document["client_id"]) == ("secret", "3000", CLIENT)
+
+
+@pytest.mark.parametrize("path", ["//metadata/identity/oauth2/token/", "/METADATA/Identity/oauth2%2ftoken"])
+def test_spellings(path: str) -> None:
+    """Other spellings of the path are that path."""
+    assert Asked().get(f"{path}?resource={RESOURCE}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "method", "status", "error"),
+    [
+        (QUERY, (), "GET", 400, "bad_request"),
+        ("/", (), "GET", 400, "bad_request"),
+        (QUERY, (*GUARD, ("x-forwarded-for", "1.2.3.4")), "GET", 400, "bad_request"),
+        (QUERY, GUARD, "POST", 405, "method_not_allowed"),
+        (TOKEN_PATH, GUARD, "GET", 400, "invalid_request"),
+        (QUERY + "&object_id=x", GUARD, "GET", 400, "invalid_request"),
+        ("/metadata/%00", GUARD, "GET", 400, "bad_request"),
+        ("/metadata/identity/info", GUARD, "GET", 403, "forbidden"),
+        ("/metadata/identity/oauth2", GUARD, "GET", 403, "forbidden"),
+        ("/metadata/attested/document", GUARD, "GET", 403, "forbidden"),
+        ("/metadata", GUARD, "GET", 403, "forbidden"),
+        ("/machine", GUARD, "GET", 404, "not_found"),
+        ("/metadata/instance", (), "GET", 400, "bad_request"),
+        ("/metadata/instance", GUARD, "PUT", 405, "method_not_allowed"),
+        ("/metadata/instance", GUARD, "GET", 502, "bad_gateway"),
+    ],
+)
+def test_refusals(target: str, headers: Headers, method: str, status: int, error: str) -> None:
+    """Everything else is refused in IMDS's shape."""
+    answered, document = Asked().get(target, headers, method)
+    assert (answered, document["error"]) == (status, error)
+    assert document["error_description"]
+
+
+def test_identity_is_never_passed() -> None:
+    """Nobody is told to have a path of identities passed; of others that it can be."""
+    asked = Asked()
+    assert "--pass-through" not in asked.get("/metadata/identity/info")[1]["error_description"]
+    assert "--pass-through" in asked.get("/metadata/attested")[1]["error_description"]
+
+
+def test_no_client_id() -> None:
+    """Without a client id anywhere it is said what is missing, and where it belongs."""
+    asked = Asked()
+    asked.client_id = ""
+    status, document = asked.get(QUERY)
+    assert status == 400
+    assert document["error_description"].startswith("The client_id parameter or AZURE_CLIENT_ID")
+    assert asked.get(QUERY + "&client_id=other")[1]["client_id"] == "other"
+
+
+def test_outage() -> None:
+    """An outage is told with the time after which to ask again."""
+    response = Asked(down).response(QUERY, GUARD)
+    assert response.status == 503
+    assert ("retry-after", "30") in response.headers
+
+
+def test_fault_of_ours() -> None:
+    """A fault of the proxy is an answer too, without its inside."""
+    status, document = Asked(broken).get(QUERY)
+    assert (status, document) == (
+        500,
+        {"error": "server_error", "error_description": "the proxy failed; its log says more"},
+    )
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/readyz/"])
+def test_ready(path: str) -> None:
+    """Readiness needs no header, and ends when the proxy stops."""
+    asked = Asked()
+    assert asked.response(path).status == 200
+    asked.ready = False
+    assert asked.response(path).status == 503
+
+
+def test_metrics() -> None:
+    """Requests are counted by kind of path and by status."""
+    asked = Asked()
+    asked.get(QUERY)
+    asked.get(QUERY)
+    asked.get("/machine")
+    response = asked.response("/metrics")
+    assert isinstance(response.body, bytes)
+    lines = response.body.decode().splitlines()
+    assert 'azwi_proxy_requests_total{path="token",status="200"} 2' in lines
+    assert 'azwi_proxy_requests_total{path="refused",status="404"} 1' in lines
+    assert "azwi_proxy_tokens 0" in lines

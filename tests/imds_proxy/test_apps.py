@@ -1,0 +1,179 @@
+"""Unmodified apps in a pod with the proxy: they get tokens of the pod's identity, and never meet the real IMDS."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from azure_workload_identity import names
+from testbed.pods import CLIENT_ID, OTHER_CLIENT_ID, TENANT_ID
+from tests.support.netns import IMDS, require
+from tests.support.proxied import Pod, pod
+
+VAULT = "https://vault.azure.net"
+MANAGEMENT = "https://management.core.windows.net/"
+ASKED = "/metadata/identity/oauth2/token"
+METADATA = ("--header", "Metadata: true")
+MODES = {"redirect": {}, "environment": {names.ENV_POD_IDENTITY_HOST: "http://127.0.0.1:8000"}}
+UNIDENTIFIED = ("managed-identity", "managed-identity-async", "default", "msal")
+BY_CLIENT_ID = ("managed-identity-client-id", "msal-client-id")
+FOREIGN = ("managed-identity-object-id", "managed-identity-resource-id")
+
+
+@pytest.fixture(scope="module", params=MODES)
+def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
+    """Run a pod in either mode."""
+    require()
+    mode = request.param
+    with pod(tmp_path_factory.mktemp(mode), MODES[mode], redirect=mode == "redirect") as made:
+        yield made
+        assert made.outside.imds.asked == []
+
+
+@pytest.fixture(scope="module")
+def redirected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
+    """Run a pod in redirect mode; whatever its tests ask, nothing reaches the real IMDS."""
+    require()
+    with pod(tmp_path_factory.mktemp("redirected"), {}, redirect=True) as made:
+        yield made
+        assert made.outside.imds.asked == []
+        assert {each.user_agent.partition("/")[0] for each in made.outside.entra.exchanges} == {"azwi-proxy"}
+
+
+def requests(pod: Pod) -> float:
+    """Count what the pod's app has asked for so far: who is refused at once asks once."""
+    metrics = pod.curl("http://127.0.0.1:8000/metrics")
+    return sum(
+        int(float(count)) for count in re.findall(r"^azwi_proxy_requests_total{.*} (\S+)$", metrics, re.MULTILINE)
+    )
+
+
+def test_sdks(either: Pod) -> None:
+    """The Azure SDKs get tokens of the pod's identity or of the one whose client id they send, one exchange each."""
+    before = len(either.outside.entra.exchanges)
+    found = either.app(VAULT, *UNIDENTIFIED, *BY_CLIENT_ID)
+
+    assert found.errors == {}
+    assert [each.client_id for each in either.outside.entra.exchanges[before:]] == [CLIENT_ID, OTHER_CLIENT_ID]
+    claims = {name: either.outside.entra.verify(token) for name, token in found.tokens.items()}
+    assert {name: each["appid"] for name, each in claims.items()} == {
+        **dict.fromkeys(UNIDENTIFIED, CLIENT_ID),
+        **dict.fromkeys(BY_CLIENT_ID, OTHER_CLIENT_ID),
+    }
+    assert {(each["aud"], each["tid"]) for each in claims.values()} == {(VAULT, TENANT_ID)}
+
+
+def test_foreign_identities(either: Pod) -> None:
+    """Who asks for an identity by object or resource id is refused at once, never given another identity's token."""
+    before = requests(either)
+    found = either.app(VAULT, *FOREIGN)
+
+    assert found.tokens == {}
+    assert sorted(found.errors) == sorted(FOREIGN)
+    assert all("is not supported: ask by client_id" in error for error in found.errors.values())
+    assert requests(either) == before + len(FOREIGN)
+
+
+def test_refusal(either: Pod) -> None:
+    """What Entra refuses for good, the SDK tells its user at once."""
+    before = len(either.outside.entra.exchanges)
+    asked = requests(either)
+    found = either.app("https://nowhere.invalid", "managed-identity")
+
+    assert "AADSTS500011" in found.errors["managed-identity"]
+    assert len(either.outside.entra.exchanges) == before + 1
+    assert requests(either) == asked + 1
+
+
+@pytest.mark.parametrize("uid", [0, 10001])
+def test_user(redirected: Pod, uid: int) -> None:
+    """The app may be root or any other user."""
+    found = redirected.app(VAULT, "managed-identity", uid=uid)
+    assert redirected.outside.entra.verify(found.tokens["managed-identity"])["appid"] == CLIENT_ID
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        # az login --identity, with and without a client id; az account get-access-token
+        f"resource={MANAGEMENT}&api-version=2018-02-01",
+        f"api-version=2018-02-01&resource=https%3A%2F%2Fmanagement.core.windows.net%2F&client_id={CLIENT_ID}",
+        f"resource=https%3A%2F%2Fmanagement.core.windows.net%2F&api-version=2018-02-01&client_id={CLIENT_ID}",
+    ],
+)
+def test_az(redirected: Pod, query: str) -> None:
+    """The Azure CLI's requests are answered with all that IMDS answers, in its types."""
+    status, _, body = redirected.curl(*METADATA, f"http://{IMDS}{ASKED}?{query}").partition(" ")
+    answer = json.loads(body)
+    claims = redirected.outside.entra.verify(answer.pop("access_token"))
+
+    assert status == "200"
+    assert (claims["aud"], claims["appid"]) == (MANAGEMENT, CLIENT_ID)
+    assert int(answer.pop("expires_in")) in range(3000, 3600)
+    assert int(answer.pop("ext_expires_in")) in range(3000, 3600)
+    assert (int(answer.pop("expires_on")), int(answer.pop("not_before"))) == (claims["exp"], claims["nbf"])
+    assert answer == {"client_id": CLIENT_ID, "resource": MANAGEMENT, "token_type": "Bearer"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/Metadata/Identity/OAuth2/Token",
+        "/metadata/identity/oauth2/token/",
+        "//metadata/identity/oauth2/token",
+        "/metadata/identity//oauth2/token",
+        "/%6detadata/identity%2foauth2/token",
+        "/metadata/instance/../identity/./oauth2/token",
+        f"http://{IMDS}/metadata/identity/oauth2/token",
+    ],
+)
+def test_odd_spelling(redirected: Pod, path: str) -> None:
+    """However the path is spelt, it is the proxy that answers, with a token."""
+    target = ("--request-target", f"{path}?resource={VAULT}")
+    assert redirected.curl(*METADATA, *target, f"http://{IMDS}/").startswith('200 {"access_token":')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (("--url", f"http://{IMDS}{ASKED}?resource={VAULT}"), 400),  # DefaultAzureCredential probes without the header
+        (("--url", f"http://{IMDS}/"), 400),
+        (("--url", f"http://{IMDS}{ASKED}"), 400),  # Go and JavaScript probe without the query, too
+        ((*METADATA, "--header", "X-Forwarded-For: 192.0.2.1", "--url", f"http://{IMDS}{ASKED}?resource={VAULT}"), 400),
+        ((*METADATA, "--request", "POST", "--url", f"http://{IMDS}{ASKED}?resource={VAULT}"), 405),
+        ((*METADATA, "--url", f"http://{IMDS}/metadata/instance?api-version=2021-02-01"), 403),
+        ((*METADATA, "--url", f"http://{IMDS}/metadata/identity/info?api-version=2018-02-01"), 403),
+        ((*METADATA, "--url", f"http://{IMDS}/metadata/attested/document"), 403),
+        ((*METADATA, "--path-as-is", "--url", f"http://{IMDS}/metadata/versions/../instance"), 403),
+    ],
+)
+def test_refused(redirected: Pod, arguments: tuple[str, ...], status: int) -> None:
+    """Requests without the header, forwarded ones, other methods and other paths end at the proxy, with JSON."""
+    answered, _, body = redirected.curl(*arguments).partition(" ")
+    assert int(answered) == status
+    assert sorted(json.loads(body)) == ["error", "error_description"]
+
+
+def test_proxys_user(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Only a process that runs as the proxy's own user meets the real IMDS."""
+    require()
+    with pod(tmp_path_factory.mktemp("uid"), {}, redirect=True) as made:
+        assert made.curl(f"http://{IMDS}/metadata/instance", uid=names.PROXY_UID) == "200 imds"
+        assert made.outside.imds.asked == ["GET /metadata/instance"]
+
+
+def test_outage(redirected: Pod) -> None:
+    """While Entra fails, an app that has had a token goes on, and one that asks for another is told to come again."""
+    first = redirected.curl(*METADATA, f"http://{IMDS}{ASKED}?resource={VAULT}")
+    redirected.outside.entra.faults.fail(503)
+    try:
+        again = redirected.curl(*METADATA, f"http://{IMDS}{ASKED}?resource={VAULT}")
+        other = redirected.curl(*METADATA, "--include", f"http://{IMDS}{ASKED}?resource=https://storage.azure.com/")
+    finally:
+        redirected.outside.entra.faults.healthy()
+
+    assert first.startswith("200 ")
+    assert json.loads(again[4:])["access_token"] == json.loads(first[4:])["access_token"]
+    assert other.startswith("503 ")
+    assert "\nretry-after: " in other.lower()

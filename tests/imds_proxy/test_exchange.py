@@ -1,0 +1,349 @@
+"""The exchange with Microsoft Entra, on a good day and on bad ones, over real TLS."""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+
+from azure_workload_identity.entra import Kind
+from imds_proxy import exchange, trust
+from imds_proxy.answer import Token
+from imds_proxy.clock import Clock
+from imds_proxy.exchange import Exchange, ExchangeError, read_assertion
+from imds_proxy.request import TokenRequest
+from imds_proxy.settings import Settings, load, parse
+from testbed.entra import Entra, Issuer
+from testbed.processes import PATIENCE_SECONDS
+from testbed.sidecar import CLIENT, RESOURCE, SUBJECT, TENANT, environment
+from tests.support.bytes import Serve, answering, listening
+
+ASKED = TokenRequest(CLIENT, RESOURCE)
+
+
+class Bench:
+    """An exchange whose waits take no time but are written down."""
+
+    def __init__(self, emulator: Entra, token_file: Path, **variables: str) -> None:
+        self.emulator = emulator
+        self.token_file = token_file
+        self.variables = {**environment(emulator, token_file), **variables}
+        self.waits: list[float] = []
+        self.results: Counter[str] = Counter()
+        self.before_next_try: Callable[[], object] = lambda: None
+
+    def settings(self) -> Settings:
+        """Load the settings."""
+        return load(parse([], {}), self.variables)
+
+    def clock(self) -> Clock:
+        """Make a clock whose sleeping is quick."""
+        began = time.time()
+
+        async def sleep(seconds: float) -> None:
+            self.waits.append(seconds)
+            self.before_next_try()
+
+        return Clock(now=lambda: began + sum(self.waits), sleep=sleep, chance=lambda: 0.5)
+
+    def run(self, asked: TokenRequest = ASKED) -> Token:
+        """Exchange once, with the retries."""
+        settings = self.settings()
+        system = trust.system(settings.environ)
+        trusted = trust.of_token_proxy(settings.token_proxy, system) if settings.token_proxy else system
+        exchanged = Exchange(settings, trusted, self.clock(), lambda result, _seconds: self.results.update([result]))
+        return asyncio.run(exchanged(asked))
+
+    def failed(self, asked: TokenRequest = ASKED) -> ExchangeError:
+        """Exchange without success."""
+        with pytest.raises(ExchangeError) as caught:
+            self.run(asked)
+        return caught.value
+
+
+@pytest.fixture
+def bench(emulator: Entra, issuer: Issuer, tmp_path: Path) -> Bench:
+    """Make an exchange with a good token file."""
+    token_file = tmp_path / "token"
+    token_file.write_text(issuer.token(SUBJECT))
+    return Bench(emulator, token_file)
+
+
+def test_token(bench: Bench) -> None:
+    """The projected token is exchanged at the v2 endpoint of the tenant for one of the resource."""
+    before = time.time()
+    token = bench.run()
+    assert bench.emulator.verify(token.secret)["appid"] == CLIENT
+    assert bench.emulator.verify(token.secret)["aud"] == RESOURCE
+    assert before + 3590 < token.expires <= time.time() + 3600
+    (seen,) = bench.emulator.exchanges
+    assert (seen.tenant, seen.client_id, seen.scope) == (TENANT, CLIENT, RESOURCE + "/.default")
+    assert (bench.waits, bench.results) == ([], Counter({"success": 1}))
+
+
+def test_trailing_slash(bench: Bench) -> None:
+    """A slash at the resource's end goes into the scope, so that the token's audience has it."""
+    bench.run(TokenRequest(CLIENT, RESOURCE + "/"))
+    assert bench.emulator.exchanges[0].scope == RESOURCE + "//.default"
+
+
+def test_file_is_read_each_time(bench: Bench, issuer: Issuer) -> None:
+    """A token that the kubelet renewed is what is sent, from one try to the next."""
+    good = bench.token_file.read_text()
+    bench.token_file.write_text(issuer.token(SUBJECT, lifetime=-400))
+    bench.before_next_try = lambda: bench.token_file.write_text(good)
+    assert bench.run().secret
+    assert [seen.code for seen in bench.emulator.exchanges] == [700024, 0]
+
+
+@pytest.mark.parametrize("code", [70021, 700213, 700024])
+def test_fresh_credential(bench: Bench, code: int) -> None:
+    """A credential that is not yet known everywhere is waited for."""
+    bench.emulator.faults.lag(3, code)
+    assert bench.run().secret
+    assert bench.waits == [0.75, 1.5, 3.0]
+    assert bench.results == Counter({"propagating": 3, "success": 1})
+
+
+def test_credential_that_does_not_come(bench: Bench, issuer: Issuer) -> None:
+    """Within a bound; then it is told with 400, which SDKs do not try again, and what the token says."""
+    bench.token_file.write_text(issuer.token("system:serviceaccount:shop:other"))
+    error = bench.failed()
+    assert (error.status, error.error, error.retry_after) == (400, "invalid_client", 0)
+    assert "no federated credential has this token's subject" in error.message
+    assert f"iss {issuer.url}, sub system:serviceaccount:shop:other, aud api://AzureADTokenExchange" in error.message
+    assert "Entra said: AADSTS700213: " in error.message
+    assert (len(bench.waits), sum(bench.waits) < 16) == (4, True)
+
+
+def test_permanent(bench: Bench) -> None:
+    """What no waiting mends is told at once."""
+    error = bench.failed(TokenRequest("00000000-0000-0000-0000-000000000000", RESOURCE))
+    assert (error.status, error.kind, bench.waits) == (400, Kind.PERMANENT, [])
+    assert "check azure.workload.identity/client-id" in error.message
+    assert "AADSTS700016" in error.message
+
+
+def test_unknown_tenant(bench: Bench) -> None:
+    """A tenant that is not there is named by its annotation."""
+    bench.variables["AZURE_TENANT_ID"] = "00000000-0000-0000-0000-000000000000"
+    error = bench.failed()
+    assert (error.status, bench.waits) == (400, [])
+    assert "azure.workload.identity/tenant-id" in error.message
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_passing_failure(bench: Bench, status: int) -> None:
+    """One failure at Entra is not noticed."""
+    bench.emulator.faults.fail(status, times=2)
+    assert bench.run().secret
+    assert len(bench.waits) == 2
+
+
+def test_outage(bench: Bench) -> None:
+    """A lasting one is told with 503 and Retry-After, after few tries with growing waits."""
+    bench.emulator.faults.fail(500)
+    error = bench.failed()
+    assert (error.status, error.error, error.retry_after) == (503, "server_error", 5)
+    assert bench.waits == pytest.approx([0.15, 0.45, 1.35])
+
+
+def test_throttled(bench: Bench) -> None:
+    """A short Retry-After is waited for."""
+    bench.emulator.faults.throttle(3, times=1)
+    assert bench.run().secret
+    assert bench.waits == [3]
+
+
+def test_throttled_for_long(bench: Bench) -> None:
+    """A long one is handed on with 429, and nobody waits here."""
+    bench.emulator.faults.throttle(120)
+    error = bench.failed()
+    assert (error.status, error.retry_after, bench.waits) == (429, 120, [])
+
+
+def test_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that does not come is given up, and tried again."""
+    monkeypatch.setattr(exchange, "ATTEMPT_SECONDS", 0.2)
+    bench.emulator.faults.hold()
+
+    def mend() -> None:
+        bench.emulator.faults.healthy()
+        monkeypatch.setattr(exchange, "ATTEMPT_SECONDS", PATIENCE_SECONDS)
+
+    bench.before_next_try = mend
+    assert bench.run().secret
+    assert len(bench.waits) == 1
+
+
+@pytest.mark.parametrize("fault", ["garbage", "cut", "huge"])
+def test_broken_answer(bench: Bench, fault: str) -> None:
+    """Half a document, half a connection and a body without end are outages like any other."""
+    getattr(bench.emulator.faults, fault)(times=1)
+    assert bench.run().secret
+    assert bench.results == Counter({"outage": 1, "success": 1})
+    getattr(bench.emulator.faults, fault)()
+    assert bench.failed().status == 503
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "null", "{}", '{"access_token": 1, "expires_in": 10}', '{"access_token": "", "expires_in": 10}'),
+        *('{"access_token": "a"}', '{"access_token": "a", "expires_in": 0}', '{"access_token": "a", "expires_in": -5}'),
+        *('{"access_token": "a\\nb", "expires_in": 9}', '{"access_token": "a", "expires_in": "soon"}', "[" * 10000),
+        '{"access_token": "a", "expires_in": true}',
+    ],
+)
+def test_no_token_in_a_good_answer(bench: Bench, text: str) -> None:
+    """An answer of 200 without a token that can be used is an outage."""
+    bench.emulator.faults.garbage(text)
+    assert "something other than Microsoft Entra" in bench.failed().message
+
+
+@pytest.mark.parametrize("seconds", ['"3600"', "3600"])
+def test_seconds_as_text(bench: Bench, seconds: str) -> None:
+    """Seconds are a number or a string, as Entra has written them over the years."""
+    bench.emulator.faults.garbage(f'{{"access_token": "a", "expires_in": {seconds}, "ext_expires_in": "junk"}}')
+    token = bench.run()
+    assert (token.expires - token.received, token.extended, token.token_type) == (3600, token.expires, "Bearer")
+
+
+def test_something_else_answers(bench: Bench) -> None:
+    """A page of somebody else is not taken for an error of Entra's."""
+
+    async def run() -> ExchangeError:
+        async with listening(answering(b"HTTP/1.1 403 No\r\nContent-Length: 6\r\n\r\n<html>")) as origin:
+            bench.variables["AZURE_AUTHORITY_HOST"] = f"http://{origin.netloc}"
+            made = Exchange(bench.settings(), ssl.create_default_context, bench.clock(), lambda *_: None)
+            with pytest.raises(ExchangeError) as caught:
+                await made(ASKED)
+            return caught.value
+
+    error = asyncio.run(run())
+    assert (error.status, bench.waits) == (400, [])
+    assert "answered 403 and nothing that Microsoft Entra would say: check AZURE_AUTHORITY_HOST" in error.message
+
+
+def test_wrong_certificate(bench: Bench, tmp_path: Path) -> None:
+    """A server that is not trusted is told nothing, and what to do is said."""
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    bench.variables["SSL_CERT_FILE"] = str(other)
+    error = bench.failed()
+    assert error.status == 503
+    assert "is not trusted" in error.message
+    assert "SSL_CERT_FILE" in error.message
+    assert bench.emulator.exchanges == []
+
+
+def test_nobody_there(bench: Bench) -> None:
+    """A refused connection is an outage."""
+    bench.variables["AZURE_AUTHORITY_HOST"] = "https://127.0.0.1:1"
+    assert bench.failed().message.startswith("no connection to 127.0.0.1:1: ")
+
+
+def test_unusable_proxy(bench: Bench) -> None:
+    """A proxy that cannot be used is said to be so."""
+    bench.variables |= {"AZURE_AUTHORITY_HOST": "https://entra.test", "HTTPS_PROXY": "socks5://x"}
+    assert "HTTPS_PROXY must be" in bench.failed().message
+
+
+def test_tries_end(bench: Bench) -> None:
+    """Tries that each take long are not all made."""
+    bench.emulator.faults.throttle(15)
+    assert bench.failed().status == 429
+    assert bench.waits == [15]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "cannot be read (No such file or directory)"), (b" \n", "is empty"), (b"\xff\xfe", "is not a token")],
+)
+def test_no_assertion(bench: Bench, content: bytes | None, said: str) -> None:
+    """Without a token of the pod nothing is sent, and the file is named with 400."""
+    bench.token_file.unlink()
+    if content is not None:
+        bench.token_file.write_bytes(content)
+    error = bench.failed()
+    assert (error.status, bench.emulator.exchanges) == (400, [])
+    assert f"AZURE_FEDERATED_TOKEN_FILE {bench.token_file} {said}" in error.message
+
+
+def test_huge_assertion(tmp_path: Path) -> None:
+    """A file that is no token by its size is not read whole."""
+    (tmp_path / "token").write_bytes(b"a" * 70_000)
+    with pytest.raises(ExchangeError, match="is not a token"):
+        read_assertion(str(tmp_path / "token"))
+
+
+def test_token_proxy(bench: Bench, tmp_path: Path) -> None:
+    """With identity bindings the exchange goes to the token proxy, below its path, by its name and its own CA."""
+    with bench.emulator.token_proxy(tmp_path, "proxy.azwi.test", "/bindings") as url:
+        bench.variables |= {
+            "AZURE_KUBERNETES_TOKEN_PROXY": url,
+            "AZURE_KUBERNETES_SNI_NAME": "proxy.azwi.test",
+            "AZURE_KUBERNETES_CA_FILE": str(tmp_path / "ca.crt"),
+        }
+        assert bench.run().secret
+        assert bench.emulator.exchanges[-1].host == url.split("/")[2]
+        del bench.variables["AZURE_KUBERNETES_CA_FILE"]
+        assert "is not trusted" in bench.failed().message
+        bench.variables["AZURE_KUBERNETES_CA_DATA"] = (tmp_path / "ca.crt").read_text()
+        assert bench.run().secret
+
+
+def tunnel(port: int) -> Serve:
+    """Make an HTTP proxy whose every tunnel ends at a port of this machine."""
+
+    async def relay(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                sink.write(data)
+        finally:
+            sink.transport.abort()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"CONNECT entra.azwi.test:443 HTTP/1.1\r\n")
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        back, forth = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(relay(reader, forth), relay(back, writer), return_exceptions=True)
+
+    return serve
+
+
+def test_http_proxy(bench: Bench, tmp_path: Path) -> None:
+    """Through HTTPS_PROXY Entra is reached by a name that only the proxy can resolve, and TLS goes to its end."""
+
+    async def run(port: int) -> Token:
+        async with listening(tunnel(port)) as proxy:
+            bench.variables["HTTPS_PROXY"] = f"http://{proxy.netloc}"
+            settings = bench.settings()
+            trusted = trust.system(settings.environ)
+            return await Exchange(settings, trusted, bench.clock(), lambda *_: None)(ASKED)
+
+    with bench.emulator.token_proxy(tmp_path, "entra.azwi.test") as url:
+        bench.variables |= {
+            "AZURE_AUTHORITY_HOST": "https://entra.azwi.test",
+            "SSL_CERT_FILE": str(tmp_path / "ca.crt"),
+        }
+        token = asyncio.run(run(int(url.rpartition(":")[2])))
+    assert bench.emulator.verify(token.secret)["appid"] == CLIENT
+
+
+def test_secrets_stay_out_of_logs(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the assertion nor a token is in a log line or an error, even when Entra repeats it."""
+    assertion = bench.token_file.read_text()
+    with caplog.at_level(logging.DEBUG):
+        token = bench.run()
+        bench.emulator.faults.garbage(f'{{"error": "invalid_client", "error_description": "{assertion}"}}')
+        message = bench.failed().message
+    said = caplog.text + message
+    assert "a token for https://vault.azure.net" in said
+    assert assertion not in said
+    assert token.secret not in said

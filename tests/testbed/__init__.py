@@ -1,0 +1,1 @@
+"""The testbed's emulators are as strict as what they stand for."""

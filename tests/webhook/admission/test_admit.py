@@ -1,0 +1,175 @@
+"""One admission from beginning to end."""
+
+import pytest
+
+from azure_workload_identity import names
+from testbed.pods import (
+    ACCOUNT,
+    NAMESPACE,
+    POLICY,
+    account,
+    admitted,
+    applied,
+    codes,
+    container,
+    envelope,
+    finished,
+    pod,
+    policy,
+    review,
+)
+from webhook.admission.admit import admit
+from webhook.admission.identity import Account, AccountsUnavailableError
+from webhook.admission.policy import OptIn, Policy
+from webhook.admission.reasons import Reason
+from webhook.admission.review import MAX_WARNINGS, Outcome, Review, Verdict
+
+
+class Accounts:
+    """An account for every question, which is remembered."""
+
+    def __init__(self, found: Account | None = ACCOUNT) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self._found = found
+
+    async def find(self, namespace: str, name: str) -> Account | None:
+        """Answer with the one account."""
+        self.asked.append((namespace, name))
+        return self._found
+
+
+def asking(accounts: Accounts, raw: object, rules: Policy = POLICY) -> Outcome:
+    """Admit a pod with these accounts."""
+    return finished(admit(review(raw), accounts.find, rules))
+
+
+def test_a_pod_is_injected() -> None:
+    """An opted-in pod is mutated, and the outcome says whose it is."""
+    outcome = admitted(pod())
+    assert (outcome.verdict, outcome.reason) == (Verdict.MUTATE, Reason.INJECTED)
+    assert (outcome.pod_name, outcome.service_account) == ("app", "app")
+    assert outcome.operations
+
+
+def test_a_pod_that_is_injected_already() -> None:
+    """A pod with everything in place is mutated by nothing, under a reason of its own."""
+    raw = pod()
+    outcome = admitted(applied(raw, admitted(raw)))
+    assert (outcome.verdict, outcome.reason, outcome.operations) == (Verdict.MUTATE, Reason.ALREADY_INJECTED, [])
+
+
+@pytest.mark.parametrize("spec", [{}, {"serviceAccountName": ""}])
+def test_the_account_is_asked_for(spec: dict[str, str]) -> None:
+    """The account is that of the request's namespace; a pod that names none runs as `default`."""
+    accounts = Accounts()
+    raw = pod()
+    raw["metadata"]["namespace"] = "elsewhere"
+    raw["spec"] = {"containers": [container()], **spec}
+    assert asking(accounts, raw).verdict is Verdict.MUTATE
+    assert accounts.asked == [(NAMESPACE, "default")]
+
+
+@pytest.mark.parametrize(
+    ("labels", "rules", "times"),
+    [
+        ({}, POLICY, 1),
+        ({names.USE_LABEL: "false"}, policy(*OptIn), 0),
+        ({}, policy(OptIn.SERVICE_ACCOUNT), 1),
+    ],
+)
+def test_the_account_of_a_pod_left_alone(labels: dict[str, str], rules: Policy, times: int) -> None:
+    """The account of a pod that is left alone is looked at for signs of a mistake, unless the pod opts out."""
+    accounts = Accounts(account(client_id=""))
+    assert asking(accounts, pod(labels=labels), rules).verdict is Verdict.SKIP
+    assert len(accounts.asked) == times
+
+
+def test_warnings_are_bounded() -> None:
+    """However much is wrong with a pod, its author reads of the first few things."""
+    annotations = {f"azure.workload.identity/use-{n}": "true" for n in range(1000)}
+    assert len(admitted(pod(annotations=annotations)).warnings) == MAX_WARNINGS
+
+
+@pytest.mark.parametrize(("rules", "raised"), [(POLICY, False), (policy(OptIn.SERVICE_ACCOUNT), True)])
+def test_accounts_that_cannot_be_read(rules: Policy, *, raised: bool) -> None:
+    """Accounts that cannot be read fail an admission only where they decide it."""
+
+    async def find(namespace: str, name: str) -> Account | None:
+        raise AccountsUnavailableError(f"{namespace}/{name}")
+
+    read = review(pod(labels={}))
+    if raised:
+        with pytest.raises(AccountsUnavailableError):
+            finished(admit(read, find, rules))
+    else:
+        assert finished(admit(read, find, rules)).reason is Reason.NOT_OPTED_IN
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        ({"operation": "UPDATE"}, Reason.NOT_CREATE),
+        ({"operation": "DELETE", "object": None}, Reason.NOT_CREATE),
+        ({"subResource": "binding"}, Reason.NOT_A_POD),
+        ({"resource": {"group": "apps", "resource": "deployments"}}, Reason.NOT_A_POD),
+    ],
+)
+def test_what_is_none_of_our_business(request_: dict[str, object], reason: Reason) -> None:
+    """Anything but the creation of a pod is let through before the object is looked at."""
+    outcome = finished(admit(Review.parse(envelope({}, **request_)), Accounts().find, POLICY))
+    assert (outcome.verdict, outcome.reason, outcome.operations) == (Verdict.SKIP, reason, ())
+
+
+@pytest.mark.parametrize("raw", [None, {}, {"spec": None}, "pod"])
+def test_a_malformed_pod(raw: object) -> None:
+    """An object that is no pod is refused before its account is asked for."""
+    accounts = Accounts()
+    outcome = asking(accounts, raw)
+    assert (outcome.verdict, outcome.reason, accounts.asked) == (Verdict.REFUSE, Reason.MALFORMED_POD, [])
+
+
+def test_a_missing_account() -> None:
+    """A pod whose account does not exist is refused, and the outcome names both."""
+    outcome = admitted(pod(), None)
+    assert (outcome.verdict, outcome.reason) == (Verdict.REFUSE, Reason.SERVICE_ACCOUNT_NOT_FOUND)
+    assert (outcome.pod_name, outcome.service_account) == ("app", "app")
+    assert outcome.message.startswith('serviceaccounts "app" not found')
+
+
+def test_a_fault_of_the_accounts_is_not_a_refusal() -> None:
+    """What asking for the account raises goes to the caller: it is no fault of the pod's author."""
+
+    async def find(_namespace: str, _name: str) -> Account | None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        finished(admit(review(pod()), find, POLICY))
+
+
+def test_a_labelled_namespace() -> None:
+    """A pod without a label is mutated in a labelled namespace where that counts."""
+    rules = policy(OptIn.NAMESPACE_LABEL)
+    assert admitted(pod(labels={}), rules=rules, namespace_labelled=True).verdict is Verdict.MUTATE
+    assert admitted(pod(labels={}), rules=rules).verdict is Verdict.SKIP
+
+
+def test_warnings_of_every_kind() -> None:
+    """Warnings of the account, the pod and its containers arrive together."""
+    raw = pod(
+        container(env=[{"name": "AZURE_TENANT_ID", "value": "mine"}]),
+        annotations={names.SKIP_CONTAINERS: "nope", names.INJECT_PROXY: "yes", "azure.workload.identity/x": ""},
+    )
+    assert codes(admitted(raw, account(client_id=""))) == [
+        "no-client-id",
+        "unknown-key",
+        "unknown-container",
+        "not-a-boolean",
+        "shadowed-variable",
+    ]
+
+
+def test_warnings_of_a_pod_without_containers() -> None:
+    """A pod in which no container is left is skipped, and its author told of the list that does it."""
+    outcome = admitted(pod(annotations={names.INJECT_CONTAINERS: "nope"}))
+    assert (outcome.reason, codes(outcome)) == (Reason.NO_CONTAINERS, ["unknown-container"])
+    assert (outcome.pod_name, outcome.service_account) == ("app", "app")

@@ -1,0 +1,286 @@
+"""Whether a pod is mutated, skipped or refused, and what its author is told."""
+
+import pytest
+
+from azure_workload_identity import names
+from testbed.pods import (
+    ACCOUNT,
+    NAMESPACE,
+    OTHER_CLIENT_ID,
+    POLICY,
+    USE,
+    account,
+    codes,
+    container,
+    endpoint,
+    mapping,
+    parsed,
+    pod,
+    policy,
+    review,
+)
+from webhook.admission.decision import Mutate, Skip, decide, opted_in, out_of_scope, selected_containers
+from webhook.admission.identity import Account
+from webhook.admission.pod import Pod
+from webhook.admission.policy import OptIn, Policy
+from webhook.admission.reasons import Reason, Refusal
+
+ALL = policy(*OptIn)
+BINDING = names.CUSTOM_ENDPOINT_PREFIX + "identity-binding"
+BUSY = {"containers": (container("app"), container("web")), "init": (container("migrate"),)}
+
+
+def decided(
+    asking: Pod, found: Account | None = ACCOUNT, rules: Policy = POLICY, *, opted: bool | None = True
+) -> Mutate | Skip:
+    """Decide on a pod of the test namespace."""
+    return decide(asking, NAMESPACE, found, rules, opted=opted)
+
+
+def test_the_creation_of_a_pod() -> None:
+    """Only the creation of a pod is looked into."""
+    assert out_of_scope(review(pod())) is None
+
+
+@pytest.mark.parametrize("operation", ["UPDATE", "DELETE", "CONNECT"])
+def test_other_operations(operation: str) -> None:
+    """Other operations on pods are let through, whatever the object is."""
+    assert out_of_scope(review(None, operation=operation)) == Skip(Reason.NOT_CREATE)
+
+
+def test_other_resources() -> None:
+    """Other resources are let through."""
+    assert out_of_scope(review(pod(), subResource="ephemeralcontainers")) == Skip(Reason.NOT_A_POD)
+
+
+@pytest.mark.parametrize(
+    ("label", "namespace_labelled", "rules", "expected"),
+    [
+        ("true", False, POLICY, True),
+        (None, False, POLICY, False),
+        (None, True, POLICY, False),
+        ("True", False, POLICY, False),
+        ("false", True, ALL, False),
+        ("False", True, ALL, False),
+        ("0", True, ALL, False),
+        (None, True, policy(OptIn.NAMESPACE_LABEL), True),
+        (None, False, policy(OptIn.NAMESPACE_LABEL), False),
+        ("true", False, policy(OptIn.NAMESPACE_LABEL), False),
+        ("maybe", True, policy(OptIn.NAMESPACE_LABEL), True),
+        (None, False, policy(OptIn.SERVICE_ACCOUNT), None),
+        (None, True, policy(OptIn.SERVICE_ACCOUNT), None),
+        ("true", False, policy(OptIn.SERVICE_ACCOUNT), None),
+        ("false", False, policy(OptIn.SERVICE_ACCOUNT), False),
+        ("true", False, ALL, True),
+        (None, False, ALL, None),
+    ],
+)
+def test_opting_in(
+    label: str | None,
+    namespace_labelled: bool,  # noqa: FBT001  what the API server has seen
+    rules: Policy,
+    expected: bool | None,  # noqa: FBT001  the expected value
+) -> None:
+    """A false label opts out always; else the pod's label, the namespace's and the account count as far as set."""
+    asking = parsed(labels={} if label is None else {names.USE_LABEL: label})
+    assert opted_in(asking, rules, namespace_labelled=namespace_labelled) is expected
+
+
+def test_an_opted_in_pod_is_mutated() -> None:
+    """An opted-in pod gets the identity of its account, without a warning."""
+    decision = decided(parsed())
+    assert isinstance(decision, Mutate)
+    assert decision.containers == {"app"}
+    assert (decision.proxy, decision.endpoint, decision.warnings) == (None, None, ())
+
+
+def test_a_pod_that_is_not_opted_in() -> None:
+    """Any other pod is left alone, without a word where nothing hints at us."""
+    assert decided(parsed(labels={}), None, opted=False) == Skip(Reason.NOT_OPTED_IN)
+
+
+def test_a_pod_that_opts_out() -> None:
+    """A pod whose label is false is left alone without a word."""
+    labels = {names.USE_LABEL: "false"}
+    asking = parsed(labels=labels, annotations={names.INJECT_PROXY: "true"})
+    assert decided(asking, opted=False) == Skip(Reason.OPTED_OUT)
+
+
+def test_a_missing_account() -> None:
+    """An opted-in pod whose account does not exist is refused, as the API server would."""
+    with pytest.raises(Refusal, match='serviceaccounts "app" not found in namespace shop') as refused:
+        decided(parsed(), None)
+    assert refused.value.reason is Reason.SERVICE_ACCOUNT_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("found", "rules", "mutated"),
+    [
+        (account(), ALL, True),
+        (account(client_id=""), ALL, False),
+        (account(client_id=""), policy(*OptIn, mapping=mapping((NAMESPACE, "*", OTHER_CLIENT_ID))), True),
+        (None, ALL, False),
+        (None, policy(*OptIn, mapping=mapping((NAMESPACE, "*", OTHER_CLIENT_ID))), False),
+    ],
+)
+def test_opting_in_by_account(found: Account | None, rules: Policy, mutated: bool) -> None:  # noqa: FBT001  expected
+    """Where the account decides, one with a client id of its own or by mapping takes part."""
+    assert isinstance(decided(parsed(labels={}), found, rules, opted=None), Mutate) is mutated
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected"),
+    [
+        ({}, {"app", "web", "migrate"}),
+        ({names.SKIP_CONTAINERS: "app"}, {"web", "migrate"}),
+        ({names.SKIP_CONTAINERS: "app;migrate"}, {"web"}),
+        ({names.SKIP_CONTAINERS: "app, migrate"}, {"web"}),
+        ({names.SKIP_CONTAINERS: ""}, {"app", "web", "migrate"}),
+        ({names.SKIP_CONTAINERS: "nope"}, {"app", "web", "migrate"}),
+        ({names.INJECT_CONTAINERS: "app"}, {"app"}),
+        ({names.INJECT_CONTAINERS: "app; web"}, {"app", "web"}),
+        ({names.INJECT_CONTAINERS: " ; "}, {"app", "web", "migrate"}),
+        ({names.INJECT_CONTAINERS: "nope"}, set()),
+        ({names.INJECT_CONTAINERS: "app;web", names.SKIP_CONTAINERS: "web"}, {"app"}),
+        ({names.SKIP_CONTAINERS: "app;web;migrate"}, set()),
+    ],
+)
+def test_selected_containers(annotations: dict[str, str], expected: set[str]) -> None:
+    """The include list narrows all containers, init containers among them, and the skip list takes away."""
+    asking = parsed(container("app"), container("web"), init=(container("migrate"),), annotations=annotations)
+    assert selected_containers(asking) == expected
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [{}, {names.SKIP_CONTAINERS: "app;azwi-proxy"}, {names.INJECT_CONTAINERS: "azwi-proxy-init"}],
+)
+def test_the_proxy_is_selected_always(annotations: dict[str, str]) -> None:
+    """The proxy gets the identity whatever the lists say, and its init container never."""
+    init = (container(names.PROXY_INIT_CONTAINER), container(names.PROXY_CONTAINER))
+    selected = selected_containers(parsed(init=init, annotations=annotations))
+    assert selected & names.PROXY_CONTAINERS == {names.PROXY_CONTAINER}
+
+
+@pytest.mark.parametrize("list_", [{names.SKIP_CONTAINERS: "app"}, {names.INJECT_CONTAINERS: "nope"}])
+def test_no_container_left(list_: dict[str, str]) -> None:
+    """A pod in which no container is selected gets nothing, not even the volume."""
+    decision = decided(parsed(annotations=list_))
+    assert isinstance(decision, Skip)
+    assert decision.reason is Reason.NO_CONTAINERS
+
+
+def test_no_container_left_but_the_proxy() -> None:
+    """The proxy alone is reason enough to mutate a pod."""
+    annotations = {names.SKIP_CONTAINERS: "app", names.INJECT_PROXY: "true"}
+    decision = decided(parsed(annotations=annotations))
+    assert isinstance(decision, Mutate)
+    assert decision.containers == set()
+
+
+@pytest.mark.parametrize("annotation", [names.SKIP_CONTAINERS, names.INJECT_CONTAINERS])
+def test_lists_that_name_others(annotation: str) -> None:
+    """A name in a list that no container has is told; the proxy's names are known before it is there."""
+    assert codes(decided(parsed(annotations={annotation: "app web"})).warnings) == ["unknown-container"]
+    assert codes(decided(parsed(annotations={annotation: "azwi-proxy;azwi-proxy-init"})).warnings) == []
+
+
+@pytest.mark.parametrize(
+    ("annotation", "rules", "chosen", "expected"),
+    [
+        ({}, policy(custom_endpoint=endpoint()), False, []),
+        ({BINDING: "true"}, policy(custom_endpoint=endpoint()), True, []),
+        ({BINDING: "True"}, policy(custom_endpoint=endpoint()), True, []),
+        ({BINDING: "false"}, policy(custom_endpoint=endpoint()), False, []),
+        ({BINDING: "yes"}, policy(custom_endpoint=endpoint()), False, ["not-a-boolean"]),
+        ({BINDING: "true"}, POLICY, False, ["custom-endpoint-off"]),
+        ({BINDING + "s": "true"}, policy(custom_endpoint=endpoint()), False, ["custom-endpoint-off"]),
+    ],
+)
+def test_custom_endpoint(
+    annotation: dict[str, str],
+    rules: Policy,
+    chosen: bool,  # noqa: FBT001  the expected value
+    expected: list[str],
+) -> None:
+    """A pod asks for the custom endpoint with its annotation; one that has no effect is told."""
+    decision = decided(parsed(annotations=annotation), rules=rules)
+    assert isinstance(decision, Mutate)
+    assert decision.endpoint == (rules.custom_endpoint if chosen else None)
+    assert codes(decision.warnings) == expected
+
+
+@pytest.mark.parametrize(
+    ("annotation", "code"),
+    [
+        ("azure.workload.identity/inject_proxy_sidecar", "near-miss"),
+        ("azure.workload.identity/Skip-Containers", "near-miss"),
+        ("azure-workload-identity/use", "near-miss"),
+        (names.CLIENT_ID, "wrong-object"),
+        (names.TENANT_ID, "wrong-object"),
+        ("azure.workload.identity/client_id", "wrong-object"),
+        ("azure.workload.identity/sidecar", "unknown-key"),
+    ],
+)
+def test_strange_annotations_of_a_pod(annotation: str, code: str) -> None:
+    """An annotation of the pod that looks like ours and is not is told, with what was probably meant."""
+    assert codes(decided(parsed(annotations={annotation: "x"})).warnings) == [code]
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("azure-workload-identity/use", ["near-miss"]),
+        (names.INJECT_PROXY, ["wrong-object"]),
+        ("azure.workload.identity/mine", []),
+        ("app.kubernetes.io/name", []),
+    ],
+)
+def test_strange_labels_of_a_pod(label: str, expected: list[str]) -> None:
+    """A label of the pod that was meant to be the opt-in or an annotation is told."""
+    assert codes(decided(parsed(labels={**USE, label: "true"})).warnings) == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "annotations", "expected"),
+    [
+        ({names.USE_LABEL: "True"}, {}, ["not-a-boolean"]),
+        ({names.USE_LABEL: "yes"}, {}, ["not-a-boolean"]),
+        ({names.USE_LABEL: ""}, {}, ["not-a-boolean"]),
+        ({}, {names.USE_LABEL: "true"}, ["wrong-object"]),
+        ({}, {names.INJECT_PROXY: "true"}, ["label-missing"]),
+        ({"azure.workload.identity/Use": "true"}, {}, ["near-miss"]),
+        ({}, {BINDING: "true"}, ["label-missing"]),
+        ({}, {"prometheus.io/scrape": "true"}, []),
+    ],
+)
+def test_signs_of_a_missed_opt_in(labels: dict[str, str], annotations: dict[str, str], expected: list[str]) -> None:
+    """An author who tried to opt in and did not is told what is missing."""
+    decision = decided(parsed(labels=labels, annotations=annotations), None, opted=False)
+    assert isinstance(decision, Skip)
+    assert (decision.reason, codes(decision.warnings)) == (Reason.NOT_OPTED_IN, expected)
+
+
+def test_a_label_on_the_account() -> None:
+    """The opt-in label on the ServiceAccount has no effect, and the author is told where it belongs."""
+    decision = decided(parsed(labels={}), account(client_id="", labels={names.USE_LABEL: "true"}), ALL, opted=None)
+    assert isinstance(decision, Skip)
+    assert codes(decision.warnings) == ["label-missing"]
+    assert "ServiceAccount app has the label" in decision.warnings[0].text
+    assert "label the pod" in decision.warnings[0].text
+
+
+def test_a_label_that_does_not_count() -> None:
+    """Where pod labels do not opt in, the author of a labelled pod is told what does."""
+    decision = decided(parsed(), account(client_id=""), policy(OptIn.SERVICE_ACCOUNT), opted=None)
+    assert isinstance(decision, Skip)
+    assert decision.warnings[0].text == (
+        "the pod has the label azure.workload.identity/use, but nothing is injected; to take part, "
+        "annotate ServiceAccount app with azure.workload.identity/client-id"
+    )
+
+
+def test_a_misspelt_account() -> None:
+    """Where the account decides, its misspelt annotation is told although the pod is left alone."""
+    found = account({"azure.workload.identity/client_id": "x"}, client_id="")
+    assert codes(decided(parsed(labels={}), found, ALL, opted=None).warnings) == ["near-miss"]

@@ -1,0 +1,509 @@
+"""A decision and a pod become operations."""
+
+import re
+from typing import Any
+
+import pytest
+
+from azure_workload_identity import names
+from testbed.pods import (
+    ACCOUNT,
+    AUTHORITY_HOST,
+    CLIENT_ID,
+    POLICY,
+    TENANT_ID,
+    USE,
+    Map,
+    account,
+    admitted,
+    applied,
+    codes,
+    container,
+    containers,
+    endpoint,
+    environment,
+    mount_paths,
+    mounted,
+    mutated,
+    named,
+    pod,
+    policy,
+    variable,
+)
+from webhook.admission import fragments
+from webhook.admission.identity import Defaults, Identity
+from webhook.admission.policy import ProxySettings, TrustBundle
+from webhook.admission.reasons import Reason
+from webhook.admission.review import Verdict
+
+DOCUMENTED, V160, FALLBACK = names.DOCUMENTED_DIRECTORY, names.V160_DIRECTORY, names.FALLBACK_DIRECTORY
+VARIABLES = {
+    "AZURE_CLIENT_ID": CLIENT_ID,
+    "AZURE_TENANT_ID": TENANT_ID,
+    "AZURE_FEDERATED_TOKEN_FILE": "/var/run/secrets/azure/tokens/azure-identity-token",
+    "AZURE_AUTHORITY_HOST": AUTHORITY_HOST,
+}
+PROXY = {names.INJECT_PROXY: "true"}
+ENVIRONMENT = {**PROXY, names.PROXY_MODE: "environment"}
+CLASSIC = policy(native=False)
+EGRESS = policy(proxy=ProxySettings("proxy.test/proxy:1", https_proxy="http://p:1", ca_configmap="ca"))
+BINDING = "azure.workload.identity/use-identity-binding"
+SECRET = {"name": "data", "secret": {"secretName": "s"}}
+EMPTY = {"name": "data", "emptyDir": {}}
+
+
+def listed(raw: Map, **settings: Any) -> list[str]:  # noqa: ANN401  as `admitted`
+    """Return the operations of an admission as `op path`."""
+    return [f"{operation['op']} {operation['path']}" for operation in admitted(raw, **settings).operations]
+
+
+@pytest.mark.parametrize("absent", [{}, {"env": None, "volumeMounts": None}, {"env": [], "volumeMounts": []}])
+def test_a_plain_container(absent: Map) -> None:
+    """Variables, mounts and the volume are added whole where there is nothing yet: absent, null or empty."""
+    raw = pod(container(**absent), volumes=None)
+    assert listed(raw) == [
+        "add /spec/containers/0/env",
+        "add /spec/containers/0/volumeMounts",
+        "add /spec/volumes",
+    ]
+    app = named(mutated(raw), "app")
+    assert list(environment(app).items()) == list(VARIABLES.items())
+    assert app["volumeMounts"] == [fragments.mount(DOCUMENTED), fragments.mount(V160)]
+
+
+def test_what_is_there_comes_first() -> None:
+    """What a container and the pod have already stays in front, untouched."""
+    own = container(
+        env=[variable("A", "b")],
+        volumeMounts=[{"name": "data", "mountPath": "/data"}],
+    )
+    after = mutated(pod(own, volumes=[EMPTY]))
+    assert list(environment(named(after, "app"))) == ["A", *VARIABLES]
+    assert mount_paths(named(after, "app")) == ["/data", DOCUMENTED, V160]
+    assert [volume["name"] for volume in after["spec"]["volumes"]] == ["data", names.VOLUME]
+
+
+def test_every_container() -> None:
+    """Init containers and native sidecars of the user get the identity like any other."""
+    after = mutated(pod(container("a"), container("b"), init=(container("i"), container("s", restartPolicy="Always"))))
+    assert [each["name"] for each in containers(after)] == ["i", "s", "a", "b"]
+    assert all(environment(each) == VARIABLES for each in containers(after))
+
+
+def test_skipped_containers_are_untouched() -> None:
+    """A skipped container is as it was."""
+    after = mutated(
+        pod(container("busybox-1"), container("busybox-2"), annotations={names.SKIP_CONTAINERS: "busybox-1;"})
+    )
+    assert named(after, "busybox-1") == container("busybox-1")
+    assert environment(named(after, "busybox-2")) == VARIABLES
+
+
+def test_the_users_variables_stay() -> None:
+    """A variable that the user set stays as it is, and the author is told that the identity's is not used."""
+    raw = pod(container(env=[variable("AZURE_CLIENT_ID", "mine")]))
+    outcome = admitted(raw)
+    assert environment(named(applied(raw, outcome), "app")) == {**VARIABLES, "AZURE_CLIENT_ID": "mine"}
+    assert codes(outcome) == ["shadowed-variable"]
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"name": "AZURE_CLIENT_ID"},
+        {"name": "AZURE_CLIENT_ID", "value": ""},
+        {"name": "AZURE_CLIENT_ID", "value": None},
+        {"name": "AZURE_CLIENT_ID", "valueFrom": {"secretKeyRef": {"name": "s", "key": "id"}}},
+        {"name": "AZURE_CLIENT_ID", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}},
+    ],
+)
+def test_variables_without_a_value(own: Map) -> None:
+    """A variable counts as set by the user whether its value is empty, elsewhere, or of a newer kind."""
+    raw = pod(container(env=[own]))
+    outcome = admitted(raw)
+    assert named(applied(raw, outcome), "app")["env"][0] == own
+    assert len(named(applied(raw, outcome), "app")["env"]) == len(VARIABLES)
+    assert codes(outcome) == ["shadowed-variable"]
+
+
+@pytest.mark.parametrize("value", [CLIENT_ID])
+def test_the_same_variable(value: str) -> None:
+    """A variable that says the same as the identity needs no warning."""
+    outcome = admitted(pod(container(env=[variable("AZURE_CLIENT_ID", value)])))
+    assert codes(outcome) == []
+
+
+@pytest.mark.parametrize("path", sorted(fragments.TOKEN_FILES))
+def test_any_of_our_token_files(path: str) -> None:
+    """A token file that is one of ours needs no warning, whichever it is."""
+    assert codes(admitted(pod(container(env=[variable("AZURE_FEDERATED_TOKEN_FILE", path)])))) == []
+
+
+def test_all_variables_set() -> None:
+    """A container that sets everything keeps its env to the letter."""
+    own = [variable(name, "mine") for name in VARIABLES]
+    assert named(mutated(pod(container(env=own))), "app")["env"] == own
+
+
+def test_shadows_in_the_order_of_the_variables() -> None:
+    """Warnings come in the same order every time."""
+    outcome = admitted(pod(container(env=[variable(name, "mine") for name in reversed(VARIABLES)])))
+    told = [re.findall("AZURE_[A-Z_]+", warning.text)[0] for warning in outcome.warnings]
+    assert told == list(VARIABLES)
+
+
+@pytest.mark.parametrize("name", sorted(names.ENV_OTHER_CREDENTIALS))
+def test_other_credentials(name: str) -> None:
+    """A variable that makes DefaultAzureCredential pass over the identity is told, and stays."""
+    outcome = admitted(pod(container(env=[variable(name, "s3cret")])))
+    assert codes(outcome) == ["other-credential"]
+    assert "s3cret" not in outcome.warnings[0].text
+
+
+def test_no_client_id_no_variable() -> None:
+    """Without a client id there is no AZURE_CLIENT_ID, not even an empty one."""
+    after = mutated(pod(), account(client_id=""))
+    assert list(environment(named(after, "app"))) == list(VARIABLES)[1:]
+
+
+@pytest.mark.parametrize(
+    ("path", "token_file", "paths"),
+    [
+        (DOCUMENTED, f"{V160}/token/azure-identity-token", [V160]),
+        (DOCUMENTED + "/", f"{V160}/token/azure-identity-token", [V160]),
+        (DOCUMENTED + "/sub", f"{V160}/token/azure-identity-token", [V160]),
+        ("/" + DOCUMENTED, f"{V160}/token/azure-identity-token", [V160]),
+        (DOCUMENTED.lstrip("/"), f"{V160}/token/azure-identity-token", [V160]),
+        (DOCUMENTED + "/x" * 8000, f"{V160}/token/azure-identity-token", [V160]),
+        ("/run/secrets/azure/tokens", f"{V160}/token/azure-identity-token", [V160]),
+        ("/var//run/secrets/azure/./tokens", f"{V160}/token/azure-identity-token", [V160]),
+        (V160, VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED]),
+        (V160 + "/token", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED]),
+        ("/run/secrets/azure/wi", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED]),
+        (DOCUMENTED + "-mine", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED, V160]),
+        ("/var/run/secrets/azure", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED, V160]),
+        ("/var/run", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED, V160]),
+        ("/", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED, V160]),
+    ],
+)
+def test_the_users_mounts_stay(path: str, token_file: str, paths: list[str]) -> None:
+    """A user's mount on or below one of the token paths stays, and the container gets the other path."""
+    app = named(mutated(pod(mounted(path), volumes=[EMPTY])), "app")
+    assert mount_paths(app) == [path, *paths]
+    assert environment(app)["AZURE_FEDERATED_TOKEN_FILE"] == token_file
+
+
+@pytest.mark.parametrize("path", ["/", "/var", "/var/run", "/run", "/var/run/secrets", "/run/secrets/azure"])
+@pytest.mark.parametrize(
+    ("mount", "volume"),
+    [
+        ({"readOnly": True}, EMPTY),
+        ({}, SECRET),
+        ({}, {"name": "data", "configMap": {"name": "c"}}),
+        ({}, {"name": "data", "projected": {"sources": []}}),
+        ({}, {"name": "data", "csi": {"driver": "secrets-store.csi.k8s.io", "readOnly": True}}),
+    ],
+)
+def test_read_only_parents(path: str, mount: Map, volume: Map) -> None:
+    """Below a read-only mount nothing can be mounted: the container gets the third path, and is told."""
+    raw = pod(mounted(path, **mount), volumes=[volume])
+    outcome = admitted(raw)
+    app = named(applied(raw, outcome), "app")
+    if path == "/":
+        assert outcome.reason is Reason.TOKEN_PATHS_TAKEN
+        return
+    assert mount_paths(app) == [path, FALLBACK]
+    assert environment(app)["AZURE_FEDERATED_TOKEN_FILE"] == f"{FALLBACK}/azure-identity-token"
+    assert codes(outcome) == ["token-path-taken"]
+
+
+def test_devices_take_paths_too() -> None:
+    """A raw block device on one of the token paths is in the way like a mount."""
+    own = container(volumeDevices=[{"name": "disk", "devicePath": DOCUMENTED}])
+    raw = pod(own, volumes=[{"name": "disk", "persistentVolumeClaim": {"claimName": "disk"}}])
+    app = named(mutated(raw), "app")
+    assert app["volumeDevices"] == own["volumeDevices"]
+    assert mount_paths(app) == [V160]
+
+
+def test_our_volume_with_a_slash() -> None:
+    """Our own volume mounted with a slash at the end of its path is not mounted there again."""
+    between = mutated(pod())
+    between["spec"]["containers"][0]["volumeMounts"][0]["mountPath"] += "/"
+    assert admitted(between).operations == []
+
+
+def test_our_volume_in_part() -> None:
+    """A part of our volume on a token path is the user's own mount, for the token file is not there."""
+    own = container(volumeMounts=[{"name": names.VOLUME, "mountPath": DOCUMENTED, "subPath": "token"}])
+    raw = pod(own, volumes=[fragments.volume(Identity("", "", 3600), names.DEFAULT_AUDIENCE, None)])
+    assert mount_paths(named(mutated(raw), "app")) == [DOCUMENTED, V160]
+
+
+def test_both_paths_taken() -> None:
+    """A container with mounts of its own on both paths gets the third."""
+    own = container(volumeMounts=[{"name": "data", "mountPath": path} for path in (DOCUMENTED, V160)])
+    assert mount_paths(named(mutated(pod(own, volumes=[EMPTY])), "app")) == [DOCUMENTED, V160, FALLBACK]
+
+
+def test_all_paths_taken() -> None:
+    """A container that leaves no path for the token is refused by name, with what can be done."""
+    own = container(volumeMounts=[{"name": "data", "mountPath": path} for path in (DOCUMENTED, V160, FALLBACK)])
+    outcome = admitted(pod(own, volumes=[EMPTY]))
+    assert outcome.reason is Reason.TOKEN_PATHS_TAKEN
+    assert "container 'app' has mounts of its own" in outcome.message
+    assert names.SKIP_CONTAINERS in outcome.message
+
+
+def test_a_skipped_container_may_take_all_paths() -> None:
+    """The mounts of a container that gets no identity do not matter."""
+    own = container("web", volumeMounts=[{"name": "data", "mountPath": path} for path in (DOCUMENTED, V160, FALLBACK)])
+    assert mutated(pod(container(), own, volumes=[EMPTY], annotations={names.SKIP_CONTAINERS: "web"}))
+
+
+@pytest.mark.parametrize("annotations", [{}, PROXY, ENVIRONMENT])
+@pytest.mark.parametrize("rules", [POLICY, CLASSIC, EGRESS])
+@pytest.mark.parametrize("path", ["/data", DOCUMENTED, V160, "/var/run"])
+def test_twice_is_once(annotations: dict[str, str], rules: Any, path: str) -> None:  # noqa: ANN401  a Policy
+    """Applied to its own result, the mutation changes nothing, whatever the user's mounts."""
+    raw = pod(mounted(path), volumes=[SECRET], annotations=annotations)
+    outcome = admitted(mutated(raw, rules=rules), rules=rules)
+    assert (outcome.reason, outcome.operations) == (Reason.ALREADY_INJECTED, [])
+
+
+def test_a_name_given_between_two_passes() -> None:
+    """A pod that gets its name between two passes keeps the one volume."""
+    raw = pod()
+    raw["metadata"] = {"generateName": "app-", "labels": dict(USE)}
+    between = mutated(raw)
+    between["metadata"]["name"] = "app-x7k2p"
+    assert admitted(between).operations == []
+
+
+def test_a_container_added_between_two_passes() -> None:
+    """A container that another webhook adds is mutated on reinvocation, and nothing else is."""
+    between = mutated(pod())
+    between["spec"]["containers"].append(container("late"))
+    assert listed(between) == ["add /spec/containers/1/env", "add /spec/containers/1/volumeMounts"]
+
+
+def test_a_volume_of_other_settings() -> None:
+    """A volume of ours that was made under other settings is brought up to date in place."""
+    old = fragments.volume(Identity("", "", 3600), "api://old", None)
+    raw = pod(volumes=[EMPTY, old])
+    assert "replace /spec/volumes/1" in listed(raw)
+    after = mutated(raw, rules=policy(audience="api://new", identity=Defaults(TENANT_ID, 7200)))
+    assert after["spec"]["volumes"][1] == fragments.volume(Identity("", "", 7200), "api://new", None)
+
+
+@pytest.mark.parametrize(("annotations", "present"), [({}, False), (PROXY, True), (ENVIRONMENT, True)])
+def test_egress_is_the_proxys(annotations: Map, *, present: bool) -> None:
+    """What is set for the way out reaches pods that ask for the proxy, there the sidecar alone, and no other pod."""
+    after = mutated(pod(annotations=annotations), rules=EGRESS)
+    (volume,) = after["spec"]["volumes"]
+    assert any("configMap" in source for source in volume["projected"]["sources"]) is present
+    told = {each["name"] for each in containers(after) if "HTTPS_PROXY" in environment(each)}
+    assert told == ({names.PROXY_CONTAINER} if present else set())
+
+
+def test_another_ca_configmap() -> None:
+    """A pod that was made when the ConfigMap had another name gets the name of today."""
+    old = mutated(pod(annotations=PROXY), rules=EGRESS)
+    old["spec"]["volumes"][0]["projected"]["sources"][2]["configMap"]["name"] = "old"
+    assert admitted(old, rules=EGRESS).operations == [
+        {
+            "op": "replace",
+            "path": "/spec/volumes/0",
+            "value": fragments.volume(Identity(CLIENT_ID, TENANT_ID, 3600), POLICY.audience, None, "ca"),
+        }
+    ]
+
+
+def test_a_source_added_between_two_passes() -> None:
+    """A source that another webhook adds to our volume stays, for ours are still there."""
+    between = mutated(pod())
+    between["spec"]["volumes"][0]["projected"]["sources"].append({"downwardAPI": {"items": []}})
+    assert admitted(between).operations == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"ca_data": "PEM"}, {"ca_configmap": "ca"}, {"ca_bundle": TrustBundle("example.com/signer", {"matchLabels": {}})}],
+)
+def test_an_endpoint_of_other_settings(settings: dict[str, Any]) -> None:
+    """A volume of ours with the CA of a custom token endpoint is known as ours when the endpoint is set up anew."""
+    before = mutated(pod(annotations={BINDING: "true"}), rules=policy(custom_endpoint=endpoint(**settings)))
+    assert "replace /spec/volumes/0" in listed(before)
+
+
+OUR_TOKEN = {"serviceAccountToken": {"path": names.TOKEN_FILE, "audience": "mine"}}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"emptyDir": {}},
+        {"secret": {"secretName": "s"}},
+        {"projected": {"sources": []}},
+        {"projected": {"sources": [OUR_TOKEN, {"secret": {"name": "s"}}]}},
+        {"projected": {"sources": [OUR_TOKEN, {"configMap": {"name": "mine"}}]}},
+        {"projected": {"sources": [OUR_TOKEN, {"clusterTrustBundle": {"path": "mine.crt"}}]}},
+        {"projected": {"sources": [OUR_TOKEN, {"serviceAccountToken": None}]}},
+        {"projected": {"sources": [OUR_TOKEN, "x"]}},
+    ],
+)
+def test_a_volume_of_our_name(source: Map) -> None:
+    """A volume of the reserved name that is the user's is refused, never replaced."""
+    outcome = admitted(pod(volumes=[{"name": names.VOLUME, **source}]))
+    assert outcome.reason is Reason.VOLUME_NAME_TAKEN
+
+
+def test_unknown_fields_survive() -> None:
+    """Fields that are newer than this webhook stay, at every level."""
+    own = container(restartPolicyRules=[{"action": "Restart"}], newer={"a": 1})
+    raw = pod(own, resources={"requests": {"cpu": "1"}}, hostnameOverride="h", volumes=[{**EMPTY, "newer": 1}])
+    raw["newer"] = True
+    after = mutated(raw)
+    assert {operation["op"] for operation in admitted(raw).operations} == {"add"}
+    assert (after["newer"], after["spec"]["resources"], after["spec"]["hostnameOverride"]) == (
+        True,
+        {"requests": {"cpu": "1"}},
+        "h",
+    )
+    assert {**named(after, "app"), **own} == named(after, "app")
+    assert after["spec"]["volumes"][0]["newer"] == 1
+
+
+def test_an_object_namespace_is_not_rewritten() -> None:
+    """The namespace that the object names stays as it is."""
+    raw = pod()
+    raw["metadata"]["namespace"] = "elsewhere"
+    assert mutated(raw)["metadata"] == raw["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"env": {}}, "spec.containers.0.env must be a list"),
+        ({"env": ["A=b"]}, "spec.containers.0.env must be a list of maps"),
+        ({"volumeMounts": "data"}, "spec.containers.0.volumeMounts must be a list"),
+    ],
+)
+def test_malformed_containers(own: Map, message: str) -> None:
+    """A container whose lists are none is refused with the place."""
+    outcome = admitted(pod(container(**own)))
+    assert (outcome.reason, outcome.message[: len(message)]) == (Reason.MALFORMED_POD, message)
+
+
+def test_entries_without_name_or_path() -> None:
+    """Variables without a name and mounts without a path are passed over: the API server refuses them itself."""
+    own = container(
+        env=[{"value": "x"}, {"name": 7}], volumeMounts=[{"name": "data"}, {"name": "data", "mountPath": 7}]
+    )
+    assert set(environment(named(mutated(pod(own, volumes=[SECRET])), "app"))) >= set(VARIABLES)
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        {"name": names.VOLUME, "mountPath": []},
+        {"name": names.VOLUME, "mountPath": {"a": 1}},
+        {"name": [], "mountPath": "/var"},
+        {"name": {}, "mountPath": "/var"},
+    ],
+)
+def test_mounts_of_a_wrong_type(mount: Map) -> None:
+    """A mount whose name or path is a list or a map is no fault of ours: the API server refuses it itself."""
+    assert admitted(pod(container(volumeMounts=[mount]))).verdict in Verdict
+
+
+@pytest.mark.parametrize("value", [[], {}, 7])
+def test_values_of_a_wrong_type(value: object) -> None:
+    """A variable whose value is no string is left to the API server."""
+    assert admitted(pod(container(env=[{"name": "AZURE_FEDERATED_TOKEN_FILE", "value": value}]))).verdict in Verdict
+
+
+def test_the_native_proxy() -> None:
+    """The redirect rules come first, then the sidecar, then the user's init containers."""
+    after = mutated(pod(init=(container("migrate"),), annotations=PROXY))
+    assert [each["name"] for each in containers(after)] == ["azwi-proxy-init", "azwi-proxy", "migrate", "app"]
+    assert named(after, "azwi-proxy")["restartPolicy"] == "Always"
+    assert environment(named(after, "azwi-proxy")) == VARIABLES
+    assert environment(named(after, "azwi-proxy-init")).keys() == {"PROXY_PORT", "XTABLES_LOCKFILE"}
+    assert mount_paths(named(after, "azwi-proxy-init")) == []
+
+
+def test_the_classic_proxy() -> None:
+    """Without native sidecars the proxy is the first ordinary container, the redirect rules still come first."""
+    after = mutated(pod(init=(container("migrate"),), annotations=PROXY), rules=CLASSIC)
+    assert [each["name"] for each in after["spec"]["initContainers"]] == ["azwi-proxy-init", "migrate"]
+    assert [each["name"] for each in after["spec"]["containers"]] == ["azwi-proxy", "app"]
+
+
+def test_the_proxy_without_redirect() -> None:
+    """In environment mode there is no init container with capabilities; a variable points the app at the proxy."""
+    after = mutated(pod(annotations={**ENVIRONMENT, names.PROXY_PORT: "8080"}))
+    assert [each["name"] for each in containers(after)] == ["azwi-proxy", "app"]
+    expected = {**VARIABLES, "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:8080"}
+    assert environment(named(after, "app")) == expected
+    assert environment(named(after, "azwi-proxy")) == VARIABLES
+
+
+@pytest.mark.parametrize("rules", [POLICY, CLASSIC])
+def test_a_proxy_of_the_user(rules: Any) -> None:  # noqa: ANN401  a Policy
+    """Containers of the proxy's names, as `azwi podidentity detect` writes them, are kept and not doubled."""
+    own = container("azwi-proxy")
+    after = mutated(pod(container(), own, init=(container("azwi-proxy-init"),), annotations=PROXY), rules=rules)
+    assert [each["name"] for each in containers(after)] == ["azwi-proxy-init", "app", "azwi-proxy"]
+    assert environment(named(after, "azwi-proxy")) == VARIABLES
+    assert named(after, "azwi-proxy-init") == container("azwi-proxy-init")
+
+
+def test_the_proxy_of_a_skipping_pod() -> None:
+    """The injected proxy has its identity even where the lists skip it and every other container."""
+    after = mutated(pod(annotations={**PROXY, names.SKIP_CONTAINERS: "app;azwi-proxy"}))
+    assert named(after, "app") == container()
+    assert environment(named(after, "azwi-proxy")) == VARIABLES
+    assert mount_paths(named(after, "azwi-proxy")) == [DOCUMENTED, V160]
+
+
+def test_a_reinvocation_warns_no_more() -> None:
+    """On reinvocation the proxy's own init container is not taken for one of the user's."""
+    raw = pod(annotations=PROXY)
+    assert codes(admitted(raw, rules=CLASSIC)) == []
+    assert codes(admitted(mutated(raw, rules=CLASSIC), rules=CLASSIC)) == []
+
+
+def test_the_custom_endpoint_everywhere() -> None:
+    """With a custom endpoint the app and the proxy get its variables, and the volume its audience."""
+    annotations = {**PROXY, names.CUSTOM_ENDPOINT_PREFIX + "identity-binding": "true"}
+    after = mutated(pod(annotations=annotations), rules=policy(custom_endpoint=endpoint(ca_configmap="ca")))
+    for name in ("app", "azwi-proxy"):
+        told = environment(named(after, name))
+        assert told[names.ENV_TOKEN_PROXY] == "https://bindings.test"
+        assert told[names.ENV_TOKEN_PROXY_CA_FILE] == f"{DOCUMENTED}/ca-cert/ca.crt"
+    assert len(after["spec"]["volumes"][0]["projected"]["sources"]) == 3
+
+
+def test_the_endpoints_ca_moves_with_the_token() -> None:
+    """The CA file is told where the container has the volume."""
+    annotations = {names.CUSTOM_ENDPOINT_PREFIX + "identity-binding": "true"}
+    raw = pod(mounted(DOCUMENTED), volumes=[EMPTY], annotations=annotations)
+    after = mutated(raw, ACCOUNT, policy(custom_endpoint=endpoint(ca_configmap="ca")))
+    assert environment(named(after, "app"))["AZURE_KUBERNETES_CA_FILE"] == f"{V160}/ca-cert/ca.crt"
+
+
+def test_the_same_patch_every_time() -> None:
+    """The same pod gets the same operations in the same order."""
+    raw = pod(container("a"), container("b"), init=(container("i"),), annotations=PROXY)
+    assert admitted(raw).operations == admitted(raw).operations
+
+
+@pytest.mark.parametrize("variable_name", ["AZURE_KUBERNETES_CA_FILE", "AZURE_KUBERNETES_CA_DATA"])
+@pytest.mark.parametrize("settings", [{"ca_data": "PEM"}, {"ca_configmap": "ca"}])
+def test_one_ca(variable_name: str, settings: dict[str, str]) -> None:
+    """Where the user names a CA, in whichever way, ours is left out: SDKs refuse two."""
+    own = container(env=[variable(variable_name, "mine")])
+    rules = policy(custom_endpoint=endpoint(**settings))
+    given = environment(named(mutated(pod(own, annotations={BINDING: "true"}), rules=rules), "app"))
+    assert {name: value for name, value in given.items() if "_CA_" in name} == {variable_name: "mine"}

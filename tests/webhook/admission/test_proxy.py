@@ -1,0 +1,150 @@
+"""What a pod asks of the proxy."""
+
+import pytest
+
+from azure_workload_identity import names
+from testbed.pods import codes, container, parsed
+from webhook.admission import proxy
+from webhook.admission.policy import ProxySettings, Resources
+from webhook.admission.proxy import ProxyMode, ProxyPlan
+from webhook.admission.reasons import Reason, Refusal
+
+SETTINGS = ProxySettings("proxy.test/proxy:1")
+
+
+def planned(**annotations: str) -> ProxyPlan | None:
+    """Return the plan for a pod that asks for the proxy with these annotations (their names with underscores)."""
+    return proxy.plan(parsed(annotations=asked_with(**annotations)), SETTINGS)
+
+
+def asked_with(**annotations: str) -> dict[str, str]:
+    """Return the annotations of a pod that asks for the proxy."""
+    given = {names.PREFIX + name.replace("_", "-"): value for name, value in annotations.items()}
+    return {names.INJECT_PROXY: "true", **given}
+
+
+@pytest.mark.parametrize("text", ["true", "True", "1", "t"])
+def test_asked_for(text: str) -> None:
+    """A pod asks for the proxy with an annotation that is true."""
+    assert planned(inject_proxy_sidecar=text) == ProxyPlan(ProxyMode.REDIRECT, 8000, Resources())
+
+
+@pytest.mark.parametrize(
+    "annotations", [{}, {names.INJECT_PROXY: "false"}, {names.INJECT_PROXY: ""}, {names.PROXY_PORT: "0"}]
+)
+def test_not_asked_for(annotations: dict[str, str]) -> None:
+    """Without the annotation, or with one that is not true, there is no proxy, whatever the others say."""
+    assert proxy.plan(parsed(annotations=annotations), SETTINGS) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "port"), [("8080", 8080), ("1", 1), ("65535", 65535), ("+8080", 8080), ("08080", 8080)]
+)
+def test_port(text: str, port: int) -> None:
+    """The proxy listens where the annotation says."""
+    assert (plan := planned(proxy_sidecar_port=text))
+    assert plan.port == port
+
+
+@pytest.mark.parametrize("text", ["invalid", "0", "-1", "65536", "70000", "", " 8080", "8_080", "80.0"])
+def test_impossible_ports(text: str) -> None:
+    """What is no port is refused at once, not by the API server's view of the container."""
+    with pytest.raises(Refusal, match="is not a port from 1 to 65535") as refused:
+        planned(proxy_sidecar_port=text)
+    assert refused.value.reason is Reason.INVALID_PROXY_PORT
+
+
+@pytest.mark.parametrize("mode", ProxyMode)
+def test_mode(mode: ProxyMode) -> None:
+    """The app reaches the proxy as the annotation says."""
+    assert (plan := planned(proxy_mode=mode.value))
+    assert plan.mode is mode
+
+
+@pytest.mark.parametrize("text", ["", "iptables", "Redirect"])
+def test_unknown_modes(text: str) -> None:
+    """A mode that is none is refused with those that are."""
+    with pytest.raises(Refusal, match="is not one of redirect, environment") as refused:
+        planned(proxy_mode=text)
+    assert refused.value.reason is Reason.INVALID_PROXY_MODE
+
+
+def test_on_the_hosts_network() -> None:
+    """A pod on its node's network cannot have the proxy."""
+    with pytest.raises(Refusal, match="hostNetwork is set to true, cannot inject proxy sidecar") as refused:
+        proxy.plan(parsed(annotations=asked_with(), hostNetwork=True), SETTINGS)
+    assert refused.value.reason is Reason.PROXY_ON_HOST_NETWORK
+
+
+def test_on_windows() -> None:
+    """A Windows pod cannot have the proxy."""
+    with pytest.raises(Refusal, match="runs on Linux only") as refused:
+        proxy.plan(parsed(annotations=asked_with(), os={"name": "windows"}), SETTINGS)
+    assert refused.value.reason is Reason.PROXY_ON_WINDOWS
+
+
+def test_resources() -> None:
+    """Requests and limits are the settings', each replaced by the pod's annotation."""
+    assert (plan := planned(proxy_cpu_request="20m", proxy_memory_limit="1Gi"))
+    assert plan.resources == Resources(cpu_request="20m", memory_limit="1Gi")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected"),
+    [
+        ({"proxy_cpu_request": "2"}, Resources(cpu_request="2", cpu_limit="2")),
+        ({"proxy_cpu_limit": "5m"}, Resources(cpu_request="5m", cpu_limit="5m")),
+        ({"proxy_memory_request": "1Gi"}, Resources(memory_request="1Gi", memory_limit="1Gi")),
+        ({"proxy_memory_limit": "32Mi"}, Resources(memory_request="32Mi", memory_limit="32Mi")),
+        ({"proxy_cpu_limit": "0"}, Resources(cpu_request="0", cpu_limit="0")),
+    ],
+)
+def test_a_default_gives_way(annotations: dict[str, str], expected: Resources) -> None:
+    """A default that contradicts what the pod asks for follows it."""
+    assert (plan := planned(**annotations))
+    assert plan.resources == expected
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected"),
+    [
+        ({}, Resources("", "", "", "")),
+        ({"proxy_cpu_request": "2"}, Resources("2", "", "", "")),
+        ({"proxy_cpu_request": "1", "proxy_cpu_limit": "2"}, Resources("1", "", "2", "")),
+    ],
+)
+def test_a_budget_of_the_pods_own(annotations: dict[str, str], expected: Resources) -> None:
+    """A pod with pod-level resources shares them with the proxy, unless its annotations say otherwise."""
+    asking = parsed(annotations=asked_with(**annotations), resources={"limits": {"cpu": "1"}})
+    assert (plan := proxy.plan(asking, SETTINGS))
+    assert plan.resources == expected
+
+
+def test_a_request_above_its_limit() -> None:
+    """A pod that contradicts itself is refused."""
+    with pytest.raises(Refusal, match="cpu request 2 is above its limit 1") as refused:
+        planned(proxy_cpu_request="2", proxy_cpu_limit="1")
+    assert refused.value.reason is Reason.INVALID_PROXY_RESOURCES
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1", "1 Gi"])
+def test_impossible_resources(text: str) -> None:
+    """What is no quantity is refused."""
+    with pytest.raises(Refusal, match="is not a quantity such as 50m or 64Mi") as refused:
+        planned(proxy_memory_request=text)
+    assert refused.value.reason is Reason.INVALID_PROXY_RESOURCES
+
+
+@pytest.mark.parametrize("text", ["", "yes", "enabled"])
+def test_an_annotation_that_is_no_boolean(text: str) -> None:
+    """An annotation that is neither true nor false injects nothing, and the author is told."""
+    pod = parsed(annotations={names.INJECT_PROXY: text})
+    assert codes(list(proxy.warnings(pod, SETTINGS, None))) == ["not-a-boolean"]
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, []), (False, ["proxy-after-init"])])
+def test_init_containers_before_the_proxy(native: bool, expected: list[str]) -> None:  # noqa: FBT001  a setting
+    """Init containers that run before an ordinary proxy container cannot use it, and the author is told."""
+    pod = parsed(annotations=asked_with(), init=(container("migrate"),))
+    settings = ProxySettings("proxy.test/proxy:1", native=native)
+    assert codes(list(proxy.warnings(pod, settings, proxy.plan(pod, settings)))) == expected

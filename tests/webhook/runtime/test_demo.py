@@ -1,0 +1,106 @@
+"""What `make run` starts."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from testbed.processes import PATIENCE_SECONDS, free_ports
+from testbed.program import ROOT
+from webhook.runtime.demo import told
+
+
+@contextmanager
+def demo(*flags: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run the demo with its output in a pipe."""
+    command = [sys.executable, "-m", "webhook.runtime.demo", *flags]
+    env = {key: value for key, value in os.environ.items() if key != "AZURE_TENANT_ID"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def flags() -> list[str]:
+    """Choose ports that nobody has."""
+    webhook, health, metrics = free_ports(3)
+    return [f"--webhook-port={webhook}", f"--health-addr=127.0.0.1:{health}", f"--metrics-addr=127.0.0.1:{metrics}"]
+
+
+def read_until(process: "subprocess.Popen[str]", last: str) -> str:
+    """Read what it prints up to a line."""
+    text = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        text += line
+        if line.strip() == last:
+            break
+    return text
+
+
+def test_mutated_example(flags: list[str]) -> None:
+    """It prints the example pod with the added lines marked, keeps serving, and ends with 0 on Ctrl-C."""
+    with demo(*flags) as process:
+        text = read_until(process, "Ctrl-C ends it.")
+        assert "+     - name: AZURE_CLIENT_ID" in text
+        assert "      - name: KEYVAULT_URL" in text
+        assert "What to try next:" in text
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_readme_shows_what_it_prints(flags: list[str]) -> None:
+    """Every line that the README marks as added is one that the demo prints."""
+    readme = (ROOT / "README.md").read_text()
+    marked = [line for line in readme.splitlines() if line.startswith("+ ")]
+    with demo(*flags) as process:
+        printed = read_until(process, "Ctrl-C ends it.")
+    assert len(marked) > 20
+    assert [line for line in printed.splitlines() if line.startswith("+ ")] == marked
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            {"allowed": False, "status": {"message": "no (malformed-pod)"}},
+            "\nexamples/quickstart.yaml was refused: no (malformed-pod)\n",
+        ),
+        (
+            {"allowed": True, "auditAnnotations": {"reason": "opted-out"}, "warnings": ["look"]},
+            "\nexamples/quickstart.yaml was left as it is (opted-out)\nWarning: look\n",
+        ),
+    ],
+)
+def test_other_answers(answer: dict[str, Any], said: str) -> None:
+    """An example that was edited so that it is refused or left alone is told of."""
+    assert told({}, answer) == said
+
+
+def test_port_in_use(flags: list[str]) -> None:
+    """A port that is taken is named with how to choose another."""
+    with demo(*flags) as first:
+        read_until(first, "Ctrl-C ends it.")
+        with demo(flags[0]) as second:
+            _, said = second.communicate(timeout=PATIENCE_SECONDS)
+            assert second.returncode == 2
+    assert "is in use" in said
+    assert "--webhook-port=PORT" in said
+
+
+def test_wrong_flag() -> None:
+    """An unknown flag is refused with where to look."""
+    with demo("--no-such-flag") as process:
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
+        assert process.returncode == 2
+    assert said == "unrecognized arguments: --no-such-flag; see azwi-webhook --help\n"

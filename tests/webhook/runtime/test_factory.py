@@ -1,0 +1,45 @@
+"""What a server is made of, and what runs beside the admissions."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from testbed.program import ROOT, TENANT
+from webhook.runtime.components import supervise
+
+WITHOUT_CLUSTER = f"""
+import asyncio, sys
+from webhook.runtime import main
+
+settings = main.load(["--service-accounts={ROOT / "examples"}"], {{"AZURE_TENANT_ID": "{TENANT}"}})
+asyncio.run(main.prepare(settings))
+print(sorted({{"aiohttp", "cryptography", "jsonpatch", "kubernetes"}} & sys.modules.keys()))
+"""
+
+
+def test_a_background_task_that_fails_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    """A fault in the background is told with its trace, and ends neither the task nor the server."""
+    runs: list[int] = []
+
+    async def fail() -> None:
+        runs.append(len(runs))
+        raise RuntimeError("a fault of ours")
+
+    async def run() -> None:
+        task = asyncio.create_task(supervise(fail, seconds=0.001))
+        while len(runs) < 3:  # noqa: ASYNC110  a test's patience
+            await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())
+    assert "please report it" in caplog.messages[0]
+    assert "a fault of ours" in caplog.text
+
+
+def test_memory_without_a_cluster() -> None:
+    """A server whose accounts are files has nothing of the cluster's client in memory, which is 22 MiB."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_CLUSTER], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,157 @@
+"""The endpoint in isolation: what it does when what it depends on fails."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from testbed.program import review
+from webhook.admission.identity import Account, AccountsUnavailableError, Defaults
+from webhook.admission.policy import Policy, ProxySettings
+from webhook.server import endpoint
+from webhook.server.endpoint import AdmissionEndpoint, RequestError, Room
+from webhook.server.metrics import Metrics
+
+POD = {
+    "metadata": {"name": "app", "labels": {"azure.workload.identity/use": "true"}},
+    "spec": {"containers": [{"name": "app", "env": [{"name": "PASSWORD", "value": "hunter2"}]}]},
+}
+POLICY = Policy(
+    Defaults("9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"), "https://login.microsoftonline.com/", ProxySettings("proxy:1")
+)
+
+
+class Broken:
+    """Accounts that cannot be read."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error or AccountsUnavailableError("down")
+
+    async def find(self, namespace: str, name: str) -> Account | None:  # noqa: ARG002  the interface's
+        """Fail."""
+        raise self.error
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+
+def answered(
+    accounts: Broken,
+    messages: list[dict[str, Any]] | None = None,
+    *,
+    then_wait: bool = False,
+    room: Room | None = None,
+) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Send one review through an endpoint: status, headers and body of its answer."""
+    sent: list[Any] = []
+    body = json.dumps(review(POD)).encode()
+    incoming: Iterator[dict[str, Any]] = iter(messages or [{"type": "http.request", "body": body}])
+
+    async def receive() -> Any:  # noqa: ANN401  ASGI's message
+        message = next(incoming, None)
+        if message is None and then_wait:
+            await asyncio.sleep(60)
+        return message
+
+    async def send(message: Any) -> None:  # noqa: ANN401  ASGI's message
+        sent.append(message)
+
+    scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
+    asyncio.run(AdmissionEndpoint(accounts, lambda: POLICY, Metrics(), room or Room())(scope, receive, send))
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+
+def test_accounts_unavailable() -> None:
+    """When accounts cannot be read the answer is a 500 in plain text, which the API server shows to its user."""
+    status, headers, body = answered(Broken(AccountsUnavailableError("the API server did not answer")))
+    assert status == 500
+    assert headers[b"content-type"] == b"text/plain; charset=utf-8"
+    assert body == b"azure-workload-identity: the API server did not answer (accounts-unavailable)"
+
+
+def test_slow_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that is not whole in time is given up with a 408, and the connection with it."""
+    monkeypatch.setattr(endpoint, "BODY_SECONDS", 0.05)
+    first: dict[str, Any] = {"type": "http.request", "body": b"{", "more_body": True}
+    status, headers, body = answered(Broken(), [first], then_wait=True)
+    assert (status, headers[b"connection"]) == (408, b"close")
+    assert body == b"azure-workload-identity: the body was not whole after 0.05 s (slow-body)"
+
+
+def test_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    """A fault of the webhook's is a 500 without a word of it, and the log has the trace but nothing of the pod."""
+    with caplog.at_level(logging.ERROR):
+        status, _, body = answered(Broken(ZeroDivisionError("inside")))
+    assert status == 500
+    assert b"inside" not in body
+    assert "ZeroDivisionError" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_client_gone() -> None:
+    """A client that goes away before its body is whole ends the request."""
+    first: dict[str, Any] = {"type": "http.request", "body": b"{", "more_body": True}
+    gone: dict[str, Any] = {"type": "http.disconnect"}
+    status, _, body = answered(Broken(), [first, gone])
+    assert (status, b"client-gone" in body) == (400, True)
+
+
+def test_body_in_pieces() -> None:
+    """A body that comes in pieces is put together."""
+    body = orjson.dumps(review({"spec": {}}, operation="UPDATE"))
+    pieces: list[dict[str, Any]] = [
+        {"type": "http.request", "body": body[:10], "more_body": True},
+        {"type": "http.request", "body": body[10:20], "more_body": True},
+        {"type": "http.request", "body": body[20:]},
+    ]
+    status, _, answer = answered(Broken(), pieces)
+    assert (status, json.loads(answer)["response"]["allowed"]) == (200, True)
+
+
+def test_skipped_pods_need_no_accounts() -> None:
+    """A pod that does not take part is admitted even when accounts cannot be read."""
+    body = orjson.dumps(review({"spec": {"containers": []}}))
+    broken = Broken(AccountsUnavailableError("down"))
+    status, _, answer = answered(broken, [{"type": "http.request", "body": body}])
+    assert (status, json.loads(answer)["response"]["allowed"]) == (200, True)
+
+
+def piece(size: int, *, more: bool) -> dict[str, Any]:
+    """Make a part of a body."""
+    return {"type": "http.request", "body": b" " * size, "more_body": more}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [piece(11, more=False)],
+        [piece(6, more=True), piece(5, more=False)],
+    ],
+)
+def test_no_room(messages: list[dict[str, Any]]) -> None:
+    """A body for which there is no room among the others gets a 500, and what it held is given back."""
+    room = Room(10)
+    status, headers, body = answered(Broken(), messages, room=room)
+    assert (status, b"overloaded" in body, headers[b"connection"]) == (500, True, b"close")
+    room.take(10)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [piece(10, more=False)],
+        [piece(6, more=True), piece(4, more=False)],
+        [piece(6, more=True), {"type": "http.disconnect"}],
+    ],
+)
+def test_room_is_given_back(messages: list[dict[str, Any]]) -> None:
+    """Whatever becomes of a request, its room is free again afterwards."""
+    room = Room(10)
+    answered(Broken(), messages, room=room)
+    room.take(10)
+    with pytest.raises(RequestError):
+        room.take(1)

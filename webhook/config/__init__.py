@@ -1,0 +1,1 @@
+"""What the administrator sets: settings, the identity mapping, and the policy that admission reads."""

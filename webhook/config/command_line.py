@@ -1,0 +1,100 @@
+"""Settings from a command line and an environment, and the sentences that refuse them."""
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from azure_workload_identity import version
+from webhook.admission.reasons import quoted
+from webhook.config.settings import SOURCES, Settings
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message is one sentence a setting and says what to do."""
+
+
+def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """The settings from a command line (without the program's name) and an environment.
+
+    An empty variable counts as not set, as it does in v1.6.0; of a flag and a variable the flag wins.
+
+    Raises:
+        SettingsError: with a sentence for each setting that cannot be used.
+        SystemExit: 0 after `--help`.
+    """
+    given = {name: environ[source.env] for name, source in SOURCES.items() if environ.get(source.env)}
+    given |= _flags(arguments)
+    given.setdefault("tenant_id", "")
+    return checked(given)
+
+
+def checked(given: Mapping[str, object]) -> Settings:
+    """The settings from what was given, by the names of `Settings`.
+
+    Raises:
+        SettingsError: with a sentence for each setting that cannot be used.
+    """
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentences(error))) from None
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_url=False):
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        message = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        yield f"{SOURCES[name].name} {_shown(fault['input'])} {_lowered(message)}" if name else message
+
+
+def _shown(value: object) -> str:
+    # The user part of a URL may be a secret.
+    return "'...'" if "@" in str(value) else quoted(value)
+
+
+def _lowered(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{message}; see azwi-webhook --help")
+
+
+class _Version(argparse.Action):
+    """Its own, because argparse folds what it prints, and a program reads this line."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(version.json_line())  # noqa: T201  what was asked for
+        parser.exit()
+
+
+def _flags(arguments: Sequence[str]) -> dict[str, Any]:
+    """What the command line sets. One dash or two, `--flag value` or `--flag=value`: as Go's flag package has it."""
+    parser = _Parser(
+        prog="azwi-webhook",
+        description="Azure Workload Identity admission webhook.",
+        epilog="environment variables: "
+        + "; ".join(f"{source.env} ({source.help})" for source in SOURCES.values() if source.env),
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument(
+        "--version",
+        action=_Version,
+        nargs=0,
+        help="print version information and exit",
+    )
+    for name, source in SOURCES.items():
+        if not source.flag:
+            continue
+        flag, default = f"--{source.flag}", Settings.model_fields[name].default
+        if isinstance(default, bool):
+            parser.add_argument(flag, dest=name, nargs="?", const="true", metavar="BOOL", help=source.help)
+        else:
+            parser.add_argument(flag, dest=name, metavar=source.flag.rsplit("-", 1)[-1].upper(), help=source.help)
+    normalized = [f"-{argument}" if re.match(r"-[a-z]{2,}", argument) else argument for argument in arguments]
+    return vars(parser.parse_args(normalized))

@@ -1,0 +1,129 @@
+"""The identity mapping as administrators write it: YAML, checked, and turned into what admission reads."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.alias_generators import to_camel
+
+from azure_workload_identity import names
+from azure_workload_identity.bounded_yaml import LOADER, bounded
+from webhook.admission import values
+from webhook.admission.identity import IdentityMapping, MappingEntry
+
+MAX_ENTRIES: Final = 10_000
+Pattern = Annotated[str, Field(min_length=1, max_length=253)]
+
+
+class Entry(BaseModel):
+    """One entry: patterns (`*`, `?`, `[...]`) and the identity of the accounts that match them."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, str_strip_whitespace=True
+    )
+
+    namespace: Pattern
+    service_account: Pattern = "*"
+    client_id: str
+    tenant_id: str = ""
+    service_account_token_expiration: Annotated[
+        int | None, Field(ge=names.MIN_TOKEN_EXPIRATION, le=names.MAX_TOKEN_EXPIRATION)
+    ] = None
+
+    @field_validator("client_id")
+    @classmethod
+    def _check_client(cls, client_id: str) -> str:
+        if not values.is_uuid(client_id):
+            raise ValueError("must be a UUID")
+        return client_id
+
+    @field_validator("tenant_id")
+    @classmethod
+    def _check_tenant(cls, tenant_id: str) -> str:
+        if tenant_id and not values.is_tenant(tenant_id):
+            raise ValueError("must be a UUID or a domain")
+        return tenant_id
+
+    def as_mapping_entry(self) -> MappingEntry:
+        """The entry as admission reads it."""
+        return MappingEntry(
+            namespace=self.namespace,
+            service_account=self.service_account,
+            client_id=self.client_id,
+            tenant_id=self.tenant_id,
+            token_expiration=self.service_account_token_expiration,
+        )
+
+
+class _Document(BaseModel):
+    """The whole file: `mappings`, a list of entries."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mappings: Annotated[list[Any], Field(max_length=MAX_ENTRIES)]
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The entries that can be used, and a sentence for each that cannot."""
+
+    entries: tuple[MappingEntry, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+def parse(content: str | bytes) -> Parsed:
+    """The mapping that is written as YAML.
+
+    Raises:
+        ValueError: when it is no mapping at all; a bad entry is one of the faults.
+    """
+    try:
+        document = _Document.model_validate(yaml.load(bounded(content), Loader=LOADER))  # noqa: S506  a safe loader
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is not YAML: {error}") from error
+    except ValidationError as error:
+        raise ValueError(_sentence(error)) from None
+    entries, faults = [], []
+    for number, written in enumerate(document.mappings):
+        try:
+            entries.append(Entry.model_validate(written).as_mapping_entry())
+        except ValidationError as error:
+            faults.append(_sentence(error, "mappings", number))
+    return Parsed(tuple(entries), tuple(faults))
+
+
+def of_data(data: object) -> Parsed:
+    """The mapping in a ConfigMap's data.
+
+    Raises:
+        ValueError: as `parse`, and when there is none.
+    """
+    content = data.get(names.MAPPING_KEY) if isinstance(data, dict) else None
+    if not isinstance(content, str):
+        raise ValueError(f"it has no key {names.MAPPING_KEY}")  # noqa: TRY004  told like the others
+    return parse(content)
+
+
+def load(path: Path) -> IdentityMapping:
+    """The mapping in a file.
+
+    Raises:
+        ValueError: with the place and what is wrong there.
+    """
+    try:
+        parsed = parse(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    for fault in parsed.faults:
+        raise ValueError(f"{path}: {fault}")
+    return IdentityMapping(parsed.entries)
+
+
+def _sentence(error: ValidationError, *within: str | int) -> str:
+    fault = error.errors(include_url=False)[0]
+    place = ".".join(map(str, (*within, *fault["loc"])))
+    return f"{place}: {fault['msg']}" if place else str(fault["msg"])

@@ -1,0 +1,1 @@
+"""The process: what starts the server, wires its components and stops it."""

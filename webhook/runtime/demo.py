@@ -1,0 +1,119 @@
+"""`make run`: the server as it starts without a cluster, and one example pod sent through its own HTTPS endpoint."""
+
+import asyncio
+import http.client
+import json
+import os
+import ssl
+import sys
+from base64 import b64decode
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import jsonpatch
+import uvloop
+import yaml
+
+from azure_workload_identity import logs, marked_yaml, names
+from certs.source import Ephemeral
+from webhook.config.command_line import SettingsError, load
+from webhook.config.settings import Settings
+from webhook.runtime.components import Parts, StartError
+from webhook.runtime.factory import prepare
+from webhook.runtime.lifecycle import serve
+from webhook.runtime.main import USAGE
+
+EXAMPLES: Final = Path("examples")
+EXAMPLE: Final = EXAMPLES / "quickstart.yaml"
+TENANT: Final = "9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"
+FLAGS: Final = (
+    f"--service-accounts={EXAMPLES}",
+    "--webhook-host=127.0.0.1",
+    "--health-addr=127.0.0.1:9440",
+    "--metrics-addr=127.0.0.1:8095",
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until Ctrl-C; further flags of azwi-webhook may follow."""
+    try:
+        settings = load([*FLAGS, *arguments], {"AZURE_TENANT_ID": TENANT, **os.environ})
+        logs.configure(settings.log_level)
+        uvloop.run(_run(settings))
+    except (SettingsError, StartError) as error:
+        sys.stderr.write(f"{error}\n")
+        if isinstance(error, StartError):
+            sys.stderr.write("another port: .venv/bin/python -m webhook.runtime.demo --webhook-port=PORT\n")
+        return USAGE
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    parts = await prepare(settings)
+
+    async def show() -> None:
+        await asyncio.to_thread(_show, settings, parts)
+
+    await serve(settings, parts, show)
+
+
+def _show(settings: Settings, parts: Parts) -> None:
+    pod = _example_pod()
+    answer = send(pod, settings.webhook_port, parts)
+    print(told(pod, answer) + _what_next(settings), flush=True)  # noqa: T201  a program
+
+
+def told(pod: dict[str, Any], answer: dict[str, Any]) -> str:
+    """The pod as it would be stored, or why it would not, and the warnings that kubectl would print."""
+    warnings = "".join(f"Warning: {warning}\n" for warning in answer.get("warnings", ()))
+    if not answer["allowed"]:
+        return f"\n{EXAMPLE} was refused: {answer['status']['message']}\n{warnings}"
+    if "patch" not in answer:
+        return f"\n{EXAMPLE} was left as it is ({answer['auditAnnotations']['reason']})\n{warnings}"
+    after = jsonpatch.apply_patch(pod, json.loads(b64decode(answer["patch"])))
+    marked = marked_yaml.rendered(pod, after, colour=sys.stdout.isatty())
+    heading = f"{EXAMPLE}, as a cluster would store it; lines with + were added by the webhook:"
+    return f"\n{heading}\n\n{marked}\n{warnings}"
+
+
+def send(pod: dict[str, Any], port: int, parts: Parts) -> dict[str, Any]:
+    """The response to the creation of `pod`, as the API server would ask for it."""
+    review = {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "make-run",
+            "operation": "CREATE",
+            "namespace": pod["metadata"].get("namespace", "default"),
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "object": pod,
+        },
+    }
+    ca = parts.certificates.ca if isinstance(parts.certificates, Ephemeral) else None
+    context = ssl.create_default_context(cadata=ca)
+    connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=10)
+    connection.request("POST", names.MUTATE_PATH, json.dumps(review), {"Content-Type": "application/json"})
+    response: dict[str, Any] = json.loads(connection.getresponse().read())["response"]
+    connection.close()
+    return response
+
+
+def _example_pod() -> dict[str, Any]:
+    documents = yaml.safe_load_all(EXAMPLE.read_bytes())
+    return next(document for document in documents if document["kind"] == "Pod")
+
+
+def _what_next(settings: Settings) -> str:
+    return f"""
+The webhook serves https://127.0.0.1:{settings.webhook_port}{names.MUTATE_PATH}. What to try next:
+  edit {EXAMPLE} (say, the client id) and start again; accounts are read anew for every pod
+  curl http://127.0.0.1:9440/readyz
+  curl http://127.0.0.1:8095/metrics
+  .venv/bin/azwi-webhook --help
+Ctrl-C ends it.
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,40 @@
+"""The server of `azwi-webhook`, from its command line to its exit status."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import uvloop
+
+from azure_workload_identity import logs
+from webhook.config.command_line import SettingsError, load
+from webhook.config.settings import Settings
+from webhook.runtime.components import StartError
+from webhook.runtime.factory import prepare
+from webhook.runtime.handover import Kept
+from webhook.runtime.lifecycle import serve
+from webhook.runtime.sockets import Listeners
+
+USAGE: Final = 2
+
+
+def main(arguments: Sequence[str], kept: Kept | None = None) -> int:
+    """Run the server; the exit status is 0 after a stop that was asked for, 2 when it could not start."""
+    try:
+        settings = load(arguments, os.environ)
+        logs.configure(settings.log_level)
+        uvloop.run(_run(settings, Listeners(kept)))
+    except (SettingsError, StartError) as error:
+        for line in str(error).splitlines():
+            print(f"azwi-webhook: {line}", file=sys.stderr)  # noqa: T201  before there are logs
+        return USAGE
+    return 0
+
+
+async def _run(settings: Settings, listeners: Listeners) -> None:
+    await serve(settings, await prepare(settings), listeners=listeners)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

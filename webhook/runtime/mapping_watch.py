@@ -1,0 +1,116 @@
+"""The identity mapping in a ConfigMap, followed as it changes."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from azure_workload_identity.cluster.client import NOT_FOUND, OK, Cluster, failure
+from azure_workload_identity.cluster.events import Events, Subject
+from azure_workload_identity.cluster.retry import patiently
+from azure_workload_identity.cluster.watch import Resource, Stored
+from webhook.admission.identity import IdentityMapping
+from webhook.config.identity_mapping import Parsed, of_data
+
+MAX_SHOWN: Final = 5
+
+log = logging.getLogger(__name__)
+
+
+class MappingError(ValueError):
+    """The ConfigMap cannot be read; the message says what to grant."""
+
+
+class MappingFollower:
+    """Takes each change of the ConfigMap; what is wrong in it is told, and the good entries count.
+
+    A document that is no mapping at all leaves the one before it in force. `learn` gets each new mapping, `counted`
+    the number of entries and of faults.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        events: Events,
+        place: tuple[str, str],
+        learn: Callable[[IdentityMapping], None],
+        counted: Callable[[int, int], None],
+    ) -> None:
+        namespace, name = place
+        self._cluster = cluster
+        self._events = events
+        self._learn = learn
+        self._counted = counted
+        self._entries = 0
+        self._there = False
+        self._telling: set[asyncio.Task[None]] = set()
+        self.resource = Resource(f"/api/v1/namespaces/{namespace}/configmaps", Stored, name)
+
+    async def first(self) -> None:
+        """Read it before the first admission, through an API server that is not there yet.
+
+        Raises:
+            MappingError: when the API server does not let us.
+        """
+        await patiently(self._load, MappingError)
+
+    async def _load(self) -> None:
+        answer = await self._cluster.get(f"{self.resource.path}/{self.resource.name}")
+        if answer.status == NOT_FOUND:
+            self._gone()
+        elif answer.status == OK:
+            self.put(msgspec.json.decode(answer.body, type=Stored))
+        else:
+            denied = MappingError(
+                f"the API server does not let the webhook read ConfigMap {self.resource.name} (HTTP {answer.status}): "
+                "grant its ServiceAccount get, list and watch on it by resourceNames"
+            )
+            raise failure(answer, "GET", self.resource.path, denied)
+
+    def put(self, item: Stored) -> None:
+        """The ConfigMap is there, new or changed."""
+        self._there = True
+        try:
+            parsed = of_data(item.data)
+        except ValueError as error:
+            self._counted(self._entries, 1)
+            self._tell((f"{error}; the mapping before it stays in force",))
+            return
+        self._take(parsed)
+
+    def drop(self, namespace: str, name: str) -> None:  # noqa: ARG002  a Sink's
+        """The ConfigMap was deleted."""
+        self._gone()
+
+    def listing(self) -> None:
+        """A list begins; the ConfigMap may not be in it."""
+        self._there = False
+
+    def listed(self) -> None:
+        """The list is complete."""
+        if not self._there and self._entries:
+            self._gone()
+
+    def _take(self, parsed: Parsed) -> None:
+        self._entries = len(parsed.entries)
+        self._learn(IdentityMapping(parsed.entries))
+        self._counted(self._entries, len(parsed.faults))
+        log.info("identity mapping: %d entries", self._entries, extra={"fields": {"faults": len(parsed.faults)}})
+        if parsed.faults:
+            self._tell(parsed.faults)
+
+    def _gone(self) -> None:
+        self._take(Parsed())
+        log.warning("there is no ConfigMap %s, so there is no identity mapping", self.resource.name)
+
+    def _tell(self, faults: tuple[str, ...]) -> None:
+        for fault in faults[:MAX_SHOWN]:
+            log.warning("identity mapping in ConfigMap %s: %s", self.resource.name, fault)
+        note = "; ".join(faults[:MAX_SHOWN]) + (f"; and {len(faults) - MAX_SHOWN} more" * (len(faults) > MAX_SHOWN))
+        telling = asyncio.create_task(
+            self._events.warn(Subject("ConfigMap", self.resource.name), "InvalidIdentityMapping", note)
+        )
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
