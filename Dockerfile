@@ -8,7 +8,7 @@
 # BASE is a Debian (or what is made from one) of version 12 or newer; pin it by digest for a release. BUILD_BASE needs
 # the same Python, so it is the same image unless told otherwise. Both take their packages from where their own apt
 # configuration says. pip reads the secret `pip` as its configuration, and finds the secret `ca` at /run/secrets/ca.
-# docs/image.md tells the rest.
+# docs/install/image.md tells the rest.
 
 ARG BASE=debian:trixie-slim
 ARG BUILD_BASE=${BASE}

@@ -95,7 +95,7 @@ lock: ## make the requirement locks anew (needs uv)
 	@sh scripts/lock.sh
 
 .PHONY: image sbom
-image: ## build the image IMAGE (azwi:VERSION) with docker, podman or buildah; BASE, BUILD_BASE, FLAGS (see docs/image.md)
+image: ## build the image IMAGE (azwi:VERSION) with docker, podman or buildah; BASE, BUILD_BASE, FLAGS (see docs/install/image.md)
 	@sh scripts/image.sh $(FLAGS)
 
 sbom: .venv/run.stamp ## the bill of materials of the image in the file ARCHIVE, as dist/azwi.cdx.json (CycloneDX)

@@ -1,4 +1,4 @@
-"""Tells what the image's layers hold and weigh, as the tables of docs/image.md.
+"""Tells what the image's layers hold and weigh, as the tables of docs/install/image.md.
 
     python -m scripts.image_report ARCHIVE            # prints them
     python -m scripts.image_report ARCHIVE --write    # and puts them into the page
@@ -17,7 +17,7 @@ from typing import Final
 
 from scripts.image_archive import Image
 
-PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "image.md"
+PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "install" / "image.md"
 TABLES: Final = re.compile(r"(?<=<!-- made by scripts.image_report -->\n).*?(?=<!-- end -->)", re.DOTALL)
 MEGABYTE: Final = 1_000_000
 LARGEST: Final = 12

@@ -1,4 +1,4 @@
-"""Writes docs/azwi.md from the commands themselves: `python -m scripts.write_azwi [--check]`."""
+"""Writes docs/reference/azwi.md from the commands themselves: `python -m scripts.write_azwi [--check]`."""
 
 import inspect
 import sys
@@ -10,7 +10,7 @@ import click
 
 from azwi.main import COMMANDS, program
 
-PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "azwi.md"
+PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "reference" / "azwi.md"
 HEAD: Final = """# azwi
 
 Every command of `azwi` with its flags. Exit status: 0 done, 1 refused or failed, 2 wrong usage, 130 after Ctrl-C.

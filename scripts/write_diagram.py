@@ -1,4 +1,4 @@
-"""Draws docs/end-to-end.svg from docs/end-to-end.txt; `--check` only says whether it is up to date."""
+"""Draws docs/develop/end-to-end.svg from docs/develop/end-to-end.txt; `--check` only says whether it is up to date."""
 
 import sys
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
+DOCS: Final = Path(__file__).resolve().parent.parent / "docs" / "develop"
 SOURCE: Final = DOCS / "end-to-end.txt"
 DRAWING: Final = DOCS / "end-to-end.svg"
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 220, 56, 120, 56, 12

@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from the settings themselves: `python -m scripts.write_settings [--check]`."""
+"""Writes docs/reference/settings.md from the settings themselves: `python -m scripts.write_settings [--check]`."""
 
 import sys
 from datetime import timedelta
@@ -8,7 +8,7 @@ from typing import Final
 from azure_workload_identity.durations import written
 from webhook.config.settings import SOURCES, Address, Settings
 
-PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
+PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "reference" / "settings.md"
 HEAD: Final = """# Settings
 
 Of a flag and a variable for the same setting the flag wins; an empty variable counts as not set. Flags are written with

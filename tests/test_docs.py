@@ -17,7 +17,7 @@ from webhook.admission.reasons import Caution, Reason
 from webhook.config import identity_mapping
 from webhook.server.metrics import Metrics
 
-PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "charts").rglob("*.md")])
+PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "charts").rglob("*.md")])
 
 
 def text(page: str) -> str:
@@ -41,13 +41,13 @@ def test_diagram() -> None:
 
 def test_reasons() -> None:
     """Every reason and warning code is on the page of decisions, and no other."""
-    codes = set(re.findall(r"^\| (?:\w+ \| )?`([a-z-]+)` \|", text("decisions.md"), re.MULTILINE))
+    codes = set(re.findall(r"^\| (?:\w+ \| )?`([a-z-]+)` \|", text("reference/decisions.md"), re.MULTILINE))
     assert codes == {*Reason, *Caution, "accounts-unavailable", "overloaded", "internal-error"}
 
 
 def test_annotations() -> None:
     """Every label and annotation is on the page of annotations."""
-    page = text("annotations.md")
+    page = text("reference/annotations.md")
     keys = {names.USE_LABEL, *names.ACCOUNT_ANNOTATIONS, *names.POD_ANNOTATIONS}
     assert not [key for key in keys if key.removeprefix(names.PREFIX) not in page]
 
@@ -69,7 +69,7 @@ def test_make_targets(page: Path) -> None:
 
 def test_flags() -> None:
     """Every flag that a page gives to the server is one."""
-    known = set(re.findall(r"`--([a-z-]+)`", text("settings.md")))
+    known = set(re.findall(r"`--([a-z-]+)`", text("reference/settings.md")))
     for page in PAGES:
         for command in re.findall(
             r"(?:azwi-webhook|webhook\.demo)((?:\s+\\?\s*--[a-z-]+(?:=\S+)?)+)", page.read_text()
@@ -79,7 +79,7 @@ def test_flags() -> None:
 
 def test_metrics() -> None:
     """Every metric is on the page of operations with its labels, and no other."""
-    page = re.findall(r"^\| `(azwi_\w+)` \| (.*?) \|", text("operations.md"), re.MULTILINE)
+    page = re.findall(r"^\| `(azwi_\w+)` \| (.*?) \|", text("operate/operations.md"), re.MULTILINE)
     told = {
         name.removesuffix("_total").removesuffix("_info"): set(re.findall(r"`(\w+)`", labels)) for name, labels in page
     }
@@ -97,7 +97,7 @@ def test_metrics() -> None:
 
 def test_proxy_page() -> None:
     """Every flag, variable and metric of the proxy is on its page."""
-    page, flags = text("proxy.md"), settings.parser({}).format_help()
+    page, flags = text("use/proxy.md"), settings.parser({}).format_help()
     assert not [flag for flag in re.findall(r"--[a-z-]+", flags) if f"`{flag}`" not in page and flag != "--help"]
     assert not [name for name in settings.VARIABLES if f"`{name}`" not in page]
     metrics = re.findall(r"# TYPE (\S+)", ProxyMetrics().text(0).decode())
@@ -106,7 +106,7 @@ def test_proxy_page() -> None:
 
 def test_mapping_example() -> None:
     """The mapping in the manual is the example, and it loads."""
-    shown = re.search(r"```yaml\n(.*?)```", text("identity-mapping.md"), re.DOTALL)
+    shown = re.search(r"```yaml\n(.*?)```", text("use/identity-mapping.md"), re.DOTALL)
     example = ROOT / "examples" / "identity-mapping.yaml"
     assert shown is not None
     assert yaml.safe_load(shown[1]) == yaml.safe_load(example.read_text())

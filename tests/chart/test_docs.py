@@ -12,7 +12,9 @@ import yaml
 from testbed.program import ROOT
 from tests.chart.helm import BASE, CHART, NAMESPACE, Helm, HelmError, Manifest, objects, only
 
-PAGES: Final = [ROOT / "docs" / f"{name}.md" for name in ("install", "gitops", "registries", "migrate", "uninstall")]
+PAGES: Final = [
+    ROOT / "docs" / "install" / f"{name}.md" for name in ("chart", "gitops", "registries", "migrate", "uninstall")
+]
 PAGES.append(CHART / "README.md")
 BLOCK: Final = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 CHART_NAMES: Final = {"charts/workload-identity-webhook", "workload-identity-webhook-0.1.0.tgz"}
@@ -82,7 +84,9 @@ def test_values(helm: Helm, tmp_path: Path, page: str, text: str) -> None:
 
 def test_gitops_values(helm: Helm) -> None:
     """The chart takes the values that Argo CD and Flux are shown to give it, and the names they ignore exist."""
-    application, release = [yaml.safe_load(text) for text in blocks(ROOT / "docs" / "gitops.md", "yaml")[:2]]
+    application, release = [
+        yaml.safe_load(text) for text in blocks(ROOT / "docs" / "install" / "gitops.md", "yaml")[:2]
+    ]
     given: list[dict[str, Any]] = [application["spec"]["source"]["helm"]["valuesObject"], release["spec"]["values"]]
     for values in given:
         manifests = objects(helm.template(values={**BASE, **values}))

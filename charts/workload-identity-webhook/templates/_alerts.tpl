@@ -25,7 +25,7 @@
     severity: warning
   annotations:
     summary: Admissions fail for a fault that is not the pod's.
-    description: The label reason of azwi_admissions_total says which; docs/decisions.md says what to do.
+    description: The label reason of azwi_admissions_total says which; docs/reference/decisions.md says what to do.
 - alert: AzureWorkloadIdentityRefusals
   expr: sum by (reason) (rate(azwi_admissions_total{ {{- $here -}} ,decision="refuse"}[15m])) > 0.1
   for: 15m
@@ -33,7 +33,7 @@
     severity: warning
   annotations:
     summary: {{ `Pods are refused again and again: {{ $labels.reason }}.` | quote }}
-    description: A controller asks for pods that cannot be given what they ask for; docs/decisions.md says what to do.
+    description: A controller asks for pods that cannot be given what they ask for; docs/reference/decisions.md says what to do.
 - alert: AzureWorkloadIdentityAdmissionSlow
   expr: histogram_quantile(0.99, sum by (le) (rate(azwi_mutation_request_bucket{ {{- $here -}} }[5m]))) > 0.5
   for: 10m
@@ -57,7 +57,7 @@
     severity: warning
   annotations:
     summary: The caBundle is written again and again, so something else writes it too.
-    description: A second webhook with the same configuration, or a GitOps tool that puts it back; docs/gitops.md.
+    description: A second webhook with the same configuration, or a GitOps tool that puts it back; docs/install/gitops.md.
 - alert: AzureWorkloadIdentityAccountsStale
   expr: max(azwi_accounts_staleness_seconds{ {{- $here -}} }) > 300
   for: 5m

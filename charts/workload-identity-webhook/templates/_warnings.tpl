@@ -2,7 +2,7 @@
 {{- define "azwi.warnings" -}}
 {{- if not (or .Values.image.registry .Values.global.imageRegistry (contains "/" .Values.image.repository)) }}
 WARNING: image {{ include "azwi.image" . }} names no registry, so nodes that do not have it look for it at their runtime's
-default. Push it to a registry of yours and set image.registry; docs/registries.md says how.
+default. Push it to a registry of yours and set image.registry; docs/install/registries.md says how.
 {{ end }}
 {{- if and (eq .Values.webhook.failurePolicy "Fail") (lt (include "azwi.fewest" . | int) 2) }}
 WARNING: there is one replica and webhook.failurePolicy is Fail: while it restarts or moves, pods that opt in cannot be created.
@@ -30,17 +30,17 @@ WARNING: the webhook sees pods of kube-system. If no server answers, the cluster
 WARNING: another azure-workload-identity webhook is installed: MutatingWebhookConfiguration {{ .configuration.metadata.name }},
 {{- if eq $service.namespace "kube-system" }}
 of the AKS add-on. Both see the same pods; that does no harm, but what only one of them does is done all the same. To keep
-this one, disable the add-on (docs/migrate.md):
+this one, disable the add-on (docs/install/migrate.md):
 
   az aks update --resource-group GROUP --name CLUSTER --disable-workload-identity
 {{- else if index $annotations "meta.helm.sh/release-name" }}
 of release {{ index $annotations "meta.helm.sh/release-name" }} in namespace {{ index $annotations "meta.helm.sh/release-namespace" }}. Both see the same
-pods; that does no harm, but what only one of them does is done all the same. To keep this one (docs/migrate.md):
+pods; that does no harm, but what only one of them does is done all the same. To keep this one (docs/install/migrate.md):
 
   helm -n {{ index $annotations "meta.helm.sh/release-namespace" }} uninstall {{ index $annotations "meta.helm.sh/release-name" }}
 {{- else }}
 served by {{ $service.namespace }}/{{ $service.name }}. Both see the same pods; that does no harm, but what only one of them does is done all
-the same. To keep this one, delete the objects of the other (docs/migrate.md), this one first:
+the same. To keep this one, delete the objects of the other (docs/install/migrate.md), this one first:
 
   kubectl delete mutatingwebhookconfiguration {{ .configuration.metadata.name }}
 {{- end }}

@@ -30,7 +30,7 @@ def started(log: Path, *arguments: str) -> Iterator[tuple["subprocess.Popen[byte
 
 def test_page() -> None:
     """The manual shows what it prints, and the codes of the errors with their status."""
-    page = (ROOT / "docs" / "testing-with-entra.md").read_text()
+    page = (ROOT / "docs" / "develop" / "testing-with-entra.md").read_text()
     rows = re.findall(r"^\| ([\d, ]+) \| (\d+) \|", page, re.MULTILINE)
     codes = {int(code): int(status) for named, status in rows for code in named.split(", ")}
 

@@ -11,7 +11,9 @@ from tests.test_docs import text
 
 def test_findings() -> None:
     """Every code is on the page of the doctor with its severity, and no other."""
-    rows = dict(re.findall(r"^\| `([a-z-]+)` \| (error|warning) \| .+ \| .+ \|$", text("doctor.md"), re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| `([a-z-]+)` \| (error|warning) \| .+ \| .+ \|$", text("operate/doctor.md"), re.MULTILINE)
+    )
     assert rows == {code: "warning" if code in WARNINGS else "error" for code in Code}
 
 
@@ -19,4 +21,4 @@ def test_example() -> None:
     """The example on the page is what the doctor prints."""
     misspelt = account("web", {"azure.workload.identity/client_id": CLIENT_ID})
     findings = examine(snapshot(installations=[installation()], accounts={("shop", "web"): misspelt}))
-    assert report(findings, []).partition("\n\n")[0] in text("doctor.md")
+    assert report(findings, []).partition("\n\n")[0] in text("operate/doctor.md")
