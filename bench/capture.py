@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from bench import pods
 from testbed.cluster.control_plane import ControlPlane, Programs, control_plane
 from testbed.cluster.other_webhook import OtherWebhook, other_webhook
@@ -61,7 +62,7 @@ def _prepare(cluster: ControlPlane, recorder: OtherWebhook) -> None:
         _capture(cluster, recorder, pods.small(), (*CREATE, "--dry-run=server"))
 
 
-def _capture(cluster: ControlPlane, recorder: OtherWebhook, pod: pods.Map, how: tuple[str, ...]) -> bytes:
+def _capture(cluster: ControlPlane, recorder: OtherWebhook, pod: JsonObject, how: tuple[str, ...]) -> bytes:
     recorder.body = b""
     done = cluster.kubectl(*how, f"--namespace={pods.NAMESPACE}", "--filename=-", stdin=json.dumps(pod))
     if done.returncode:
@@ -69,7 +70,7 @@ def _capture(cluster: ControlPlane, recorder: OtherWebhook, pod: pods.Map, how: 
     return recorder.body
 
 
-def _configuration(recorder: OtherWebhook) -> pods.Map:
+def _configuration(recorder: OtherWebhook) -> JsonObject:
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",

@@ -1,10 +1,9 @@
 """The pods whose creation is measured: invented, of the shapes and sizes that clusters have."""
 
-from typing import Any, Final
+from typing import Final
 
 from azure_workload_identity import names
-
-Map = dict[str, Any]
+from azure_workload_identity.types import JsonObject
 
 NAMESPACE: Final = "shop"
 ACCOUNT: Final = "checkout"
@@ -12,13 +11,13 @@ REGISTRY: Final = "registry.example.test/shop"
 USE: Final = {names.USE_LABEL: "true"}
 
 
-def small() -> Map:
+def small() -> JsonObject:
     """The least there is: one container, nothing said about it, no token for the API server."""
     container = {"name": "app", "image": f"{REGISTRY}/hello:1"}
     return _pod({"name": "hello", "labels": {"app": "hello", **USE}}, [container], automountServiceAccountToken=False)
 
 
-def medium() -> Map:
+def medium() -> JsonObject:
     """A web service as its ReplicaSet creates it: an app, its session cache and a metrics exporter."""
     containers = [
         _container("checkout", 15, port=8080),
@@ -28,14 +27,14 @@ def medium() -> Map:
     return _pod(_replica_metadata(), containers, **_scheduling(), volumes=_volumes())
 
 
-def proxy() -> Map:
+def proxy() -> JsonObject:
     """The same with the proxy sidecar."""
     pod = medium()
     pod["metadata"]["annotations"][names.INJECT_PROXY] = "true"
     return pod
 
 
-def large() -> Map:
+def large() -> JsonObject:
     """A pod that grew for years: many containers, each with all of the platform's variables."""
     containers = [_container(f"worker-{_WORDS[index]}", 20, port=8080 + index) for index in range(12)]
     containers[0]["args"] = [
@@ -46,7 +45,7 @@ def large() -> Map:
     return _pod(metadata, containers, **_scheduling(), volumes=_volumes())
 
 
-def _pod(metadata: Map, containers: list[Map], **spec: object) -> Map:
+def _pod(metadata: JsonObject, containers: list[JsonObject], **spec: object) -> JsonObject:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -55,7 +54,7 @@ def _pod(metadata: Map, containers: list[Map], **spec: object) -> Map:
     }
 
 
-def _replica_metadata() -> Map:
+def _replica_metadata() -> JsonObject:
     owner = {
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
@@ -72,7 +71,7 @@ def _replica_metadata() -> Map:
     }
 
 
-def _labels(app: str) -> Map:
+def _labels(app: str) -> JsonObject:
     return {
         "app.kubernetes.io/name": app,
         "app.kubernetes.io/instance": f"{app}-production",
@@ -85,7 +84,7 @@ def _labels(app: str) -> Map:
     }
 
 
-def _annotations() -> Map:
+def _annotations() -> JsonObject:
     return {
         "checksum/config": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "checksum/secrets": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
@@ -103,13 +102,13 @@ _WORDS: Final = (
 _KINDS: Final = ("URL", "TIMEOUT_SECONDS", "TOKEN")
 
 
-def _variables(count: int) -> list[Map]:
+def _variables(count: int) -> list[JsonObject]:
     """Plain values, values of ConfigMaps and Secrets, and one of the pod's own fields."""
     pod_name = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     return [pod_name, *(_variable(*divmod(index, len(_KINDS))) for index in range(count - 1))]
 
 
-def _variable(service: int, kind: int) -> Map:
+def _variable(service: int, kind: int) -> JsonObject:
     word = _WORDS[service % len(_WORDS)]
     name = f"{word.upper()}_{_KINDS[kind]}"
     if _KINDS[kind] == "TOKEN":
@@ -119,7 +118,7 @@ def _variable(service: int, kind: int) -> Map:
     return {"name": name, "value": "30"}
 
 
-def _container(name: str, variables: int, *, port: int) -> Map:
+def _container(name: str, variables: int, *, port: int) -> JsonObject:
     """One with everything."""
     return {
         **_sidecar(name, variables, port=port),
@@ -135,7 +134,7 @@ def _container(name: str, variables: int, *, port: int) -> Map:
     }
 
 
-def _sidecar(name: str, variables: int, *, port: int) -> Map:
+def _sidecar(name: str, variables: int, *, port: int) -> JsonObject:
     return {
         "name": name,
         "image": f"{REGISTRY}/{name}:4.18.2",
@@ -150,7 +149,7 @@ def _sidecar(name: str, variables: int, *, port: int) -> Map:
     }
 
 
-def _volumes() -> list[Map]:
+def _volumes() -> list[JsonObject]:
     return [
         {"name": "config", "configMap": {"name": "checkout-config"}},
         {"name": "tls", "secret": {"secretName": "checkout-tls"}},
@@ -158,7 +157,7 @@ def _volumes() -> list[Map]:
     ]
 
 
-def _scheduling() -> Map:
+def _scheduling() -> JsonObject:
     selector = {"matchLabels": {"app.kubernetes.io/name": "checkout"}}
     apart = {"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"}
     return {

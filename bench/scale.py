@@ -13,13 +13,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 import msgspec
 
 from azure_workload_identity import names
 from azure_workload_identity.cluster.watch import MetadataOnly
+from azure_workload_identity.types import JsonObject
 from bench import apiserver
 from bench.load import BenchmarkError, Memory, memory
 from bench.report import machine
@@ -106,7 +107,7 @@ def measured(counts: Sequence[int]) -> list[Result]:
     return results
 
 
-def _account(number: int) -> dict[str, Any]:
+def _account(number: int) -> JsonObject:
     annotations = {names.CLIENT_ID: CLIENT_ID} if number % 2 else {}
     return {
         "metadata": {
@@ -184,7 +185,7 @@ def simulate(count: int) -> None:
     print(_resident() - before)
 
 
-def _stored(number: int) -> dict[str, Any]:
+def _stored(number: int) -> JsonObject:
     account = _account(number)
     account["metadata"] |= {"namespace": f"scale-{number % NAMESPACES}", "resourceVersion": str(number)}
     return account

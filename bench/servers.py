@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from bench.load import BenchmarkError
 from testbed.processes import free_ports, running, wait_until
 from testbed.program import listens
@@ -80,7 +81,7 @@ def check(server: Server, review: Path) -> None:
         raise BenchmarkError(f"{review.name} is not allowed with a patch but answered {status} {answer!r}")
 
 
-def _is_allowed_with_patch(answer: dict[str, Any]) -> bool:
+def _is_allowed_with_patch(answer: JsonObject) -> bool:
     response = answer.get("response", {})
     return bool(
         answer.get("kind") == "AdmissionReview"
@@ -101,7 +102,7 @@ def _serving(module: str, arguments: list[str], port: int, log: Path) -> Iterato
         yield Server(process.pid, port)
 
 
-def _account(request: dict[str, Any]) -> dict[str, Any]:
+def _account(request: JsonObject) -> JsonObject:
     """The ServiceAccount of a review's pod, with an identity."""
     return {
         "apiVersion": "v1",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,6 +27,7 @@ from azure_workload_identity.cluster.client import (
     failure,
 )
 from azure_workload_identity.cluster.watch import Resource, WebhookConfiguration
+from azure_workload_identity.types import JsonObject
 from certs.handshake import complaint
 from certs.source import CertificateError
 
@@ -121,7 +122,7 @@ class CaBundle:
             return Carried.ALREADY
         value = b64encode(bundle).decode()
         # The first operation makes it a compare-and-swap: whoever was faster, we look again.
-        operations: list[dict[str, Any]] = [
+        operations: list[JsonObject] = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": configuration.metadata.resourceVersion},
             *(
                 {"op": "add", "path": f"/webhooks/{number}/clientConfig/caBundle", "value": value}

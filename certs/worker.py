@@ -11,7 +11,9 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
+
+from azure_workload_identity.types import JsonObject
 
 MAKE_SECONDS: Final = 30
 
@@ -67,7 +69,7 @@ def make(request: Request) -> Made:
         raise MakerError(f"no certificate could be made: {error.stderr.strip().splitlines()[-1:]}") from None
     except (OSError, subprocess.SubprocessError) as error:
         raise MakerError(f"no certificate could be made: {type(error).__name__}") from None
-    made: dict[str, Any] = json.loads(done.stdout)
+    made: JsonObject = json.loads(done.stdout)
     return Made(
         data={name: b64decode(value) for name, value in made["data"].items()},
         changes=tuple(made["changes"]),

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 import jsonpatch
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from webhook.admission.admit import admit
 from webhook.admission.identity import Account, Defaults, IdentityMapping, MappingEntry
 from webhook.admission.pod import Pod
@@ -14,7 +15,6 @@ from webhook.admission.policy import CustomEndpoint, OptIn, Policy, ProxySetting
 from webhook.admission.reasons import Warn
 from webhook.admission.review import Outcome, Review, Verdict
 
-Map = dict[str, Any]
 T = TypeVar("T")
 
 NAMESPACE: Final = "shop"
@@ -31,20 +31,20 @@ ACCOUNT_KEYS: Final = {
 }
 
 
-def container(name: str = "app", **fields: object) -> Map:
+def container(name: str = "app", **fields: object) -> JsonObject:
     """Write a container."""
     return {"name": name, "image": "registry.test/app:1", **fields}
 
 
 def pod(
-    *containers: Map,
+    *containers: JsonObject,
     labels: Mapping[str, str] = USE,
     annotations: Mapping[str, str] | None = None,
-    init: tuple[Map, ...] = (),
+    init: tuple[JsonObject, ...] = (),
     **spec: object,
-) -> Map:
+) -> JsonObject:
     """Write a labelled pod of the account `app`, with one container unless others are given."""
-    written: Map = {
+    written: JsonObject = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "app", "labels": dict(labels), "annotations": dict(annotations or {})},
@@ -55,17 +55,17 @@ def pod(
     return written
 
 
-def parsed(*containers: Map, **fields: Any) -> Pod:  # noqa: ANN401  the fields of `pod`
+def parsed(*containers: JsonObject, **fields: Any) -> Pod:  # noqa: ANN401  the fields of `pod`
     """Read the pod that `pod` writes."""
     return Pod.parse(pod(*containers, **fields))
 
 
-def mounted(path: str, volume: str = "data", **fields: object) -> Map:
+def mounted(path: str, volume: str = "data", **fields: object) -> JsonObject:
     """Write a container of one mount."""
     return container(volumeMounts=[{"name": volume, "mountPath": path, **fields}])
 
 
-def variable(name: str, value: str) -> Map:
+def variable(name: str, value: str) -> JsonObject:
     """Write a variable of a container."""
     return {"name": name, "value": value}
 
@@ -85,7 +85,7 @@ def mapping(*entries: tuple[str, str, str]) -> IdentityMapping:
 
 def policy(*opt_in: OptIn, native: bool = True, **fields: Any) -> Policy:  # noqa: ANN401  the fields of Policy
     """Write the policy of an administrator who has set a tenant, and these opt-ins if any."""
-    given: Map = {
+    given: JsonObject = {
         "identity": Defaults(TENANT_ID),
         "authority_host": AUTHORITY_HOST,
         "proxy": ProxySettings("proxy.test/proxy:1", "proxy.test/init:1", native=native),
@@ -101,7 +101,7 @@ def endpoint(**fields: Any) -> CustomEndpoint:  # noqa: ANN401  the fields of Cu
     )
 
 
-def envelope(raw: object, **request: object) -> Map:
+def envelope(raw: object, **request: object) -> JsonObject:
     """Write the AdmissionReview of a pod's creation; `request` adds to its request or replaces."""
     return {
         "kind": "AdmissionReview",
@@ -153,36 +153,36 @@ def finished(coroutine: Coroutine[object, object, T]) -> T:
     raise AssertionError("the coroutine waits for something")
 
 
-def applied(raw: Map, outcome: Outcome) -> Map:
+def applied(raw: JsonObject, outcome: Outcome) -> JsonObject:
     """Apply the outcome's operations with the oracle; `raw` stays as it was."""
-    after: Map = jsonpatch.apply_patch(deepcopy(raw), list(outcome.operations))
+    after: JsonObject = jsonpatch.apply_patch(deepcopy(raw), list(outcome.operations))
     return after
 
 
-def mutated(raw: Map, found: Account | None = ACCOUNT, rules: Policy = POLICY) -> Map:
+def mutated(raw: JsonObject, found: Account | None = ACCOUNT, rules: Policy = POLICY) -> JsonObject:
     """Admit a pod that must be mutated, and return what becomes of it."""
     outcome = admitted(raw, found, rules)
     assert outcome.verdict is Verdict.MUTATE, outcome.message
     return applied(raw, outcome)
 
 
-def containers(of: Map) -> Iterator[Map]:
+def containers(of: JsonObject) -> Iterator[JsonObject]:
     """Yield every container of a pod, init containers first."""
     yield from of["spec"].get("initContainers") or []
     yield from of["spec"].get("containers") or []
 
 
-def named(of: Map, name: str) -> Map:
+def named(of: JsonObject, name: str) -> JsonObject:
     """Return the container of that name."""
     return next(each for each in containers(of) if each["name"] == name)
 
 
-def environment(of: Map) -> Map:
+def environment(of: JsonObject) -> JsonObject:
     """Return a container's variables with their values."""
     return {entry.get("name"): entry.get("value") for entry in of.get("env") or []}
 
 
-def mount_paths(of: Map) -> list[str]:
+def mount_paths(of: JsonObject) -> list[str]:
     """Return the paths at which a container has mounts."""
     return [mount.get("mountPath") for mount in of.get("volumeMounts") or []]
 

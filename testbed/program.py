@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import trustme
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.pods import envelope
 from testbed.processes import PATIENCE_SECONDS, free_ports, running, wait_until
 
@@ -77,11 +78,11 @@ class Program:
         finally:
             connection.close()
 
-    def admit(self, pod: object, namespace: str = "default") -> dict[str, Any]:
+    def admit(self, pod: object, namespace: str = "default") -> JsonObject:
         """Have a pod admitted and return the response inside the AdmissionReview."""
         status, body = self.send(json.dumps(review(pod, namespace)).encode())
         assert status == http.client.OK, body
-        response: dict[str, Any] = json.loads(body)["response"]
+        response: JsonObject = json.loads(body)["response"]
         return response
 
     def get(self, port: int, path: str) -> tuple[int, str]:
@@ -96,7 +97,7 @@ class Program:
         finally:
             connection.close()
 
-    def lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[JsonObject]:
         """Return the log, each line decoded."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
@@ -106,7 +107,7 @@ class Program:
         return self.process.wait(PATIENCE_SECONDS)
 
 
-def review(pod: object, namespace: str = "default", operation: str = "CREATE") -> dict[str, Any]:
+def review(pod: object, namespace: str = "default", operation: str = "CREATE") -> JsonObject:
     """Write the AdmissionReview of a pod's creation."""
     return envelope(pod, uid="705ab4f5-6393-11e8-b7cc-42010a800002", namespace=namespace, operation=operation)
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
+from azure_workload_identity.types import JsonObject
 from testbed.entra import Entra, FederatedCredential, Issuer
 from testbed.processes import PATIENCE_SECONDS, free_ports, running, wait_until
 from testbed.program import ROOT
@@ -35,9 +36,9 @@ class Reply:
     body: bytes
 
     @property
-    def json(self) -> dict[str, Any]:
+    def json(self) -> JsonObject:
         """The body, which must be a JSON object."""
-        document: dict[str, Any] = json.loads(self.body)
+        document: JsonObject = json.loads(self.body)
         assert isinstance(document, dict)
         return document
 
@@ -77,7 +78,7 @@ class Sidecar:
         text = self.get("/metrics").body.decode()
         return next(float(each.rpartition(" ")[2]) for each in text.splitlines() if each.startswith(line + " "))
 
-    def lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[JsonObject]:
         """Return the log, each line decoded."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 

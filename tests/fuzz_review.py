@@ -17,6 +17,7 @@ import jsonpatch
 import orjson
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.program import review
 from webhook.admission.admit import admit
 from webhook.admission.identity import Account, Defaults
@@ -30,7 +31,7 @@ POLICY: Final = Policy(
     opt_in=frozenset(OptIn),
 )
 ACCOUNT: Final = Account(client_id="7d5b2f6e-3c1a-4b8e-9a55-0c6f1e2d3a4b")
-POD: Final[dict[str, Any]] = {
+POD: Final[JsonObject] = {
     "metadata": {
         "name": "app",
         "labels": {names.USE_LABEL: "true"},

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from azure_workload_identity.bounded_yaml import LOADER
+from azure_workload_identity.types import JsonObject
 from testbed.pods import envelope, finished
 from webhook.accounts.files import load_accounts
 from webhook.admission.admit import admit
@@ -22,8 +23,6 @@ from webhook.admission.policy import Policy
 from webhook.admission.review import Outcome, Review, Verdict, response
 from webhook.config import command_line, policies
 from webhook.config.identity_mapping import parse
-
-Map = dict[str, Any]
 
 CASES: Final = Path(__file__).parent / "cases"
 FOLDERS: Final = sorted(path for path in CASES.iterdir() if path.is_dir())
@@ -39,7 +38,7 @@ class Given(BaseModel):
 
     flags: list[str] = []
     environment: dict[str, str] = {}
-    mapping: list[Map] = []
+    mapping: list[JsonObject] = []
     cluster_version: str = Field("1.33", alias="clusterVersion")
     namespace: str = "default"
     namespace_labelled: bool = Field(default=False, alias="namespaceLabelled")
@@ -98,7 +97,7 @@ def admitted(folder: Path, pod: object) -> tuple[Review, Outcome]:
     return review, finished(admit(review, find, given.policy(), namespace_labelled=given.namespace_labelled))
 
 
-def told(review: Review, outcome: Outcome) -> Map:
+def told(review: Review, outcome: Outcome) -> JsonObject:
     """Return what response.yaml has: the answer, and the operations without their values."""
     answer = response(review, outcome, None)["response"]
     summary = {
@@ -112,15 +111,15 @@ def told(review: Review, outcome: Outcome) -> Map:
     return {key: value for key, value in summary.items() if value not in (None, [])}
 
 
-def mutated(pod: Map, outcome: Outcome) -> Map | None:
+def mutated(pod: JsonObject, outcome: Outcome) -> JsonObject | None:
     """Return what expected.yaml has: the pod after the patch, nothing when it is not mutated."""
     if outcome.verdict is not Verdict.MUTATE:
         return None
-    after: Map = jsonpatch.apply_patch(copy.deepcopy(pod), list(outcome.operations))
+    after: JsonObject = jsonpatch.apply_patch(copy.deepcopy(pod), list(outcome.operations))
     return after
 
 
-def rewrite(folder: Path, expected: Map | None, answer: Map) -> None:
+def rewrite(folder: Path, expected: JsonObject | None, answer: JsonObject) -> None:
     """Make the present outcome the expected one."""
     (folder / "response.yaml").write_text(dumped(answer))
     if expected is None:

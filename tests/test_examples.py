@@ -1,12 +1,13 @@
 """The examples do what their comments say."""
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 import jsonpatch
 import pytest
 import yaml
 
+from azure_workload_identity.types import JsonObject
 from testbed.program import ROOT, TENANT, review
 from webhook.accounts.files import FileAccounts
 from webhook.admission.admit import admit
@@ -18,7 +19,7 @@ from webhook.config.policies import build
 EXAMPLES: Final = ROOT / "examples"
 
 
-def mutated(name: str, *flags: str) -> tuple[dict[str, Any], list[str]]:
+def mutated(name: str, *flags: str) -> tuple[JsonObject, list[str]]:
     """Admit the pod of an example: the pod as stored, and the codes of its warnings."""
     documents = list(yaml.safe_load_all((EXAMPLES / f"{name}.yaml").read_text()))
     pod = next(document for document in documents if document["kind"] == "Pod")
@@ -28,11 +29,11 @@ def mutated(name: str, *flags: str) -> tuple[dict[str, Any], list[str]]:
     accounts = FileAccounts(EXAMPLES)
     parsed = Review.parse(review(pod, pod["metadata"]["namespace"]))
     outcome = asyncio.run(admit(parsed, accounts.find, policy))
-    after: dict[str, Any] = jsonpatch.apply_patch(pod, list(outcome.operations))
+    after: JsonObject = jsonpatch.apply_patch(pod, list(outcome.operations))
     return after, [warning.code for warning in outcome.warnings]
 
 
-def client_id(container: dict[str, Any]) -> str:
+def client_id(container: JsonObject) -> str:
     """Return the client id that a container is given."""
     return next(str(entry["value"]) for entry in container["env"] if entry["name"] == "AZURE_CLIENT_ID")
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from azure_workload_identity import __version__
+from azure_workload_identity.types import JsonObject
 from testbed.program import ROOT
 
 FOLDERS: Final = (
@@ -21,7 +22,7 @@ FOLDERS: Final = (
     "tests",
     "webhook",
 )
-PYPROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PYPROJECT: Final[JsonObject] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 @pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda lock: lock.stem)

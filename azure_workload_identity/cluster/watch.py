@@ -9,12 +9,13 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
 from azure_workload_identity.cluster.client import DENIED, GONE, JSON, OK, Cluster, ClusterUnavailableError
+from azure_workload_identity.types import JsonObject
 
 PAGE: Final = 500
 # The API server ends a watch after this many seconds, a random part longer, so that not all begin anew at once.
@@ -47,7 +48,7 @@ class WebhookConfiguration(msgspec.Struct, frozen=True):
     """A MutatingWebhookConfiguration; its webhooks stay as they are, since we change a part of each."""
 
     metadata: ObjectMeta
-    webhooks: list[dict[str, Any]] = []
+    webhooks: list[JsonObject] = []
 
 
 class Stored(msgspec.Struct, frozen=True):

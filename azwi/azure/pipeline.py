@@ -31,13 +31,13 @@ from azure.core.polling.base_polling import (
 from azure.core.rest import HttpRequest, HttpResponse
 
 from azure_workload_identity import __version__
+from azure_workload_identity.types import JsonObject
 from azwi import clock_skew
 from azwi.azure.errors import HINTS, NOT_FOUND, AzureApiError, NoAnswerError
 from azwi.clock_skew import Reading
 from azwi.console.dry_run import Plan
 from azwi.console.errors import CommandError
 
-Map = dict[str, Any]
 Query = Mapping[str, str]
 
 HTTPS_PORT: Final = 443
@@ -143,7 +143,7 @@ class Endpoint:
         """What its clock showed; None before it answered."""
         return self._clock.reading
 
-    def get(self, path: str, query: Query = _NO_QUERY) -> Map:
+    def get(self, path: str, query: Query = _NO_QUERY) -> JsonObject:
         """One object.
 
         Raises:
@@ -151,7 +151,7 @@ class Endpoint:
         """
         return _decoded(self._sent("GET", self._url(path, query)))
 
-    def find(self, path: str, query: Query = _NO_QUERY) -> Map | None:
+    def find(self, path: str, query: Query = _NO_QUERY) -> JsonObject | None:
         """One object, None when there is none."""
         try:
             return self.get(path, query)
@@ -160,7 +160,7 @@ class Endpoint:
                 return None
             raise
 
-    def pages(self, path: str, query: Query = _NO_QUERY) -> Iterator[Map]:
+    def pages(self, path: str, query: Query = _NO_QUERY) -> Iterator[JsonObject]:
         """All objects of a collection, page by page."""
         url = self._url(path, query)
         for _ in range(MAX_PAGES):
@@ -173,7 +173,7 @@ class Endpoint:
                 raise CommandError(f"a page of {path} leads away from {self.base}", "no token is sent there")
         raise CommandError(f"{path} has more than {MAX_PAGES} pages", "name what you mean by its id")
 
-    def write(self, method: str, path: str, query: Query, body: Map | None = None) -> Map | None:
+    def write(self, method: str, path: str, query: Query, body: JsonObject | None = None) -> JsonObject | None:
         """Send a change and wait until it is done; None when it was only planned (`--dry-run`).
 
         Raises:
@@ -193,7 +193,7 @@ class Endpoint:
     def _url(self, path: str, query: Query) -> str:
         return f"{self.base}{path}" + (f"?{urlencode(query, safe='$', quote_via=quote)}" if query else "")
 
-    def _sent(self, method: str, url: str, body: Map | None = None) -> HttpResponse:
+    def _sent(self, method: str, url: str, body: JsonObject | None = None) -> HttpResponse:
         answer = self._run(method, url, body)
         response = answer.http_response
         if response.status_code >= _BAD:
@@ -202,7 +202,9 @@ class Endpoint:
             return self._finished(answer)
         return response
 
-    def _run(self, method: str, url: str, body: Map | None = None) -> PipelineResponse[HttpRequest, HttpResponse]:
+    def _run(
+        self, method: str, url: str, body: JsonObject | None = None
+    ) -> PipelineResponse[HttpRequest, HttpResponse]:
         log.debug("%s %s", method, url)
         request = HttpRequest(method, url, json=body)
         try:
@@ -261,7 +263,7 @@ def segment(value: str) -> str:
     return quote(value, safe="")
 
 
-def _decoded(response: HttpResponse) -> Map:
+def _decoded(response: HttpResponse) -> JsonObject:
     try:
         decoded = json.loads(response.content) if response.content else {}
     except ValueError:

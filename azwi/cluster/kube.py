@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import click
 
 from azure_workload_identity import __version__
+from azure_workload_identity.types import JsonObject
 from azwi.cluster import kubeconfig
 from azwi.console.errors import CommandError, cause
 
@@ -28,7 +29,6 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 _NOT_FOUND: Final = 404
 _ERRORS: Final = 300
 
-Manifest = dict[str, Any]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Cluster:
         configuration.retries = False
         return cls(ApiClient(configuration), target.namespace or namespace or "default")
 
-    def get(self, path: str, **query: str) -> Manifest:
+    def get(self, path: str, **query: str) -> JsonObject:
         """One object.
 
         Raises:
@@ -120,7 +120,7 @@ class Cluster:
         """
         return self.send("GET", path, query=query)
 
-    def find(self, path: str) -> Manifest | None:
+    def find(self, path: str) -> JsonObject | None:
         """One object, None when there is none."""
         try:
             return self.get(path)
@@ -129,7 +129,7 @@ class Cluster:
                 return None
             raise
 
-    def list(self, path: str, *, labels: str = "", fields: str = "") -> Iterator[Manifest]:
+    def list(self, path: str, *, labels: str = "", fields: str = "") -> Iterator[JsonObject]:
         """All objects, page by page, each with its apiVersion and kind; `labels` and `fields` are selectors."""
         query = {"limit": str(PAGE_SIZE), "labelSelector": labels, "fieldSelector": fields}
         while True:
@@ -141,11 +141,11 @@ class Cluster:
             if not query["continue"]:
                 return
 
-    def create(self, path: str, body: Manifest, *, dry_run: bool = False) -> Manifest:
+    def create(self, path: str, body: JsonObject, *, dry_run: bool = False) -> JsonObject:
         """Create an object."""
         return self.send("POST", path, body, query=_dry(dry_run=dry_run))
 
-    def apply(self, path: str, body: Manifest, *, force: bool = False, dry_run: bool = False) -> Manifest:
+    def apply(self, path: str, body: JsonObject, *, force: bool = False, dry_run: bool = False) -> JsonObject:
         """Server-side apply: the fields of `body` become ours, all others stay. `dry_run` asks the server, no more.
 
         Raises:
@@ -154,7 +154,7 @@ class Cluster:
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower(), **_dry(dry_run=dry_run)}
         return self.send("PATCH", path, body, content_type=APPLY_PATCH, query=query)
 
-    def patch(self, path: str, body: object, *, content_type: str = MERGE_PATCH, dry_run: bool = False) -> Manifest:
+    def patch(self, path: str, body: object, *, content_type: str = MERGE_PATCH, dry_run: bool = False) -> JsonObject:
         """Patch an object."""
         query = {"fieldManager": FIELD_MANAGER, **_dry(dry_run=dry_run)}
         return self.send("PATCH", path, body, content_type=content_type, query=query)
@@ -169,7 +169,7 @@ class Cluster:
             raise
         return True
 
-    def token(self, namespace: str, service_account: str, audience: str, seconds: int) -> Manifest:
+    def token(self, namespace: str, service_account: str, audience: str, seconds: int) -> JsonObject:
         """The status of a TokenRequest: `token`, a secret, and `expirationTimestamp`."""
         body = {
             "apiVersion": "authentication.k8s.io/v1",
@@ -177,7 +177,7 @@ class Cluster:
             "spec": {"audiences": [audience], "expirationSeconds": seconds},
         }
         answer = self.create(path("v1", "serviceaccounts", namespace, service_account, "token"), body)
-        status: Manifest = answer["status"]
+        status: JsonObject = answer["status"]
         return status
 
     def send(
@@ -188,7 +188,7 @@ class Cluster:
         *,
         content_type: str = JSON,
         query: Mapping[str, str] | None = None,
-    ) -> Manifest:
+    ) -> JsonObject:
         """The answer to one request.
 
         Raises:
@@ -227,7 +227,7 @@ def _dry(*, dry_run: bool) -> dict[str, str]:
     return {"dryRun": "All"} if dry_run else {}
 
 
-def _decoded(raw: bytes) -> Manifest:
+def _decoded(raw: bytes) -> JsonObject:
     try:
         decoded = json.loads(raw)
     except ValueError:

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from azure_workload_identity.types import JsonObject
 from azwi.cluster import kube
 from azwi.cluster.kube import Cluster, Target
 from azwi.console import output
@@ -91,7 +92,7 @@ def options(command: Decorated) -> Decorated:
     return command
 
 
-def document(found: Sequence[tuple[Key, str]]) -> dict[str, Any]:
+def document(found: Sequence[tuple[Key, str]]) -> JsonObject:
     """The JWKS."""
     return {"keys": [dict(key.jwk) for key, _ in found]}
 

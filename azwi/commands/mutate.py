@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from azure_workload_identity import marked_yaml
+from azure_workload_identity.types import JsonObject
 from azwi.cluster import kube
 from azwi.cluster.kube import Cluster, Target
 from azwi.console import output
@@ -20,7 +21,6 @@ from azwi.console.printable import printable
 from azwi.offline import manifests, mapping
 from azwi.offline import policy as policies
 from azwi.offline.admissions import Admission, Mutated, mutate, surroundings
-from azwi.offline.manifests import Map
 from webhook.admission.reasons import Reason
 from webhook.admission.review import Outcome, Verdict
 
@@ -58,7 +58,7 @@ def shown(results: Sequence[Mutated], show: Show, *, colour: bool = False) -> st
     return output.as_documents(result.after for result in results)
 
 
-def _patch(result: Mutated) -> Map:
+def _patch(result: Mutated) -> JsonObject:
     metadata = result.before.get("metadata") or {}
     named = {key: metadata[key] for key in ("namespace", "name") if key in metadata}
     return {"kind": result.before["kind"], **named, "patch": list(result.operations)}

@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from azure_workload_identity.types import JsonObject
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -13,7 +15,7 @@ class Planned:
     url: str
     body: Any = None
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> JsonObject:
         """As JSON and YAML have it."""
         return {"method": self.method, "url": self.url, **({} if self.body is None else {"body": self.body})}
 

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from azure_workload_identity import __version__
+from azure_workload_identity.types import JsonObject
 from azwi.console.errors import CommandError, cause
 
 CONFIGURATION_PATH: Final = "/.well-known/openid-configuration"
@@ -46,7 +47,7 @@ def jwks_url(issuer: str) -> str:
     return issuer.rstrip("/") + JWKS_PATH
 
 
-def configuration(issuer: str, algorithms: Iterable[str]) -> dict[str, Any]:
+def configuration(issuer: str, algorithms: Iterable[str]) -> JsonObject:
     """The discovery document, with the members and the order of kube-apiserver's."""
     return {
         "issuer": issuer,
@@ -79,7 +80,7 @@ def faults(issuer: str, wanted: Collection[str] = ()) -> Iterator[str]:
             yield f"key {kid} is not published at {uri}: tokens signed with it are refused"
 
 
-def fetch(url: str) -> dict[str, Any]:
+def fetch(url: str) -> JsonObject:
     """A JSON document from the internet, as Entra would get it.
 
     Raises:

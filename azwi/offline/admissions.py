@@ -7,16 +7,17 @@ from typing import TypeVar
 import jsonpatch
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.cluster import kube
 from azwi.cluster.kube import Cluster
 from azwi.console.errors import CommandError
 from azwi.offline import manifests
-from azwi.offline.manifests import Map, Workload
+from azwi.offline.manifests import Workload
 from webhook.accounts.files import accounts_in
 from webhook.admission.admit import FindAccount, admit
 from webhook.admission.identity import Account
 from webhook.admission.policy import Policy
-from webhook.admission.review import BrokenReviewError, Operation, Outcome, Review
+from webhook.admission.review import BrokenReviewError, Outcome, Review
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ class Admission:
     workload: Workload
     outcome: Outcome
 
-    def document(self) -> Map:
+    def document(self) -> JsonObject:
         """As machines get it."""
         outcome = self.outcome
         return {
@@ -47,9 +48,9 @@ class Admission:
 class Mutated:
     """A document before and after, the operations (RFC 6902) between, and the admissions of its workloads."""
 
-    before: Map = field(repr=False)
-    after: Map = field(repr=False)
-    operations: Sequence[Operation] = field(repr=False)
+    before: JsonObject = field(repr=False)
+    after: JsonObject = field(repr=False)
+    operations: Sequence[JsonObject] = field(repr=False)
     admissions: Sequence[Admission]
 
 
@@ -63,7 +64,7 @@ class Surroundings:
     namespace: str = "default"
 
 
-def mutate(document: Map, around: Surroundings) -> Mutated:
+def mutate(document: JsonObject, around: Surroundings) -> Mutated:
     """Admit the pod of every workload in a document, as the server would when it is created.
 
     Raises:
@@ -108,7 +109,9 @@ def _finished(coroutine: Coroutine[object, object, T]) -> T:
     raise AssertionError("an account was waited for")  # pragma: no cover  find is ours
 
 
-def surroundings(documents: Sequence[Map], policy: Policy, namespace: str, cluster: Cluster | None) -> Surroundings:
+def surroundings(
+    documents: Sequence[JsonObject], policy: Policy, namespace: str, cluster: Cluster | None
+) -> Surroundings:
     """ServiceAccounts and Namespaces of the documents, then of the cluster if there is one.
 
     Every namespace has an account `default`, so that one is never missing.

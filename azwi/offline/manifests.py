@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import yaml
 
 from azure_workload_identity.bounded_yaml import LOADER, bounded
+from azure_workload_identity.types import JsonObject
 from azwi.console.errors import CommandError, one_line
-
-Map = dict[str, Any]
 
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 STDIN: Final = "-"
@@ -49,13 +48,13 @@ class Workload:
     name: str
     namespace: str
     pointer: str
-    pod: Map = field(repr=False)
+    pod: JsonObject = field(repr=False)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name or '(no name)'}"
 
 
-def read(names: Iterable[str]) -> list[Map]:
+def read(names: Iterable[str]) -> list[JsonObject]:
     """Every document of files, of directories' files, and of stdin (-).
 
     Raises:
@@ -64,7 +63,7 @@ def read(names: Iterable[str]) -> list[Map]:
     return [document for name in names for file in _files(name) for document in _documents(file)]
 
 
-def workloads(document: Map, namespace: str) -> Iterator[Workload]:
+def workloads(document: JsonObject, namespace: str) -> Iterator[Workload]:
     """The workloads in a document; `namespace` is for those that name none.
 
     Raises:
@@ -90,7 +89,7 @@ def workloads(document: Map, namespace: str) -> Iterator[Workload]:
             raise CommandError(f"{kind} {name} has no {'.'.join(path)}", "is the manifest whole?")
 
 
-def objects(document: Map) -> Iterator[tuple[str, Map]]:
+def objects(document: JsonObject) -> Iterator[tuple[str, JsonObject]]:
     """The objects of a document with their JSON pointers: itself, or what a List holds."""
     items = document.get("items")
     if not (str(document.get("kind", "")).endswith("List") and isinstance(items, list)):
@@ -117,7 +116,7 @@ def _files(name: str) -> list[str]:
     return found
 
 
-def _documents(name: str) -> Iterator[Map]:
+def _documents(name: str) -> Iterator[JsonObject]:
     where = "stdin" if name == STDIN else name
     try:
         with click.open_file(name, "rb") as file:

@@ -10,11 +10,11 @@ import yaml
 
 from azure_workload_identity import names
 from azure_workload_identity.bounded_yaml import LOADER, bounded
+from azure_workload_identity.types import JsonObject
 from azwi.cluster import kube
 from azwi.cluster.kube import Cluster
 from azwi.console.errors import CommandError, UsageError
 from azwi.offline import manifests
-from azwi.offline.manifests import Map
 from webhook.admission.identity import IdentityMapping
 
 CONFIG_MAP: Final = "ConfigMap"
@@ -47,7 +47,7 @@ def options(command: Decorated) -> Decorated:
     return file(named(command))
 
 
-def read(file: Path | None, named: str, documents: Sequence[Map], cluster: Cluster | None) -> Found:
+def read(file: Path | None, named: str, documents: Sequence[JsonObject], cluster: Cluster | None) -> Found:
     """The mapping of a file or of a ConfigMap `[namespace/]name`; none where neither is given.
 
     As with the server, a bad entry of a file is refused, and one of a ConfigMap left out and told.
@@ -73,7 +73,7 @@ def read(file: Path | None, named: str, documents: Sequence[Map], cluster: Clust
     return Found(IdentityMapping(parsed.entries), tuple(f"{place}: {fault}" for fault in parsed.faults))
 
 
-def _manifest_in(file: Path) -> Map | None:
+def _manifest_in(file: Path) -> JsonObject | None:
     """The ConfigMap that a file is; None where it is something else, of which the server's reader knows more."""
     try:
         document = yaml.load(bounded(file.read_bytes()), Loader=LOADER)  # noqa: S506  a safe loader
@@ -82,7 +82,7 @@ def _manifest_in(file: Path) -> Map | None:
     return document if isinstance(document, dict) and document.get("kind") == CONFIG_MAP else None
 
 
-def _named(named: str, documents: Sequence[Map], cluster: Cluster | None) -> Map:
+def _named(named: str, documents: Sequence[JsonObject], cluster: Cluster | None) -> JsonObject:
     namespace, _, name = named.rpartition("/")
     found = list(_candidates(documents, namespace, name))
     if not found and cluster is not None:
@@ -100,7 +100,7 @@ def _named(named: str, documents: Sequence[Map], cluster: Cluster | None) -> Map
     )
 
 
-def _candidates(documents: Sequence[Map], namespace: str, name: str) -> Iterator[Map]:
+def _candidates(documents: Sequence[JsonObject], namespace: str, name: str) -> Iterator[JsonObject]:
     for document in documents:
         for _, manifest in manifests.objects(document):
             metadata = manifest.get("metadata")

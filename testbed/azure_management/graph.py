@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from uuid import uuid4
 
+from azure_workload_identity.types import JsonObject
 from testbed.azure_management.state import READ_APPLICATIONS, WRITE_APPLICATIONS, Azure
-from testbed.azure_management.wire import Answer, Map, Refusal, Request
+from testbed.azure_management.wire import Answer, Refusal, Request
 
 Operation = Callable[[Azure, Request, re.Match[str]], Answer]
 
@@ -43,7 +44,9 @@ def _not_found(what: str) -> Refusal:
     )
 
 
-def _filtered(azure: Azure, request: Request, items: Iterable[Map], properties: frozenset[str]) -> list[Map]:
+def _filtered(
+    azure: Azure, request: Request, items: Iterable[JsonObject], properties: frozenset[str]
+) -> list[JsonObject]:
     """Those that the filter lets through; Graph takes one comparison here, and refuses compound ones."""
     text = request.query.get("$filter")
     if text is None:
@@ -57,14 +60,14 @@ def _filtered(azure: Azure, request: Request, items: Iterable[Map], properties: 
     return [item for item in wanted if azure.seen(item["id"])]
 
 
-def _collection(azure: Azure, request: Request, items: Iterable[Map], properties: str) -> Answer:
+def _collection(azure: Azure, request: Request, items: Iterable[JsonObject], properties: str) -> Answer:
     found = _filtered(azure, request, items, frozenset(properties.split()))
     selected = request.query.get("$select", "").split(",") if "$select" in request.query else None
     shown = [{key: item[key] for key in selected} if selected else item for item in found]
     return Answer(200, azure.page(request, shown, "@odata.nextLink"))
 
 
-def _one(azure: Azure, items: Iterable[Map], match: re.Match[str]) -> Map:
+def _one(azure: Azure, items: Iterable[JsonObject], match: re.Match[str]) -> JsonObject:
     wanted = match["id"] or match["app_id"]
     key = "id" if match["id"] else "appId"
     found = next((item for item in items if item[key] == wanted), None)
@@ -73,7 +76,7 @@ def _one(azure: Azure, items: Iterable[Map], match: re.Match[str]) -> Map:
     return found
 
 
-def _body(request: Request, required: str, optional: str = "") -> Map:
+def _body(request: Request, required: str, optional: str = "") -> JsonObject:
     body = request.body
     if not isinstance(body, dict):
         raise Refusal(400, "Request_BadRequest", "A JSON object was expected as the request body.")
@@ -149,7 +152,7 @@ def _create_credential(azure: Azure, request: Request, match: re.Match[str]) -> 
     return Answer(201, credential)
 
 
-def _check_credential(body: Map, existing: list[Map]) -> None:
+def _check_credential(body: JsonObject, existing: list[JsonObject]) -> None:
     if len(body["audiences"]) != 1:
         raise Refusal(400, "Request_BadRequest", "Federated identity credentials take exactly one audience.")
     if long := [name for name, limit in LENGTHS.items() if len(body.get(name, "")) > limit]:
@@ -163,7 +166,7 @@ def _check_credential(body: Map, existing: list[Map]) -> None:
         raise Refusal(400, "Request_BadRequest", "The maximum number of federated identity credentials is 20.")
 
 
-def _credential(azure: Azure, match: re.Match[str]) -> tuple[list[Map], Map]:
+def _credential(azure: Azure, match: re.Match[str]) -> tuple[list[JsonObject], JsonObject]:
     application = _one(azure, azure.applications, match)
     existing = azure.credentials[application["id"]]
     found = next((each for each in existing if match["credential"] in (each["id"], each["name"])), None)

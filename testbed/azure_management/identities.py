@@ -3,22 +3,23 @@
 import re
 from typing import Final
 
+from azure_workload_identity.types import JsonObject
 from testbed.azure_management.resources import check_subscription, properties_of, written
 from testbed.azure_management.state import MSI, Azure
-from testbed.azure_management.wire import Answer, Map, Refusal, Request
+from testbed.azure_management.wire import Answer, Refusal, Request
 
 MAX_CREDENTIALS: Final = 20
 _CREDENTIAL_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,119}")
 _IDENTITY_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,127}")
 
 
-def _find_identity(azure: Azure, match: re.Match[str]) -> Map | None:
+def _find_identity(azure: Azure, match: re.Match[str]) -> JsonObject | None:
     wanted = match["identity"].lower()
     found = next((each for each in azure.identities if each["id"].lower() == wanted), None)
     return found if found is not None and azure.seen(found["id"]) else None
 
 
-def _identity(azure: Azure, match: re.Match[str], missing: str = "ResourceNotFound") -> Map:
+def _identity(azure: Azure, match: re.Match[str], missing: str = "ResourceNotFound") -> JsonObject:
     check_subscription(azure, match)
     found = _find_identity(azure, match)
     if found is None:
@@ -60,7 +61,7 @@ def get_credential(azure: Azure, _: Request, match: re.Match[str]) -> Answer:
     return Answer(200, _credential(azure, match)[1])
 
 
-def _credential(azure: Azure, match: re.Match[str]) -> tuple[list[Map], Map]:
+def _credential(azure: Azure, match: re.Match[str]) -> tuple[list[JsonObject], JsonObject]:
     identity = _identity(azure, match, "ParentResourceNotFound")
     existing = azure.credentials[identity["id"].lower()]
     found = next((each for each in existing if each["name"] == match["credential"]), None)
@@ -76,7 +77,7 @@ def put_credential(azure: Azure, request: Request, match: re.Match[str]) -> Answ
     existing = azure.credentials[identity["id"].lower()]
     others = [each for each in existing if each["name"] != match["credential"]]
     _check_credential(match["credential"], properties, others)
-    credential: Map = {
+    credential: JsonObject = {
         "id": f"{identity['id']}/federatedIdentityCredentials/{match['credential']}",
         "name": match["credential"],
         "type": f"{MSI}/federatedIdentityCredentials",
@@ -91,7 +92,7 @@ def put_credential(azure: Azure, request: Request, match: re.Match[str]) -> Answ
     return written(azure, status, credential)
 
 
-def _check_credential(name: str, properties: Map, others: list[Map]) -> None:
+def _check_credential(name: str, properties: JsonObject, others: list[JsonObject]) -> None:
     if not _CREDENTIAL_NAME.fullmatch(name):
         raise Refusal(400, "BadRequest", f"The federated identity credential name '{name}' is not valid.")
     if len(properties["audiences"]) != 1:

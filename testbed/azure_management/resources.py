@@ -4,18 +4,19 @@ import re
 from collections.abc import Callable
 from uuid import uuid4
 
+from azure_workload_identity.types import JsonObject
 from testbed.azure_management.state import Azure
-from testbed.azure_management.wire import Answer, Map, Refusal, Request
+from testbed.azure_management.wire import Answer, Refusal, Request
 
 Operation = Callable[[Azure, Request, re.Match[str]], Answer]
 
 
-def properties_of(request: Request, required: str, optional: str = "", beside: str = "") -> Map:
+def properties_of(request: Request, required: str, optional: str = "", beside: str = "") -> JsonObject:
     """Return the properties of a body, which must be as the API has it."""
     body = request.body
     if not isinstance(body, dict) or set(body) - {"properties", *beside.split()}:
         raise Refusal(400, "InvalidRequestContent", "The request content was invalid and could not be deserialized.")
-    properties: Map = body.get("properties", {})
+    properties: JsonObject = body.get("properties", {})
     if unknown := set(properties) - {*required.split(), *optional.split()}:
         raise Refusal(400, "InvalidRequestContent", f"Could not find members {sorted(unknown)} on object.")
     if missing := [name for name in required.split() if not properties.get(name)]:
@@ -23,7 +24,7 @@ def properties_of(request: Request, required: str, optional: str = "", beside: s
     return properties
 
 
-def written(azure: Azure, status: int, body: Map) -> Answer:
+def written(azure: Azure, status: int, body: JsonObject) -> Answer:
     """Answer a write, at once or with a long-running operation."""
     if not azure.faults.asynchronous:
         return Answer(status, body)

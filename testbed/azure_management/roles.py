@@ -4,9 +4,10 @@ import re
 from typing import Final
 from uuid import UUID
 
+from azure_workload_identity.types import JsonObject
 from testbed.azure_management.resources import properties_of, written
 from testbed.azure_management.state import AUTHORIZATION, Azure
-from testbed.azure_management.wire import Answer, Map, Refusal, Request
+from testbed.azure_management.wire import Answer, Refusal, Request
 
 _FILTER: Final = re.compile(r"(\w+) eq '((?:[^']|'')*)'")
 
@@ -24,7 +25,7 @@ def list_roles(azure: Azure, request: Request, match: re.Match[str]) -> Answer:
     return Answer(200, azure.page(request, found, "nextLink"))
 
 
-def _role(azure: Azure, role: Map) -> Map:
+def _role(azure: Azure, role: JsonObject) -> JsonObject:
     return {
         "id": f"/subscriptions/{azure.subscription}/providers/{AUTHORIZATION}/roleDefinitions/{role['guid']}",
         "name": role["guid"],
@@ -97,7 +98,7 @@ def put_assignment(azure: Azure, request: Request, match: re.Match[str]) -> Answ
     return written(azure, 201, assignment)
 
 
-def _check_assignment(azure: Azure, name: str, properties: Map) -> None:
+def _check_assignment(azure: Azure, name: str, properties: JsonObject) -> None:
     try:
         UUID(name)
     except ValueError:
@@ -116,7 +117,7 @@ def _check_assignment(azure: Azure, name: str, properties: Map) -> None:
         raise Refusal(400, "UnmatchedPrincipalType", "The PrincipalId has type 'ServicePrincipal'.")
 
 
-def _key(assignment: Map) -> tuple[str, str, str]:
+def _key(assignment: JsonObject) -> tuple[str, str, str]:
     properties = assignment["properties"]
     role = properties["roleDefinitionId"].rsplit("/", 1)[-1]
     return properties["scope"].lower(), properties["principalId"], role

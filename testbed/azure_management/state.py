@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from testbed.azure_management.wire import Map, Refusal, Request
+from azure_workload_identity.types import JsonObject
+from testbed.azure_management.wire import Refusal, Request
 
 TENANT: Final = "72f988bf-0000-4000-8000-2d7cd011db47"
 SUBSCRIPTION: Final = "5f9c2b1a-0000-4000-8000-9b8e7d6c5a43"
@@ -82,12 +83,12 @@ class Azure:
     subscription: str = SUBSCRIPTION
     faults: Faults = field(default_factory=Faults)
     permissions: set[str] = field(default_factory=lambda: {WRITE_APPLICATIONS, "*"})
-    applications: list[Map] = field(default_factory=list)
-    service_principals: list[Map] = field(default_factory=list)
-    identities: list[Map] = field(default_factory=list)
-    role_definitions: list[Map] = field(default_factory=list)
-    role_assignments: list[Map] = field(default_factory=list)
-    credentials: dict[str, list[Map]] = field(default_factory=dict)  # by object id or by ARM id in lower case
+    applications: list[JsonObject] = field(default_factory=list)
+    service_principals: list[JsonObject] = field(default_factory=list)
+    identities: list[JsonObject] = field(default_factory=list)
+    role_definitions: list[JsonObject] = field(default_factory=list)
+    role_assignments: list[JsonObject] = field(default_factory=list)
+    credentials: dict[str, list[JsonObject]] = field(default_factory=dict)  # by object id or by ARM id in lower case
     requests: list[Request] = field(default_factory=list)
     # told of every federated credential: client id, issuer, subject, audience
     on_credential: Callable[[str, str, str, str], None] = lambda *_: None
@@ -102,14 +103,14 @@ class Azure:
 
     # -- what tests set up
 
-    def role(self, name: str, guid: str, kind: str = "CustomRole", scope: str = "") -> Map:
+    def role(self, name: str, guid: str, kind: str = "CustomRole", scope: str = "") -> JsonObject:
         """Describe a role that can be assigned below a scope, by default the subscription."""
         scope = scope or f"/subscriptions/{self.subscription}"
         return {"guid": guid, "roleName": name, "type": kind, "assignableScopes": [scope]}
 
-    def add_application(self, name: str, **fields: Any) -> Map:  # noqa: ANN401  fields of Graph's object
+    def add_application(self, name: str, **fields: Any) -> JsonObject:  # noqa: ANN401  fields of Graph's object
         """Register an application as somebody else did, earlier."""
-        application: Map = {
+        application: JsonObject = {
             "id": str(uuid4()),
             "appId": str(uuid4()),
             "displayName": name,
@@ -121,7 +122,7 @@ class Azure:
         self.credentials[application["id"]] = []
         return application
 
-    def add_service_principal(self, application: Map, **fields: Any) -> Map:  # noqa: ANN401  fields of Graph's object
+    def add_service_principal(self, application: JsonObject, **fields: Any) -> JsonObject:  # noqa: ANN401  fields of Graph's object
         """Add the service principal of an application."""
         principal = {
             "id": str(uuid4()),
@@ -135,9 +136,9 @@ class Azure:
         self.service_principals.append(principal)
         return principal
 
-    def add_identity(self, name: str, group: str = GROUP, location: str = "westeurope") -> Map:
+    def add_identity(self, name: str, group: str = GROUP, location: str = "westeurope") -> JsonObject:
         """Create a user-assigned identity, and the service principal that it is in the directory."""
-        identity: Map = {
+        identity: JsonObject = {
             "id": f"/subscriptions/{self.subscription}/resourceGroups/{group}/providers/{MSI}/{name}",
             "name": name,
             "type": MSI,
@@ -195,11 +196,11 @@ class Azure:
         self._hidden[key.lower()] = left - 1
         return left <= 0
 
-    def page(self, request: Request, items: list[Map], link: str) -> Map:
+    def page(self, request: Request, items: list[JsonObject], link: str) -> JsonObject:
         """Return the page of a collection that the request asks for, with the link to the next."""
         start = int(request.query.get("$skiptoken", "0"))
         size = self.faults.page_size
-        answer: Map = {"value": items[start : start + size]}
+        answer: JsonObject = {"value": items[start : start + size]}
         if start + size < len(items):
             kept = "&".join(f"{name}={value}" for name, value in request.query.items() if name != "$skiptoken")
             answer[link] = f"{request.base}{request.path}?{kept}&$skiptoken={start + size}".replace(" ", "%20")
@@ -214,14 +215,14 @@ class Azure:
         return self.sent("PUT", "POST", "PATCH", "DELETE")
 
 
-def _base64(part: Map) -> str:
+def _base64(part: JsonObject) -> str:
     return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
 
 
-def _claims(token: str) -> Map:
+def _claims(token: str) -> JsonObject:
     try:
         payload = token.split(".")[1]
-        claims: Map = json.loads(base64.urlsafe_b64decode(payload + "=="))
+        claims: JsonObject = json.loads(base64.urlsafe_b64decode(payload + "=="))
     except (ValueError, IndexError):
         return {}
     return claims

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-Map = dict[str, Any]
+from azure_workload_identity.types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Answer:
     """What is sent back."""
 
     status: int = 200
-    body: Map | None = None
+    body: JsonObject | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     raw: bytes | None = None  # instead of the body
 

@@ -16,8 +16,8 @@ from typing import Self
 import trustme
 import urllib3
 
+from azure_workload_identity.types import JsonObject
 from testbed import tools
-from testbed.cluster.manifests import Manifest
 from testbed.processes import free_ports, running, wait_until
 
 READY_SECONDS = 60.0
@@ -111,7 +111,7 @@ class Cluster:
             env={"HOME": str(self.directory), "PATH": os.environ["PATH"]},
         )
 
-    def create(self, namespace: str, manifest: Manifest) -> subprocess.CompletedProcess[str]:
+    def create(self, namespace: str, manifest: JsonObject) -> subprocess.CompletedProcess[str]:
         """Run `kubectl create`; stdout has the object as stored, stderr what the user is told."""
         return self.kubectl("create", f"--namespace={namespace}", "-o=json", "-f=-", stdin=json.dumps(manifest))
 
@@ -119,10 +119,10 @@ class Cluster:
         self,
         method: str,
         path: str,
-        body: Manifest | list[Manifest] | None = None,
+        body: JsonObject | list[JsonObject] | None = None,
         *,
         content_type: str = "application/json",
-    ) -> Manifest:
+    ) -> JsonObject:
         """Send one request as the administrator.
 
         Raises:
@@ -134,12 +134,12 @@ class Cluster:
             body=None if body is None else json.dumps(body),
             headers={"Content-Type": content_type},
         )
-        answer: Manifest = json.loads(response.data)
+        answer: JsonObject = json.loads(response.data)
         if response.status >= 300:
             raise ApiError(response.status, answer.get("message", ""))
         return answer
 
-    def apply(self, *manifests: Manifest) -> None:
+    def apply(self, *manifests: JsonObject) -> None:
         """Create or update objects of any kind, as `kubectl apply --server-side` does.
 
         Raises:
@@ -159,7 +159,7 @@ class Cluster:
 
     def create_service_account(
         self, namespace: str, name: str, annotations: Mapping[str, str] | None = None
-    ) -> Manifest:
+    ) -> JsonObject:
         """Create a ServiceAccount."""
         return self.request(
             "POST",
@@ -167,7 +167,7 @@ class Cluster:
             {"metadata": {"name": name, "annotations": dict(annotations or {})}},
         )
 
-    def create_pod(self, namespace: str, pod: Manifest) -> Manifest:
+    def create_pod(self, namespace: str, pod: JsonObject) -> JsonObject:
         """Create a pod and return it as stored."""
         return self.request("POST", f"/api/v1/namespaces/{namespace}/pods", pod)
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from azure_workload_identity import names
-
-Manifest = dict[str, Any]
+from azure_workload_identity.types import JsonObject
 
 CLIENT_ID = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
 USE = {names.USE_LABEL: "true"}
@@ -21,7 +20,7 @@ def pod(
     labels: Mapping[str, str] = USE,
     annotations: Mapping[str, str] | None = None,
     **spec: Any,  # noqa: ANN401  fields of a pod's spec
-) -> Manifest:
+) -> JsonObject:
     """Write a pod of one container; `spec` adds fields to its spec or replaces them."""
     return {
         "apiVersion": "v1",
@@ -31,37 +30,37 @@ def pod(
     }
 
 
-def generated(named: Manifest, prefix: str = "app-7d4b9c6f5d-") -> Manifest:
+def generated(named: JsonObject, prefix: str = "app-7d4b9c6f5d-") -> JsonObject:
     """Make the pod one that a ReplicaSet creates: the API server completes its name."""
     metadata = {key: value for key, value in named["metadata"].items() if key != "name"}
     return {**named, "metadata": {**metadata, "generateName": prefix}}
 
 
-def container(name: str = "app", **fields: Any) -> Manifest:  # noqa: ANN401  fields of a container
+def container(name: str = "app", **fields: Any) -> JsonObject:  # noqa: ANN401  fields of a container
     """Write a container."""
     return {"name": name, "image": IMAGE, **fields}
 
 
-def environment(in_container: Manifest) -> Manifest:
+def environment(in_container: JsonObject) -> JsonObject:
     """Return the variables of a container with their values."""
     return {variable["name"]: variable.get("value") for variable in in_container.get("env", [])}
 
 
-def token_volumes(stored: Manifest) -> list[Manifest]:
+def token_volumes(stored: JsonObject) -> list[JsonObject]:
     """Return the volumes of a stored pod that have a token for Entra."""
     prefix = "azure-workload-identity-reserved-"
     return [volume for volume in stored["spec"].get("volumes", []) if volume["name"].startswith(prefix)]
 
 
-def token_mounts(in_container: Manifest) -> list[str]:
+def token_mounts(in_container: JsonObject) -> list[str]:
     """Return the paths at which a container sees the token volume."""
     mounts = in_container.get("volumeMounts", [])
     return [mount["mountPath"] for mount in mounts if mount["name"] == names.VOLUME]
 
 
-def own_spec(stored: Manifest) -> Manifest:
+def own_spec(stored: JsonObject) -> JsonObject:
     """Return a stored pod's spec without this webhook's additions and the API server's random names."""
-    spec: Manifest = json.loads(re.sub(r"kube-api-access-\w{5}", "kube-api-access", json.dumps(stored["spec"])))
+    spec: JsonObject = json.loads(re.sub(r"kube-api-access-\w{5}", "kube-api-access", json.dumps(stored["spec"])))
     spec["volumes"] = [volume for volume in spec.get("volumes", []) if volume["name"] != names.VOLUME]
     for each in (*spec["containers"], *spec.get("initContainers", [])):
         each["volumeMounts"] = [mount for mount in each.get("volumeMounts", []) if mount["name"] != names.VOLUME]

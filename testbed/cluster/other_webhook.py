@@ -11,10 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import trustme
 
-from testbed.cluster.manifests import Manifest
+from azure_workload_identity.types import JsonObject
 
 # Answers the patch operations for a pod.
-Mutation = Callable[[Manifest], list[Manifest]]
+Mutation = Callable[[JsonObject], list[JsonObject]]
 
 
 @dataclass
@@ -67,8 +67,8 @@ def _handler(webhook: OtherWebhook, mutation: Mutation) -> type[BaseHTTPRequestH
     return Handler
 
 
-def _answer(uid: str, patch: list[Manifest]) -> Manifest:
-    response: Manifest = {"uid": uid, "allowed": True}
+def _answer(uid: str, patch: list[JsonObject]) -> JsonObject:
+    response: JsonObject = {"uid": uid, "allowed": True}
     if patch:
         response |= {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(patch).encode()).decode()}
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}

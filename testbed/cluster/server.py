@@ -14,8 +14,9 @@ import trustme
 import urllib3
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
-from testbed.cluster.manifests import USE, Manifest, pod
+from testbed.cluster.manifests import USE, pod
 from testbed.processes import PATIENCE_SECONDS, child, free_ports, running, wait_until
 from testbed.program import as_module, write_pair
 
@@ -46,7 +47,7 @@ class Server:
         """The process that serves."""
         return child(self.program_id)
 
-    def review(self, review: Manifest) -> tuple[int, Manifest]:
+    def review(self, review: JsonObject) -> tuple[int, JsonObject]:
         """Post an AdmissionReview as the API server does, and return the HTTP status and the answer."""
         response = self.http.request(
             "POST",
@@ -168,7 +169,7 @@ def _answers_200(server: Server, page: str) -> bool:
     return status == 200
 
 
-def configuration(name: str, url: str, ca_pem: bytes, **webhook: Any) -> Manifest:  # noqa: ANN401  manifest fields
+def configuration(name: str, url: str, ca_pem: bytes, **webhook: Any) -> JsonObject:  # noqa: ANN401  manifest fields
     """Describe a webhook for created pods in the namespaces of its scope, with the chart's settings."""
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
@@ -202,7 +203,7 @@ def register(
 ) -> None:
     """Register the server for the namespaces of a scope, and wait until the API server calls it."""
     labels = {**scope(name), **(namespace_labels or {})}
-    selectors: dict[str, Manifest] = {"namespaceSelector": {"matchLabels": labels}}
+    selectors: dict[str, JsonObject] = {"namespaceSelector": {"matchLabels": labels}}
     if labelled_pods_only:
         selectors["objectSelector"] = {"matchLabels": USE}
     control_plane.apply(configuration(name, server.url + path, server.ca_pem, **selectors))

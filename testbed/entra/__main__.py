@@ -10,11 +10,12 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import jwt
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.entra import Entra, FederatedCredential, Issuer, entra
 
 TENANT_ID: Final = "9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"
@@ -70,9 +71,9 @@ def _directory(given: Path | None) -> Iterator[Path]:
         yield Path(temporary)
 
 
-def _read_jwks(file: Path) -> dict[str, Any]:
+def _read_jwks(file: Path) -> JsonObject:
     try:
-        jwks: dict[str, Any] = json.loads(file.read_text())
+        jwks: JsonObject = json.loads(file.read_text())
         jwt.PyJWKSet.from_dict(jwks)
     except (ValueError, AttributeError, jwt.PyJWTError) as error:
         raise ValueError(f"{file} is not a JWKS: {error}") from error

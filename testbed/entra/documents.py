@@ -1,11 +1,10 @@
 """What clients ask for before they ask for a token; `base` is the emulator's URL as the client wrote it."""
 
-from typing import Any
-
+from azure_workload_identity.types import JsonObject
 from testbed.entra.keys import ALGORITHM
 
 
-def configuration(base: str, tenant: str) -> dict[str, Any]:
+def configuration(base: str, tenant: str) -> JsonObject:
     """Write a tenant's OpenID Connect discovery document."""
     authority = f"{base}/{tenant}"
     return {
@@ -23,7 +22,7 @@ def configuration(base: str, tenant: str) -> dict[str, Any]:
     }
 
 
-def instance(base: str) -> dict[str, Any]:
+def instance(base: str) -> JsonObject:
     """Write what tells a client that this host is an authority, under which names."""
     host = base.partition("://")[2]
     return {

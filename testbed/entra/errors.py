@@ -7,8 +7,10 @@ engine, recognise it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
+
+from azure_workload_identity.types import JsonObject
 
 FEDERATION_HELP: Final = (
     "Check your federated identity credential Subject, Audience and Issuer against the presented assertion. "
@@ -169,7 +171,7 @@ def new_id() -> str:
     return str(uuid4())
 
 
-def body(error: AadstsError, trace_id: str = "", correlation_id: str = "") -> dict[str, Any]:
+def body(error: AadstsError, trace_id: str = "", correlation_id: str = "") -> JsonObject:
     """Write the JSON of a failure; ids that are not given are made."""
     trace_id, correlation_id = trace_id or new_id(), correlation_id or new_id()
     timestamp = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}"

@@ -3,10 +3,11 @@
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
+from azure_workload_identity.types import JsonObject
 from testbed.entra import assertion
 from testbed.entra.directory import Directory, Identity
 from testbed.entra.errors import AadstsError
@@ -47,7 +48,7 @@ def read_form(method: str, content_type: str, body: bytes) -> Mapping[str, str]:
 
 def exchange(
     tenant: str, form: Mapping[str, str], directory: Directory, faults: Faults, key: SigningKey, lifetime: int
-) -> dict[str, Any]:
+) -> JsonObject:
     """Exchange the assertion in a form for an access token of the tenant.
 
     Raises:
@@ -107,7 +108,7 @@ def _authenticate(form: Mapping[str, str], identity: Identity, directory: Direct
     assertion.check_time(claimed)
 
 
-def _claims(tenant: str, identity: Identity, resource: str, lifetime: int) -> dict[str, Any]:
+def _claims(tenant: str, identity: Identity, resource: str, lifetime: int) -> JsonObject:
     """Write the claims of an access token of version 1.0, which most resources of Azure ask for."""
     now = int(time.time())
     return {

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 
 KEY_BITS: Final = 2048
 ALGORITHM: Final = "RS256"
@@ -34,7 +35,7 @@ class SigningKey:
         return cls(private, base64.urlsafe_b64encode(digest).rstrip(b"=").decode())
 
     @property
-    def jwks(self) -> dict[str, Any]:
+    def jwks(self) -> JsonObject:
         """The public half as a JSON Web Key Set."""
         public = json.loads(RSAAlgorithm.to_jwk(self.private.public_key()))
         return {
@@ -43,7 +44,7 @@ class SigningKey:
             ]
         }
 
-    def sign(self, claims: dict[str, Any], **header: Any) -> str:  # noqa: ANN401  fields of a JOSE header
+    def sign(self, claims: JsonObject, **header: Any) -> str:  # noqa: ANN401  fields of a JOSE header
         """Sign claims as a JWT."""
         return jwt.encode(claims, self.private, ALGORITHM, headers={"kid": self.kid, **header})
 
@@ -56,7 +57,7 @@ class Issuer:
         self.key = SigningKey.generate()
 
     @property
-    def jwks(self) -> dict[str, Any]:
+    def jwks(self) -> JsonObject:
         """What the issuer publishes at /openid/v1/jwks."""
         return self.key.jwks
 

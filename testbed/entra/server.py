@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
+from azure_workload_identity.types import JsonObject
 from testbed.entra import documents, errors
 from testbed.entra.directory import Directory, FederatedCredential
 from testbed.entra.errors import AadstsError
@@ -79,16 +80,14 @@ class Entra:
         """
         self._directory.register(tenant_id, client_id, credentials)
 
-    def verify(self, token: str) -> dict[str, Any]:
+    def verify(self, token: str) -> JsonObject:
         """Check an access token as a resource would, except for its audience, and return its claims.
 
         Raises:
             jwt.InvalidTokenError: The emulator did not sign it, or it has expired.
         """
         options: Any = {"verify_aud": False}
-        claims: dict[str, Any] = jwt.decode(
-            token, self._key.private.public_key(), algorithms=[ALGORITHM], options=options
-        )
+        claims: JsonObject = jwt.decode(token, self._key.private.public_key(), algorithms=[ALGORITHM], options=options)
         return claims
 
     def app(self) -> Starlette:
@@ -140,7 +139,7 @@ class Entra:
         )
         return response
 
-    def _exchange(self, tenant: str, form: Mapping[str, str]) -> dict[str, Any]:
+    def _exchange(self, tenant: str, form: Mapping[str, str]) -> JsonObject:
         return exchange(tenant, form, self._directory, self.faults, self._key, self.token_lifetime)
 
     async def _configuration(self, request: Request) -> Response:

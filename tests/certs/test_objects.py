@@ -6,13 +6,14 @@ import ssl
 from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import pytest
 import trustme
 
 from azure_workload_identity.cluster.client import Cluster, ClusterUnavailableError
 from azure_workload_identity.cluster.watch import ObjectMeta, WebhookConfiguration
+from azure_workload_identity.types import JsonObject
 from certs.ca_bundle import FORMER_SECONDS, CaBundle, Carried
 from certs.secret import CertSecret
 from certs.source import CertificateError
@@ -193,7 +194,7 @@ def test_secret_is_created(tmp_path: Path) -> None:
     assert saved(answers, tmp_path)
     ((method, path, body),) = answers.sent
     assert (method, path) == ("POST", "/api/v1/namespaces/system/secrets")
-    written: dict[str, Any] = json.loads(body)
+    written: JsonObject = json.loads(body)
     assert written["data"] == {"ca.crt": "bmV3"}
     assert written["metadata"]["labels"] == {"app.kubernetes.io/name": "azure-workload-identity-webhook"}
 

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.chart.helm import VALUE_SETS, Helm, Manifest, objects, rendered
+from azure_workload_identity.types import JsonObject
+from tests.chart.helm import VALUE_SETS, Helm, objects, rendered
 
 
 @pytest.fixture(scope="session")
@@ -20,13 +21,13 @@ def helm() -> Helm:
 
 
 @pytest.fixture(scope="session")
-def defaults(helm: Helm) -> list[Manifest]:
+def defaults(helm: Helm) -> list[JsonObject]:
     """Render the chart with a tenant and nothing else."""
     return rendered(helm)
 
 
 @pytest.fixture(scope="session")
-def value_sets(helm: Helm) -> dict[str, list[Manifest]]:
+def value_sets(helm: Helm) -> dict[str, list[JsonObject]]:
     """Render every value set of the chart's folder ci, by file name."""
     with ThreadPoolExecutor(2) as pool:
         rendered_sets = pool.map(lambda path: objects(helm.template(f"--values={path}")), VALUE_SETS)

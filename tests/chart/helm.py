@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import yaml
 
+from azure_workload_identity.types import JsonObject
 from testbed import tools
 from testbed.program import ROOT
 
@@ -23,8 +24,6 @@ RELEASE: Final = "azwi"
 FULLNAME: Final = "azwi-workload-identity-webhook"
 TENANT_ID: Final = "9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"
 BASE: Final[Mapping[str, Any]] = {"azureTenantID": TENANT_ID}
-
-Manifest = dict[str, Any]
 
 
 class HelmError(Exception):
@@ -98,9 +97,9 @@ class Helm:
         return list(parts.values())
 
 
-def nested(values: Mapping[str, Any]) -> Manifest:
+def nested(values: Mapping[str, Any]) -> JsonObject:
     """Return the maps that dotted names stand for."""
-    tree: Manifest = {}
+    tree: JsonObject = {}
     for name, value in values.items():
         *path, last = name.split(".")
         branch = tree
@@ -110,49 +109,49 @@ def nested(values: Mapping[str, Any]) -> Manifest:
     return tree
 
 
-def objects(text: str) -> list[Manifest]:
+def objects(text: str) -> list[JsonObject]:
     """Return the objects of a rendered text."""
     return [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
 
 
 @cache
-def _rendered(helm: Helm, values: str) -> list[Manifest]:
+def _rendered(helm: Helm, values: str) -> list[JsonObject]:
     return objects(helm.template(values={**BASE, **json.loads(values)}))
 
 
-def rendered(helm: Helm, values: Mapping[str, Any] | None = None) -> list[Manifest]:
+def rendered(helm: Helm, values: Mapping[str, Any] | None = None) -> list[JsonObject]:
     """Render the chart with values on top of a tenant; each set of values is rendered once a run."""
     return _rendered(helm, json.dumps(values or {}))
 
 
-def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
+def of_kind(manifests: list[JsonObject], kind: str) -> list[JsonObject]:
     """Return the objects of a kind."""
     return [manifest for manifest in manifests if manifest["kind"] == kind]
 
 
-def only(manifests: list[Manifest], kind: str, name: str = "") -> Manifest:
+def only(manifests: list[JsonObject], kind: str, name: str = "") -> JsonObject:
     """Return the one object of a kind, or of a kind and name."""
     (found,) = [each for each in of_kind(manifests, kind) if not name or each["metadata"]["name"] == name]
     return found
 
 
-def server(manifests: list[Manifest]) -> Manifest:
+def server(manifests: list[JsonObject]) -> JsonObject:
     """Return the server's container."""
     (container,) = pod_spec(manifests)["containers"]
     return dict(container)
 
 
-def pod_spec(manifests: list[Manifest]) -> Manifest:
+def pod_spec(manifests: list[JsonObject]) -> JsonObject:
     """Return the spec of the Deployment's pods."""
     return dict(only(manifests, "Deployment")["spec"]["template"]["spec"])
 
 
-def flags(manifests: list[Manifest]) -> dict[str, str]:
+def flags(manifests: list[JsonObject]) -> dict[str, str]:
     """Return the flags that the server is started with."""
     pairs = (argument.removeprefix("--").partition("=") for argument in server(manifests)["args"])
     return {name: value for name, _, value in pairs}
 
 
-def variables(manifests: list[Manifest]) -> dict[str, str | None]:
+def variables(manifests: list[JsonObject]) -> dict[str, str | None]:
     """Return the variables that the server is started with; those from elsewhere have no value."""
     return {variable["name"]: variable.get("value") for variable in server(manifests)["env"]}

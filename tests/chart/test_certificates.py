@@ -1,11 +1,12 @@
 """The three ways in which the server gets its certificate."""
 
 import base64
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-from tests.chart.helm import FULLNAME, NAMESPACE, Helm, Manifest, flags, of_kind, only, pod_spec, rendered, server
+from azure_workload_identity.types import JsonObject
+from tests.chart.helm import FULLNAME, NAMESPACE, Helm, flags, of_kind, only, pod_spec, rendered, server
 
 SECRET: Final = f"{FULLNAME}-server-cert"
 PEM: Final = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -17,7 +18,7 @@ EXISTING: Final = {
 EVERY_OPT_IN: Final = {"optIn": ["pod-label", "namespace-label", "service-account"]}
 
 
-def bundles(manifests: list[Manifest]) -> list[object]:
+def bundles(manifests: list[JsonObject]) -> list[object]:
     """Return the caBundle of each entry of the webhook configuration, None where there is none."""
     webhooks = only(manifests, "MutatingWebhookConfiguration")["webhooks"]
     return [webhook["clientConfig"].get("caBundle") for webhook in webhooks]
@@ -68,7 +69,7 @@ def test_existing_secret(helm: Helm) -> None:
     assert_mounted(manifests, "mine")
 
 
-def assert_mounted(manifests: list[Manifest], name: str) -> None:
+def assert_mounted(manifests: list[JsonObject], name: str) -> None:
     """Check that the Secret is mounted where the server reads, and no Secret is rendered."""
     assert of_kind(manifests, "Secret") == []
     (volume,) = pod_spec(manifests)["volumes"]
@@ -81,7 +82,7 @@ def assert_mounted(manifests: list[Manifest], name: str) -> None:
 RULE: Final = {"verbs": ["get", "list", "watch"]}
 
 
-def rules(manifests: list[Manifest], kind: str) -> list[tuple[str, str, str]]:
+def rules(manifests: list[JsonObject], kind: str) -> list[tuple[str, str, str]]:
     """Return the rules of a role as (resources, names, verbs)."""
     return [
         (" ".join(rule["resources"]), " ".join(rule.get("resourceNames", [])), " ".join(rule["verbs"]))
@@ -112,7 +113,7 @@ CONFIGURATION: Final = f"azwi-{NAMESPACE}-{FULLNAME}"
     ids=["self-managed", "cert-manager", "existing-secret", "mapping"],
 )
 def test_permissions(
-    helm: Helm, values: dict[str, Any], cluster: list[tuple[str, str, str]], own: list[tuple[str, str, str]]
+    helm: Helm, values: JsonObject, cluster: list[tuple[str, str, str]], own: list[tuple[str, str, str]]
 ) -> None:
     """The server may do what the mode needs, by name wherever there is one, and nothing more."""
     manifests = rendered(helm, values)

@@ -2,15 +2,15 @@
 
 import json
 import re
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
+from azure_workload_identity.types import JsonObject
 from tests.chart.helm import (
     CHART,
     NAMESPACE,
     Helm,
-    Manifest,
     nested,
     objects,
     of_kind,
@@ -24,7 +24,7 @@ from tests.chart.helm import (
 DIGEST: Final = "sha256:" + "0123456789abcdef" * 4
 
 
-def test_restricted(defaults: list[Manifest]) -> None:
+def test_restricted(defaults: list[JsonObject]) -> None:
     """Every container meets Pod Security `restricted`, on a read-only root."""
     for spec in (pod_spec(defaults), only(defaults, "Pod")["spec"]):
         assert spec["securityContext"]["runAsNonRoot"] is True
@@ -37,7 +37,7 @@ def test_restricted(defaults: list[Manifest]) -> None:
             assert context["runAsUser"] == 65532
 
 
-def test_resources(defaults: list[Manifest]) -> None:
+def test_resources(defaults: list[JsonObject]) -> None:
     """Memory is limited above what was measured and CPU is not limited; the measurement stands by the values."""
     resources = server(defaults)["resources"]
     assert resources == {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "192Mi"}}
@@ -45,7 +45,7 @@ def test_resources(defaults: list[Manifest]) -> None:
     assert "73 MiB RSS idle" in comment
 
 
-def test_probes(defaults: list[Manifest]) -> None:
+def test_probes(defaults: list[JsonObject]) -> None:
     """Readiness asks /readyz; start and life ask /healthz, so no certificate and no API server kills a pod."""
     container = server(defaults)
     paths = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
@@ -61,14 +61,14 @@ def test_time_to_drain(helm: Helm, drain: int, grace: int) -> None:
     assert "lifecycle" not in spec["containers"][0]
 
 
-def test_rollout(defaults: list[Manifest]) -> None:
+def test_rollout(defaults: list[JsonObject]) -> None:
     """No pod of the old version goes before one of the new is ready."""
     spec = only(defaults, "Deployment")["spec"]
     assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
     assert spec["replicas"] == 2
 
 
-def test_spread(defaults: list[Manifest]) -> None:
+def test_spread(defaults: list[JsonObject]) -> None:
     """Pods of one version are spread over nodes and zones, where that can be had."""
     deployment = only(defaults, "Deployment")["spec"]
     for constraint in pod_spec(defaults)["topologySpreadConstraints"]:
@@ -85,7 +85,7 @@ def test_spread(defaults: list[Manifest]) -> None:
         ({"podDisruptionBudget.maxUnavailable": "50%"}, {"maxUnavailable": "50%"}),
     ],
 )
-def test_budget(helm: Helm, values: dict[str, Any], spec: Manifest) -> None:
+def test_budget(helm: Helm, values: JsonObject, spec: JsonObject) -> None:
     """The budget always lets a pod go, and one that is not ready in any case."""
     budget = only(rendered(helm, values), "PodDisruptionBudget")["spec"]
     assert budget.pop("unhealthyPodEvictionPolicy") == "AlwaysAllow"
@@ -116,7 +116,7 @@ def test_autoscaling(helm: Helm) -> None:
         ({"proxy.image.digest": DIGEST}, "azwi:0.1.0", f"azwi@{DIGEST}"),
     ],
 )
-def test_images(helm: Helm, values: dict[str, Any], image: str, proxy: str) -> None:
+def test_images(helm: Helm, values: JsonObject, image: str, proxy: str) -> None:
     """One image serves every role; registry, tag and digest can be set for all or for the proxy alone."""
     manifests = rendered(helm, values)
     assert server(manifests)["image"] == only(manifests, "Pod")["spec"]["containers"][0]["image"] == image
@@ -129,7 +129,7 @@ def test_pull_secrets(helm: Helm) -> None:
     assert pod_spec(rendered(helm, values))["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
 
 
-def names(manifests: list[Manifest], *, namespaced: bool) -> set[tuple[str, str]]:
+def names(manifests: list[JsonObject], *, namespaced: bool) -> set[tuple[str, str]]:
     """Return kind and name of the objects in a namespace, or of those in none."""
     return {
         (each["kind"], each["metadata"]["name"])
@@ -138,7 +138,7 @@ def names(manifests: list[Manifest], *, namespaced: bool) -> set[tuple[str, str]
     }
 
 
-def test_two_releases(helm: Helm, defaults: list[Manifest]) -> None:
+def test_two_releases(helm: Helm, defaults: list[JsonObject]) -> None:
     """Two releases in one namespace, or of one name in two namespaces, share no object."""
     values = nested({"azureTenantID": "contoso.com"})
     beside = objects(helm.run("template", "other", str(CHART), f"-n={NAMESPACE}", "-f=-", stdin=json.dumps(values)))
@@ -212,7 +212,7 @@ def test_common_labels(helm: Helm) -> None:
         assert each["annotations"]["owner"] == "b"
 
 
-def test_extra_objects(value_sets: dict[str, list[Manifest]]) -> None:
+def test_extra_objects(value_sets: dict[str, list[JsonObject]]) -> None:
     """Extra objects are rendered as templates, whether they are given as maps or as text."""
     extras = value_sets["30-extras-values.yaml"]
     assert only(extras, "ConfigMap", "extra")["data"] == {"release": "azwi"}

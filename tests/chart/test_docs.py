@@ -9,8 +9,9 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from azure_workload_identity.types import JsonObject
 from testbed.program import ROOT
-from tests.chart.helm import BASE, CHART, NAMESPACE, Helm, HelmError, Manifest, objects, only
+from tests.chart.helm import BASE, CHART, NAMESPACE, Helm, HelmError, objects, only
 
 PAGES: Final = [
     ROOT / "docs" / "install" / f"{name}.md" for name in ("chart", "gitops", "registries", "migrate", "uninstall")
@@ -101,7 +102,7 @@ def test_refusal_is_quoted(helm: Helm) -> None:
         helm.template(values={**BASE, "replicaCount": 1, "podDisruptionBudget.minAvailable": 1})
 
 
-def test_names_in_the_readme(value_sets: dict[str, list[Manifest]]) -> None:
+def test_names_in_the_readme(value_sets: dict[str, list[JsonObject]]) -> None:
     """The table of names has those that are rendered."""
     text = (CHART / "README.md").read_text()
     for name, column in (("01-tenant-values.yaml", 1), ("04-upstream-names-values.yaml", 2)):
@@ -109,7 +110,7 @@ def test_names_in_the_readme(value_sets: dict[str, list[Manifest]]) -> None:
             assert only(value_sets[name], row[0], row[column]), row
 
 
-def test_alerts_in_the_manual(value_sets: dict[str, list[Manifest]]) -> None:
+def test_alerts_in_the_manual(value_sets: dict[str, list[JsonObject]]) -> None:
     """The page has every alert."""
     (group,) = only(value_sets["24-monitoring-values.yaml"], "PrometheusRule")["spec"]["groups"]
     alerts = {rule["alert"] for rule in group["rules"] if "alert" in rule}

@@ -6,7 +6,8 @@ from typing import Final
 
 import pytest
 
-from tests.chart.helm import FULLNAME, NAMESPACE, Helm, Manifest, of_kind, only, pod_spec, rendered
+from azure_workload_identity.types import JsonObject
+from tests.chart.helm import FULLNAME, NAMESPACE, Helm, of_kind, only, pod_spec, rendered
 from webhook.server.metrics import Metrics
 
 EVERYTHING: Final = {
@@ -17,12 +18,12 @@ EVERYTHING: Final = {
 
 
 @pytest.fixture(scope="module")
-def monitored(helm: Helm) -> list[Manifest]:
+def monitored(helm: Helm) -> list[JsonObject]:
     """Render the chart with everything about metrics."""
     return rendered(helm, EVERYTHING)
 
 
-def expressions(manifests: list[Manifest]) -> list[str]:
+def expressions(manifests: list[JsonObject]) -> list[str]:
     """Return every expression of alerts and dashboard."""
     (group,) = only(manifests, "PrometheusRule")["spec"]["groups"]
     dashboard = json.loads(only(manifests, "ConfigMap")["data"]["azure-workload-identity.json"])
@@ -37,21 +38,21 @@ def told_by_the_server() -> set[str]:
     return {family.name + suffix for family in families for suffix in suffixes.get(family.type, ("",))}
 
 
-def test_metrics_exist(monitored: list[Manifest]) -> None:
+def test_metrics_exist(monitored: list[JsonObject]) -> None:
     """Every metric that an alert or a panel asks for is one that the server tells."""
     asked = {name for each in expressions(monitored) for name in re.findall(r"\b(?:azwi|process)_[a-z0-9_]+", each)}
     assert len(asked) > 10
     assert asked <= told_by_the_server()
 
 
-def test_metrics_are_used(monitored: list[Manifest]) -> None:
+def test_metrics_are_used(monitored: list[JsonObject]) -> None:
     """Every metric of the server's own is on the dashboard or in an alert."""
     text = " ".join(expressions(monitored))
     own = {name for name in told_by_the_server() if name.startswith("azwi_") and not name.endswith(("_sum", "_count"))}
     assert {name for name in own if name not in text} == set()
 
 
-def test_expressions_are_of_this_release(monitored: list[Manifest]) -> None:
+def test_expressions_are_of_this_release(monitored: list[JsonObject]) -> None:
     """Alerts look at the release's namespace, panels at the one that is chosen; brackets match."""
     for expression in expressions(monitored):
         assert f'namespace="{NAMESPACE}"' in expression or 'namespace="$namespace"' in expression
@@ -59,7 +60,7 @@ def test_expressions_are_of_this_release(monitored: list[Manifest]) -> None:
             assert expression.count(left) == expression.count(right)
 
 
-def test_alerts_say_what_to_do(monitored: list[Manifest]) -> None:
+def test_alerts_say_what_to_do(monitored: list[JsonObject]) -> None:
     """Every alert has a severity, a summary and a description."""
     (group,) = only(monitored, "PrometheusRule")["spec"]["groups"]
     assert len(group["rules"]) == 9
@@ -77,7 +78,7 @@ def test_certificates_are_late(helm: Helm, lifetime: str, seconds: int) -> None:
     assert rule["expr"].endswith(f"- time() < {seconds}")
 
 
-def test_alerts_that_are_left_out(value_sets: dict[str, list[Manifest]]) -> None:
+def test_alerts_that_are_left_out(value_sets: dict[str, list[JsonObject]]) -> None:
     """Alerts can be left out, labelled and added."""
     (group,) = only(value_sets["24-monitoring-values.yaml"], "PrometheusRule")["spec"]["groups"]
     alerts = [rule["alert"] for rule in group["rules"] if "alert" in rule]
@@ -87,7 +88,7 @@ def test_alerts_that_are_left_out(value_sets: dict[str, list[Manifest]]) -> None
     assert group["rules"][-1]["record"] == "azwi:admissions:rate5m"
 
 
-def test_service_monitor(monitored: list[Manifest]) -> None:
+def test_service_monitor(monitored: list[JsonObject]) -> None:
     """The ServiceMonitor finds the Service of metrics, by a port that it has, and not the webhook's."""
     monitor = only(monitored, "ServiceMonitor")["spec"]
     wanted = monitor["selector"]["matchLabels"].items()
@@ -96,7 +97,7 @@ def test_service_monitor(monitored: list[Manifest]) -> None:
     assert [port["name"] for port in found[0]["spec"]["ports"]] == [monitor["endpoints"][0]["port"]]
 
 
-def test_pod_monitor(value_sets: dict[str, list[Manifest]]) -> None:
+def test_pod_monitor(value_sets: dict[str, list[JsonObject]]) -> None:
     """The PodMonitor finds the pods, by a port that they have, and needs no Service."""
     manifests = value_sets["25-pod-monitor-values.yaml"]
     monitor = only(manifests, "PodMonitor")["spec"]

@@ -2,13 +2,14 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
+from azure_workload_identity.types import JsonObject
 from tests.chart.helm import BASE, Helm, HelmError, rendered
 
-TYPOS: Final[list[tuple[dict[str, Any], str]]] = [
+TYPOS: Final[list[tuple[JsonObject, str]]] = [
     ({"replicacount": 3}, "additional properties 'replicacount' not allowed"),
     ({"image.tag": "1"}, "at '/image': additional properties 'tag' not allowed"),
     ({"image.digest": "1234"}, "at '/image/digest'"),
@@ -43,7 +44,7 @@ TYPOS: Final[list[tuple[dict[str, Any], str]]] = [
 ]
 SECRET: Final = {"certificates.mode": "existing-secret", "certificates.secretName": "mine"}
 PEM: Final = "-----BEGIN CERTIFICATE-----"
-PAIRS: Final[list[tuple[dict[str, Any], str]]] = [
+PAIRS: Final[list[tuple[JsonObject, str]]] = [
     ({"azureTenantID": ""}, "azureTenantID is not set; with the az command line: az account show --query tenantId"),
     (
         {"image.repository": "mcr.microsoft.com/oss/azure/workload-identity/webhook"},
@@ -125,7 +126,7 @@ def test_value_that_cannot_be(refused: list[str], number: int) -> None:
 def complaints(helm: Helm) -> list[str]:
     """Try each of the values that cannot go together; return what helm says."""
 
-    def complaint(values: dict[str, Any]) -> str:
+    def complaint(values: JsonObject) -> str:
         with pytest.raises(HelmError) as error:
             helm.template(values={**BASE, **values})
         return str(error.value)

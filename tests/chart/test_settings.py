@@ -5,13 +5,13 @@ from typing import Any, Final
 
 import pytest
 
+from azure_workload_identity.types import JsonObject
 from tests.chart.helm import (
     FULLNAME,
     NAMESPACE,
     TENANT_ID,
     VALUE_SETS,
     Helm,
-    Manifest,
     flags,
     objects,
     rendered,
@@ -90,7 +90,7 @@ BY_HAND: Final = {
 }
 
 
-def started_with(manifests: list[Manifest]) -> dict[str, str]:
+def started_with(manifests: list[JsonObject]) -> dict[str, str]:
     """Return what the container is given, by the name of the setting, as text."""
     given, environment = flags(manifests), variables(manifests)
     return {
@@ -100,7 +100,7 @@ def started_with(manifests: list[Manifest]) -> dict[str, str]:
     }
 
 
-def settings(manifests: list[Manifest]) -> Settings:
+def settings(manifests: list[JsonObject]) -> Settings:
     """Read the flags and variables as the server does."""
     environment = {name: value or NAMESPACE for name, value in variables(manifests).items()}
     return load(server(manifests)["args"], environment)
@@ -113,14 +113,14 @@ def test_every_setting_is_reachable() -> None:
 
 
 @pytest.fixture(scope="module")
-def changed(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]:
+def changed(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[JsonObject]]:
     """Render the chart with each setting's values."""
     texts = helm.variants([values for values, _ in VALUES.values()], tmp_path_factory.mktemp("settings"))
     return dict(zip(VALUES, map(objects, texts), strict=True))
 
 
 @pytest.mark.parametrize("setting", VALUES)
-def test_value_reaches_setting(changed: dict[str, list[Manifest]], setting: str) -> None:
+def test_value_reaches_setting(changed: dict[str, list[JsonObject]], setting: str) -> None:
     """The value arrives at the server as the setting that it is for."""
     _, expected = VALUES[setting]
 
@@ -148,7 +148,7 @@ def test_by_hand(helm: Helm) -> None:
     assert settings(rendered(helm, {"extraArgs": arguments})).log_level == "debug"
 
 
-def test_defaults_agree(defaults: list[Manifest]) -> None:
+def test_defaults_agree(defaults: list[JsonObject]) -> None:
     """Where the chart sets what the server has a default for, it is that default."""
     given, plain = settings(defaults), Settings()
     named_by_release = {"webhook_configurations", "webhook_service", "cert_secret"}
@@ -166,6 +166,6 @@ def test_upstream_names_are_the_defaults(helm: Helm) -> None:
 
 
 @pytest.mark.parametrize("path", VALUE_SETS, ids=lambda path: path.name)
-def test_server_takes_it(value_sets: dict[str, list[Manifest]], path: Path) -> None:
+def test_server_takes_it(value_sets: dict[str, list[JsonObject]], path: Path) -> None:
     """The server accepts the flags and variables of every value set."""
     settings(value_sets[path.name])

@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 from azure_workload_identity import __version__
+from azure_workload_identity.types import JsonObject
 from testbed.program import ROOT
-from tests.chart.helm import CHART, VALUE_SETS, Helm, Manifest
+from tests.chart.helm import CHART, VALUE_SETS, Helm
 
 VERSIONS: Final = [f"1.{minor}" for minor in range(29, 38)]
 # Definitions live elsewhere; tests/chart/test_monitoring.py and test_certificates.py look at these.
@@ -37,7 +38,7 @@ def _schemas_once() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_schemas_once")
 @pytest.mark.parametrize("version", VERSIONS)
-def test_strictly_valid(value_sets: dict[str, list[Manifest]], version: str) -> None:
+def test_strictly_valid(value_sets: dict[str, list[JsonObject]], version: str) -> None:
     """Kubernetes of this version knows every field of every object, whatever the values."""
     distinct = {json.dumps(manifest): manifest for each in value_sets.values() for manifest in each}
     builtin = [manifest for manifest in distinct.values() if manifest["apiVersion"] not in CUSTOM]
@@ -48,7 +49,7 @@ def test_strictly_valid(value_sets: dict[str, list[Manifest]], version: str) -> 
         kubernetes_validate.utils.validate({**builtin[0], "unheardOf": 1}, version, strict=True)
 
 
-def test_no_definitions_needed(value_sets: dict[str, list[Manifest]]) -> None:
+def test_no_definitions_needed(value_sets: dict[str, list[JsonObject]]) -> None:
     """Nothing but built-in kinds is rendered, unless a value asks for cert-manager or the Prometheus operator."""
     for name, manifests in value_sets.items():
         asked = any(word in name for word in ("cert-manager", "monitor", "upstream"))
@@ -56,14 +57,14 @@ def test_no_definitions_needed(value_sets: dict[str, list[Manifest]]) -> None:
         assert bool(custom) is asked, name
 
 
-def test_names_are_unique(value_sets: dict[str, list[Manifest]]) -> None:
+def test_names_are_unique(value_sets: dict[str, list[JsonObject]]) -> None:
     """No release renders two objects of one kind and name."""
     for name, manifests in value_sets.items():
         keys = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in manifests]
         assert len(keys) == len(set(keys)), name
 
 
-def test_objects_are_labelled(value_sets: dict[str, list[Manifest]]) -> None:
+def test_objects_are_labelled(value_sets: dict[str, list[JsonObject]]) -> None:
     """Every object of the chart carries the labels that Kubernetes recommends and the release's name."""
     for name, manifests in value_sets.items():
         for manifest in manifests:

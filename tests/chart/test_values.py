@@ -9,15 +9,16 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from azure_workload_identity.types import JsonObject
 from scripts.write_values import documented
 from testbed.program import ROOT
-from tests.chart.helm import BASE, CHART, Helm, Manifest
+from tests.chart.helm import BASE, CHART, Helm
 from tests.chart.test_settings import ENDPOINT, MOUNTED
 from tests.chart.test_settings import VALUES as OF_SETTINGS
 
 TEXT: Final = (CHART / "values.yaml").read_text()
-DEFAULTS: Final[Manifest] = yaml.safe_load(TEXT)
-SCHEMA: Final[Manifest] = json.loads((CHART / "values.schema.json").read_text())
+DEFAULTS: Final[JsonObject] = yaml.safe_load(TEXT)
+SCHEMA: Final[JsonObject] = json.loads((CHART / "values.schema.json").read_text())
 NAMES: Final = {value.name: value.default for value in documented(TEXT)}
 
 # What has to be there for a value to show.
@@ -98,7 +99,7 @@ TOGETHER: Final = {*ENDPOINT, *MOUNTED}
 TRIED: Final = [name for name in NAMES if name not in SINGLE | TOGETHER]
 
 
-def schema_of(name: str) -> Manifest:
+def schema_of(name: str) -> JsonObject:
     """Return what the schema says of a value."""
     found = SCHEMA
     for step in name.split("."):
@@ -126,7 +127,7 @@ def another(name: str) -> Any:  # noqa: ANN401, PLR0911  any value, one way each
     return {**default, "team": "identity"}
 
 
-def context(name: str) -> dict[str, Any]:
+def context(name: str) -> JsonObject:
     """Return the values without which a value does not show."""
     around = [values for prefix, values in CONTEXTS.items() if name.startswith(prefix)]
     return {key: value for values in around for key, value in values.items() if key != name}
@@ -151,7 +152,7 @@ def test_value_takes_effect(before_and_after: dict[str, tuple[str, str]], name: 
     assert before != after
 
 
-def leaves(tree: Manifest, schema: Manifest, path: str = "") -> set[str]:
+def leaves(tree: JsonObject, schema: JsonObject, path: str = "") -> set[str]:
     """Return the names of values down to where the schema leaves the choice of keys to the user."""
     names = set[str]()
     for key, value in tree.items():
@@ -166,7 +167,7 @@ def test_every_value_is_documented() -> None:
     assert leaves(DEFAULTS, SCHEMA) == set(NAMES)
 
 
-def known(schema: Manifest, path: str = "") -> set[str]:
+def known(schema: JsonObject, path: str = "") -> set[str]:
     """Return the names that the schema knows, down to documented values."""
     names = set[str]()
     for key, below in schema["properties"].items():
@@ -184,7 +185,7 @@ def test_schema_refuses_typos() -> None:
     """Wherever the schema names keys it refuses others, but for `global`, which belongs to parent charts too."""
     open_maps = []
 
-    def look(schema: Manifest, path: str) -> None:
+    def look(schema: JsonObject, path: str) -> None:
         if "properties" in schema:
             open_maps.extend([path] if schema.get("additionalProperties") is not False else [])
             for key, below in schema["properties"].items():

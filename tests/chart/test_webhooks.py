@@ -2,24 +2,25 @@
 
 import json
 from itertools import chain, combinations
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from azure_workload_identity import names
-from tests.chart.helm import BASE, CHART, NAMESPACE, Helm, Manifest, objects, only, rendered
+from azure_workload_identity.types import JsonObject
+from tests.chart.helm import BASE, CHART, NAMESPACE, Helm, objects, only, rendered
 
 MODES: Final = ("pod-label", "namespace-label", "service-account")
 SETS: Final = list(chain.from_iterable(combinations(MODES, count) for count in (1, 2, 3)))
 OWN: Final = "azwi-workload-identity-webhook"
 
 
-def entries(manifests: list[Manifest]) -> list[Manifest]:
+def entries(manifests: list[JsonObject]) -> list[JsonObject]:
     """Return the entries of the webhook configuration."""
     return list(only(manifests, "MutatingWebhookConfiguration")["webhooks"])
 
 
-def test_default_entry(defaults: list[Manifest]) -> None:
+def test_default_entry(defaults: list[JsonObject]) -> None:
     """By default there is v1.6.0's entry: labelled pods on creation, with its path, policies and name."""
     (entry,) = entries(defaults)
     assert entry == {
@@ -51,13 +52,13 @@ def test_default_entry(defaults: list[Manifest]) -> None:
     }
 
 
-def matches(selector: Manifest, labels: dict[str, str]) -> bool:
+def matches(selector: JsonObject, labels: dict[str, str]) -> bool:
     """Tell whether a LabelSelector matches, as the API server does."""
     wanted = selector.get("matchLabels", {}).items()
     return wanted <= labels.items() and all(_meets(each, labels) for each in selector.get("matchExpressions", []))
 
 
-def _meets(expression: Manifest, labels: dict[str, str]) -> bool:
+def _meets(expression: JsonObject, labels: dict[str, str]) -> bool:
     among = labels.get(expression["key"]) in expression["values"]
     return {"In": among, "NotIn": not among}[expression["operator"]]
 
@@ -123,7 +124,7 @@ def test_every_namespace(helm: Helm) -> None:
         ),
     ],
 )
-def test_policies(helm: Helm, values: dict[str, Any], field: str, value: object) -> None:
+def test_policies(helm: Helm, values: JsonObject, field: str, value: object) -> None:
     """What the API server does is a value, for every entry."""
     every = entries(rendered(helm, {"optIn": list(MODES), **values}))
     assert [entry[field] for entry in every] == [value] * 3
@@ -153,7 +154,7 @@ def test_called_after_upstream(helm: Helm) -> None:
     assert name > "azure-wi-webhook-mutating-webhook-configuration"
 
 
-def test_admissions_enforcer(helm: Helm, defaults: list[Manifest]) -> None:
+def test_admissions_enforcer(helm: Helm, defaults: list[JsonObject]) -> None:
     """AKS's admissions enforcer is left at work unless a value turns it off."""
     key = "admissions.enforcer/disabled"
     assert key not in only(defaults, "MutatingWebhookConfiguration")["metadata"]["labels"]

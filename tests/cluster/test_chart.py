@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ApiError, Cluster, ControlPlane
-from testbed.cluster.manifests import CLIENT_ID, Manifest, environment, pod
+from testbed.cluster.manifests import CLIENT_ID, environment, pod
 from testbed.cluster.server import TENANT_ID, scope, wait_until_true
 from testbed.processes import PATIENCE_SECONDS
 from tests.cluster.support.release import FULLNAME, Release, Replica, released
@@ -90,7 +91,7 @@ def test_permissions(release: Release, verb: str, resource: str, *, allowed: boo
     assert answer.stdout.strip() == ("yes" if allowed else "no")
 
 
-def template_pod(release: Release) -> Manifest:
+def template_pod(release: Release) -> JsonObject:
     """Return the pod that the Deployment's ReplicaSet would create."""
     template = release.get("deployment")["spec"]["template"]
     return {"metadata": {**template["metadata"], "generateName": f"{FULLNAME}-"}, "spec": template["spec"]}

@@ -17,8 +17,9 @@ import urllib3
 import yaml
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ApiError, ControlPlane
-from testbed.cluster.manifests import CLIENT_ID, USE, Manifest, environment, pod, token_volumes
+from testbed.cluster.manifests import CLIENT_ID, USE, environment, pod, token_volumes
 from testbed.cluster.other_webhook import other_webhook
 from testbed.cluster.server import CREATED_PODS, configuration, scope, wait_until_true
 from testbed.processes import child
@@ -36,7 +37,7 @@ def encoded(data: dict[str, bytes]) -> dict[str, str]:
     return {key: base64.b64encode(value).decode() for key, value in data.items()}
 
 
-def secret(name: str, authority: trustme.CA, *hosts: str) -> Manifest:
+def secret(name: str, authority: trustme.CA, *hosts: str) -> JsonObject:
     """Write a Secret with a certificate, as cert-manager does."""
     leaf = authority.issue_cert(*hosts)
     pair = {"tls.crt": leaf.cert_chain_pems[0].bytes(), "tls.key": leaf.private_key_pem.bytes()}
@@ -108,7 +109,7 @@ def pems(release: Release) -> set[bytes]:
     return blocks(base64.b64decode(bundle))
 
 
-def definition(plural: str, kind: str) -> Manifest:
+def definition(plural: str, kind: str) -> JsonObject:
     """Write a definition that takes any object of a kind of cert-manager's."""
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     return {
@@ -227,7 +228,7 @@ def test_identity_mapping(control_plane: ControlPlane, tmp_path: Path) -> None:
     release.helm("uninstall", release.name)
 
 
-def upstream_configuration(service_namespace: str, name: str = UPSTREAM_CONFIGURATION, **metadata: str) -> Manifest:
+def upstream_configuration(service_namespace: str, name: str = UPSTREAM_CONFIGURATION, **metadata: str) -> JsonObject:
     """Write the webhook configuration of another installation, for no namespace of this cluster."""
     service = {"name": UPSTREAM_SERVICE, "namespace": service_namespace, "path": names.MUTATE_PATH}
     return {
@@ -259,7 +260,7 @@ OF_HELM = {"meta.helm.sh/release-name": "workload-identity-webhook", "meta.helm.
     ],
     ids=["add-on", "helm", "manifest"],
 )
-def test_incumbent(control_plane: ControlPlane, tmp_path: Path, incumbent: Manifest, advice: str) -> None:
+def test_incumbent(control_plane: ControlPlane, tmp_path: Path, incumbent: JsonObject, advice: str) -> None:
     """An installation beside the Go original's objects says so, by name, and how to end it."""
     release = Release(control_plane, control_plane.create_namespace(), tmp_path)
     assert "another azure-workload-identity webhook" not in release.apply("install", image__registry="r.example.com")
@@ -284,7 +285,7 @@ def test_two_releases(control_plane: ControlPlane, tmp_path: Path) -> None:
         assert other.helm("uninstall", other.name).returncode == 0
 
 
-def as_v160(seen: Manifest) -> list[Manifest]:
+def as_v160(seen: JsonObject) -> list[JsonObject]:
     """Mutate a pod of one container as v1.6.0 does, which knows its own mount by the volume's name alone."""
     name = "azure-workload-identity-reserved-0123456789abcdef0123456789abcd"
     if any(volume["name"] == name for volume in seen["spec"].get("volumes", [])):
@@ -313,7 +314,7 @@ def test_beside_v160(control_plane: ControlPlane, tmp_path: Path) -> None:
     assert environment(stored["spec"]["containers"][0])[names.ENV_CLIENT_ID] == CLIENT_ID
 
 
-def upstream_objects(here: str) -> list[Manifest]:
+def upstream_objects(here: str) -> list[JsonObject]:
     """Write the objects of v1.6.0 that matter to who takes them over: those whose parts cannot change."""
     labels = {
         "app": "workload-identity-webhook",
@@ -432,7 +433,7 @@ def test_test_hook(control_plane: ControlPlane, tmp_path: Path) -> None:
     assert run(container, {**given, "AZURE_FEDERATED_TOKEN_FILE": "/nowhere"})[0] == 1
 
 
-def run(container: Manifest, variables: dict[str, str]) -> tuple[int, str]:
+def run(container: JsonObject, variables: dict[str, str]) -> tuple[int, str]:
     """Run a container's command on this machine."""
     environ = {"PATH": os.environ["PATH"], **variables}
     done = subprocess.run(container["command"], env=environ, capture_output=True, text=True, check=False)

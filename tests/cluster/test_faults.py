@@ -17,8 +17,9 @@ import pytest
 import urllib3
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
-from testbed.cluster.manifests import CLIENT_ID, Manifest, pod
+from testbed.cluster.manifests import CLIENT_ID, pod
 from testbed.cluster.server import wait_until_true
 from testbed.processes import child
 from tests.cluster.support.installation import Installation, Replica, installed
@@ -77,9 +78,9 @@ def compact(control_plane: ControlPlane) -> None:
     """Have etcd forget everything but what is now."""
     with urllib3.PoolManager(retries=False) as http:
 
-        def ask(path: str, body: Manifest) -> Manifest:
+        def ask(path: str, body: JsonObject) -> JsonObject:
             answer = http.request("POST", f"{control_plane.etcd_url}/v3/kv/{path}", body=json.dumps(body))
-            decoded: Manifest = json.loads(answer.data)
+            decoded: JsonObject = json.loads(answer.data)
             return decoded
 
         revision = ask("range", {"key": "Lw=="})["header"]["revision"]

@@ -1,14 +1,13 @@
 """What a user's pod looks like once it is stored."""
 
 import json
-from typing import Any
 
 import pytest
 
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import (
     CLIENT_ID,
-    Manifest,
     container,
     environment,
     generated,
@@ -79,7 +78,7 @@ def test_unlabelled_pod_is_left_alone(control_plane: ControlPlane, namespace: st
     assert own_spec(stored) == own_spec(control_plane.create_pod(plain_namespace, unlabelled))
 
 
-NEW_FIELDS: dict[str, Manifest] = {
+NEW_FIELDS: dict[str, JsonObject] = {
     "pod resources": {
         "resources": {
             "requests": {"cpu": "100m", "memory": "64Mi"},
@@ -113,7 +112,7 @@ NEW_FIELDS: dict[str, Manifest] = {
 
 @pytest.mark.parametrize("fields", NEW_FIELDS.values(), ids=NEW_FIELDS)
 def test_new_fields_survive(
-    control_plane: ControlPlane, namespace: str, plain_namespace: str, fields: dict[str, Any]
+    control_plane: ControlPlane, namespace: str, plain_namespace: str, fields: JsonObject
 ) -> None:
     """Fields that are newer than client libraries are stored as they would be without the webhook."""
     written = pod(serviceAccountName="app", **fields)

@@ -2,14 +2,14 @@
 
 import json
 from base64 import urlsafe_b64decode
-from typing import Any
 
+from azure_workload_identity.types import JsonObject
 from azwi.issuer import discovery
 from testbed.cluster.control_plane import ControlPlane
 from tests.azwi.test_main import azwi
 
 
-def by_kid(jwks: dict[str, Any]) -> dict[str, Any]:
+def by_kid(jwks: JsonObject) -> JsonObject:
     """Return the keys of a JWKS by their kids."""
     return {key["kid"]: key for key in jwks["keys"]}
 

@@ -12,8 +12,9 @@ from uuid import uuid4
 import pytest
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
-from testbed.cluster.manifests import CLIENT_ID, Manifest, environment, pod
+from testbed.cluster.manifests import CLIENT_ID, environment, pod
 from testbed.cluster.server import Server, configuration, scope, wait_until_true
 from tests.cluster.support.installation import Installation, installed
 from tests.cluster.support.mesh import serving_mesh
@@ -112,13 +113,13 @@ def test_missing_accounts_do_not_delay_others(control_plane: ControlPlane, webho
 
 
 @contextmanager
-def many_reviews_of_missing_accounts(webhook: Server, namespace: str) -> Iterator[list[Future[tuple[int, Manifest]]]]:
+def many_reviews_of_missing_accounts(webhook: Server, namespace: str) -> Iterator[list[Future[tuple[int, JsonObject]]]]:
     """Review pods whose account is missing, straight at the server.
 
     The API server's ServiceAccount plugin refuses such pods before it calls webhooks, but not in every cluster.
     """
 
-    def review(number: int) -> tuple[int, Manifest]:
+    def review(number: int) -> tuple[int, JsonObject]:
         written = pod(f"lost-{number}", serviceAccountName=f"missing-{number}")
         request = {
             "uid": str(uuid4()),

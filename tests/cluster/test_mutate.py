@@ -5,7 +5,7 @@ from pathlib import Path
 
 from click.testing import Result
 
-from azwi.offline.manifests import Map
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import environment, pod, token_mounts, token_volumes
 from testbed.cluster.server import TENANT_ID
@@ -25,7 +25,7 @@ def test_as_the_webhook(control_plane: ControlPlane, namespace: str, tmp_path: P
     assert injected(offline) == injected(live)
 
 
-def injected(mutated: Map) -> tuple[object, ...]:
+def injected(mutated: JsonObject) -> tuple[object, ...]:
     """Return what was injected into a pod of one container."""
     [container] = mutated["spec"]["containers"]
     return environment(container), token_mounts(container), token_volumes(mutated)

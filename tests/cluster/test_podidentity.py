@@ -10,9 +10,9 @@ import yaml
 from click.testing import Result
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.commands.podidentity.bindings import API_VERSION, POD_LABEL
 from testbed.cluster.control_plane import ControlPlane
-from testbed.cluster.manifests import Manifest
 from testbed.cluster.server import Server, scope
 from tests.azwi.commands.podidentity.objects import CLIENT, binding, exception, identity, pod_template
 from tests.azwi.test_main import azwi
@@ -21,7 +21,7 @@ KINDS = ("AzureIdentity", "AzureIdentityBinding", "AzurePodIdentityException")
 PLURALS = {"AzureIdentity": "azureidentities"}
 
 
-def definition(kind: str) -> Manifest:
+def definition(kind: str) -> JsonObject:
     """Write a CustomResourceDefinition that takes any spec."""
     group, _, version = API_VERSION.partition("/")
     plural = PLURALS.get(kind, f"{kind.lower()}s")
@@ -72,7 +72,7 @@ def shop(control_plane: ControlPlane, webhook: Server) -> Iterator[str]:  # noqa
         control_plane.kubectl("delete", "crd", f"{plural}.aadpodidentity.k8s.io", "--wait=false")
 
 
-def apps(kind: str, name: str, namespace: str, replicas: int = 1) -> Manifest:
+def apps(kind: str, name: str, namespace: str, replicas: int = 1) -> JsonObject:
     """Write a workload of group apps."""
     return {
         "apiVersion": "apps/v1",
@@ -86,7 +86,7 @@ def apps(kind: str, name: str, namespace: str, replicas: int = 1) -> Manifest:
     }
 
 
-def batch(kind: str, name: str, namespace: str) -> Manifest:
+def batch(kind: str, name: str, namespace: str) -> JsonObject:
     """Write a workload of group batch."""
     job = {"template": pod_template(name, restartPolicy="Never")}
     spec = {"schedule": "0 0 * * *", "jobTemplate": {"spec": job}} if kind == "CronJob" else job

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
-from testbed.cluster.manifests import CLIENT_ID, Manifest, container, environment, pod, token_mounts
+from testbed.cluster.manifests import CLIENT_ID, container, environment, pod, token_mounts
 from testbed.cluster.server import PROXY_IMAGE, Server, scope
 from tests.cluster.test_refusals import refusal
 
@@ -31,7 +32,7 @@ def restricted(control_plane: ControlPlane, webhook: Server) -> str:  # noqa: AR
     return created
 
 
-def restricted_pod(annotations: dict[str, str]) -> Manifest:
+def restricted_pod(annotations: dict[str, str]) -> JsonObject:
     """Write a pod whose own container is restricted, so that only what is injected is judged."""
     app = container(securityContext=RESTRICTED)
     return pod(serviceAccountName="app", annotations=annotations, containers=[app])

@@ -3,13 +3,14 @@
 import pytest
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
-from testbed.cluster.manifests import CLIENT_ID, Manifest, environment, pod
+from testbed.cluster.manifests import CLIENT_ID, environment, pod
 
 DENIED = 'admission webhook "mutation.azure-workload-identity.io" denied the request: '
 
 
-def refusal(control_plane: ControlPlane, namespace: str, written: Manifest) -> str:
+def refusal(control_plane: ControlPlane, namespace: str, written: JsonObject) -> str:
     """Create a pod that is refused, and return what the webhook said to kubectl."""
     created = control_plane.create(namespace, written)
     assert created.returncode == 1

@@ -6,31 +6,23 @@ from contextlib import contextmanager
 import pytest
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
-from testbed.cluster.manifests import (
-    CLIENT_ID,
-    Manifest,
-    container,
-    environment,
-    generated,
-    pod,
-    token_mounts,
-    token_volumes,
-)
+from testbed.cluster.manifests import CLIENT_ID, container, environment, generated, pod, token_mounts, token_volumes
 from testbed.cluster.other_webhook import Mutation, other_webhook
 from testbed.cluster.server import configuration, scope, wait_until_true
 
 pytestmark = pytest.mark.usefixtures("webhook")
 
 
-def add_container(seen: Manifest) -> list[Manifest]:
+def add_container(seen: JsonObject) -> list[JsonObject]:
     """Add a container once, as a service mesh does."""
     if any(each["name"] == "mesh" for each in seen["spec"]["containers"]):
         return []
     return [{"op": "add", "path": "/spec/containers/-", "value": container("mesh")}]
 
 
-def give_name(seen: Manifest) -> list[Manifest]:
+def give_name(seen: JsonObject) -> list[JsonObject]:
     """Name a pod that has none yet."""
     if "name" in seen["metadata"]:
         return []
@@ -55,7 +47,7 @@ def mutated_afterwards(control_plane: ControlPlane, mutation: Mutation, name: st
         yield namespace
 
 
-def assert_mutated_once(stored: Manifest) -> None:
+def assert_mutated_once(stored: JsonObject) -> None:
     """Check that every container has identity and token, once."""
     assert len(token_volumes(stored)) == 1
     for each in stored["spec"]["containers"]:

@@ -9,12 +9,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.azure.options import AZURE_VARIABLES
 from azwi.main import program
 from testbed.azure_management import Azure, azure_management
 from testbed.azure_management.login import install_az
 from testbed.cluster.control_plane import ControlPlane
-from testbed.cluster.manifests import Manifest, environment, pod, token_volumes
+from testbed.cluster.manifests import environment, pod, token_volumes
 from testbed.entra import Entra, FederatedCredential, entra
 
 Azwi = Callable[..., Result]
@@ -55,7 +56,7 @@ def azwi(
     return run
 
 
-def account_of(control_plane: ControlPlane, namespace: str, name: str) -> Manifest:
+def account_of(control_plane: ControlPlane, namespace: str, name: str) -> JsonObject:
     """Read a ServiceAccount."""
     return control_plane.request("GET", f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}")
 

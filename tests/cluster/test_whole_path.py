@@ -9,8 +9,9 @@ from typing import Final
 import pytest
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
-from testbed.cluster.manifests import CLIENT_ID, Manifest, container, environment, pod
+from testbed.cluster.manifests import CLIENT_ID, container, environment, pod
 from testbed.cluster.server import TENANT_ID, register, scope, serving
 from testbed.entra import FederatedCredential
 from testbed.processes import running, wait_until
@@ -87,7 +88,7 @@ def allow(around: Outside, namespace: str, audience: str = names.DEFAULT_AUDIENC
     around.entra.register(TENANT_ID, CLIENT_ID, FederatedCredential(ISSUER, subject, audience))
 
 
-def create(control_plane: ControlPlane, namespace: str, annotations: Mapping[str, str]) -> Manifest:
+def create(control_plane: ControlPlane, namespace: str, annotations: Mapping[str, str]) -> JsonObject:
     """Create a pod with the proxy and a container that is skipped."""
     written = pod(
         serviceAccountName="app",
@@ -98,7 +99,7 @@ def create(control_plane: ControlPlane, namespace: str, annotations: Mapping[str
 
 
 @contextmanager
-def started(control_plane: ControlPlane, stored: Manifest, around: Outside, directory: Path) -> Iterator[Kubelet]:
+def started(control_plane: ControlPlane, stored: JsonObject, around: Outside, directory: Path) -> Iterator[Kubelet]:
     """Run the injected containers as they are stored; unless they know better, they trust Entra."""
     project(control_plane, stored, directory)
     ca_file = str(around.entra.ca_file)
@@ -111,7 +112,7 @@ def started(control_plane: ControlPlane, stored: Manifest, around: Outside, dire
         yield kubelet
 
 
-def ask(kubelet: Kubelet, in_container: Manifest, credentials: list[str], around: Outside) -> None:
+def ask(kubelet: Kubelet, in_container: JsonObject, credentials: list[str], around: Outside) -> None:
     """Run the app in a container: each credential must get a token of the pod's identity."""
     found = azure_app.read(kubelet.run(in_container, *azure_app.command(VAULT, *credentials)))
     assert found.errors == {}

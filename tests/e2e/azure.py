@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.issuer import discovery
 from testbed.cluster.control_plane import Cluster
 from testbed.cluster.server import TENANT_ID
@@ -36,7 +37,7 @@ class Azure:
 
     def client_id(self, token: str) -> str:
         """Check an access token as a resource would, and return whose it is."""
-        claims: dict[str, Any] = self.entra.verify(token)
+        claims: JsonObject = self.entra.verify(token)
         assert claims["tid"] == TENANT_ID
         return str(claims["appid"])
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ApiError, Cluster
-from testbed.cluster.manifests import Manifest
 from tests.cluster.support.release import FULLNAME, Release
 from tests.e2e.workloads import CONFIGMAP, RESTRICTED
 from tests.image import build
@@ -44,7 +44,7 @@ def mutated(release: Release, namespace: str) -> bool:
         return False
 
 
-def pods(release: Release) -> list[Manifest]:
+def pods(release: Release) -> list[JsonObject]:
     """Return the server's pods that are not about to end."""
     listed = release.control_plane.kubectl(
         "get", "pods", f"--namespace={release.namespace}", SELECTOR, "--output=json"

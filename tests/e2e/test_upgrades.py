@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.cluster.manifests import Manifest
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.server import wait_until_true
 from tests.cluster.support.load import Created, continuous
 from tests.cluster.support.node.node import Node
@@ -69,7 +69,7 @@ def gone(release: Release, names: list[str]) -> None:
         )
 
 
-def names_of(found: list[Manifest]) -> list[str]:
+def names_of(found: list[JsonObject]) -> list[str]:
     """Return the names of pods."""
     return [pod["metadata"]["name"] for pod in found]
 
@@ -143,15 +143,15 @@ def test_killed_container(node: Node, serving: Release) -> None:
         assert created.slowest < TIMEOUT_SECONDS
 
 
-def status_of(release: Release, pod: Manifest) -> Manifest:
+def status_of(release: Release, pod: JsonObject) -> JsonObject:
     """Return the status of the pod's container."""
     path = f"/api/v1/namespaces/{release.namespace}/pods/{pod['metadata']['name']}"
     (status,) = release.control_plane.request("GET", path)["status"]["containerStatuses"]
-    found: Manifest = status
+    found: JsonObject = status
     return found
 
 
-def was_restarted(release: Release, pod: Manifest) -> bool:
+def was_restarted(release: Release, pod: JsonObject) -> bool:
     """Whether the pod's container was started a second time, and is ready."""
     status = status_of(release, pod)
     return bool(status["ready"] and status["restartCount"])

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.pods import CLIENT_ID
 from tests.cluster.support.node.configuration import ISSUER
 from tests.cluster.support.release import Release
@@ -19,7 +20,7 @@ LABELS: Final = {names.USE_LABEL: "true"}
 
 def assert_sees_its_token(said: str, workloads: Workloads, account: str = "app") -> None:
     """Check that an ordinary user on a read-only root read the account's token at both paths."""
-    found: dict[str, Any] = json.loads(said)
+    found: JsonObject = json.loads(said)
     assert (found["uid"], found["writable"]) == (UID, False)
     assert list(found["tokens"]) == list(look.PATHS)
     for claims in found["tokens"].values():
@@ -29,7 +30,7 @@ def assert_sees_its_token(said: str, workloads: Workloads, account: str = "app")
         assert claims["exp"] - claims["iat"] == 3600
 
 
-def controlled(kind: str, **spec: Any) -> dict[str, Any]:  # noqa: ANN401  fields of the spec
+def controlled(kind: str, **spec: Any) -> JsonObject:  # noqa: ANN401  fields of the spec
     """Write an object that keeps labelled pods."""
     made = template(looker("--stay"), labels={**LABELS, "app": kind.lower()})
     selector = {"matchLabels": {"app": kind.lower()}}
@@ -45,7 +46,7 @@ def controlled(kind: str, **spec: Any) -> dict[str, Any]:  # noqa: ANN401  field
     ],
     ids=lambda manifest: manifest["kind"],
 )
-def test_controllers(restricted: Workloads, manifest: dict[str, Any]) -> None:
+def test_controllers(restricted: Workloads, manifest: JsonObject) -> None:
     """Pods that a controller makes of a labelled template read their token."""
     with timed(f"{manifest['kind']} to ready pods"):
         said = restricted.roll_out(manifest)

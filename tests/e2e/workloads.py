@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import Cluster
-from testbed.cluster.manifests import USE, Manifest
+from testbed.cluster.manifests import USE
 from testbed.pods import OTHER_CLIENT_ID as OTHER
 from tests.cluster.support.node.configuration import MACHINE
 from tests.e2e import look
@@ -22,7 +23,7 @@ FILES: Final = "/files"
 CONFIGMAP: Final = "files"
 PROGRAMS: Final = (Path(azure_app.__file__), Path(look.__file__))
 RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
-SECURITY: Final[Manifest] = {
+SECURITY: Final[JsonObject] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
@@ -32,7 +33,7 @@ SECURITY: Final[Manifest] = {
 }
 
 
-def container(*command: str, name: str = "app", env: Mapping[str, str] | None = None) -> Manifest:
+def container(*command: str, name: str = "app", env: Mapping[str, str] | None = None) -> JsonObject:
     """Write a container that runs one of PROGRAMS as an ordinary user on a read-only root."""
     variables = {
         "SSL_CERT_FILE": f"{FILES}/ca.crt",
@@ -50,22 +51,22 @@ def container(*command: str, name: str = "app", env: Mapping[str, str] | None = 
     }
 
 
-def app(*credentials: str, name: str = "app", env: Mapping[str, str] | None = None) -> Manifest:
+def app(*credentials: str, name: str = "app", env: Mapping[str, str] | None = None) -> JsonObject:
     """Write a container that asks with each credential in turn; see azure_app.CREDENTIALS."""
     return container(f"{FILES}/azure_app.py", RESOURCE, *credentials, name=name, env=env)
 
 
-def looker(*flags: str) -> Manifest:
+def looker(*flags: str) -> JsonObject:
     """Write a container that looks at what it was given."""
     return container(f"{FILES}/look.py", *flags)
 
 
 def template(
-    *containers: Manifest,
+    *containers: JsonObject,
     labels: Mapping[str, str] = USE,
     annotations: Mapping[str, str] | None = None,
     **spec: Any,  # noqa: ANN401  fields of a pod's spec
-) -> Manifest:
+) -> JsonObject:
     """Write metadata and spec of a pod that finds Entra under its own name."""
     return {
         "metadata": {"labels": dict(labels), "annotations": dict(annotations or {})},
@@ -80,18 +81,18 @@ def template(
     }
 
 
-def named(kind: str, name: str, api_version: str, **fields: Any) -> Manifest:  # noqa: ANN401  an object's
+def named(kind: str, name: str, api_version: str, **fields: Any) -> JsonObject:  # noqa: ANN401  an object's
     """Write an object."""
     return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, **fields}
 
 
-def pod(name: str, *containers: Manifest, **fields: Any) -> Manifest:  # noqa: ANN401  those of template
+def pod(name: str, *containers: JsonObject, **fields: Any) -> JsonObject:  # noqa: ANN401  those of template
     """Write a pod that runs to its end."""
     made = template(*containers, **{"restartPolicy": "Never", **fields})
     return named("Pod", name, "v1") | made | {"metadata": {**made["metadata"], "name": name}}
 
 
-def job(name: str, made: Manifest) -> Manifest:
+def job(name: str, made: JsonObject) -> JsonObject:
     """Write a Job of one pod."""
     made = {**made, "spec": {**made["spec"], "restartPolicy": "Never"}}
     return named("Job", name, "batch/v1", spec={"backoffLimit": 0, "template": made})
@@ -114,24 +115,24 @@ class Workloads:
         flags = ("--sort-by=.lastTimestamp", "--output=custom-columns=:.involvedObject.name,:.reason,:.message")
         return self.cluster.kubectl(f"--namespace={self.namespace}", "get", "events", *flags).stdout
 
-    def create(self, manifest: Manifest) -> str:
+    def create(self, manifest: JsonObject) -> str:
         """Create an object, and return its kind and name."""
         done = self.cluster.create(self.namespace, manifest)
         assert done.returncode == 0, done.stderr
         return f"{manifest['kind'].lower()}/{manifest['metadata']['name']}"
 
-    def finish(self, manifest: Manifest, name: str = "app") -> str:
+    def finish(self, manifest: JsonObject, name: str = "app") -> str:
         """Create a pod or Job, wait until it has succeeded, and return what a container of it said."""
         made = self.create(manifest)
         done = "condition=Complete" if made.startswith("job/") else "jsonpath={.status.phase}=Succeeded"
         self.kubectl("wait", f"--for={done}", made, "--timeout=45s")
         return self.kubectl("logs", made, f"--container={name}")
 
-    def tokens(self, manifest: Manifest, name: str = "app") -> Tokens:
+    def tokens(self, manifest: JsonObject, name: str = "app") -> Tokens:
         """Run an app to its end, and return what it got."""
         return Tokens(**json.loads(self.finish(manifest, name).splitlines()[-1]))  # before it, warnings
 
-    def roll_out(self, manifest: Manifest) -> str:
+    def roll_out(self, manifest: JsonObject) -> str:
         """Create a controller's object, wait until its pods are ready, and return what one of them said."""
         made = self.create(manifest)
         self.kubectl("rollout", "status", made, "--timeout=45s")

@@ -5,11 +5,12 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from azure_workload_identity import __version__
+from azure_workload_identity.types import JsonObject
 from scripts import image_report
 from scripts.image_archive import Image
 from testbed.program import ROOT
@@ -28,14 +29,14 @@ sys.exit(str(JsonStrictValidator(SchemaVersion.V1_6).validate_str(open(sys.argv[
 
 
 @pytest.fixture(scope="module")
-def bill(archive: Path) -> Iterator[dict[str, Any]]:
+def bill(archive: Path) -> Iterator[JsonObject]:
     """Have make write the document."""
     subprocess.run(["make", "sbom", f"ARCHIVE={archive}"], cwd=ROOT, check=True, capture_output=True)
     yield json.loads(OUTPUT.read_text())
     OUTPUT.unlink()
 
 
-def test_schema(bill: dict[str, Any]) -> None:
+def test_schema(bill: JsonObject) -> None:
     """The document is CycloneDX 1.6 by the schema's own check."""
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
     python = ROOT / "build" / "sbom" / "bin" / "python"
@@ -43,7 +44,7 @@ def test_schema(bill: dict[str, Any]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_subject(bill: dict[str, Any], image: Image) -> None:
+def test_subject(bill: JsonObject, image: Image) -> None:
     """Its subject is this version, its time the image's."""
     subject = bill["metadata"]["component"]
     assert (subject["name"], subject["version"]) == ("azwi", __version__)
@@ -51,14 +52,14 @@ def test_subject(bill: dict[str, Any], image: Image) -> None:
     assert bill["metadata"]["timestamp"].startswith(created)
 
 
-def test_python_packages(bill: dict[str, Any]) -> None:
+def test_python_packages(bill: JsonObject) -> None:
     """Every package of the image's lock is in it, in the locked version, and no other."""
     purls = {component["purl"] for component in bill["components"] if component["purl"].startswith("pkg:pypi/")}
     packages = {re.sub(r"\s.*", "", package).replace("==", "@") for package in locked("image")}
     assert purls == {f"pkg:pypi/{package}" for package in packages}
 
 
-def test_debian_packages(bill: dict[str, Any], image: Image) -> None:
+def test_debian_packages(bill: JsonObject, image: Image) -> None:
     """Every Debian package that the image tells scanners of is in it, with its version."""
     purls = [component["purl"] for component in bill["components"] if component["purl"].startswith("pkg:deb/debian/")]
     entries = [name for name in image.files if name.startswith("var/lib/dpkg/status.d/")]

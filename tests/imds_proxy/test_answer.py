@@ -1,8 +1,8 @@
 """What the app is answered."""
 
 import json
-from typing import Any
 
+from azure_workload_identity.types import JsonObject
 from imds_proxy.answer import Token, failure, token
 from imds_proxy.messages import Response
 from imds_proxy.request import ImdsError, TokenRequest
@@ -11,10 +11,10 @@ GIVEN = Token("eyJ.secret.x", "Bearer", received=1000.7, expires=4600.7, extende
 ASKED = TokenRequest("client", "https://vault.azure.net/")
 
 
-def document(response: Response) -> dict[str, Any]:
+def document(response: Response) -> JsonObject:
     """Decode a response's body."""
     assert isinstance(response.body, bytes)
-    decoded: dict[str, Any] = json.loads(response.body)
+    decoded: JsonObject = json.loads(response.body)
     return decoded
 
 

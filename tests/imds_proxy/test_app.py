@@ -3,10 +3,10 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 
+from azure_workload_identity.types import JsonObject
 from imds_proxy.answer import Token
 from imds_proxy.app import App
 from imds_proxy.clock import Clock
@@ -47,11 +47,11 @@ class Asked:
         self.metrics = Metrics()
         self.client_id = CLIENT
 
-    def get(self, target: str, headers: Headers = GUARD, method: str = "GET") -> tuple[int, dict[str, Any]]:
+    def get(self, target: str, headers: Headers = GUARD, method: str = "GET") -> tuple[int, JsonObject]:
         """Answer a request; its status and JSON."""
         response = self.response(target, headers, method)
         assert isinstance(response.body, bytes)
-        document: dict[str, Any] = json.loads(response.body)
+        document: JsonObject = json.loads(response.body)
         return response.status, document
 
     def response(self, target: str, headers: Headers = (), method: str = "GET") -> Response:

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from azure_workload_identity import names
 from azure_workload_identity.cluster.client import DENIED, NOT_FOUND, OK, Cluster, ClusterUnavailableError
 from azure_workload_identity.cluster.watch import MetadataOnly, Resource
+from azure_workload_identity.types import JsonObject
 from webhook.admission.identity import Account, AccountsUnavailableError
 
 SERVICE_ACCOUNTS: Final = Resource("/api/v1/serviceaccounts", MetadataOnly)
@@ -137,7 +138,7 @@ class ClusterAccounts:
         return Account.from_metadata(_metadata(answer.body, path))
 
 
-def _metadata(body: bytes, path: str) -> dict[str, Any]:
+def _metadata(body: bytes, path: str) -> JsonObject:
     try:
         metadata = orjson.loads(body)["metadata"]
     except (ValueError, TypeError, LookupError):

@@ -4,11 +4,12 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
 from azure_workload_identity.bounded_yaml import LOADER, bounded
+from azure_workload_identity.types import JsonObject
 from webhook.admission.identity import Account
 
 CHECK_SECONDS: Final = 0.1
@@ -96,7 +97,7 @@ def _documents(file: Path) -> Iterator[object]:
         raise ValueError(f"{file} is not YAML: {error}") from error
 
 
-def _service_accounts(documents: Iterable[object]) -> Iterator[dict[str, Any]]:
+def _service_accounts(documents: Iterable[object]) -> Iterator[JsonObject]:
     for document in documents:
         if not isinstance(document, dict):
             continue
@@ -108,6 +109,6 @@ def _service_accounts(documents: Iterable[object]) -> Iterator[dict[str, Any]]:
             yield metadata
 
 
-def _is_named(metadata: dict[str, Any]) -> bool:
+def _is_named(metadata: JsonObject) -> bool:
     name, namespace = metadata.get("name"), metadata.get("namespace")
     return isinstance(name, str) and bool(name) and isinstance(namespace, str | None)

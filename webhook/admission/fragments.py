@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from webhook.admission.identity import Identity
-from webhook.admission.pod import Map
 from webhook.admission.policy import CustomEndpoint, ProxySettings, Resources
 from webhook.admission.proxy import ProxyMode, ProxyPlan
 
@@ -53,23 +53,23 @@ def environment_mode_variables(plan: ProxyPlan | None) -> Mapping[str, str]:
     return {names.ENV_POD_IDENTITY_HOST: f"http://127.0.0.1:{plan.port}"}
 
 
-def as_env(variables: Mapping[str, str]) -> list[Map]:
+def as_env(variables: Mapping[str, str]) -> list[JsonObject]:
     """Variables as a container's `env`."""
     return [{"name": name, "value": value} for name, value in variables.items()]
 
 
-def mount(directory: str) -> Map:
+def mount(directory: str) -> JsonObject:
     """The volume at one directory, read-only."""
     return {"name": names.VOLUME, "mountPath": directory, "readOnly": True}
 
 
-def volume(identity: Identity, audience: str, endpoint: CustomEndpoint | None, proxy_ca: str = "") -> Map:
+def volume(identity: Identity, audience: str, endpoint: CustomEndpoint | None, proxy_ca: str = "") -> JsonObject:
     """The projected volume: one token under both paths, the endpoint's CA where it comes as a file, and the proxy's.
 
     `proxy_ca` is the name of a ConfigMap in the pod's namespace, "" for none. Token sources of equal audience and
     expiration share one token in the kubelet's cache.
     """
-    sources: list[Map] = [
+    sources: list[JsonObject] = [
         {
             "serviceAccountToken": {
                 "audience": endpoint.audience if endpoint else audience,
@@ -82,7 +82,7 @@ def volume(identity: Identity, audience: str, endpoint: CustomEndpoint | None, p
     if endpoint is not None and endpoint.ca_configmap:
         sources.append(_configmap(endpoint.ca_configmap, names.CA_FILE))
     if endpoint is not None and endpoint.ca_bundle is not None:
-        bundle: Map = {"signerName": endpoint.ca_bundle.signer_name, "path": names.CA_FILE, "optional": False}
+        bundle: JsonObject = {"signerName": endpoint.ca_bundle.signer_name, "path": names.CA_FILE, "optional": False}
         if endpoint.ca_bundle.label_selector is not None:
             bundle["labelSelector"] = endpoint.ca_bundle.label_selector
         sources.append({"clusterTrustBundle": bundle})
@@ -91,28 +91,28 @@ def volume(identity: Identity, audience: str, endpoint: CustomEndpoint | None, p
     return {"name": names.VOLUME, "projected": {"defaultMode": VOLUME_MODE, "sources": sources}}
 
 
-def _configmap(name: str, path: str) -> Map:
+def _configmap(name: str, path: str) -> JsonObject:
     """Not optional: a pod that would trust too little does not start, and the kubelet says which ConfigMap misses."""
     return {"configMap": {"name": name, "items": _ca_items(path), "optional": False}}
 
 
-def _ca_items(path: str) -> list[Map]:
+def _ca_items(path: str) -> list[JsonObject]:
     return [{"key": names.CA_CONFIGMAP_KEY, "path": path}]
 
 
-def has_sources(candidate: Map, wanted: Map) -> bool:
+def has_sources(candidate: JsonObject, wanted: JsonObject) -> bool:
     """Whether a volume has every source of `wanted`; another webhook may have added some of its own."""
     sources = _sources(candidate)
     return all(source in sources for source in wanted["projected"]["sources"])
 
 
-def is_ours(candidate: Map) -> bool:
+def is_ours(candidate: JsonObject) -> bool:
     """Whether a volume is one that `volume` made under other settings: nothing is in it that would be lost with it."""
     sources = _sources(candidate)
     return bool(sources) and all(_is_our_source(source) for source in sources)
 
 
-def _sources(candidate: Map) -> list[object]:
+def _sources(candidate: JsonObject) -> list[object]:
     projected = candidate.get("projected")
     sources = projected.get("sources") if isinstance(projected, dict) else None
     return sources if isinstance(sources, list) else []
@@ -131,7 +131,7 @@ def _is_our_source(source: object) -> bool:
     return kind == "clusterTrustBundle" and detail.get("path") == names.CA_FILE
 
 
-def proxy_container(plan: ProxyPlan, settings: ProxySettings, variables: Mapping[str, str]) -> Map:
+def proxy_container(plan: ProxyPlan, settings: ProxySettings, variables: Mapping[str, str]) -> JsonObject:
     """The sidecar. Native, it is an init container that goes on; a startup probe holds back what comes after it.
 
     Its security context is whole, so that nothing depends on the pod's: Pod Security `restricted` admits it, and its
@@ -141,7 +141,7 @@ def proxy_container(plan: ProxyPlan, settings: ProxySettings, variables: Mapping
     probe = {"command": [names.PROXY_PROGRAM, arguments[0], "--probe", arguments[1]]}
     if settings.pass_through:
         arguments.append(f"--pass-through={settings.pass_through}")
-    container: Map = {
+    container: JsonObject = {
         "name": names.PROXY_CONTAINER,
         "image": settings.image,
         "imagePullPolicy": "IfNotPresent",
@@ -186,9 +186,9 @@ def _egress_variables(settings: ProxySettings) -> Mapping[str, str]:
     )
 
 
-def proxy_init_container(plan: ProxyPlan, settings: ProxySettings) -> Map:
+def proxy_init_container(plan: ProxyPlan, settings: ProxySettings) -> JsonObject:
     """Writes the redirect rules: root with two capabilities, never privileged, and without the identity."""
-    container: Map = {
+    container: JsonObject = {
         "name": names.PROXY_INIT_CONTAINER,
         "image": settings.init_image or settings.image,
         "imagePullPolicy": "IfNotPresent",
@@ -210,7 +210,7 @@ def proxy_init_container(plan: ProxyPlan, settings: ProxySettings) -> Map:
     return container
 
 
-def _resources(resources: Resources) -> Map:
+def _resources(resources: Resources) -> JsonObject:
     requests = {"cpu": resources.cpu_request, "memory": resources.memory_request}
     limits = {"cpu": resources.cpu_limit, "memory": resources.memory_limit}
     both = {"requests": _set(requests), "limits": _set(limits)}

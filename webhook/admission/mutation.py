@@ -12,13 +12,13 @@ from posixpath import normpath
 from typing import Final
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from webhook.admission import fragments
 from webhook.admission.decision import Mutate
-from webhook.admission.pod import Map, Pod, maps
+from webhook.admission.pod import Pod, maps
 from webhook.admission.policy import Policy, ProxySettings
 from webhook.admission.proxy import ProxyMode
 from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
-from webhook.admission.review import Operation
 
 # The longest path that Linux takes; what is longer cannot be mounted, and need not be kept.
 MAX_PATH: Final = 4096
@@ -33,7 +33,7 @@ _STANDARD: Final = (names.DOCUMENTED_DIRECTORY, names.V160_DIRECTORY)
 class Patch:
     """The operations, in order, and what was noticed while making them."""
 
-    operations: list[Operation]
+    operations: list[JsonObject]
     warnings: list[Warn]
 
 
@@ -44,7 +44,7 @@ def mutate(pod: Pod, decision: Mutate, policy: Policy) -> Patch:
         Refusal: MALFORMED_POD, VOLUME_NAME_TAKEN or TOKEN_PATHS_TAKEN.
     """
     injection = _Injection(pod, decision, policy)
-    operations: list[Operation] = []
+    operations: list[JsonObject] = []
     for pointer, container in pod.all_containers():
         if container["name"] in decision.containers:
             operations += injection.into(container, pointer)
@@ -65,7 +65,7 @@ class _Injection:
         self._redirection = fragments.environment_mode_variables(decision.proxy)
         self.standard = self._variables(names.DOCUMENTED_DIRECTORY)
 
-    def into(self, container: Map, pointer: str) -> Iterator[Operation]:
+    def into(self, container: JsonObject, pointer: str) -> Iterator[JsonObject]:
         env = maps(container, "env", pointer)
         mounts = maps(container, "volumeMounts", pointer)
         devices = maps(container, "volumeDevices", pointer)
@@ -89,7 +89,7 @@ class _Injection:
         decision = self._decision
         return fragments.identity_variables(decision.identity, self._authority_host, directory, decision.endpoint)
 
-    def _place(self, name: str, mounts: list[Map]) -> tuple[str, list[str]]:
+    def _place(self, name: str, mounts: list[JsonObject]) -> tuple[str, list[str]]:
         """The directory whose token file the container is told of, and the directories to mount the volume at."""
         ours: set[str] = set()
         blocked: set[str] = set()
@@ -127,11 +127,11 @@ class _Injection:
             f"{names.FALLBACK_DIRECTORY}; move one, or name the container in {names.SKIP_CONTAINERS}",
         )
 
-    def _is_read_only_mount(self, mount: Map) -> bool:
+    def _is_read_only_mount(self, mount: JsonObject) -> bool:
         name = mount.get("name")
         return bool(mount.get("readOnly")) or (isinstance(name, str) and name in self._read_only_volumes)
 
-    def _warn_of_shadows(self, name: str, present: Mapping[str, Map], wanted: Mapping[str, str]) -> None:
+    def _warn_of_shadows(self, name: str, present: Mapping[str, JsonObject], wanted: Mapping[str, str]) -> None:
         for variable in wanted:
             if variable not in present:
                 continue
@@ -183,7 +183,7 @@ def _in_the_way(mount_path: str) -> _Hit:
     return _Hit(frozenset(always), frozenset(read_only))
 
 
-def _volume_operations(pod: Pod, decision: Mutate, policy: Policy) -> Iterator[Operation]:
+def _volume_operations(pod: Pod, decision: Mutate, policy: Policy) -> Iterator[JsonObject]:
     proxy_ca = policy.proxy.ca_configmap if decision.proxy else ""
     wanted = fragments.volume(decision.identity, policy.audience, decision.endpoint, proxy_ca)
     for index, volume in enumerate(pod.volumes):
@@ -203,12 +203,12 @@ def _volume_operations(pod: Pod, decision: Mutate, policy: Policy) -> Iterator[O
 
 def _proxy_operations(
     pod: Pod, decision: Mutate, settings: ProxySettings, variables: Mapping[str, str]
-) -> Iterator[Operation]:
+) -> Iterator[JsonObject]:
     """Inserts the proxy before everything of the user's, the init container before the proxy."""
     if decision.proxy is None:
         return
     present = pod.container_names
-    first: list[Map] = []
+    first: list[JsonObject] = []
     if decision.proxy.mode is ProxyMode.REDIRECT and names.PROXY_INIT_CONTAINER not in present:
         first.append(fragments.proxy_init_container(decision.proxy, settings))
     if names.PROXY_CONTAINER not in present:
@@ -220,7 +220,7 @@ def _proxy_operations(
     yield from _prepend("/spec/initContainers", pod.init_containers, first)
 
 
-def _append(pointer: str, present: list[Map], items: list[Map]) -> Iterator[Operation]:
+def _append(pointer: str, present: list[JsonObject], items: list[JsonObject]) -> Iterator[JsonObject]:
     """`add` to the end of a list, or the whole list where there is none (absent, null or empty)."""
     if not items:
         return
@@ -231,7 +231,7 @@ def _append(pointer: str, present: list[Map], items: list[Map]) -> Iterator[Oper
         yield {"op": "add", "path": pointer, "value": items}
 
 
-def _prepend(pointer: str, present: list[Map], items: list[Map]) -> Iterator[Operation]:
+def _prepend(pointer: str, present: list[JsonObject], items: list[JsonObject]) -> Iterator[JsonObject]:
     """`add` to the front of a list, keeping the order of `items`, or the whole list where there is none."""
     if not present:
         yield from _append(pointer, present, items)
@@ -244,7 +244,7 @@ def _is_token_file(value: object) -> bool:
     return isinstance(value, str) and value in fragments.TOKEN_FILES
 
 
-def _is_read_only(volume: Map) -> bool:
+def _is_read_only(volume: JsonObject) -> bool:
     return any(
         source in READ_ONLY_SOURCES or (isinstance(detail, dict) and detail.get("readOnly") is True)
         for source, detail in volume.items()

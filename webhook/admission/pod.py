@@ -7,8 +7,9 @@ everything after may rely on it.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
+from azure_workload_identity.types import JsonObject
 from webhook.admission.reasons import Reason, Refusal, quoted
 
 # More than any pod that etcd can hold after injection; a bound on the patch, which grows with each container.
@@ -19,8 +20,6 @@ DNS_SUBDOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.AS
 # Asked of the types of a list's entries, this is one pass in C.
 _ONLY_MAPS: Final[frozenset[type]] = frozenset({dict})
 _ONLY_TEXT: Final[frozenset[type]] = frozenset({str})
-
-Map = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +33,10 @@ class Pod:
     host_network: bool
     windows: bool
     container_names: frozenset[str]
-    spec: Map = field(repr=False)
-    containers: list[Map] = field(repr=False)
-    init_containers: list[Map] = field(repr=False)
-    volumes: list[Map] = field(repr=False)
+    spec: JsonObject = field(repr=False)
+    containers: list[JsonObject] = field(repr=False)
+    init_containers: list[JsonObject] = field(repr=False)
+    volumes: list[JsonObject] = field(repr=False)
 
     @classmethod
     def parse(cls, raw: object) -> "Pod":
@@ -71,14 +70,14 @@ class Pod:
             volumes=_named(spec, "volumes"),
         )
 
-    def all_containers(self) -> Iterator[tuple[str, Map]]:
+    def all_containers(self) -> Iterator[tuple[str, JsonObject]]:
         """Every container with its JSON pointer, init containers first."""
         for key, group in (("initContainers", self.init_containers), ("containers", self.containers)):
             for index, container in enumerate(group):
                 yield f"/spec/{key}/{index}", container
 
 
-def maps(parent: Map, key: str, path: str) -> list[Map]:
+def maps(parent: JsonObject, key: str, path: str) -> list[JsonObject]:
     """The list of maps at `key`, empty when absent or null.
 
     Raises:
@@ -95,7 +94,7 @@ def maps(parent: Map, key: str, path: str) -> list[Map]:
     return value
 
 
-def _named(spec: Map, key: str) -> list[Map]:
+def _named(spec: JsonObject, key: str) -> list[JsonObject]:
     entries = maps(spec, key, "spec")
     for entry in entries:
         if not isinstance(entry.get("name"), str):
@@ -103,7 +102,7 @@ def _named(spec: Map, key: str) -> list[Map]:
     return entries
 
 
-def _map(parent: Map, key: str, path: str) -> Map:
+def _map(parent: JsonObject, key: str, path: str) -> JsonObject:
     value = parent.get(key)
     if value is None:
         return {}
@@ -112,7 +111,7 @@ def _map(parent: Map, key: str, path: str) -> Map:
     return value
 
 
-def _texts(metadata: Map, key: str) -> Mapping[str, str]:
+def _texts(metadata: JsonObject, key: str) -> Mapping[str, str]:
     values = _map(metadata, key, "metadata")
     if not _ONLY_TEXT.issuperset(map(type, values.values())):
         name, stranger = next((name, value) for name, value in values.items() if not isinstance(value, str))
@@ -120,7 +119,7 @@ def _texts(metadata: Map, key: str) -> Mapping[str, str]:
     return values
 
 
-def _text(parent: Map, key: str, path: str) -> str:
+def _text(parent: JsonObject, key: str, path: str) -> str:
     value = parent.get(key)
     if value is None:
         return ""
@@ -129,7 +128,7 @@ def _text(parent: Map, key: str, path: str) -> str:
     return value
 
 
-def _flag(spec: Map, key: str) -> bool:
+def _flag(spec: JsonObject, key: str) -> bool:
     value = spec.get(key)
     if value is None:
         return False
@@ -138,7 +137,7 @@ def _flag(spec: Map, key: str) -> bool:
     return value
 
 
-def _service_account(spec: Map) -> str:
+def _service_account(spec: JsonObject) -> str:
     # `serviceAccount` is the deprecated alias; manifests that did not pass an API server may have it alone.
     name = _text(spec, "serviceAccountName", "spec") or _text(spec, "serviceAccount", "spec") or "default"
     if not DNS_SUBDOMAIN.fullmatch(name):
@@ -146,7 +145,7 @@ def _service_account(spec: Map) -> str:
     return name
 
 
-def _is_windows(spec: Map) -> bool:
+def _is_windows(spec: JsonObject) -> bool:
     return (
         _map(spec, "os", "spec").get("name") == "windows"
         or _map(spec, "nodeSelector", "spec").get("kubernetes.io/os") == "windows"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from azure_workload_identity.types import JsonObject
 from webhook.admission.reasons import Reason, Refusal, Warn, quoted
 
 VERSIONS: Final = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
@@ -17,8 +18,6 @@ MAX_UID: Final = 128
 # As many as the API server shows, which cuts them at 4,096 characters in all; a bound on logs and metrics too.
 MAX_WARNINGS: Final = 16
 DNS_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-
-Operation = dict[str, Any]
 
 
 class BrokenReviewError(Exception):
@@ -94,7 +93,7 @@ class Outcome:
     reason: Reason
     message: str = ""
     warnings: Sequence[Warn] = ()
-    operations: Sequence[Operation] = ()
+    operations: Sequence[JsonObject] = ()
     pod_name: str = ""
     service_account: str = ""
 
@@ -104,9 +103,9 @@ class Outcome:
         return cls(Verdict.REFUSE, refusal.reason, refusal.message)
 
 
-def response(review: Review, outcome: Outcome, patch: str | None) -> dict[str, Any]:
+def response(review: Review, outcome: Outcome, patch: str | None) -> JsonObject:
     """The AdmissionReview to answer with; `patch` is the base64 of the operations as JSON, or None for no change."""
-    answer: dict[str, Any] = {
+    answer: JsonObject = {
         "uid": review.uid,
         "allowed": outcome.verdict is not Verdict.REFUSE,
         "auditAnnotations": {"decision": outcome.verdict, "reason": outcome.reason},

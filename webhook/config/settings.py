@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -27,6 +27,7 @@ from pydantic import (
 from azure_workload_identity import names
 from azure_workload_identity.durations import seconds
 from azure_workload_identity.logs import LEVELS
+from azure_workload_identity.types import JsonObject
 from webhook.admission import values
 from webhook.admission.policy import OptIn
 from webhook.admission.proxy import MAX_PORT
@@ -259,7 +260,7 @@ class Settings(BaseModel):
         str, From("its CA, as the ClusterTrustBundles of this signer", env="AZURE_KUBERNETES_CA_CTB_SIGNER_NAME")
     ] = ""
     endpoint_ca_selector: Annotated[
-        Json[dict[str, Any]] | None,
+        Json[JsonObject] | None,
         From("which of the signer's bundles, a LabelSelector as JSON", env="AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR"),
     ] = None
 

@@ -9,13 +9,14 @@ import sys
 from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import jsonpatch
 import uvloop
 import yaml
 
 from azure_workload_identity import logs, marked_yaml, names
+from azure_workload_identity.types import JsonObject
 from certs.source import Ephemeral
 from webhook.config.command_line import SettingsError, load
 from webhook.config.settings import Settings
@@ -64,7 +65,7 @@ def _show(settings: Settings, parts: Parts) -> None:
     print(told(pod, answer) + _what_next(settings), flush=True)  # noqa: T201  a program
 
 
-def told(pod: dict[str, Any], answer: dict[str, Any]) -> str:
+def told(pod: JsonObject, answer: JsonObject) -> str:
     """The pod as it would be stored, or why it would not, and the warnings that kubectl would print."""
     warnings = "".join(f"Warning: {warning}\n" for warning in answer.get("warnings", ()))
     if not answer["allowed"]:
@@ -77,7 +78,7 @@ def told(pod: dict[str, Any], answer: dict[str, Any]) -> str:
     return f"\n{heading}\n\n{marked}\n{warnings}"
 
 
-def send(pod: dict[str, Any], port: int, parts: Parts) -> dict[str, Any]:
+def send(pod: JsonObject, port: int, parts: Parts) -> JsonObject:
     """The response to the creation of `pod`, as the API server would ask for it."""
     review = {
         "apiVersion": "admission.k8s.io/v1",
@@ -94,12 +95,12 @@ def send(pod: dict[str, Any], port: int, parts: Parts) -> dict[str, Any]:
     context = ssl.create_default_context(cadata=ca)
     connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=10)
     connection.request("POST", names.MUTATE_PATH, json.dumps(review), {"Content-Type": "application/json"})
-    response: dict[str, Any] = json.loads(connection.getresponse().read())["response"]
+    response: JsonObject = json.loads(connection.getresponse().read())["response"]
     connection.close()
     return response
 
 
-def _example_pod() -> dict[str, Any]:
+def _example_pod() -> JsonObject:
     documents = yaml.safe_load_all(EXAMPLE.read_bytes())
     return next(document for document in documents if document["kind"] == "Pod")
 

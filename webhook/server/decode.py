@@ -10,6 +10,8 @@ from typing import Any, Final, TypedDict
 import msgspec
 import orjson
 
+from azure_workload_identity.types import JsonObject
+
 
 class Variable(TypedDict, total=False):
     """An entry of `env`."""
@@ -57,7 +59,7 @@ class Spec(TypedDict, total=False):
 
     containers: list[Container]
     initContainers: list[Container] | None
-    volumes: list[dict[str, Any]] | None
+    volumes: list[JsonObject] | None
     serviceAccountName: str
     serviceAccount: str
     hostNetwork: bool

@@ -4,11 +4,11 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from azure_workload_identity.types import JsonObject
 from azwi.offline.manifests import POD_PATHS
 
-Map = dict[str, Any]
 # Kinds that make new pods when their template changes, and that `kubectl rollout restart` knows.
 ROLLING: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 # What the Job controller writes into a Job, and does not take from its creator.
@@ -69,22 +69,22 @@ class Tools:
         """Change labels: None takes one away."""
         return self._set("label", kind, namespace, name, changes)
 
-    def patch(self, kind: str, name: str, operations: Sequence[Map]) -> str:
+    def patch(self, kind: str, name: str, operations: Sequence[JsonObject]) -> str:
         """Apply operations (RFC 6902) to an object without a namespace."""
         return self.kubectl("patch", kind, name, "--type=json", "-p", _json(operations))
 
-    def apply(self, manifest: Map) -> str:
+    def apply(self, manifest: JsonObject) -> str:
         """Create or change an object."""
         return f"{line('printf', '%s', _json(manifest))} | {self.kubectl('apply', '-f', '-')}"
 
-    def merge_into_pods(self, workload: Map, pod: Map) -> str:
+    def merge_into_pods(self, workload: JsonObject, pod: JsonObject) -> str:
         """Merge `pod` (RFC 7386) into the pods that a workload makes."""
         if workload["kind"] in {"Pod", "Job"}:
             return self._anew(workload, "merge", _within(POD_PATHS[workload["kind"]], pod))
         path = POD_PATHS.get(workload["kind"], ("spec", "template"))
         return self._patch(workload, "merge", _within(path, pod))
 
-    def change_pods(self, workload: Map, operations: Sequence[Map]) -> str:
+    def change_pods(self, workload: JsonObject, operations: Sequence[JsonObject]) -> str:
         """Apply operations (RFC 6902), with paths in the pod, to the pods that a workload makes."""
         path = pointer(*POD_PATHS.get(workload["kind"], ("spec", "template")))
         placed = [{**each, "path": path + each["path"]} for each in operations]
@@ -92,7 +92,7 @@ class Tools:
             return self._anew(workload, "json", placed)
         return self._patch(workload, "json", placed)
 
-    def restart(self, workload: Map, pods: Sequence[str]) -> str:
+    def restart(self, workload: JsonObject, pods: Sequence[str]) -> str:
         """Have a workload make its pods anew."""
         kind, metadata = workload["kind"], workload["metadata"]
         namespace = metadata["namespace"]
@@ -106,12 +106,12 @@ class Tools:
         words = [f"{key}-" if value is None else f"{key}={value}" for key, value in changes.items()]
         return self.kubectl(verb, "--overwrite", kind, name, *words, namespace=namespace)
 
-    def _patch(self, workload: Map, form: str, patch: object) -> str:
+    def _patch(self, workload: JsonObject, form: str, patch: object) -> str:
         metadata = workload["metadata"]
         words = ["patch", _resource(workload), metadata["name"], f"--type={form}", "-p", _json(patch)]
         return self.kubectl(*words, namespace=metadata["namespace"])
 
-    def _anew(self, workload: Map, form: str, patch: object) -> str:
+    def _anew(self, workload: JsonObject, form: str, patch: object) -> str:
         """Delete and create what cannot be changed."""
         metadata = workload["metadata"]
         name = [_resource(workload), metadata["name"]]
@@ -127,20 +127,20 @@ class Tools:
         return self.kubectl("patch", "--local", "-f", "-", f"--type={form}", "-p", _json(patch), "-o", "json")
 
 
-def _resource(workload: Map) -> str:
+def _resource(workload: JsonObject) -> str:
     """How kubectl names the kind; of a group that is not Kubernetes' own, in full."""
     group, _, version = str(workload.get("apiVersion", "")).rpartition("/")
     kind = str(workload["kind"]).lower()
     return f"{kind}.{version}.{group}" if "." in group else kind
 
 
-def _within(path: Sequence[str], inner: Map) -> Map:
+def _within(path: Sequence[str], inner: JsonObject) -> JsonObject:
     for part in reversed(path):
         inner = {part: inner}
     return inner
 
 
-def _without_selector(job: Map) -> list[Map]:
+def _without_selector(job: JsonObject) -> list[JsonObject]:
     """The operations that take out of a Job what only its controller may write."""
     operations = [{"op": "remove", "path": "/spec/selector"}] if job["spec"].get("selector") else []
     for place in (("metadata",), ("spec", "template", "metadata")):

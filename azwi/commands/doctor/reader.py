@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, Final
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi import clock_skew
 from azwi.clock_skew import Reading
 from azwi.cluster import kube
@@ -20,7 +21,6 @@ from azwi.commands.doctor.selectors import matches
 from azwi.commands.doctor.snapshot import (
     HELM_RELEASE,
     Installation,
-    Map,
     Probe,
     Snapshot,
     StoredMapping,
@@ -74,7 +74,7 @@ class Reader:
     cluster: Cluster
     unseen: list[Unseen] = field(default_factory=list)
 
-    def find(self, what: str, path: str) -> Map | None:
+    def find(self, what: str, path: str) -> JsonObject | None:
         """One object, {} when there is none, None when it is not shown."""
         try:
             return self.cluster.get(path)
@@ -84,7 +84,7 @@ class Reader:
             self._note(what, error)
             return None
 
-    def list(self, what: str, path: str, *, labels: str = "", most: int = MAX_OBJECTS) -> list[Map] | None:
+    def list(self, what: str, path: str, *, labels: str = "", most: int = MAX_OBJECTS) -> list[JsonObject] | None:
         """All objects, none where the kind is not there, None when they are not shown."""
         try:
             found = list(islice(self.cluster.list(path, labels=labels), most + 1))
@@ -147,7 +147,7 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
     return replace(snapshot, unseen=tuple(reader.unseen))
 
 
-def _check(scope: Scope, accounts: Mapping[tuple[str, str], Map]) -> None:
+def _check(scope: Scope, accounts: Mapping[tuple[str, str], JsonObject]) -> None:
     named = (scope.namespace, scope.service_account)
     if scope.service_account and named not in accounts:
         raise CommandError(
@@ -177,7 +177,7 @@ def timestamp(text: object) -> datetime | None:
         return None
 
 
-def _installation(reader: Reader, configuration: Map) -> Installation:
+def _installation(reader: Reader, configuration: JsonObject) -> Installation:
     installation = Installation(configuration)
     namespace, name = installation.service_key
     if not name:
@@ -194,7 +194,7 @@ def _installation(reader: Reader, configuration: Map) -> Installation:
     return _with_certificates(reader, namespace, found)
 
 
-def _behind(service: Map, deployments: Iterable[Map]) -> Map:
+def _behind(service: JsonObject, deployments: Iterable[JsonObject]) -> JsonObject:
     """The Deployment whose pods a Service has."""
     selector = (service.get("spec") or {}).get("selector")
     for each in deployments:
@@ -274,7 +274,7 @@ def _mapping(reader: Reader, namespace: str, name: str) -> tuple[IdentityMapping
     return IdentityMapping(parsed.entries), replace(stored, faults=parsed.faults)
 
 
-def _namespaces(reader: Reader, namespace: str) -> Mapping[str, Map]:
+def _namespaces(reader: Reader, namespace: str) -> Mapping[str, JsonObject]:
     if not namespace:
         found = reader.list("namespaces", kube.path("v1", "namespaces"))
         return {each["metadata"]["name"]: each for each in found or ()}
@@ -284,7 +284,7 @@ def _namespaces(reader: Reader, namespace: str) -> Mapping[str, Map]:
     return {namespace: one} if one else {}
 
 
-def _by_key(manifests: Iterable[Map]) -> Mapping[tuple[str, str], Map]:
+def _by_key(manifests: Iterable[JsonObject]) -> Mapping[tuple[str, str], JsonObject]:
     return {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in manifests}
 
 
@@ -303,7 +303,7 @@ def _workloads(reader: Reader, scope: Scope, around: Surroundings) -> Sequence[W
                 f"there is no pod {scope.pod} in namespace {scope.namespace}", "kubectl get pods shows what is there"
             )
     by_uid = {each["metadata"]["uid"]: each for each in owners}
-    grouped: dict[str, tuple[Map, Map, list[Map]]] = {}
+    grouped: dict[str, tuple[JsonObject, JsonObject, list[JsonObject]]] = {}
     for manifest in (*([] if scope.pod else owners), *filter(_is_running, pods or ())):
         top, stranger = workloads.top(manifest, by_uid)
         owner = _named(stranger) if stranger else top
@@ -321,19 +321,23 @@ def _workloads(reader: Reader, scope: Scope, around: Surroundings) -> Sequence[W
     )
 
 
-def _is_running(pod: Map) -> bool:
+def _is_running(pod: JsonObject) -> bool:
     ended = (pod.get("status") or {}).get("phase") in _FINISHED
     return not ended and not pod["metadata"].get("deletionTimestamp")
 
 
-def _named(stranger: workloads.Stranger) -> Map:
+def _named(stranger: workloads.Stranger) -> JsonObject:
     """All that is known of an owner of another kind."""
     metadata = {"namespace": stranger.namespace, "name": stranger.name}
     return {"apiVersion": stranger.api_version, "kind": stranger.kind, "metadata": metadata}
 
 
 def _surroundings(
-    namespaces: Mapping[str, Map], accounts: Mapping[tuple[str, str], Map], policy: Policy, *, complete: bool
+    namespaces: Mapping[str, JsonObject],
+    accounts: Mapping[tuple[str, str], JsonObject],
+    policy: Policy,
+    *,
+    complete: bool,
 ) -> Surroundings:
     """What the webhook would see: what is in the cluster now. Accounts that were not read may be there."""
 

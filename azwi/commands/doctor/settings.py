@@ -11,8 +11,6 @@ from webhook.config import policies
 from webhook.config.command_line import SettingsError, checked
 from webhook.config.settings import SOURCES
 
-Map = dict[str, Any]
-
 
 def policy(arguments: list[str], environ: Mapping[str, str], mapping: IdentityMapping) -> Policy:
     """The policy of a server with this command line and environment; what cannot be used counts as not set.

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.azure.federation import FederatedCredential
 from azwi.clock_skew import Reading
 from azwi.commands.doctor.findings import Unseen
@@ -16,8 +17,6 @@ from azwi.offline.manifests import POD_PATHS
 from webhook.admission.identity import Account, MappingEntry, ids
 from webhook.admission.policy import Policy
 from webhook.admission.review import Outcome, Verdict
-
-Map = dict[str, Any]
 
 HELM_RELEASE: Final = "meta.helm.sh/release-name"
 WEBHOOK_NAME: Final = "mutation.azure-workload-identity.io"
@@ -35,10 +34,10 @@ class Installation:
     `certificates` has no private key.
     """
 
-    configuration: Map = field(repr=False)
-    service: Map | None = None
-    slices: Sequence[Map] | None = None
-    deployment: Map | None = None
+    configuration: JsonObject = field(repr=False)
+    service: JsonObject | None = None
+    slices: Sequence[JsonObject] | None = None
+    deployment: JsonObject | None = None
     secret_name: str = ""
     certificates: Mapping[str, bytes] | None = None
     by_cert_manager: bool = False
@@ -54,7 +53,7 @@ class Installation:
         return f"MutatingWebhookConfiguration {self.name}"
 
     @property
-    def webhooks(self) -> list[Map]:
+    def webhooks(self) -> list[JsonObject]:
         """Its entries."""
         return list(self.configuration.get("webhooks") or ())
 
@@ -78,7 +77,7 @@ class Installation:
         )
 
 
-def is_ours(configuration: Map) -> bool:
+def is_ours(configuration: JsonObject) -> bool:
     """Whether a MutatingWebhookConfiguration is of Azure Workload Identity: this project's, v1.6.0's or AKS's."""
     labels = configuration["metadata"].get("labels") or {}
     if any(labels.get(key) == value for key, value in _LABELS.items()):
@@ -86,7 +85,7 @@ def is_ours(configuration: Map) -> bool:
     return any(map(_is_our_webhook, configuration.get("webhooks") or ()))
 
 
-def _is_our_webhook(webhook: Map) -> bool:
+def _is_our_webhook(webhook: JsonObject) -> bool:
     if str(webhook.get("name", "")).endswith(WEBHOOK_NAME):
         return True
     # Others have that path too: it is what kubebuilder's book calls it.
@@ -95,7 +94,7 @@ def _is_our_webhook(webhook: Map) -> bool:
     return path in _PATHS and names.USE_LABEL in selectors
 
 
-def arguments(deployment: Map) -> list[str]:
+def arguments(deployment: JsonObject) -> list[str]:
     """The command line of a Deployment's first container."""
     container = deployment["spec"]["template"]["spec"]["containers"][0]
     return [*(container.get("command") or ()), *(container.get("args") or ())]
@@ -109,10 +108,10 @@ class Workload:
     and is of another kind, such as an Argo Rollout: of that no more is known than how it is called.
     """
 
-    manifest: Map = field(repr=False)
-    pods: Sequence[Map] = field(repr=False)
+    manifest: JsonObject = field(repr=False)
+    pods: Sequence[JsonObject] = field(repr=False)
     outcome: Outcome
-    owner: Map = field(repr=False)
+    owner: JsonObject = field(repr=False)
 
     @property
     def kind(self) -> str:
@@ -135,7 +134,7 @@ class Workload:
         return f"{self.kind} {self.namespace}/{self.name}"
 
     @property
-    def pod(self) -> Map:
+    def pod(self) -> JsonObject:
         """The pod that it makes: metadata and spec."""
         pod = self.manifest
         for part in POD_PATHS[self.manifest["kind"]]:
@@ -229,11 +228,11 @@ class Snapshot:
     policy: Policy | None = None
     mapping: StoredMapping | None = None
     installations: Sequence[Installation] | None = None
-    namespaces: Mapping[str, Map] = field(default_factory=dict)
-    accounts: Mapping[tuple[str, str], Map] = field(default_factory=dict)
+    namespaces: Mapping[str, JsonObject] = field(default_factory=dict)
+    accounts: Mapping[tuple[str, str], JsonObject] = field(default_factory=dict)
     accounts_of: str | None = None
     workloads: Sequence[Workload] = ()
-    network_policies: Sequence[Map] = ()
+    network_policies: Sequence[JsonObject] = ()
     probe: Probe | None = None
     held: Mapping[str, Held] | None = None
     unseen: Sequence[Unseen] = ()

@@ -5,7 +5,9 @@ Rules: https://azure.github.io/aad-pod-identity/docs/ (concepts, and "match pods
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
+
+from azure_workload_identity.types import JsonObject
 
 API_VERSION: Final = "aadpodidentity.k8s.io/v1"
 IDENTITIES: Final = "azureidentities"
@@ -15,8 +17,6 @@ POD_LABEL: Final = "aadpodidbinding"
 BEHAVIOR: Final = "aadpodidentity.k8s.io/Behavior"
 NAMESPACED: Final = "namespaced"
 USER_ASSIGNED: Final = 0
-
-Map = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Identity:
     namespaced: bool
 
     @classmethod
-    def parse(cls, manifest: Map) -> "Identity":
+    def parse(cls, manifest: JsonObject) -> "Identity":
         """From the API server's object; what is not there is empty."""
         metadata, spec = manifest["metadata"], manifest.get("spec") or {}
         behavior = (metadata.get("annotations") or {}).get(BEHAVIOR, "")
@@ -74,7 +74,9 @@ class Broken:
     why: str
 
 
-def parse_bindings(identities: Iterable[Map], bindings: Iterable[Map]) -> tuple[list[Binding], list[Broken]]:
+def parse_bindings(
+    identities: Iterable[JsonObject], bindings: Iterable[JsonObject]
+) -> tuple[list[Binding], list[Broken]]:
     """The bindings in a fixed order (namespace, name), and those that are broken."""
     known = {(each.namespace, each.name): each for each in map(Identity.parse, identities)}
     good: list[Binding] = []
@@ -101,7 +103,7 @@ def _fault(selector: str, wanted: str, identity: Identity | None) -> str:
     return "" if identity.client_id else f"AzureIdentity {wanted} has no clientID"
 
 
-def exempt(exceptions: Iterable[Map], namespace: str, labels: Mapping[str, str]) -> Iterator[str]:
+def exempt(exceptions: Iterable[JsonObject], namespace: str, labels: Mapping[str, str]) -> Iterator[str]:
     """The AzurePodIdentityExceptions by which such pods are not served at all."""
     for manifest in exceptions:
         wanted = (manifest.get("spec") or {}).get("podLabels") or {}

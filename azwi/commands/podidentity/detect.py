@@ -2,11 +2,11 @@
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 import click
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.cluster import kube
 from azwi.cluster.kube import Cluster, Target
 from azwi.commands.podidentity import plan, workloads
@@ -85,7 +85,7 @@ def detect(  # noqa: PLR0913  one parameter a flag
     output.write(_document(made), form, lambda: _text(made, output_dir))
 
 
-def _document(made: Plan) -> dict[str, Any]:
+def _document(made: Plan) -> JsonObject:
     return {
         "migrations": [
             {

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from typing import Any, Final
+from typing import Final
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.commands.podidentity.bindings import POD_LABEL, Identity
 from azwi.commands.podidentity.workloads import Found, pod_of
-
-Map = dict[str, Any]
 
 _METADATA: Final = ("name", "namespace", "labels", "annotations", "ownerReferences")
 # Written by kubectl and the controllers; a manifest that has them would undo what they write next.
@@ -25,7 +24,7 @@ _JOB_LABELS: Final = frozenset(
 _API_ACCESS: Final = "kube-api-access-"
 
 
-def account(namespace: str, name: str, identity: Identity, tenant_id: str, token_expiration: int) -> Map:
+def account(namespace: str, name: str, identity: Identity, tenant_id: str, token_expiration: int) -> JsonObject:
     """The ServiceAccount, with our annotations only: applied to one that is there it leaves the rest of it alone."""
     annotations = {names.CLIENT_ID: identity.client_id}
     if tenant := tenant_id or identity.tenant_id:
@@ -36,7 +35,7 @@ def account(namespace: str, name: str, identity: Identity, tenant_id: str, token
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
 
 
-def workload(found: Found, service_account: str, proxy_port: int) -> Map:
+def workload(found: Found, service_account: str, proxy_port: int) -> JsonObject:
     """The live workload, ready to be applied: opted in, with the proxy, as that ServiceAccount."""
     live = deepcopy(found.manifest)
     made = {
@@ -53,14 +52,14 @@ def workload(found: Found, service_account: str, proxy_port: int) -> Map:
     return made
 
 
-def selector(manifest: Map) -> Mapping[str, object]:
+def selector(manifest: JsonObject) -> Mapping[str, object]:
     """The labels that a workload finds its pods by, which must stay on them."""
     found = manifest.get("spec", {}).get("selector") or {}
     expressions = {each["key"]: each for each in found.get("matchExpressions") or ()}
     return {**(found.get("matchLabels") or ({} if expressions else found)), **expressions}
 
 
-def _opted_in(pod: Map, proxy_port: int, *, keep_label: bool) -> None:
+def _opted_in(pod: JsonObject, proxy_port: int, *, keep_label: bool) -> None:
     metadata = pod.setdefault("metadata", {})
     labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key != POD_LABEL or keep_label}
     metadata["labels"] = {**labels, names.USE_LABEL: "true"}
@@ -71,7 +70,7 @@ def _opted_in(pod: Map, proxy_port: int, *, keep_label: bool) -> None:
     metadata.pop("creationTimestamp", None)
 
 
-def _without_past(made: Map) -> None:
+def _without_past(made: JsonObject) -> None:
     """Take out what the cluster wrote into this one object and would refuse or contradict in its successor."""
     annotations = made["metadata"].get("annotations") or {}
     made["metadata"]["annotations"] = {
@@ -88,7 +87,7 @@ def _without_past(made: Map) -> None:
         _without_api_access(made["spec"])
 
 
-def _without_api_access(spec: Map) -> None:
+def _without_api_access(spec: JsonObject) -> None:
     """Take out the API token's volume, which the next admission makes anew."""
     spec["volumes"] = [volume for volume in spec.get("volumes") or () if not _is_api_access(volume)]
     for container in _containers(spec):
@@ -96,10 +95,10 @@ def _without_api_access(spec: Map) -> None:
         container["volumeMounts"] = [mount for mount in mounts if not _is_api_access(mount)]
 
 
-def _is_api_access(named: Map) -> bool:
+def _is_api_access(named: JsonObject) -> bool:
     return str(named["name"]).startswith(_API_ACCESS)
 
 
-def _containers(spec: Map) -> Iterator[Map]:
+def _containers(spec: JsonObject) -> Iterator[JsonObject]:
     for key in ("initContainers", "containers", "ephemeralContainers"):
         yield from spec.get(key) or ()

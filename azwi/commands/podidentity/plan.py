@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.commands.podidentity import manifests, workloads
 from azwi.commands.podidentity.bindings import POD_LABEL, USER_ASSIGNED, Binding, Identity, exempt, parse_bindings
 from azwi.commands.podidentity.workloads import Found, Snapshot
 from azwi.offline import admissions, policy
 from webhook.admission.review import Verdict
-
-Map = dict[str, Any]
 
 # https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations
 MAX_CREDENTIALS: Final = 20
@@ -40,7 +39,7 @@ class Migration:
     name: str
     identity: Identity
     service_account: str
-    documents: Sequence[Map] = field(repr=False)
+    documents: Sequence[JsonObject] = field(repr=False)
     notes: Sequence[str] = ()
 
     @property
@@ -105,7 +104,7 @@ class _Planner:
         self._exceptions = snapshot.exceptions
         self._wishes = wishes
         self._policy = policy.build({"tenant_id": policy.UNKNOWN_TENANT}, {})
-        self._accounts: Mapping[tuple[str, str], Map] = {
+        self._accounts: Mapping[tuple[str, str], JsonObject] = {
             (each["metadata"]["namespace"], each["metadata"]["name"]): each for each in snapshot.accounts
         }
         self._given: dict[tuple[str, str], Identity] = {}
@@ -176,7 +175,7 @@ class _Planner:
             return given.client_id == identity.client_id
         return live is None or _client_id(live) == identity.client_id
 
-    def _admitted(self, found: Found, documents: Sequence[Map]) -> list[str]:
+    def _admitted(self, found: Found, documents: Sequence[JsonObject]) -> list[str]:
         """What the webhook will say of the new pods: the same code, before they are made."""
         around = admissions.surroundings(documents, self._policy, found.namespace, None)
         [admission] = admissions.mutate(documents[1], around).admissions
@@ -223,6 +222,6 @@ def _by_hand(api_version: str) -> str:
     )
 
 
-def _client_id(account: Map) -> str:
+def _client_id(account: JsonObject) -> str:
     annotations = account["metadata"].get("annotations") or {}
     return str(annotations.get(names.CLIENT_ID, "")).strip()

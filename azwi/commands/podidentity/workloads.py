@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.cluster.kube import ApiError, Cluster, path
 from azwi.commands.podidentity import bindings
 from azwi.offline.manifests import POD_PATHS
-
-Map = dict[str, Any]
 
 # apiVersion → plural: pods apart, since of those only the labelled ones matter.
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -30,7 +29,7 @@ class Found:
     `of_template` tells whether its template has that label, or only its pods.
     """
 
-    manifest: Map = field(repr=False)
+    manifest: JsonObject = field(repr=False)
     labels: Mapping[str, str]
     selector: str
     of_template: bool = True
@@ -65,12 +64,12 @@ class Stranger:
 class Snapshot:
     """What was read of a cluster."""
 
-    identities: Sequence[Map] = ()
-    bindings: Sequence[Map] = ()
-    exceptions: Sequence[Map] = ()
-    workloads: Sequence[Map] = ()
-    pods: Sequence[Map] = ()
-    accounts: Sequence[Map] = ()
+    identities: Sequence[JsonObject] = ()
+    bindings: Sequence[JsonObject] = ()
+    exceptions: Sequence[JsonObject] = ()
+    workloads: Sequence[JsonObject] = ()
+    pods: Sequence[JsonObject] = ()
+    accounts: Sequence[JsonObject] = ()
 
 
 def read(cluster: Cluster, namespace: str) -> Snapshot:
@@ -94,7 +93,7 @@ def read(cluster: Cluster, namespace: str) -> Snapshot:
     )
 
 
-def _custom(cluster: Cluster, plural: str) -> list[Map]:
+def _custom(cluster: Cluster, plural: str) -> list[JsonObject]:
     """The custom resources of a kind; none where the kind itself is not there."""
     try:
         return list(cluster.list(path(bindings.API_VERSION, plural)))
@@ -104,7 +103,7 @@ def _custom(cluster: Cluster, plural: str) -> list[Map]:
         raise
 
 
-def find(workloads: Iterable[Map], pods: Iterable[Map]) -> tuple[list[Found], list[Stranger]]:
+def find(workloads: Iterable[JsonObject], pods: Iterable[JsonObject]) -> tuple[list[Found], list[Stranger]]:
     """The topmost workloads with the label in their template or on their pods, and the owners not understood."""
     by_uid = {manifest["metadata"]["uid"]: manifest for manifest in workloads}
     found: dict[str, Found] = {}
@@ -130,19 +129,19 @@ def find(workloads: Iterable[Map], pods: Iterable[Map]) -> tuple[list[Found], li
     return sorted(found.values(), key=_order), sorted(strangers)
 
 
-def pod_labels(manifest: Map) -> Mapping[str, str]:
+def pod_labels(manifest: JsonObject) -> Mapping[str, str]:
     """The labels of a workload's pods."""
     return (pod_of(manifest).get("metadata") or {}).get("labels") or {}
 
 
-def pod_of(manifest: Map) -> Map:
+def pod_of(manifest: JsonObject) -> JsonObject:
     """The pod in a workload of a known kind: its metadata and spec."""
     for part in POD_PATHS[manifest["kind"]]:
         manifest = manifest[part]
     return manifest
 
 
-def top(manifest: Map, by_uid: Mapping[str, Map]) -> tuple[Map, Stranger | None]:
+def top(manifest: JsonObject, by_uid: Mapping[str, JsonObject]) -> tuple[JsonObject, Stranger | None]:
     """The topmost known owner, or the owner that is not known."""
     for _ in range(MAX_OWNERS):
         owner = next(_controllers(manifest), None)
@@ -157,11 +156,11 @@ def top(manifest: Map, by_uid: Mapping[str, Map]) -> tuple[Map, Stranger | None]
     return manifest, Stranger(metadata["namespace"], manifest["apiVersion"], manifest["kind"], metadata["name"])
 
 
-def _controllers(manifest: Map) -> Iterator[Map]:
+def _controllers(manifest: JsonObject) -> Iterator[JsonObject]:
     return (owner for owner in manifest["metadata"].get("ownerReferences") or () if owner.get("controller"))
 
 
-def is_done(manifest: Map) -> bool:
+def is_done(manifest: JsonObject) -> bool:
     """Whether it is a Job that will run nothing any more."""
     conditions = (manifest.get("status") or {}).get("conditions") or ()
     ended = any(each.get("type") in {"Complete", "Failed"} and each.get("status") == "True" for each in conditions)

@@ -1,9 +1,10 @@
 """The ServiceAccount in the cluster: our annotations are applied, everything else of it stays as it is."""
 
-from typing import Any, Final
+from typing import Final
 
 from azure_workload_identity import names
-from azwi.cluster.kube import FIELD_MANAGER, ApiError, Manifest, path
+from azure_workload_identity.types import JsonObject
+from azwi.cluster.kube import FIELD_MANAGER, ApiError, path
 from azwi.commands.serviceaccount.phases import Outcome, Step
 from azwi.commands.serviceaccount.run import Run
 from azwi.console.errors import CommandError
@@ -12,16 +13,16 @@ _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
 
 
-def manifest(namespace: str, name: str, client_id: str, tenant_id: str, token_expiration: int) -> Manifest:
+def manifest(namespace: str, name: str, client_id: str, tenant_id: str, token_expiration: int) -> JsonObject:
     """The fields that are ours, as server-side apply takes them; the expiration only when it is not the default."""
     annotations = {names.CLIENT_ID: client_id, names.TENANT_ID: tenant_id}
     if token_expiration != names.DEFAULT_TOKEN_EXPIRATION:
         annotations[names.TOKEN_EXPIRATION] = str(token_expiration)
-    metadata: dict[str, Any] = {"name": name, "namespace": namespace, "annotations": annotations}
+    metadata: JsonObject = {"name": name, "namespace": namespace, "annotations": annotations}
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
 
 
-def find(run: Run) -> Manifest | None:
+def find(run: Run) -> JsonObject | None:
     """The ServiceAccount as it is."""
     return run.cluster.find(_path(run))
 
@@ -72,7 +73,7 @@ def apply(run: Run, client_id: str, tenant_id: str) -> Step:
     return Step(outcome, f"{namespace}/{name}", _annotations(body), _issuer_notes(run))
 
 
-def _annotations(account: Manifest) -> dict[str, str]:
+def _annotations(account: JsonObject) -> dict[str, str]:
     return account["metadata"].get("annotations") or {}
 
 

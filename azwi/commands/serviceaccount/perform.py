@@ -4,10 +4,11 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any, Final
+from typing import Final
 
 import click
 
+from azure_workload_identity.types import JsonObject
 from azwi.azure.auth import Method
 from azwi.azure.options import Given, repeated, target
 from azwi.azure.polling import Patience
@@ -88,13 +89,13 @@ def _telling(method: Method) -> Iterator[Callable[[str], None]]:
 
 
 def _print(steps: list[Step], plan: Plan | None, form: Form) -> None:
-    document: dict[str, Any] = {"dryRun": plan is not None, "phases": [_document(step) for step in steps]}
+    document: JsonObject = {"dryRun": plan is not None, "phases": [_document(step) for step in steps]}
     if plan is not None:
         document["requests"] = [request.document() for request in plan.requests]
     output.write(document, form, lambda: _text(steps, plan))
 
 
-def _document(step: Step) -> dict[str, Any]:
+def _document(step: Step) -> JsonObject:
     return {
         "phase": step.phase,
         "outcome": str(step.outcome),

@@ -7,12 +7,13 @@ from typing import Any, Final
 import click
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.azure.options import CLOUD, Given, of, target
 from azwi.azure.polling import Patience
 from azwi.cluster import kube
 from azwi.cluster.kube import Cluster
 from azwi.commands.token import exchange
-from azwi.commands.token.exchange import Ask, Assertion, Map, RefusedError
+from azwi.commands.token.exchange import Ask, Assertion, RefusedError
 from azwi.console import output
 from azwi.console.errors import CommandError, UsageError
 from azwi.console.groups import Group
@@ -83,7 +84,7 @@ def exchange_command(**given: Any) -> None:  # noqa: ANN401  click's
             failure = None
         except RefusedError as error:
             answer, failure = {}, error
-    document: Map = {
+    document: JsonObject = {
         "request": {"url": ask.url, "clientId": ask.client_id, "scope": ask.scope},
         "assertion": assertion.claims,
     }
@@ -106,12 +107,12 @@ def _prepared(given: Given, audience: str, authority_host: str, arm: str) -> tup
     return Ask(authority_host, tenant_id, client_id, given["scope"] or f"{arm}/.default"), assertion
 
 
-def _accepted(answer: Map) -> Map:
+def _accepted(answer: JsonObject) -> JsonObject:
     token = exchange.claims(answer["access_token"], TOKEN_CLAIMS)
     return {"outcome": "accepted", "expiresIn": answer.get("expires_in"), "token": token}
 
 
-def _refused(failure: RefusedError) -> Map:
+def _refused(failure: RefusedError) -> JsonObject:
     refusal = failure.refusal
     return {
         "outcome": "refused",
@@ -123,7 +124,7 @@ def _refused(failure: RefusedError) -> Map:
     }
 
 
-def _text(document: Map) -> str:
+def _text(document: JsonObject) -> str:
     rows: list[tuple[str, object]] = [("asked", document["request"]["url"])]
     rows += [("client id", document["request"]["clientId"]), ("scope", document["request"]["scope"])]
     rows += [(f"assertion {name}", _shown(name, value)) for name, value in document["assertion"].items()]

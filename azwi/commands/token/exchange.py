@@ -8,10 +8,11 @@ from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from azure_workload_identity import __version__, entra, names
 from azure_workload_identity.entra import Kind, Refusal
+from azure_workload_identity.types import JsonObject
 from azwi.cluster import kube
 from azwi.cluster.kube import Cluster
 from azwi.console.errors import CommandError, cause
@@ -28,8 +29,6 @@ ASSERTION_CLAIMS: Final = ("iss", "sub", "aud", "iat", "exp")
 MAX_CLAIM: Final = 300
 MAX_ANSWER: Final = 256 << 10
 _OK: Final = 200
-
-Map = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class Assertion:
     token: str = field(repr=False)
 
     @property
-    def claims(self) -> Map:
+    def claims(self) -> JsonObject:
         """What it says, unverified."""
         return claims(self.token, ASSERTION_CLAIMS)
 
@@ -73,7 +72,7 @@ class RefusedError(CommandError):
         return self.refusal.meaning.kind is not Kind.PERMANENT
 
 
-def exchange(ask: Ask, assertion: Assertion, environ: Mapping[str, str] = os.environ) -> Map:
+def exchange(ask: Ask, assertion: Assertion, environ: Mapping[str, str] = os.environ) -> JsonObject:
     """The token endpoint's answer; `access_token` in it is a secret.
 
     Raises:
@@ -127,7 +126,7 @@ def _decoded(content: bytes) -> object:
         return None
 
 
-def claims(token: str, wanted: Sequence[str]) -> Map:
+def claims(token: str, wanted: Sequence[str]) -> JsonObject:
     """What a token says of itself, unverified and bounded; empty when it is no JWT."""
     try:
         payload = token.split(".")[1]

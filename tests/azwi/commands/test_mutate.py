@@ -13,22 +13,22 @@ import yaml
 from click.testing import CliRunner, Result
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.main import program
-from azwi.offline.manifests import Map
 from testbed.program import ROOT, TENANT
 from webhook.admission.review import Verdict
 
 CLIENT_ID = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
-ACCOUNT: Map = {
+ACCOUNT: JsonObject = {
     "apiVersion": "v1",
     "kind": "ServiceAccount",
     "metadata": {"name": "app", "annotations": {names.CLIENT_ID: CLIENT_ID}},
 }
-TEMPLATE: Map = {
+TEMPLATE: JsonObject = {
     "metadata": {"labels": {names.USE_LABEL: "true"}},
     "spec": {"serviceAccountName": "app", "containers": [{"name": "app", "image": "registry.test/app:1"}]},
 }
-DEPLOYMENT: Map = {
+DEPLOYMENT: JsonObject = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",
     "metadata": {"name": "web"},

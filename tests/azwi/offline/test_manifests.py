@@ -2,17 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from azure_workload_identity.types import JsonObject
 from azwi.console.errors import CommandError
 from azwi.offline import manifests
 
 POD = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "app"}]}}
 
 
-def found(document: dict[str, Any]) -> list[tuple[str, str, object]]:
+def found(document: JsonObject) -> list[tuple[str, str, object]]:
     """Return what the workloads of a document are called, and where and what their pods are."""
     return [(str(each), each.pointer, each.pod) for each in manifests.workloads(document, "shop")]
 

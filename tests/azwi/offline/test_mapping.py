@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from azwi.offline.manifests import Map
+from azure_workload_identity.types import JsonObject
 from tests.azwi.commands.test_mutate import CLIENT_ID, DEPLOYMENT, ran, variables
 
-PLAIN: Map = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "app"}}
+PLAIN: JsonObject = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "app"}}
 ENTRY = {"namespace": "default", "serviceAccount": "app", "clientId": CLIENT_ID}
 NAMED = ("--identity-mapping-configmap", "azwi-mapping")
 
 
-def config_map(*entries: object, namespace: str = "azwi-system") -> Map:
+def config_map(*entries: object, namespace: str = "azwi-system") -> JsonObject:
     """Write the ConfigMap of a mapping."""
     return {
         "apiVersion": "v1",
@@ -25,7 +25,7 @@ def config_map(*entries: object, namespace: str = "azwi-system") -> Map:
     }
 
 
-def client_id(*documents: Map, arguments: Sequence[str]) -> str | None:
+def client_id(*documents: JsonObject, arguments: Sequence[str]) -> str | None:
     """Return the client id that the last of the documents is given."""
     done = ran(*documents, arguments=(*arguments, "-o", "yaml"))
     assert (done.exit_code, done.stderr) == (0, ""), done.output
@@ -33,7 +33,7 @@ def client_id(*documents: Map, arguments: Sequence[str]) -> str | None:
 
 
 @pytest.mark.parametrize("content", [{"mappings": [ENTRY]}, config_map(ENTRY)], ids=["file", "manifest"])
-def test_file(tmp_path: Path, content: Map) -> None:
+def test_file(tmp_path: Path, content: JsonObject) -> None:
     """The server's file gives identities, and so does the manifest of a ConfigMap with one."""
     (tmp_path / "mapping.yaml").write_text(yaml.safe_dump(content))
     arguments = ("--identity-mapping", str(tmp_path / "mapping.yaml"))
@@ -73,7 +73,7 @@ def test_bad_entry() -> None:
         ([config_map(), config_map(namespace="other")], "there are 2 ConfigMaps azwi-mapping"),
     ],
 )
-def test_refused(documents: list[Map], said: str) -> None:
+def test_refused(documents: list[JsonObject], said: str) -> None:
     """A ConfigMap that is not there, is meant twice, or holds no mapping ends the command."""
     done = ran(PLAIN, DEPLOYMENT, *documents, arguments=NAMED)
     assert (done.exit_code, done.stdout) == (1, "")

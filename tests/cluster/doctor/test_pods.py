@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi import clock_skew
 from testbed.cluster.control_plane import ControlPlane
-from testbed.cluster.manifests import CLIENT_ID, Manifest, environment, pod, token_volumes
+from testbed.cluster.manifests import CLIENT_ID, environment, pod, token_volumes
 from testbed.cluster.server import scope
 from tests.cluster.support.patient import Patient, account, deployment
 
@@ -30,12 +31,12 @@ def watch(patient: Patient) -> None:
     patient.plane.kubectl("label", "namespace", patient.namespace, f"{label}=true")
 
 
-def owned(patient: Patient, owner: Manifest, kind: str, name: str, group: str, **spec: Any) -> Manifest:  # noqa: ANN401  fields
+def owned(patient: Patient, owner: JsonObject, kind: str, name: str, group: str, **spec: Any) -> JsonObject:  # noqa: ANN401  fields
     """Create what a controller would create for an owner."""
     reference = {key: owner[key] for key in ("apiVersion", "kind")}
     reference |= {"name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "controller": True}
     template = owner["spec"]["template"]
-    body: Manifest = {"metadata": {"name": name, "ownerReferences": [reference]}}
+    body: JsonObject = {"metadata": {"name": name, "ownerReferences": [reference]}}
     if kind == "pods":
         body["metadata"]["labels"] = template["metadata"]["labels"]
         body["spec"] = template["spec"]
@@ -44,7 +45,7 @@ def owned(patient: Patient, owner: Manifest, kind: str, name: str, group: str, *
     return patient.plane.request("POST", f"/{group}/namespaces/{patient.namespace}/{kind}", body)
 
 
-def rolled_out(patient: Patient) -> Manifest:
+def rolled_out(patient: Patient) -> JsonObject:
     """Create the Deployment `web` with its ReplicaSet and a pod, as the controllers do."""
     patient.apply(deployment())
     web = patient.get("deployments", "web", "apis/apps/v1")

@@ -6,7 +6,8 @@ import subprocess
 import pytest
 
 from azure_workload_identity import names
-from testbed.cluster.manifests import CLIENT_ID, USE, Manifest, pod
+from azure_workload_identity.types import JsonObject
+from testbed.cluster.manifests import CLIENT_ID, USE, pod
 from tests.cluster.support.patient import Patient, account, deployment
 
 HOSTILE = 'it\'s $(touch pwned) `touch pwned`; "x"\nnext'
@@ -23,7 +24,7 @@ def test_healthy(patient: Patient) -> None:
 
 
 # Each breaks the patient by what it applies: code, subject, manifests.
-BROKEN: list[tuple[str, str, list[Manifest]]] = [
+BROKEN: list[tuple[str, str, list[JsonObject]]] = [
     ("label-missing", "Deployment", [deployment(labels={})]),
     ("label-missing", "Pod", [{**pod(labels={}, serviceAccountName="app")}]),
     ("label-misplaced", "Deployment", [deployment(labels={}, metadata={"labels": USE})]),
@@ -103,7 +104,7 @@ BROKEN: list[tuple[str, str, list[Manifest]]] = [
 
 
 @pytest.mark.parametrize(("code", "kind", "manifests"), BROKEN, ids=[f"{code}-{kind}" for code, kind, _ in BROKEN])
-def test_broken(patient: Patient, code: str, kind: str, manifests: list[Manifest]) -> None:
+def test_broken(patient: Patient, code: str, kind: str, manifests: list[JsonObject]) -> None:
     """What is written wrongly is found, and gone once the printed command has run."""
     patient.apply(*manifests)
     patient.mended(code, kind)

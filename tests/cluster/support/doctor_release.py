@@ -1,13 +1,13 @@
 """What a release has beside what installation.py makes: a Deployment, and the endpoints of its Service."""
 
 from azure_workload_identity import names
-from testbed.cluster.manifests import Manifest
+from azure_workload_identity.types import JsonObject
 from tests.cluster.support.installation import Installation
 
 LABELS = {"app": "webhook"}
 
 
-def server_deployment(release: Installation, replicas: int = 2, *flags: str) -> Manifest:
+def server_deployment(release: Installation, replicas: int = 2, *flags: str) -> JsonObject:
     """Write the Deployment of the server."""
     container = {"name": "manager", "image": "azwi", "command": ["azwi-webhook"], "args": ["--log-level=info", *flags]}
     return {
@@ -22,7 +22,7 @@ def server_deployment(release: Installation, replicas: int = 2, *flags: str) -> 
     }
 
 
-def endpoints(release: Installation, *, ready: bool = True) -> Manifest:
+def endpoints(release: Installation, *, ready: bool = True) -> JsonObject:
     """Write what the endpoint controller writes."""
     return {
         "apiVersion": "discovery.k8s.io/v1",

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
-from testbed.cluster.manifests import CLIENT_ID, USE, Manifest, pod
+from testbed.cluster.manifests import CLIENT_ID, USE, pod
 from testbed.cluster.server import CREATED_PODS, REPOSITORY, TENANT_ID, scope, wait_until_true
 from testbed.processes import PATIENCE_SECONDS, free_ports, running, wait_until
 from tests.cluster.support.service import Endpoint, Service, service
@@ -189,7 +190,7 @@ def register(control_plane: ControlPlane, name: str, **webhook: Any) -> None:  #
     )
 
 
-def _roles(namespace: str, config_maps: list[str]) -> list[Manifest]:
+def _roles(namespace: str, config_maps: list[str]) -> list[JsonObject]:
     """The roles of docs/install: nothing here is wider than what the chart renders."""
     reading = ["get", "list", "watch"]
     webhooks = {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["mutatingwebhookconfigurations"]}
@@ -215,12 +216,12 @@ def _roles(namespace: str, config_maps: list[str]) -> list[Manifest]:
     return [account, *_granted("Cluster", namespace, cluster_rules), *_granted("", namespace, rules)]
 
 
-def _rule(resource: str, verbs: list[str], resource_names: list[str] | None = None) -> dict[str, Any]:
+def _rule(resource: str, verbs: list[str], resource_names: list[str] | None = None) -> JsonObject:
     named = {"resourceNames": resource_names} if resource_names else {}
     return {"apiGroups": [""], "resources": [resource], **named, "verbs": verbs}
 
 
-def _granted(kind: str, namespace: str, rules: list[dict[str, Any]]) -> list[Manifest]:
+def _granted(kind: str, namespace: str, rules: list[JsonObject]) -> list[JsonObject]:
     group = "rbac.authorization.k8s.io"
     metadata = {"name": f"{ACCOUNT}-{namespace}", **({} if kind else {"namespace": namespace})}
     return [

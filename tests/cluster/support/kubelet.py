@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
-from testbed.cluster.manifests import Manifest, environment, token_volumes
+from testbed.cluster.manifests import environment, token_volumes
 from testbed.processes import PATIENCE_SECONDS, running, wait_until
 from testbed.program import ROOT
 from tests.support.netns import Namespace
@@ -36,12 +37,12 @@ class Kubelet:
     volume: Path
     trust: Mapping[str, str]
 
-    def run(self, container: Manifest, *command: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, container: JsonObject, *command: str) -> "subprocess.CompletedProcess[str]":
         """Run a container, or another command in it, to its end."""
         return self.namespace.run(*self._command(container, *command), env=self._env(container))
 
     @contextmanager
-    def native_sidecar(self, container: Manifest, log: Path) -> Iterator[None]:
+    def native_sidecar(self, container: JsonObject, log: Path) -> Iterator[None]:
         """Run a container that goes on, from the success of its startup probe."""
         probe = container["startupProbe"]["exec"]["command"]
         command = self.namespace.command(*self._command(container))
@@ -49,16 +50,16 @@ class Kubelet:
             wait_until(lambda: self.run(container, *probe).returncode == 0, process, log, PATIENCE_SECONDS)
             yield
 
-    def _env(self, container: Manifest) -> dict[str, str]:
+    def _env(self, container: JsonObject) -> dict[str, str]:
         return {**self.trust, **environment(container)}
 
-    def _command(self, container: Manifest, *command: str) -> list[str]:
+    def _command(self, container: JsonObject, *command: str) -> list[str]:
         inside = list(command) or [*container["command"], *container.get("args", [])]
         program = [PROXY if each == names.PROXY_PROGRAM else each for each in inside]
         script = " && ".join([*self._mounts(container), f"exec {shlex.join([*_confined(container), *program])}"])
         return ["unshare", "--mount", "sh", "-c", script]
 
-    def _mounts(self, container: Manifest) -> Iterator[str]:
+    def _mounts(self, container: JsonObject) -> Iterator[str]:
         yield "mount -t tmpfs none /run"
         yield "mount -t tmpfs none /dev/shm"
         for mount in container.get("volumeMounts", []):
@@ -69,7 +70,7 @@ class Kubelet:
             yield "mount -o remount,ro /run && mount -o remount,bind,ro /"
 
 
-def _confined(container: Manifest) -> list[str]:
+def _confined(container: JsonObject) -> list[str]:
     context = container.get("securityContext", {})
     added = [each.lower() for each in context.get("capabilities", {}).get("add", [])]
     kept = ",".join(["-all", *(f"+{each}" for each in (*added, READABLE))])
@@ -78,7 +79,7 @@ def _confined(container: Manifest) -> list[str]:
     return ["setpriv", *flags, f"--inh-caps={kept}", f"--ambient-caps={kept}", f"--bounding-set={kept}"]
 
 
-def project(control_plane: ControlPlane, stored: Manifest, directory: Path) -> None:
+def project(control_plane: ControlPlane, stored: JsonObject, directory: Path) -> None:
     """Fill the pod's token volume: tokens of the TokenRequest API that are bound to the pod, and keys of ConfigMaps."""
     (volume,) = token_volumes(stored)
     for source in volume["projected"]["sources"]:
@@ -88,7 +89,7 @@ def project(control_plane: ControlPlane, stored: Manifest, directory: Path) -> N
             file.write_text(content)
 
 
-def _projected(control_plane: ControlPlane, stored: Manifest, source: Manifest) -> Iterator[tuple[str, str]]:
+def _projected(control_plane: ControlPlane, stored: JsonObject, source: JsonObject) -> Iterator[tuple[str, str]]:
     metadata = stored["metadata"]
     namespace = f"/api/v1/namespaces/{metadata['namespace']}"
     if "configMap" in source:

@@ -11,8 +11,9 @@ from typing import Any
 import urllib3
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ApiError, Cluster
-from testbed.cluster.manifests import Manifest, environment, pod
+from testbed.cluster.manifests import environment, pod
 
 
 @dataclass
@@ -61,7 +62,7 @@ def continuous(
             each.result()
 
 
-def _failure(cluster: Cluster, namespace: str, written: Manifest) -> str:
+def _failure(cluster: Cluster, namespace: str, written: JsonObject) -> str:
     try:
         stored = cluster.create_pod(namespace, written)
     except (ApiError, urllib3.exceptions.HTTPError) as error:
@@ -69,6 +70,6 @@ def _failure(cluster: Cluster, namespace: str, written: Manifest) -> str:
     return "" if is_whole(stored) else f"{stored['metadata']['name']} has no client id"
 
 
-def is_whole(stored: Manifest) -> bool:
+def is_whole(stored: JsonObject) -> bool:
     """Whether a stored pod has its identity."""
     return names.ENV_CLIENT_ID in environment(stored["spec"]["containers"][0])

@@ -14,6 +14,7 @@ from typing import Any
 import trustme
 import uvicorn
 
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.manifests import container
 from testbed.processes import PATIENCE_SECONDS, free_ports, running, wait_until
 from testbed.program import ROOT, listens, write_pair
@@ -29,7 +30,7 @@ async def mesh(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  AS
         body += message.get("body", b"")
         more = message.get("more_body", False)
     request = json.loads(body)["request"]
-    response: dict[str, Any] = {"uid": request["uid"], "allowed": True}
+    response: JsonObject = {"uid": request["uid"], "allowed": True}
     if all(each["name"] != "mesh" for each in request["object"]["spec"]["containers"]):
         patch = [{"op": "add", "path": "/spec/containers/-", "value": container("mesh")}]
         response |= {"patchType": "JSONPatch", "patch": b64encode(json.dumps(patch).encode()).decode()}

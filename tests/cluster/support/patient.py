@@ -11,9 +11,10 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
+from azure_workload_identity.types import JsonObject
 from azwi.main import program
 from testbed.cluster.control_plane import ControlPlane
-from testbed.cluster.manifests import USE, Manifest, pod
+from testbed.cluster.manifests import USE, pod
 
 
 @dataclass
@@ -30,26 +31,26 @@ class Patient:
         cluster = ["--kubeconfig", str(kubeconfig or self.plane.kubeconfig), "-n", self.namespace]
         return CliRunner().invoke(program, ["doctor", *cluster, *self.flags, *words])
 
-    def examined(self, *words: str) -> Manifest:
+    def examined(self, *words: str) -> JsonObject:
         """Return what machines are told."""
         done = self.doctor("-o", "json", *words)
         assert done.exit_code in (0, 1), done.output
-        document: Manifest = json.loads(done.stdout)
+        document: JsonObject = json.loads(done.stdout)
         errors = [each for each in document["findings"] if each["severity"] == "error"]
         assert done.exit_code == bool(errors)
         return document
 
-    def found(self, code: str) -> list[Manifest]:
+    def found(self, code: str) -> list[JsonObject]:
         """Return the findings of a code."""
         return [each for each in self.examined()["findings"] if each["code"] == code]
 
-    def one(self, code: str, subject: str = "") -> Manifest:
+    def one(self, code: str, subject: str = "") -> JsonObject:
         """Return the only finding of a code."""
         findings = self.examined()["findings"]
         mine = [each for each in findings if each["code"] == code and subject in each["subject"]]
         assert len(mine) == 1, findings
         assert mine[0]["evidence"]
-        finding: Manifest = mine[0]
+        finding: JsonObject = mine[0]
         return finding
 
     def run(self, command: str) -> str:
@@ -64,7 +65,7 @@ class Patient:
         assert not (self.directory / "pwned").exists()
         return done.stdout
 
-    def mended(self, code: str, subject: str = "") -> Manifest:
+    def mended(self, code: str, subject: str = "") -> JsonObject:
         """Find it, run its command, and find it no more."""
         finding = self.one(code, subject)
         self.run(finding["command"])
@@ -72,13 +73,13 @@ class Patient:
         assert after == []
         return finding
 
-    def apply(self, *manifests: Manifest) -> None:
+    def apply(self, *manifests: JsonObject) -> None:
         """Create objects in the namespace."""
         self.plane.apply(
             *({**each, "metadata": {"namespace": self.namespace, **each["metadata"]}} for each in manifests)
         )
 
-    def get(self, plural: str, name: str, group: str = "api/v1") -> Manifest:
+    def get(self, plural: str, name: str, group: str = "api/v1") -> JsonObject:
         """Read an object of the namespace."""
         return self.plane.request("GET", f"/{group}/namespaces/{self.namespace}/{plural}/{name}")
 
@@ -87,9 +88,9 @@ def deployment(
     name: str = "web",
     labels: Mapping[str, str] | None = None,
     annotations: Mapping[str, str] | None = None,
-    metadata: Manifest | None = None,
+    metadata: JsonObject | None = None,
     **spec: Any,  # noqa: ANN401  fields of a pod's spec
-) -> Manifest:
+) -> JsonObject:
     """Write a Deployment whose pods use the account `app`, by default opted in."""
     template = pod(labels={"app": name, **(USE if labels is None else labels)}, annotations=annotations, **spec)
     template["spec"].setdefault("serviceAccountName", "app")
@@ -105,7 +106,7 @@ def deployment(
     }
 
 
-def account(annotations: Mapping[str, str], labels: Mapping[str, str] | None = None, name: str = "app") -> Manifest:
+def account(annotations: Mapping[str, str], labels: Mapping[str, str] | None = None, name: str = "app") -> JsonObject:
     """Write a ServiceAccount."""
     metadata = {"name": name, "annotations": dict(annotations), "labels": dict(labels or {})}
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import Cluster
-from testbed.cluster.manifests import CLIENT_ID, Manifest, environment, pod
+from testbed.cluster.manifests import CLIENT_ID, environment, pod
 from testbed.cluster.server import TENANT_ID, scope
 from testbed.processes import PATIENCE_SECONDS, running, wait_until
 from tests.chart.helm import CHART, nested
@@ -60,7 +61,7 @@ class Release:
             },
         )
 
-    def _values(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _values(self, values: Mapping[str, Any]) -> JsonObject:
         only_ours = {"matchLabels": scope(self.namespace)}
         defaults = {"azureTenantID": TENANT_ID, "drainSeconds": 0, "mutatingWebhookNamespaceSelector": only_ours}
         return {**defaults, **values}
@@ -78,14 +79,14 @@ class Release:
         self.control_plane.create_service_account(created, "app", {names.CLIENT_ID: CLIENT_ID})
         return created
 
-    def get(self, kind: str, name: str = FULLNAME) -> Manifest:
+    def get(self, kind: str, name: str = FULLNAME) -> JsonObject:
         """Return an object of the release's namespace as it is stored."""
         found = self.control_plane.kubectl("get", kind, name, f"--namespace={self.namespace}", "--output=json")
         assert found.returncode == 0, found.stderr
-        manifest: Manifest = json.loads(found.stdout)
+        manifest: JsonObject = json.loads(found.stdout)
         return manifest
 
-    def configuration(self) -> Manifest:
+    def configuration(self) -> JsonObject:
         """Return the webhook configuration as it is stored."""
         return self.get("mutatingwebhookconfiguration", f"azwi-{self.namespace}-{FULLNAME}")
 
@@ -142,7 +143,7 @@ class Release:
                 stack.enter_context(self.replica(forwarding, deployment))
             yield forwarding
 
-    def _environment(self, spec: Manifest, container: Manifest) -> dict[str, str]:
+    def _environment(self, spec: JsonObject, container: JsonObject) -> dict[str, str]:
         kubeconfig = self.control_plane.kubeconfig_for(self.namespace, spec["serviceAccountName"])
         fields = {"metadata.namespace": self.namespace}
         given = {
@@ -151,7 +152,7 @@ class Release:
         }
         return {"PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig), **given}
 
-    def _arguments(self, spec: Manifest, container: Manifest, host: str) -> list[str]:
+    def _arguments(self, spec: JsonObject, container: JsonObject, host: str) -> list[str]:
         """Return the arguments, with the directories of this machine for those that are mounted."""
         secrets = {each["name"]: each["secret"]["secretName"] for each in spec.get("volumes", [])}
         arguments = container["args"]
@@ -164,7 +165,7 @@ class Release:
         return list(arguments)
 
 
-def _port(container: Manifest, name: str) -> int:
+def _port(container: JsonObject, name: str) -> int:
     (port,) = [each["containerPort"] for each in container["ports"] if each["name"] == name]
     return int(port)
 

@@ -2,12 +2,12 @@
 
 import ssl
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
 import httpx
 
+from azure_workload_identity.types import JsonObject
 from testbed.entra import Entra, Issuer
 from testbed.entra.exchange import JWT_BEARER
 
@@ -55,7 +55,7 @@ class Client:
 
 def refusal(response: httpx.Response) -> tuple[int, str, int]:
     """Read the answer to a request that was refused."""
-    content: dict[str, Any] = response.json()
+    content: JsonObject = response.json()
     (code,) = content["error_codes"]
     assert content["error_description"].startswith(f"AADSTS{code}: ")
     return response.status_code, content["error"], code

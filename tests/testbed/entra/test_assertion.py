@@ -2,11 +2,11 @@
 
 import base64
 import json
-from typing import Any
 
 import jwt
 import pytest
 
+from azure_workload_identity.types import JsonObject
 from testbed.entra import Entra, FederatedCredential, Issuer, RegistrationError
 from tests.testbed.entra.client import Client
 
@@ -25,7 +25,7 @@ from tests.testbed.entra.client import Client
     ],
     ids=str,
 )
-def test_claims(client: Client, claims: dict[str, Any], expected: tuple[int, str, int]) -> None:
+def test_claims(client: Client, claims: JsonObject, expected: tuple[int, str, int]) -> None:
     """Issuer, subject and audience must be equal to the last character, and each mismatch has its code."""
     assert client.refused(client_assertion=client.issuer.token(client.subject, **claims)) == expected
 

@@ -3,7 +3,8 @@
 import pytest
 
 from azure_workload_identity import names
-from testbed.pods import AUTHORITY_HOST, CLIENT_ID, TENANT_ID, Map, endpoint
+from azure_workload_identity.types import JsonObject
+from testbed.pods import AUTHORITY_HOST, CLIENT_ID, TENANT_ID, endpoint
 from webhook.admission import fragments
 from webhook.admission.identity import Identity
 from webhook.admission.policy import CustomEndpoint, ProxySettings, Resources, TrustBundle
@@ -132,7 +133,7 @@ def test_volume() -> None:
         ),
     ],
 )
-def test_volume_with_a_ca(custom: CustomEndpoint, source: Map) -> None:
+def test_volume_with_a_ca(custom: CustomEndpoint, source: JsonObject) -> None:
     """The endpoint's CA is one more source of the volume, and its audience replaces the default."""
     sources = fragments.volume(IDENTITY, "api://test", custom)["projected"]["sources"]
     assert sources[2:] == [source]
@@ -176,7 +177,7 @@ def test_our_volumes(proxy_ca: str) -> None:
         {"projected": {"sources": [{"configMap": {"name": "ca"}}]}},
     ],
 )
-def test_volumes_of_others(volume: Map) -> None:
+def test_volumes_of_others(volume: JsonObject) -> None:
     """Any other volume is not ours."""
     assert not fragments.is_ours({"name": names.VOLUME, **volume})
 
@@ -206,7 +207,7 @@ def test_proxy_container() -> None:
     ],
 )
 @pytest.mark.parametrize("native", [True, False])
-def test_egress_variables(settings: Map, variables: dict[str, str], *, native: bool) -> None:
+def test_egress_variables(settings: JsonObject, variables: dict[str, str], *, native: bool) -> None:
     """How to get out of the cluster, and whom to trust there, follows the identity among the sidecar's variables."""
     given = ProxySettings("proxy.test/proxy:1", native=native, **settings)
     container = fragments.proxy_container(plan(), given, {"A": "b"})
@@ -266,7 +267,7 @@ def test_the_proxys_resources() -> None:
         (Resources("", "", "", "1Gi"), {"limits": {"memory": "1Gi"}}),
     ],
 )
-def test_empty_resources_are_left_out(resources: Resources, expected: Map) -> None:
+def test_empty_resources_are_left_out(resources: Resources, expected: JsonObject) -> None:
     """What is not set of the resources is not there."""
     container = fragments.proxy_container(ProxyPlan(ProxyMode.REDIRECT, 8000, resources), ProxySettings("x"), {})
     assert container["resources"] == expected

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.pods import (
     ACCOUNT,
     AUTHORITY_HOST,
@@ -13,7 +14,6 @@ from testbed.pods import (
     POLICY,
     TENANT_ID,
     USE,
-    Map,
     account,
     admitted,
     applied,
@@ -52,13 +52,13 @@ SECRET = {"name": "data", "secret": {"secretName": "s"}}
 EMPTY = {"name": "data", "emptyDir": {}}
 
 
-def listed(raw: Map, **settings: Any) -> list[str]:  # noqa: ANN401  as `admitted`
+def listed(raw: JsonObject, **settings: Any) -> list[str]:  # noqa: ANN401  as `admitted`
     """Return the operations of an admission as `op path`."""
     return [f"{operation['op']} {operation['path']}" for operation in admitted(raw, **settings).operations]
 
 
 @pytest.mark.parametrize("absent", [{}, {"env": None, "volumeMounts": None}, {"env": [], "volumeMounts": []}])
-def test_a_plain_container(absent: Map) -> None:
+def test_a_plain_container(absent: JsonObject) -> None:
     """Variables, mounts and the volume are added whole where there is nothing yet: absent, null or empty."""
     raw = pod(container(**absent), volumes=None)
     assert listed(raw) == [
@@ -117,7 +117,7 @@ def test_the_users_variables_stay() -> None:
         {"name": "AZURE_CLIENT_ID", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}},
     ],
 )
-def test_variables_without_a_value(own: Map) -> None:
+def test_variables_without_a_value(own: JsonObject) -> None:
     """A variable counts as set by the user whether its value is empty, elsewhere, or of a newer kind."""
     raw = pod(container(env=[own]))
     outcome = admitted(raw)
@@ -204,7 +204,7 @@ def test_the_users_mounts_stay(path: str, token_file: str, paths: list[str]) -> 
         ({}, {"name": "data", "csi": {"driver": "secrets-store.csi.k8s.io", "readOnly": True}}),
     ],
 )
-def test_read_only_parents(path: str, mount: Map, volume: Map) -> None:
+def test_read_only_parents(path: str, mount: JsonObject, volume: JsonObject) -> None:
     """Below a read-only mount nothing can be mounted: the container gets the third path, and is told."""
     raw = pod(mounted(path, **mount), volumes=[volume])
     outcome = admitted(raw)
@@ -297,7 +297,7 @@ def test_a_volume_of_other_settings() -> None:
 
 
 @pytest.mark.parametrize(("annotations", "present"), [({}, False), (PROXY, True), (ENVIRONMENT, True)])
-def test_egress_is_the_proxys(annotations: Map, *, present: bool) -> None:
+def test_egress_is_the_proxys(annotations: JsonObject, *, present: bool) -> None:
     """What is set for the way out reaches pods that ask for the proxy, there the sidecar alone, and no other pod."""
     after = mutated(pod(annotations=annotations), rules=EGRESS)
     (volume,) = after["spec"]["volumes"]
@@ -352,7 +352,7 @@ OUR_TOKEN = {"serviceAccountToken": {"path": names.TOKEN_FILE, "audience": "mine
         {"projected": {"sources": [OUR_TOKEN, "x"]}},
     ],
 )
-def test_a_volume_of_our_name(source: Map) -> None:
+def test_a_volume_of_our_name(source: JsonObject) -> None:
     """A volume of the reserved name that is the user's is refused, never replaced."""
     outcome = admitted(pod(volumes=[{"name": names.VOLUME, **source}]))
     assert outcome.reason is Reason.VOLUME_NAME_TAKEN
@@ -389,7 +389,7 @@ def test_an_object_namespace_is_not_rewritten() -> None:
         ({"volumeMounts": "data"}, "spec.containers.0.volumeMounts must be a list"),
     ],
 )
-def test_malformed_containers(own: Map, message: str) -> None:
+def test_malformed_containers(own: JsonObject, message: str) -> None:
     """A container whose lists are none is refused with the place."""
     outcome = admitted(pod(container(**own)))
     assert (outcome.reason, outcome.message[: len(message)]) == (Reason.MALFORMED_POD, message)
@@ -412,7 +412,7 @@ def test_entries_without_name_or_path() -> None:
         {"name": {}, "mountPath": "/var"},
     ],
 )
-def test_mounts_of_a_wrong_type(mount: Map) -> None:
+def test_mounts_of_a_wrong_type(mount: JsonObject) -> None:
     """A mount whose name or path is a list or a map is no fault of ours: the API server refuses it itself."""
     assert admitted(pod(container(volumeMounts=[mount]))).verdict in Verdict
 

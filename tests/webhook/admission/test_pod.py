@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from testbed.pods import Map, container, parsed, pod
+from azure_workload_identity.types import JsonObject
+from testbed.pods import container, parsed, pod
 from webhook.admission.pod import MAX_CONTAINERS, Pod
 from webhook.admission.reasons import Reason, Refusal
 
@@ -48,7 +49,7 @@ def test_a_generated_name() -> None:
         ({"serviceAccountName": "team.app"}, "team.app"),
     ],
 )
-def test_the_account_of_a_pod(spec: Map, name: str) -> None:
+def test_the_account_of_a_pod(spec: JsonObject, name: str) -> None:
     """An account that is missing or empty is `default`; the deprecated field counts where it stands alone."""
     assert Pod.parse({"spec": spec}).service_account == name
 
@@ -64,13 +65,13 @@ def test_the_account_of_a_pod(spec: Map, name: str) -> None:
         ({"os": None, "nodeSelector": None}, False),
     ],
 )
-def test_windows_pods(spec: Map, windows: bool) -> None:  # noqa: FBT001  the expected value
+def test_windows_pods(spec: JsonObject, windows: bool) -> None:  # noqa: FBT001  the expected value
     """A pod is for Windows when its os or its node selector says so."""
     assert Pod.parse({"spec": spec}).windows is windows
 
 
 @pytest.mark.parametrize("absent", [{}, {"containers": None, "initContainers": None, "volumes": None}])
-def test_absent_lists_are_empty(absent: Map) -> None:
+def test_absent_lists_are_empty(absent: JsonObject) -> None:
     """Lists and maps that are absent or null are empty."""
     read = Pod.parse({"metadata": None, "spec": absent})
     assert (read.containers, read.init_containers, read.volumes) == ([], [], [])

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from testbed.pods import (
     NAMESPACE,
     OTHER_CLIENT_ID,
-    Map,
     account,
     admitted,
     applied,
@@ -52,7 +52,7 @@ PATHS: Final = (
     "/data",
     "/",
 )
-SOURCES: Final[tuple[Map, ...]] = (
+SOURCES: Final[tuple[JsonObject, ...]] = (
     {"emptyDir": {}},
     {"secret": {"secretName": "s"}},
     {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
@@ -107,24 +107,26 @@ unknown_fields = st.dictionaries(st.sampled_from(["newer", "x-field", "restartPo
 
 
 @st.composite
-def described(draw: st.DrawFn, known: st.SearchStrategy[Map]) -> Map:
+def described(draw: st.DrawFn, known: st.SearchStrategy[JsonObject]) -> JsonObject:
     """Draw an object with, at times, fields that this webhook does not know."""
     return {**draw(unknown_fields), **draw(known)}
 
 
-def objects(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Map]:
+def objects(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[JsonObject]:
     """Draw objects with these fields, or some of them where their names end in `_`, and unknown ones."""
     required = {name: field for name, field in fields.items() if not name.endswith("_")}
     optional = {name.removesuffix("_"): field for name, field in fields.items() if name.endswith("_")}
     return described(st.fixed_dictionaries(required, optional=optional))
 
 
-def distinct(entries: st.SearchStrategy[Map], key: str, most: int, least: int = 0) -> st.SearchStrategy[list[Map]]:
+def distinct(
+    entries: st.SearchStrategy[JsonObject], key: str, most: int, least: int = 0
+) -> st.SearchStrategy[list[JsonObject]]:
     """Draw lists of objects that differ in `key`, as the API server wants them."""
     return st.lists(entries, min_size=least, max_size=most, unique_by=lambda entry: entry[key])
 
 
-def drawn_containers(entries: tuple[str, ...]) -> st.SearchStrategy[list[Map]]:
+def drawn_containers(entries: tuple[str, ...]) -> st.SearchStrategy[list[JsonObject]]:
     """Draw containers of these names."""
     values_ = st.one_of(odd_text, st.sampled_from(["", *sorted(fragments.TOKEN_FILES)]))
     variables = objects(name=st.sampled_from(VARIABLES), value_=values_)
@@ -210,7 +212,7 @@ def contained(before: object, after: object) -> bool:
     return type(before) is type(after) and before == after
 
 
-def doubled(of: Map) -> Iterator[tuple[str, str]]:
+def doubled(of: JsonObject) -> Iterator[tuple[str, str]]:
     """Yield each name and path that is there more than once where only one may be."""
     every = list(containers(of))
     seen = Counter(("container", each["name"]) for each in every)
@@ -236,7 +238,7 @@ def test_always_an_outcome(raw: object, found: Account | None, rules: Policy, la
 
 @bounded
 @given(raw=hostile_pods(), found=accounts, rules=policies)
-def test_hostile_pods_settle(raw: Map, found: Account | None, rules: Policy) -> None:
+def test_hostile_pods_settle(raw: JsonObject, found: Account | None, rules: Policy) -> None:
     """A patch of even the oddest pod applies, and what comes of it needs no second one."""
     outcome = admitted(raw, found, rules)
     assert not admitted(applied(raw, outcome), found, rules).operations
@@ -244,7 +246,7 @@ def test_hostile_pods_settle(raw: Map, found: Account | None, rules: Policy) -> 
 
 @bounded
 @given(raw=pods, found=accounts, rules=policies)
-def test_twice_is_once(raw: Map, found: Account | None, rules: Policy) -> None:
+def test_twice_is_once(raw: JsonObject, found: Account | None, rules: Policy) -> None:
     """A second pass over the result changes nothing and tells the author nothing new."""
     first = admitted(raw, found, rules)
     again = admitted(applied(raw, first), found, rules)
@@ -255,7 +257,7 @@ def test_twice_is_once(raw: Map, found: Account | None, rules: Policy) -> None:
 
 @bounded
 @given(raw=pods, found=accounts, rules=policies)
-def test_nothing_is_removed(raw: Map, found: Account | None, rules: Policy) -> None:
+def test_nothing_is_removed(raw: JsonObject, found: Account | None, rules: Policy) -> None:
     """Only `add` and `replace` happen, and everything of the input is in the output, unchanged and in order."""
     outcome = admitted(raw, found, rules)
     assert {operation["op"] for operation in outcome.operations} <= {"add", "replace"}
@@ -264,14 +266,14 @@ def test_nothing_is_removed(raw: Map, found: Account | None, rules: Policy) -> N
 
 @bounded
 @given(raw=pods, found=accounts, rules=policies)
-def test_nothing_is_doubled(raw: Map, found: Account | None, rules: Policy) -> None:
+def test_nothing_is_doubled(raw: JsonObject, found: Account | None, rules: Policy) -> None:
     """No container, volume, variable or mount path is there twice that was not so before."""
     assert set(doubled(applied(raw, admitted(raw, found, rules)))) <= set(doubled(raw))
 
 
 @bounded
 @given(raw=pods, found=accounts, rules=policies)
-def test_the_token_is_where_it_is_said_to_be(raw: Map, found: Account | None, rules: Policy) -> None:
+def test_the_token_is_where_it_is_said_to_be(raw: JsonObject, found: Account | None, rules: Policy) -> None:
     """Each container that is told of a token file has the token volume mounted, read-only, at its directory."""
     outcome = admitted(raw, found, rules)
     after = applied(raw, outcome)
@@ -288,7 +290,7 @@ def test_the_token_is_where_it_is_said_to_be(raw: Map, found: Account | None, ru
 
 @bounded
 @given(raw=pods, found=accounts, rules=policies)
-def test_no_operations_without_a_mutation(raw: Map, found: Account | None, rules: Policy) -> None:
+def test_no_operations_without_a_mutation(raw: JsonObject, found: Account | None, rules: Policy) -> None:
     """Only a mutation has operations, only a refusal a message, and both have a reason."""
     outcome: Outcome = admitted(raw, found, rules)
     assert bool(outcome.message) == (outcome.verdict is Verdict.REFUSE)

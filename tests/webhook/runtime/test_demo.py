@@ -6,10 +6,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
+from azure_workload_identity.types import JsonObject
 from testbed.processes import PATIENCE_SECONDS, free_ports
 from testbed.program import ROOT
 from webhook.runtime.demo import told
@@ -82,7 +82,7 @@ def test_readme_shows_what_it_prints(flags: list[str]) -> None:
         ),
     ],
 )
-def test_other_answers(answer: dict[str, Any], said: str) -> None:
+def test_other_answers(answer: JsonObject, said: str) -> None:
     """An example that was edited so that it is refused or left alone is told of."""
     assert told({}, answer) == said
 

@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import pytest
 
+from azure_workload_identity.types import JsonObject
 from testbed.processes import PATIENCE_SECONDS, child
 from testbed.program import Program, review
 from webhook.server import bounded_protocol
 
-GOOD: Final[dict[str, Any]] = {
+GOOD: Final[JsonObject] = {
     "metadata": {"name": "app", "labels": {"azure.workload.identity/use": "true"}},
     "spec": {"serviceAccountName": "quickstart", "containers": [{"name": "app"}]},
 }
@@ -81,12 +82,12 @@ def test_broken_review(program: Program, name: str) -> None:
     assert b"Traceback" not in body
 
 
-def spec(**fields: object) -> dict[str, Any]:
+def spec(**fields: object) -> JsonObject:
     """Write the good pod with other fields in its spec."""
     return {**GOOD, "spec": {**GOOD["spec"], **fields}}
 
 
-def metadata(**fields: object) -> dict[str, Any]:
+def metadata(**fields: object) -> JsonObject:
     """Write the good pod with other fields in its metadata."""
     return {**GOOD, "metadata": {**GOOD["metadata"], **fields}}
 

@@ -3,13 +3,13 @@
 import asyncio
 import json
 import random
-from typing import Any
 
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from azure_workload_identity.types import JsonObject
 from testbed.program import ROOT, review
 from tests.fuzz_review import POLICY, find, mutated
 from webhook.admission.admit import admit
@@ -65,7 +65,7 @@ def test_no_json(body: bytes) -> None:
         {"spec": {"containers": [{"name": "a", "env": [{"name": "A", "value": 7}]}]}},
     ],
 )
-def test_other_types(pod: dict[str, Any]) -> None:
+def test_other_types(pod: JsonObject) -> None:
     """A body with another type where one is expected is decoded whole."""
     body = orjson.dumps(review(pod))
     assert decode.decode(body) == orjson.loads(body)

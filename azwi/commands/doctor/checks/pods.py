@@ -7,11 +7,12 @@ from posixpath import dirname
 from typing import Any, Final
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.clock_skew import Reading
 from azwi.commands.doctor.findings import Code, Finding, shown
 from azwi.commands.doctor.reader import timestamp
 from azwi.commands.doctor.selectors import matches
-from azwi.commands.doctor.snapshot import Map, Snapshot, Workload
+from azwi.commands.doctor.snapshot import Snapshot, Workload
 from webhook.admission.review import Verdict
 
 # Entra refuses tokens that are not valid yet by its own clock, with five minutes' grace.
@@ -46,7 +47,7 @@ def injected(snapshot: Snapshot) -> Iterator[Finding]:
             yield _stale(each, old, Code.POD_OUTDATED, evidence, _renewal(snapshot, each, old))
 
 
-def _stale(each: Workload, pods: Sequence[Map], code: Code, evidence: Sequence[str], command: str) -> Finding:
+def _stale(each: Workload, pods: Sequence[JsonObject], code: Code, evidence: Sequence[str], command: str) -> Finding:
     found = _names(pods)
     more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
     created = min(str(pod["metadata"].get("creationTimestamp", "")) for pod in pods)
@@ -59,15 +60,15 @@ def _stale(each: Workload, pods: Sequence[Map], code: Code, evidence: Sequence[s
     )
 
 
-def _names(pods: Sequence[Map]) -> list[str]:
+def _names(pods: Sequence[JsonObject]) -> list[str]:
     return [pod["metadata"]["name"] for pod in pods]
 
 
-def _renewal(snapshot: Snapshot, each: Workload, pods: Sequence[Map]) -> str:
+def _renewal(snapshot: Snapshot, each: Workload, pods: Sequence[JsonObject]) -> str:
     """New pods from the template; one without an owner carries what was injected, which is taken out first."""
     if each.kind != "Pod":
         return snapshot.tools.restart(each.owner, _names(pods))
-    operations: list[Map] = [
+    operations: list[JsonObject] = [
         {"op": "remove", "path": f"/spec/{group}/{number}/env/{index}"}
         for group in ("initContainers", "containers")
         for number, container in enumerate(each.pod["spec"].get(group) or ())
@@ -77,21 +78,21 @@ def _renewal(snapshot: Snapshot, each: Workload, pods: Sequence[Map]) -> str:
     return snapshot.tools.change_pods(each.owner, operations)
 
 
-def _has_volume(pod: Map) -> bool:
+def _has_volume(pod: JsonObject) -> bool:
     return any(volume.get("name") == names.VOLUME for volume in pod["spec"].get("volumes") or ())
 
 
-def _variables(pod: Map) -> Iterator[Map]:
+def _variables(pod: JsonObject) -> Iterator[JsonObject]:
     """The variables of a pod's containers."""
     containers = (pod.get("spec") or {}).get("containers") or ()
     return (entry for container in containers for entry in container.get("env") or ())
 
 
-def _variable(pod: Map, name: str) -> str:
+def _variable(pod: JsonObject, name: str) -> str:
     return next((entry.get("value", "") for entry in _variables(pod) if entry.get("name") == name), "")
 
 
-def _sets(pod: Map, name: str) -> bool:
+def _sets(pod: JsonObject, name: str) -> bool:
     """Whether a template sets a variable itself."""
     return any(entry.get("name") == name for entry in _variables(pod))
 
@@ -114,7 +115,7 @@ def rotated(snapshot: Snapshot) -> Iterator[Finding]:
         for pointer, mount in _fixed_mounts(each):
             path = str(mount.get("mountPath"))
             whole = _webhook_mounts(each, path)
-            operations: list[Map] = [{"op": "remove", "path": pointer}] if whole else _widened(pointer, path)
+            operations: list[JsonObject] = [{"op": "remove", "path": pointer}] if whole else _widened(pointer, path)
             ages = [
                 snapshot.now - made
                 for pod in each.pods
@@ -131,7 +132,7 @@ def rotated(snapshot: Snapshot) -> Iterator[Finding]:
             )
 
 
-def _fixed_mounts(each: Workload) -> Iterator[tuple[str, Map]]:
+def _fixed_mounts(each: Workload) -> Iterator[tuple[str, JsonObject]]:
     """The mounts by subPath of a volume with a ServiceAccount's token, with their JSON pointers in the pod."""
     spec = each.pod.get("spec") or {}
     volumes = {volume["name"] for volume in spec.get("volumes") or () if _has_token(volume)} | {names.VOLUME}
@@ -142,7 +143,7 @@ def _fixed_mounts(each: Workload) -> Iterator[tuple[str, Map]]:
                     yield f"/spec/{group}/{number}/volumeMounts/{index}", mount
 
 
-def _has_token(volume: Map) -> bool:
+def _has_token(volume: JsonObject) -> bool:
     sources = (volume.get("projected") or {}).get("sources") or ()
     return any((source.get("serviceAccountToken") or {}).get("audience") for source in sources)
 
@@ -153,7 +154,7 @@ def _webhook_mounts(each: Workload, path: str) -> bool:
     return each.outcome.verdict is Verdict.MUTATE and path.startswith(places)
 
 
-def _widened(pointer: str, path: str) -> list[Map]:
+def _widened(pointer: str, path: str) -> list[JsonObject]:
     """The whole volume in the directory in which one file of it was."""
     return [
         {"op": "remove", "path": f"{pointer}/subPath"},
@@ -234,7 +235,7 @@ def reaches_entra(snapshot: Snapshot) -> Iterator[Finding]:
         )
 
 
-def _allows(rule: Map, protocol: str, port: int) -> bool:
+def _allows(rule: JsonObject, protocol: str, port: int) -> bool:
     """Whether a rule lets that out: for Entra to the internet, for DNS to anywhere."""
     ports = rule.get("ports")
     if ports and not any(_covers(each, protocol, port) for each in ports):
@@ -259,7 +260,7 @@ def _is_public(peer: Mapping[str, Any]) -> bool:
     return block.prefixlen < SHORTEST_PRIVATE or not block.network_address.is_private
 
 
-def _allowing(namespace: str, blocking: str, selector: Map) -> Map:
+def _allowing(namespace: str, blocking: str, selector: JsonObject) -> JsonObject:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.commands.doctor.findings import Code, Finding, shown
 from azwi.commands.doctor.fixes import line
 from azwi.commands.doctor.selectors import missing
-from azwi.commands.doctor.snapshot import HELM_RELEASE, Installation, Map, Snapshot
+from azwi.commands.doctor.snapshot import HELM_RELEASE, Installation, Snapshot
 
 RELEASE: Final = "azwi"
 CHART: Final = "charts/workload-identity-webhook"
@@ -114,7 +115,7 @@ def _ready(each: Installation) -> list[Any]:
     return [endpoint for endpoint in endpoints if (endpoint.get("conditions") or {}).get("ready", True)]
 
 
-def _not_ready(snapshot: Snapshot, deployment: Map) -> Finding:
+def _not_ready(snapshot: Snapshot, deployment: JsonObject) -> Finding:
     namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
     wanted = deployment["spec"].get("replicas", 1)
     status = deployment.get("status") or {}
@@ -232,7 +233,7 @@ def _several_managers(snapshot: Snapshot, each: Installation) -> Iterator[Findin
     if len({entry["manager"] for _, entry in owning}) < 2:  # noqa: PLR2004  one is as it should be
         return
     newest = max(owning, key=lambda found: str(found[1].get("time")))
-    operations: list[Map] = []
+    operations: list[JsonObject] = []
     for number, entry in reversed(owning):
         if entry["manager"] != newest[1]["manager"]:
             path = f"/metadata/managedFields/{number}"

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.commands.doctor.findings import Code, Finding
-from azwi.commands.doctor.snapshot import Map, Snapshot, Workload
+from azwi.commands.doctor.snapshot import Snapshot, Workload
 from webhook.admission import values
 from webhook.admission.misspellings import strange_keys
 from webhook.admission.reasons import Caution, Reason
@@ -53,7 +54,7 @@ def opted_in(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _unlabelled(snapshot: Snapshot, each: Workload, code: Code, what: str, evidence: list[str]) -> Finding:
-    pod: Map = _LABELLED
+    pod: JsonObject = _LABELLED
     if names.USE_LABEL in each.annotations:
         pod = {"metadata": {**_LABELLED["metadata"], "annotations": {names.USE_LABEL: None}}}
     return Finding(code, each.subject, what, tuple(evidence), snapshot.tools.merge_into_pods(each.owner, pod))
@@ -143,7 +144,7 @@ def spelt(snapshot: Snapshot) -> Iterator[Finding]:
         yield from _pod_keys(snapshot, each)
 
 
-def _account_keys(snapshot: Snapshot, namespace: str, name: str, metadata: Map) -> Iterator[Finding]:
+def _account_keys(snapshot: Snapshot, namespace: str, name: str, metadata: JsonObject) -> Iterator[Finding]:
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
     subject, tools = f"ServiceAccount {namespace}/{name}", snapshot.tools
     for key, meant in strange_keys(annotations, names.ACCOUNT_ANNOTATIONS):
@@ -174,7 +175,7 @@ def _moves(snapshot: Snapshot, namespace: str, account: str, meant: str, value: 
             yield snapshot.tools.merge_into_pods(each.owner, _on_pod(meant, value))
 
 
-def _on_pod(meant: str, value: str) -> Map:
+def _on_pod(meant: str, value: str) -> JsonObject:
     place = "labels" if meant == names.USE_LABEL else "annotations"
     return {"metadata": {place: {meant: value}}}
 
@@ -183,7 +184,7 @@ def _pod_keys(snapshot: Snapshot, each: Workload) -> Iterator[Finding]:
     tools = snapshot.tools
     for key, meant in strange_keys(each.annotations, names.POD_ANNOTATIONS | {names.USE_LABEL}):
         value = each.annotations[key]
-        gone: Map = {"annotations": {key: None}}
+        gone: JsonObject = {"annotations": {key: None}}
         if meant == names.USE_LABEL or meant in names.POD_ANNOTATIONS:
             command = tools.merge_into_pods(each.owner, {"metadata": _merged(gone, _on_pod(meant, value))})
             yield _misspelt(each.subject, "annotation of its pods", key, value, meant, command)
@@ -209,7 +210,7 @@ def _pod_keys(snapshot: Snapshot, each: Workload) -> Iterator[Finding]:
             yield _misplaced(each.subject, wrong, why, _to_account(snapshot, each, key, meant))
 
 
-def _merged(first: Map, second: Map) -> Map:
+def _merged(first: JsonObject, second: JsonObject) -> JsonObject:
     metadata = second["metadata"]
     return {place: {**first.get(place, {}), **metadata.get(place, {})} for place in {**first, **metadata}}
 

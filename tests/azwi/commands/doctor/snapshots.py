@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.clock_skew import Reading
 from azwi.commands.doctor import settings
-from azwi.commands.doctor.snapshot import Installation, Map, Snapshot, Workload
+from azwi.commands.doctor.snapshot import Installation, Snapshot, Workload
 from azwi.offline import admissions
 from azwi.offline.admissions import Surroundings
 from webhook.admission.identity import Account, IdentityMapping, MappingEntry
@@ -22,7 +23,7 @@ HEALTHY = Snapshot(
 )
 
 
-def account(name: str = "app", annotations: Mapping[str, str] | None = None) -> Map:
+def account(name: str = "app", annotations: Mapping[str, str] | None = None) -> JsonObject:
     """Write a ServiceAccount of namespace `shop`."""
     given = {names.CLIENT_ID: CLIENT_ID} if annotations is None else dict(annotations)
     return {"metadata": {"namespace": "shop", "name": name, "annotations": given}}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.azure.federation import FederatedCredential
 from azwi.clock_skew import Reading
 from azwi.commands.doctor.checks import azure, mapping, pods, webhook
@@ -21,7 +22,7 @@ SUBJECT = "system:serviceaccount:shop:app"
 INTERNET = [{"ipBlock": {"cidr": "0.0.0.0/0"}}]
 
 
-def policy(egress: list[dict[str, Any]], **spec: Any) -> dict[str, Any]:  # noqa: ANN401  fields
+def policy(egress: list[JsonObject], **spec: Any) -> JsonObject:  # noqa: ANN401  fields
     """Write a NetworkPolicy for every pod of the namespace."""
     return {
         "metadata": {"name": "closed", "namespace": "shop"},
@@ -29,7 +30,7 @@ def policy(egress: list[dict[str, Any]], **spec: Any) -> dict[str, Any]:  # noqa
     }
 
 
-def port(number: int | str, protocol: str = "TCP", **fields: int) -> dict[str, Any]:
+def port(number: int | str, protocol: str = "TCP", **fields: int) -> JsonObject:
     """Write a port of a NetworkPolicy."""
     return {"port": number, "protocol": protocol, **fields}
 
@@ -53,7 +54,7 @@ def port(number: int | str, protocol: str = "TCP", **fields: int) -> dict[str, A
         ([policy([]), policy([{}])], ""),
     ],
 )
-def test_egress(policies: list[dict[str, Any]], blocked: str) -> None:
+def test_egress(policies: list[JsonObject], blocked: str) -> None:
     """Policies add up; one without an egress type does not count, and Entra is any public address."""
     found = list(pods.reaches_entra(snapshot(workloads=[workload()], network_policies=policies)))
     assert [each.what.partition("lets ")[2].removesuffix(" out") for each in found] == ([blocked] if blocked else [])
@@ -83,7 +84,7 @@ def reading(minutes: int) -> Reading:
     return Reading(NOW + timedelta(minutes=minutes), NOW, NOW)
 
 
-def unlike(entry: dict[str, Any], **fields: Any) -> Installation:  # noqa: ANN401  fields
+def unlike(entry: JsonObject, **fields: Any) -> Installation:  # noqa: ANN401  fields
     """Write a configuration with an entry of another name."""
     return Installation({"metadata": {"name": "x"}, "webhooks": [{"name": "x.y.z", **entry, **fields}]})
 

@@ -1,10 +1,9 @@
 """The commands that findings print: azwi's are read by azwi itself; tests/cluster/doctor runs all kinds of them."""
 
-from typing import Any
-
 import pytest
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.azure.federation import MAX_CREDENTIALS, FederatedCredential
 from azwi.commands.doctor.checks import azure, mapping, workloads
 from azwi.commands.doctor.findings import Code
@@ -37,7 +36,7 @@ def credential(issuer: str = ISSUER, subject: str = SUBJECT, audience: str = AUD
         (Code.CREDENTIALS_FULL, [credential("x", "y")] * MAX_CREDENTIALS, [{"force_conflicts": True}]),
     ],
 )
-def test_azure(code: Code, held: Held | list[FederatedCredential], flags: list[dict[str, Any]]) -> None:
+def test_azure(code: Code, held: Held | list[FederatedCredential], flags: list[JsonObject]) -> None:
     """What mends the trust is a command that azwi takes, for this account, cluster and cloud."""
     holder = held if isinstance(held, Held) else Held(CLIENT_ID, "application web", APPLICATION, held)
     seen = snapshot(accounts={("shop", "app"): account()}, held={CLIENT_ID: holder}, tools=TOOLS)

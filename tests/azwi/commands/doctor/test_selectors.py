@@ -1,18 +1,17 @@
 """Label selectors as the API server reads them."""
 
-from typing import Any
-
 import pytest
 
+from azure_workload_identity.types import JsonObject
 from azwi.commands.doctor.selectors import matches, missing
 
 
-def expression(operator: str, *values: str) -> dict[str, Any]:
+def expression(operator: str, *values: str) -> JsonObject:
     """Write a selector of one expression."""
     return {"matchExpressions": [{"key": "k", "operator": operator, **({"values": list(values)} if values else {})}]}
 
 
-CASES: list[tuple[dict[str, Any] | None, dict[str, str], bool]] = [
+CASES: list[tuple[JsonObject | None, dict[str, str], bool]] = [
     (None, {}, True),
     ({}, {"k": "v"}, True),
     ({"matchLabels": {"k": "v"}}, {"k": "v", "o": ""}, True),
@@ -29,13 +28,13 @@ CASES: list[tuple[dict[str, Any] | None, dict[str, str], bool]] = [
 
 
 @pytest.mark.parametrize(("selector", "labels", "wanted"), CASES)
-def test_matches(selector: dict[str, Any] | None, labels: dict[str, str], *, wanted: bool) -> None:
+def test_matches(selector: JsonObject | None, labels: dict[str, str], *, wanted: bool) -> None:
     """Every operator, and what is absent."""
     assert matches(selector, labels) is wanted
 
 
 @pytest.mark.parametrize(("selector", "labels", "wanted"), CASES)
-def test_missing(selector: dict[str, Any] | None, labels: dict[str, str], *, wanted: bool) -> None:
+def test_missing(selector: JsonObject | None, labels: dict[str, str], *, wanted: bool) -> None:
     """With the labels that miss an object is selected; nothing misses one that is."""
     changes = missing(selector, labels)
     assert (changes == {}) is wanted

@@ -1,11 +1,9 @@
 """Objects of aad-pod-identity and workloads, as an API server has them."""
 
 from collections.abc import Mapping
-from typing import Any
 
+from azure_workload_identity.types import JsonObject
 from azwi.commands.podidentity.bindings import API_VERSION, BEHAVIOR, POD_LABEL
-
-Map = dict[str, Any]
 
 CLIENT = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
 OTHER_CLIENT = "7d5b2f6e-3c1a-4b8e-9a55-0c6f1e2d3a4b"
@@ -18,7 +16,7 @@ API_VERSIONS = {"Pod": "v1", "ReplicationController": "v1", "Job": "batch/v1", "
 
 def identity(
     name: str = "shop", namespace: str = "shop", *, client_id: str = CLIENT, namespaced: bool = False, **spec: object
-) -> Map:
+) -> JsonObject:
     """Write an AzureIdentity."""
     metadata = {"name": name, "namespace": namespace, "annotations": {BEHAVIOR: "namespaced"} if namespaced else {}}
     return {
@@ -31,7 +29,7 @@ def identity(
 
 def binding(
     name: str = "shop", namespace: str = "shop", *, selector: str = "shop", azure_identity: str = "shop"
-) -> Map:
+) -> JsonObject:
     """Write an AzureIdentityBinding."""
     return {
         "apiVersion": API_VERSION,
@@ -41,7 +39,7 @@ def binding(
     }
 
 
-def exception(labels: Mapping[str, str], namespace: str = "shop") -> Map:
+def exception(labels: Mapping[str, str], namespace: str = "shop") -> JsonObject:
     """Write an AzurePodIdentityException."""
     return {
         "apiVersion": API_VERSION,
@@ -51,7 +49,7 @@ def exception(labels: Mapping[str, str], namespace: str = "shop") -> Map:
     }
 
 
-def pod_template(name: str, *, labels: Mapping[str, str] | None = None, **spec: object) -> Map:
+def pod_template(name: str, *, labels: Mapping[str, str] | None = None, **spec: object) -> JsonObject:
     """Write the pod in a workload, labelled for the selector `shop` unless told otherwise."""
     return {
         "metadata": {"labels": {"app": name, **({POD_LABEL: "shop"} if labels is None else labels)}},
@@ -64,13 +62,13 @@ def workload(
     name: str = "web",
     namespace: str = "shop",
     *,
-    owner: Map | None = None,
+    owner: JsonObject | None = None,
     labels: Mapping[str, str] | None = None,
     **spec: object,
-) -> Map:
+) -> JsonObject:
     """Write a live workload; `spec` is for its pods."""
     template = pod_template(name, labels=labels, **spec)
-    metadata: Map = {
+    metadata: JsonObject = {
         "name": name,
         "namespace": namespace,
         "uid": f"{namespace}-{kind}-{name}",
@@ -85,7 +83,7 @@ def workload(
             {"controller": True, "kind": owner["kind"], "apiVersion": owner["apiVersion"], **_owner(owner)}
         ]
     if kind == "CronJob":
-        body: Map = {"schedule": "0 0 * * *", "jobTemplate": {"spec": {"template": template}}}
+        body: JsonObject = {"schedule": "0 0 * * *", "jobTemplate": {"spec": {"template": template}}}
     elif kind == "Job":
         template["metadata"]["labels"]["controller-uid"] = "x"
         body = {"selector": {"matchLabels": {"controller-uid": "x"}}, "template": template}
@@ -97,7 +95,7 @@ def workload(
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": body, "status": {"replicas": 1}}
 
 
-def account(name: str, namespace: str = "shop", annotations: Mapping[str, str] | None = None) -> Map:
+def account(name: str, namespace: str = "shop", annotations: Mapping[str, str] | None = None) -> JsonObject:
     """Write a live ServiceAccount."""
     return {
         "apiVersion": "v1",
@@ -106,5 +104,5 @@ def account(name: str, namespace: str = "shop", annotations: Mapping[str, str] |
     }
 
 
-def _owner(owner: Map) -> Map:
+def _owner(owner: JsonObject) -> JsonObject:
     return {"name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}

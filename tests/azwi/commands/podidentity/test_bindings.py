@@ -2,8 +2,9 @@
 
 import pytest
 
+from azure_workload_identity.types import JsonObject
 from azwi.commands.podidentity.bindings import Binding, Identity, exempt, parse_bindings
-from tests.azwi.commands.podidentity.objects import CLIENT, Map, binding, exception, identity
+from tests.azwi.commands.podidentity.objects import CLIENT, binding, exception, identity
 
 
 def parsed(*, namespaced: bool = False) -> Binding:
@@ -38,7 +39,7 @@ def test_matching(namespace: str, selector: str, *, namespaced: bool, force: boo
         ([identity(client_id="")], binding(), "has no clientID"),
     ],
 )
-def test_broken(identities: list[Map], bound: Map, why: str) -> None:
+def test_broken(identities: list[JsonObject], bound: JsonObject, why: str) -> None:
     """A binding that gives nobody an identity is told of with the reason."""
     good, [broken] = parse_bindings(identities, [bound])
     assert good == []

@@ -1,18 +1,18 @@
 """The manifests that migrate a workload."""
 
 import copy
-from typing import Any
 
 import pytest
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.commands.podidentity import manifests
 from azwi.commands.podidentity.bindings import POD_LABEL, Identity
 from azwi.commands.podidentity.workloads import Found, pod_of
-from tests.azwi.commands.podidentity.objects import CLIENT, Map, identity, workload
+from tests.azwi.commands.podidentity.objects import CLIENT, identity, workload
 
 
-def migrated(live: Map, proxy_port: int = names.DEFAULT_PROXY_PORT) -> Map:
+def migrated(live: JsonObject, proxy_port: int = names.DEFAULT_PROXY_PORT) -> JsonObject:
     """Return the manifest of a live workload."""
     before = copy.deepcopy(live)
     made = manifests.workload(Found(live, {}, "shop"), "app", proxy_port)
@@ -53,7 +53,7 @@ def test_job() -> None:
 
 def test_pod() -> None:
     """A pod is bound to no node and has no volume of the API token's."""
-    volume: dict[str, Any] = {"name": "kube-api-access-abcde"}
+    volume: JsonObject = {"name": "kube-api-access-abcde"}
     made = migrated(
         workload(
             "Pod",
@@ -75,7 +75,7 @@ def test_pod() -> None:
         {POD_LABEL: "shop"},
     ],
 )
-def test_label_in_the_selector(selector: Map) -> None:
+def test_label_in_the_selector(selector: JsonObject) -> None:
     """A label that the workload finds its pods by stays on them."""
     live = workload()
     live["spec"]["selector"] = selector
@@ -90,7 +90,7 @@ def test_label_in_the_selector(selector: Map) -> None:
         (identity(tenantID="own"), "", 3600, {names.CLIENT_ID: CLIENT, names.TENANT_ID: "own"}),
     ],
 )
-def test_account(raw: Map, tenant: str, expiration: int, expected: dict[str, str]) -> None:
+def test_account(raw: JsonObject, tenant: str, expiration: int, expected: dict[str, str]) -> None:
     """A ServiceAccount has our annotations and nothing else, so that applying it leaves the rest alone."""
     made = manifests.account("shop", "app", Identity.parse(raw), tenant, expiration)
     assert made == {

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.commands.podidentity import plan
 from azwi.commands.podidentity.plan import Migration, Plan, Skipped, Wishes
 from azwi.commands.podidentity.workloads import Snapshot
 from tests.azwi.commands.podidentity.objects import (
     OTHER_CLIENT,
-    Map,
     account,
     binding,
     exception,
@@ -26,13 +26,13 @@ OTHER_BINDINGS = [binding(), binding("other", selector="other", azure_identity="
 BOUND_TO_OTHER = {"aadpodidbinding": "other"}
 
 
-def planned(*workloads: Map, wishes: Wishes | None = None, **changes: Any) -> Plan:  # noqa: ANN401  fields of a snapshot
+def planned(*workloads: JsonObject, wishes: Wishes | None = None, **changes: Any) -> Plan:  # noqa: ANN401  fields of a snapshot
     """Plan for workloads in a cluster with one identity, or with what `changes` says."""
     snapshot = dataclasses.replace(PLAIN, workloads=workloads, **changes)
     return plan.make(snapshot, wishes or Wishes())
 
 
-def migration(*workloads: Map, **changes: Any) -> Migration:  # noqa: ANN401  as above
+def migration(*workloads: JsonObject, **changes: Any) -> Migration:  # noqa: ANN401  as above
     """Plan for a cluster with one migration and nothing left out."""
     made = planned(*workloads, **changes)
     assert made.skipped == []
@@ -40,7 +40,7 @@ def migration(*workloads: Map, **changes: Any) -> Migration:  # noqa: ANN401  as
     return found
 
 
-def left_out(*workloads: Map, **changes: Any) -> str:  # noqa: ANN401  as above
+def left_out(*workloads: JsonObject, **changes: Any) -> str:  # noqa: ANN401  as above
     """Return why nothing is migrated."""
     made = planned(*workloads, **changes)
     assert made.migrations == []
@@ -110,7 +110,7 @@ def test_one_account_two_identities() -> None:
         (workload(hostNetwork=True), [], "the webhook would not take it"),
     ],
 )
-def test_left_out(live: Map, accounts: list[Map], why: str) -> None:
+def test_left_out(live: JsonObject, accounts: list[JsonObject], why: str) -> None:
     """What cannot be migrated is left out with the reason."""
     assert why in left_out(live, accounts=accounts)
 

@@ -3,12 +3,13 @@
 import pytest
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from azwi.commands.podidentity.bindings import POD_LABEL
 from azwi.commands.podidentity.workloads import KINDS, Stranger, find
-from tests.azwi.commands.podidentity.objects import Map, workload
+from tests.azwi.commands.podidentity.objects import workload
 
 
-def found(workloads: list[Map], pods: list[Map] | None = None) -> list[tuple[str, str]]:
+def found(workloads: list[JsonObject], pods: list[JsonObject] | None = None) -> list[tuple[str, str]]:
     """Return kind and name of what is found, where nothing is strange."""
     known, strangers = find(workloads, pods or [])
     assert strangers == []

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 import trustme
 
+from azure_workload_identity.types import JsonObject
 from azwi.commands.serviceaccount.create import PHASES
 from azwi.commands.serviceaccount.phases import Outcome, PhaseError, Step
 from azwi.console.dry_run import Plan
@@ -27,7 +28,7 @@ def role(azure: Azure, name: str = "Reader") -> dict[str, str]:
 
 
 @pytest.fixture
-def identity(azure: Azure) -> dict[str, Any]:
+def identity(azure: Azure) -> JsonObject:
     """Create a managed identity."""
     return azure.add_identity("web-identity")
 
@@ -196,7 +197,7 @@ def test_long_name(runs: Runs) -> None:
 # -- managed identities
 
 
-def test_managed_identity(azure: Azure, runs: Runs, outcomes: Outcomes, identity: dict[str, Any]) -> None:
+def test_managed_identity(azure: Azure, runs: Runs, outcomes: Outcomes, identity: JsonObject) -> None:
     """A managed identity trusts the tokens through ARM and gets the role; Graph is not asked."""
     created = runs.create(identity_resource_id=identity["id"], **role(azure))
     assert outcomes(created) == {
@@ -229,7 +230,7 @@ def test_managed_identity_is_created_where_told(azure: Azure, runs: Runs, outcom
     assert azure.identities[-1]["location"] == "northeurope"
 
 
-def test_concurrent_writes(azure: Azure, runs: Runs, identity: dict[str, Any]) -> None:
+def test_concurrent_writes(azure: Azure, runs: Runs, identity: JsonObject) -> None:
     """ARM's refusal to write two credentials of one identity at once is waited out."""
     code = "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity"
     azure.faults.failures.append(Failure(409, code, 2, "PUT"))
@@ -239,7 +240,7 @@ def test_concurrent_writes(azure: Azure, runs: Runs, identity: dict[str, Any]) -
 # -- federated credentials
 
 
-def test_full(azure: Azure, runs: Runs, identity: dict[str, Any]) -> None:
+def test_full(azure: Azure, runs: Runs, identity: JsonObject) -> None:
     """The 21st credential is refused before it is sent, with what to do."""
     azure.credentials[identity["id"].lower()] += [
         {
@@ -325,7 +326,7 @@ def test_failed_role_is_a_failure(azure: Azure, runs: Runs) -> None:
     assert azure.role_assignments == []
 
 
-def test_role_is_assigned_once(azure: Azure, runs: Runs, identity: dict[str, Any]) -> None:
+def test_role_is_assigned_once(azure: Azure, runs: Runs, identity: JsonObject) -> None:
     """The name of an assignment depends on scope, role and principal alone: another machine makes no second one."""
     given = {"identity_resource_id": identity["id"], **role(azure)}
     runs.create(**given)
@@ -335,7 +336,7 @@ def test_role_is_assigned_once(azure: Azure, runs: Runs, identity: dict[str, Any
     assert str(UUID(name)) == name
 
 
-def test_role_elsewhere_is_another(azure: Azure, runs: Runs, identity: dict[str, Any]) -> None:
+def test_role_elsewhere_is_another(azure: Azure, runs: Runs, identity: JsonObject) -> None:
     """A role above or below the scope is not the role at the scope."""
     runs.create(
         identity_resource_id=identity["id"], azure_scope=f"/subscriptions/{azure.subscription}", azure_role="Reader"

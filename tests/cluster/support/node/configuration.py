@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import trustme
 
+from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import issue, write_kubeconfig
 from tests.cluster.support.node.needs import CNI
 
@@ -93,7 +94,7 @@ state = "{directory}/containerd/state"
 """
 
 
-def _network() -> dict[str, Any]:
+def _network() -> JsonObject:
     addresses = {
         "type": "host-local",
         "ranges": [[{"subnet": PODS}]],
@@ -109,7 +110,7 @@ def _network() -> dict[str, Any]:
     }
 
 
-def _kubelet(directory: Path) -> dict[str, Any]:
+def _kubelet(directory: Path) -> JsonObject:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -142,7 +143,7 @@ def _kubelet(directory: Path) -> dict[str, Any]:
     }
 
 
-def _kube_proxy(directory: Path) -> dict[str, Any]:
+def _kube_proxy(directory: Path) -> JsonObject:
     # No sync period is given: that of real clusters, one second, is part of what is proven.
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",

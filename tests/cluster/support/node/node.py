@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from azure_workload_identity.types import JsonObject
 from testbed import tools
 from testbed.cluster.control_plane import Cluster, Programs, admin_client, is_ready
-from testbed.cluster.manifests import Manifest
 from testbed.processes import child, tail
 from tests.cluster.support.node import archive, configuration
 from tests.cluster.support.node.configuration import (
@@ -59,13 +59,13 @@ class Node:
         socket = self.directory / "containerd.sock"
         _run("ctr", f"--address={socket}", "--namespace=k8s.io", "images", "import", "--snapshotter=overlayfs", image)
 
-    def container(self, pod: Manifest) -> int:
+    def container(self, pod: JsonObject) -> int:
         """Return process 1 of a running pod's first container, as this machine numbers it."""
         identifier = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
         (cgroup,) = (CGROUPS / "pids" / CGROUP).rglob(f"*/{identifier}")
         return min(int(line) for line in (cgroup / "cgroup.procs").read_text().split())
 
-    def server(self, pod: Manifest) -> int:
+    def server(self, pod: JsonObject) -> int:
         """Return the process of the server, a child of the container's process 1."""
         return child(self.container(pod))
 
