@@ -4,6 +4,8 @@
 process, and the server only ever loads the result.
 """
 
+# ruff: noqa: PLC0415  cryptography is loaded only in the worker's process
+
 import json
 import subprocess
 import sys
@@ -82,7 +84,7 @@ def make(request: Request) -> Made:
 
 def main() -> None:
     """Read a request from standard input, write what was made to standard output."""
-    from certs.phases import Wanted, step  # noqa: PLC0415  only in the process of its own
+    from certs.phases import Wanted, step
 
     request = json.load(sys.stdin)
     made = step(

@@ -5,6 +5,7 @@ import tomllib
 from importlib import import_module
 from typing import Any, Final
 
+import grimp
 import pytest
 
 from azure_workload_identity import __version__
@@ -23,6 +24,7 @@ FOLDERS: Final = (
     "webhook",
 )
 PYPROJECT: Final[JsonObject] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES: Final[list[str]] = PYPROJECT["tool"]["importlinter"]["root_packages"]
 
 
 @pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda lock: lock.stem)
@@ -48,6 +50,19 @@ def test_console_scripts() -> None:
         assert callable(getattr(import_module(module), function))
 
 
+def test_no_import_circles() -> None:
+    """No module imports one that imports it, directly or by way of others, not even inside a function."""
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    circles = [
+        (importer, imported)
+        for importer in sorted(graph.modules)
+        for imported in graph.find_modules_directly_imported_by(importer)
+        if graph.chain_exists(importer=imported, imported=importer)
+    ]
+    assert len(graph.modules) > 100
+    assert circles == []
+
+
 def test_ruff_ignores_have_reasons() -> None:
     """Behind every rule that is ignored stands why."""
     text = (ROOT / "pyproject.toml").read_text()
@@ -62,5 +77,9 @@ def test_suppressions_have_reasons() -> None:
     bare = []
     for file in (file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")):
         lines = file.read_text().splitlines()
-        bare += [f"{file}: {line}" for line in lines if re.search(r"# noqa(: [A-Z]+[0-9]+(, [A-Z]+[0-9]+)*)?$", line)]
+        bare += [
+            f"{file}: {line}"
+            for line in lines
+            if re.search(r"# (ruff: )?noqa(: [A-Z]+[0-9]+(, [A-Z]+[0-9]+)*)?$", line)
+        ]
     assert bare == []

@@ -1,5 +1,7 @@
 """Who calls Azure: azure-identity's chain, or one method of it, as the command line names it."""
 
+# ruff: noqa: PLC0415  only the login method in use is loaded
+
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -103,13 +105,13 @@ def credential(login: Login, cloud: Cloud, tenant: str, environ: Mapping[str, st
 
 
 def _default(_: Login, cloud: Cloud, __: str, ___: Mapping[str, str]) -> "TokenCredential":
-    from azure.identity import DefaultAzureCredential  # noqa: PLC0415  only the method that is used is loaded
+    from azure.identity import DefaultAzureCredential
 
     return DefaultAzureCredential(**_authority(cloud), process_timeout=PROCESS_SECONDS)
 
 
 def _cli(login: Login, _: Cloud, __: str, ___: Mapping[str, str]) -> "TokenCredential":
-    from azure.identity import AzureCliCredential  # noqa: PLC0415  as above
+    from azure.identity import AzureCliCredential
 
     # The CLI takes one of the two; a subscription tells it the account as well.
     subscription = None if login.tenant_id else login.subscription_id or None
@@ -117,7 +119,7 @@ def _cli(login: Login, _: Cloud, __: str, ___: Mapping[str, str]) -> "TokenCrede
 
 
 def _client_secret(login: Login, cloud: Cloud, tenant: str, environ: Mapping[str, str]) -> "TokenCredential":
-    from azure.identity import ClientSecretCredential  # noqa: PLC0415  as above
+    from azure.identity import ClientSecretCredential
 
     given = login.client_secret or (
         _read(login.client_secret_file).decode().strip() if login.client_secret_file else ""
@@ -132,7 +134,7 @@ def _client_secret(login: Login, cloud: Cloud, tenant: str, environ: Mapping[str
 
 
 def _client_certificate(login: Login, cloud: Cloud, tenant: str, environ: Mapping[str, str]) -> "TokenCredential":
-    from azure.identity import CertificateCredential  # noqa: PLC0415  as above
+    from azure.identity import CertificateCredential
 
     files = filter(None, (login.private_key_path, login.certificate_path))
     data = b"\n".join(_read(file) for file in files)
@@ -141,13 +143,13 @@ def _client_certificate(login: Login, cloud: Cloud, tenant: str, environ: Mappin
 
 
 def _managed_identity(login: Login, _: Cloud, __: str, ___: Mapping[str, str]) -> "TokenCredential":
-    from azure.identity import ManagedIdentityCredential  # noqa: PLC0415  as above
+    from azure.identity import ManagedIdentityCredential
 
     return ManagedIdentityCredential(client_id=login.client_id or None)
 
 
 def _workload_identity(login: Login, cloud: Cloud, _: str, __: Mapping[str, str]) -> "TokenCredential":
-    from azure.identity import WorkloadIdentityCredential  # noqa: PLC0415  as above
+    from azure.identity import WorkloadIdentityCredential
 
     # The webhook's variables say the rest.
     given = {"tenant_id": login.tenant_id, "client_id": login.client_id}
@@ -155,7 +157,7 @@ def _workload_identity(login: Login, cloud: Cloud, _: str, __: Mapping[str, str]
 
 
 def _device_code(login: Login, cloud: Cloud, tenant: str, _: Mapping[str, str]) -> "TokenCredential":
-    from azure.identity import DeviceCodeCredential  # noqa: PLC0415  as above
+    from azure.identity import DeviceCodeCredential
 
     def prompt(address: str, code: str, _: datetime) -> None:
         click.echo(f"To log in, open {address} and enter the code {code}", err=True)

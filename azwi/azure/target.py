@@ -1,5 +1,7 @@
 """Which cloud a command line means."""
 
+# ruff: noqa: PLC0415  help texts and completion do without the pipeline
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,7 +28,7 @@ class Target:
         overrides = (self.authority_host, self.graph_endpoint, self.audience)
         if not self.arm_endpoint:
             return clouds.named(self.azure_env, environ).overridden(*overrides)
-        from azwi.azure.pipeline import Endpoint  # noqa: PLC0415  helptexts and completion do without it
+        from azwi.azure.pipeline import Endpoint
 
         base = clouds.https(self.arm_endpoint, "--arm-endpoint")
         with Endpoint(base) as endpoint:

@@ -4,6 +4,8 @@ The `kubernetes` package loads the kubeconfig (exec plugins, client certificates
 stay out, which would cost a command another second.
 """
 
+# ruff: noqa: PLC0415  the Kubernetes client is loaded only by commands that talk to a cluster
+
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -104,8 +106,8 @@ class Cluster:
             CommandError: when there is no configuration or it cannot be used.
         """
         # 0.5 s of CPU, for commands that talk to a cluster only
-        from kubernetes.client.api_client import ApiClient  # noqa: PLC0415  as above
-        from kubernetes.client.configuration import Configuration  # noqa: PLC0415  as above
+        from kubernetes.client.api_client import ApiClient
+        from kubernetes.client.configuration import Configuration
 
         configuration = Configuration()
         namespace = kubeconfig.load(target.kubeconfig, target.context, configuration)
@@ -195,7 +197,7 @@ class Cluster:
             ApiError: when it is refused.
             CommandError: when there is no answer, or none of an API server.
         """
-        import urllib3  # noqa: PLC0415  the client has loaded it
+        import urllib3
 
         asked = urlencode({key: value for key, value in (query or {}).items() if value})
         url = f"{self._host}{path}?{asked}" if asked else self._host + path
@@ -236,7 +238,7 @@ def _decoded(raw: bytes) -> JsonObject:
 
 
 def _api_exception() -> type[Exception]:
-    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415  the client has loaded it
+    from kubernetes.client.exceptions import ApiException
 
     kind: type[Exception] = ApiException
     return kind

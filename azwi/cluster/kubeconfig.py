@@ -1,5 +1,7 @@
 """Which cluster a command means: the usual rules of kubeconfigs, by the `kubernetes` package's loader."""
 
+# ruff: noqa: PLC0415  the Kubernetes client is loaded only by commands that talk to a cluster
+
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +21,9 @@ def load(kubeconfig: str, context: str, configuration: Any) -> str:  # noqa: ANN
     Raises:
         CommandError: when there is no configuration or it cannot be used.
     """
-    import yaml  # noqa: PLC0415  only commands that talk to a cluster pay for the loader
-    from kubernetes.config import incluster_config, kube_config  # noqa: PLC0415  as above
-    from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415  as above
+    import yaml
+    from kubernetes.config import incluster_config, kube_config
+    from kubernetes.config.config_exception import ConfigException
 
     files = kubeconfig or os.environ.get("KUBECONFIG") or DEFAULT
     in_pod = os.environ.get("KUBERNETES_SERVICE_HOST") and not context
@@ -50,7 +52,7 @@ def _paths(files: str) -> list[Path]:
 
 def _current_context(files: str) -> str:
     """The current context of several kubeconfigs: the first that is set counts; the package takes the last."""
-    import yaml  # noqa: PLC0415  the loader has loaded it
+    import yaml
 
     paths = _paths(files)
     if len(paths) < 2:  # noqa: PLR2004  one kubeconfig has no order

@@ -1,5 +1,7 @@
 """What commands print: results on stdout as a table, JSON or YAML; progress on stderr when a terminal is there."""
 
+# ruff: noqa: PLC0415  only commands that wait load the progress display
+
 import json
 import os
 import sys
@@ -126,7 +128,7 @@ class Progress:
                 self._shown.stop()
 
     def _show(self) -> None:
-        from rich.console import Console  # noqa: PLC0415  only who waits pays for it
+        from rich.console import Console
 
         with self._lock:
             if not self._over:

@@ -1,5 +1,7 @@
 """A ServiceAccount issuer and the two documents by which others check its tokens (OpenID Connect Discovery 1.0)."""
 
+# ruff: noqa: PLC0415  documents are made without urllib3
+
 import json
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
@@ -86,7 +88,7 @@ def fetch(url: str) -> JsonObject:
     Raises:
         CommandError: when there is no answer, not a good one, or none in JSON.
     """
-    import urllib3  # noqa: PLC0415  documents are made without it
+    import urllib3
 
     try:
         answer = urllib3.request(

@@ -1,5 +1,7 @@
 """The identity mapping, for commands that decide as the server does: from its file, or a ConfigMap that has one."""
 
+# ruff: noqa: PLC0415  few installations have an identity mapping
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +61,7 @@ def read(file: Path | None, named: str, documents: Sequence[JsonObject], cluster
         raise UsageError("--identity-mapping and --identity-mapping-configmap are two places for one thing")
     if not (file or named):
         return Found()
-    from webhook.config import identity_mapping  # noqa: PLC0415  few have one
+    from webhook.config import identity_mapping
 
     try:
         manifest = _manifest_in(file) if file else _named(named, documents, cluster)

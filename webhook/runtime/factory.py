@@ -1,5 +1,7 @@
 """The parts of a server, from its settings."""
 
+# ruff: noqa: PLC0415  each source of accounts loads only what it needs
+
 import logging
 from pathlib import Path
 
@@ -28,7 +30,7 @@ async def prepare(settings: Settings) -> Parts:
         mapped = identity_mapping.load(settings.identity_mapping) if settings.identity_mapping else IdentityMapping()
         if settings.service_accounts is None:
             # The client library is loaded only where there is a cluster.
-            from webhook.runtime.in_cluster import prepare_cluster  # noqa: PLC0415  see above
+            from webhook.runtime.in_cluster import prepare_cluster
 
             return await prepare_cluster(settings, mapped)
         return _prepare_files(settings, settings.service_accounts, mapped)
@@ -37,7 +39,7 @@ async def prepare(settings: Settings) -> Parts:
 
 
 def _prepare_files(settings: Settings, manifests: Path, mapped: IdentityMapping) -> Parts:
-    from webhook.accounts.files import FileAccounts  # noqa: PLC0415  not needed in a cluster
+    from webhook.accounts.files import FileAccounts
 
     certificates = _certificates(settings)
     try:

@@ -8,6 +8,8 @@ ends it too, so does this process, and Kubernetes sees that and waits before it 
 Nothing of the server is loaded here, nor what can be done without: dataclasses would be another mebibyte.
 """
 
+# ruff: noqa: PLC0415  the server is loaded in its own process only
+
 import os
 import signal
 import socket
@@ -98,7 +100,7 @@ def _begin_anew() -> None:
 
 
 def _serve(kept: Kept) -> int:
-    from webhook.runtime.main import main  # noqa: PLC0415  in the server's process only
+    from webhook.runtime.main import main
 
     return main(sys.argv[1:], kept)
 

@@ -1,5 +1,7 @@
 """`azwi doctor`: why pods get no token, by what is in the cluster and in Azure, and the commands that mend it."""
 
+# ruff: noqa: PLC0415  help texts do without cryptography, the server's settings and Azure
+
 import os
 import sys
 from dataclasses import fields, replace
@@ -63,7 +65,7 @@ def command(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401  c
         snapshot = _read(cluster, given, tools(context, given))
         shown.update("reading Azure")
         snapshot = _with_azure(replace(snapshot, tenant=given["tenant_id"]), given)
-    from azwi.commands.doctor import report  # noqa: PLC0415  helptexts do without cryptography
+    from azwi.commands.doctor import report
 
     findings = report.examine(snapshot)
     planned = _planned(snapshot, findings) if given["dry_run"] else None
@@ -76,7 +78,7 @@ def command(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401  c
 
 
 def _read(cluster: Cluster, given: Given, commands: Tools) -> Snapshot:
-    from azwi.commands.doctor import reader  # noqa: PLC0415  helptexts do without the server's settings
+    from azwi.commands.doctor import reader
 
     one = given["pod"] or given["service_account"]
     namespace = given["namespace"] or (cluster.namespace if one else "")
@@ -88,9 +90,9 @@ def _with_azure(snapshot: Snapshot, given: Given) -> Snapshot:
     identities = snapshot.identities().values()
     if not identities:
         return snapshot
-    from azwi.azure.session import Session  # noqa: PLC0415  only where there is something to ask Azure
-    from azwi.commands.doctor import azure  # noqa: PLC0415  as above
-    from azwi.commands.serviceaccount.options import login  # noqa: PLC0415  as above
+    from azwi.azure.session import Session
+    from azwi.commands.doctor import azure
+    from azwi.commands.serviceaccount.options import login
 
     with Session(login(given), options.target(given), environ=os.environ) as session:
         seen = azure.read(session, identities)
@@ -98,14 +100,14 @@ def _with_azure(snapshot: Snapshot, given: Given) -> Snapshot:
 
 
 def _planned(snapshot: Snapshot, findings: list[Finding]) -> list[Planned]:
-    from azwi.commands.doctor import restart  # noqa: PLC0415  only when asked for
+    from azwi.commands.doctor import restart
 
     wanted = restart.wanted(snapshot, findings)
     return [request for workload in wanted for request, _ in restart.requests(workload)]
 
 
 def _restart(cluster: Cluster, snapshot: Snapshot, findings: list[Finding], *, ask: bool) -> None:
-    from azwi.commands.doctor import restart  # noqa: PLC0415  only when asked for
+    from azwi.commands.doctor import restart
 
     for workload in restart.wanted(snapshot, findings):
         if ask and not click.confirm(printable(f"Restart {workload.subject}?"), err=True):

@@ -1,5 +1,7 @@
 """`azwi serviceaccount`: an identity in Azure for a ServiceAccount in the cluster, made and unmade in phases."""
 
+# ruff: noqa: PLC0415  help texts do without the phases
+
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -90,7 +92,7 @@ def _phase(verb: str, name: str, text: str, groups: Groups) -> click.Command:
 
 def _perform(verb: str, given: dict[str, Any], only: str = "") -> None:
     # azure-core is half a second that helptexts and completion do without.
-    from azwi.commands.serviceaccount.perform import perform  # noqa: PLC0415  as above
+    from azwi.commands.serviceaccount.perform import perform
 
     perform(verb, given, only)
 

@@ -1,5 +1,7 @@
 """The exchange of a ServiceAccount's token for one of Microsoft Entra, as the SDKs in a pod make it."""
 
+# ruff: noqa: PLC0415  help texts do without httpx
+
 import binascii
 import json
 import os
@@ -79,7 +81,7 @@ def exchange(ask: Ask, assertion: Assertion, environ: Mapping[str, str] = os.env
         RefusedError: when Entra refuses.
         CommandError: when it does not answer, or not as Entra does.
     """
-    import httpx  # noqa: PLC0415  helptexts do without it
+    import httpx
 
     form = {
         "grant_type": "client_credentials",
