@@ -12,8 +12,8 @@ from webhook.admission.admit import admit
 from webhook.admission.identity import Account, Defaults, IdentityMapping, MappingEntry
 from webhook.admission.pod import Pod
 from webhook.admission.policy import CustomEndpoint, OptIn, Policy, ProxySettings
-from webhook.admission.reasons import Warn
-from webhook.admission.review import Outcome, Review, Verdict
+from webhook.admission.reasons import AdmissionWarning
+from webhook.admission.review import AdmissionOutcome, Decision, Review
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ def admitted(
     *,
     namespace: str = NAMESPACE,
     namespace_labelled: bool = False,
-) -> Outcome:
+) -> AdmissionOutcome:
     """Admit the creation of a pod whose account is `found`."""
 
     async def find(_namespace: str, _name: str) -> Account | None:
@@ -153,7 +153,7 @@ def finished(coroutine: Coroutine[object, object, T]) -> T:
     raise AssertionError("the coroutine waits for something")
 
 
-def applied(raw: JsonObject, outcome: Outcome) -> JsonObject:
+def applied(raw: JsonObject, outcome: AdmissionOutcome) -> JsonObject:
     """Apply the outcome's operations with the oracle; `raw` stays as it was."""
     after: JsonObject = jsonpatch.apply_patch(deepcopy(raw), list(outcome.operations))
     return after
@@ -162,7 +162,7 @@ def applied(raw: JsonObject, outcome: Outcome) -> JsonObject:
 def mutated(raw: JsonObject, found: Account | None = ACCOUNT, rules: Policy = POLICY) -> JsonObject:
     """Admit a pod that must be mutated, and return what becomes of it."""
     outcome = admitted(raw, found, rules)
-    assert outcome.verdict is Verdict.MUTATE, outcome.message
+    assert outcome.decision is Decision.MUTATE, outcome.message
     return applied(raw, outcome)
 
 
@@ -187,6 +187,6 @@ def mount_paths(of: JsonObject) -> list[str]:
     return [mount.get("mountPath") for mount in of.get("volumeMounts") or []]
 
 
-def codes(warnings: Outcome | tuple[Warn, ...] | list[Warn]) -> list[str]:
+def codes(warnings: AdmissionOutcome | tuple[AdmissionWarning, ...] | list[AdmissionWarning]) -> list[str]:
     """Return the codes of warnings, in order."""
-    return [warning.code for warning in (warnings.warnings if isinstance(warnings, Outcome) else warnings)]
+    return [warning.code for warning in (warnings.warnings if isinstance(warnings, AdmissionOutcome) else warnings)]

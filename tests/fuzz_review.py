@@ -22,7 +22,7 @@ from testbed.program import review
 from webhook.admission.admit import admit
 from webhook.admission.identity import Account, Defaults
 from webhook.admission.policy import OptIn, Policy, ProxySettings
-from webhook.admission.review import BrokenReviewError, Outcome, Review, Verdict, response
+from webhook.admission.review import AdmissionOutcome, BrokenReviewError, Decision, Review, response
 
 POLICY: Final = Policy(
     Defaults("9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"),
@@ -86,7 +86,7 @@ async def find(namespace: str, name: str) -> Account | None:  # noqa: ARG001  th
     return None if name == "missing" else ACCOUNT
 
 
-def admitted(body: bytes) -> tuple[Review, Outcome] | None:
+def admitted(body: bytes) -> tuple[Review, AdmissionOutcome] | None:
     """Put a body through what the server puts it through; None when it is no review."""
     try:
         parsed = Review.parse(orjson.loads(body))
@@ -107,14 +107,14 @@ def check(body: bytes) -> str:
     if decided is None:
         return "broken"
     parsed, outcome = decided
-    if outcome.verdict is not Verdict.MUTATE:
-        return outcome.verdict
+    if outcome.decision is not Decision.MUTATE:
+        return outcome.decision
     assert all(operation["op"] in {"add", "replace"} for operation in outcome.operations)
     after = jsonpatch.apply_patch(parsed.pod, list(outcome.operations))
     again = asyncio.run(admit(Review.parse(review(after)), find, POLICY))
-    assert again.verdict is Verdict.MUTATE, again.message
+    assert again.decision is Decision.MUTATE, again.message
     assert not again.operations, again.operations
-    return outcome.verdict
+    return outcome.decision
 
 
 def mutated(chance: random.Random) -> bytes:

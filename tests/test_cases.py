@@ -20,7 +20,7 @@ from webhook.accounts.files import load_accounts
 from webhook.admission.admit import admit
 from webhook.admission.identity import Account, IdentityMapping
 from webhook.admission.policy import Policy
-from webhook.admission.review import Outcome, Review, Verdict, response
+from webhook.admission.review import AdmissionOutcome, Decision, Review, response
 from webhook.config import command_line, policies
 from webhook.config.identity_mapping import parse
 
@@ -85,7 +85,7 @@ def given_by(folder: Path) -> Given:
     return Given.model_validate(read(folder / "settings.yaml") or {})
 
 
-def admitted(folder: Path, pod: object) -> tuple[Review, Outcome]:
+def admitted(folder: Path, pod: object) -> tuple[Review, AdmissionOutcome]:
     """Admit a pod under a case's settings and account."""
     given, file = given_by(folder), folder / "serviceaccount.yaml"
     accounts = load_accounts(file) if file.exists() else {}
@@ -97,7 +97,7 @@ def admitted(folder: Path, pod: object) -> tuple[Review, Outcome]:
     return review, finished(admit(review, find, given.policy(), namespace_labelled=given.namespace_labelled))
 
 
-def told(review: Review, outcome: Outcome) -> JsonObject:
+def told(review: Review, outcome: AdmissionOutcome) -> JsonObject:
     """Return what response.yaml has: the answer, and the operations without their values."""
     answer = response(review, outcome, None)["response"]
     summary = {
@@ -111,9 +111,9 @@ def told(review: Review, outcome: Outcome) -> JsonObject:
     return {key: value for key, value in summary.items() if value not in (None, [])}
 
 
-def mutated(pod: JsonObject, outcome: Outcome) -> JsonObject | None:
+def mutated(pod: JsonObject, outcome: AdmissionOutcome) -> JsonObject | None:
     """Return what expected.yaml has: the pod after the patch, nothing when it is not mutated."""
-    if outcome.verdict is not Verdict.MUTATE:
+    if outcome.decision is not Decision.MUTATE:
         return None
     after: JsonObject = jsonpatch.apply_patch(copy.deepcopy(pod), list(outcome.operations))
     return after
@@ -150,7 +150,7 @@ def test_case_again(folder: Path) -> None:
     """The pod that comes out of a case goes through it once more without a change or a new warning."""
     pod = read(folder / "pod.yaml")
     _, first = admitted(folder, pod)
-    if first.verdict is not Verdict.MUTATE:
+    if first.decision is not Decision.MUTATE:
         return
     _, again = admitted(folder, mutated(pod, first))
     assert not again.operations

@@ -13,7 +13,7 @@ from azure_workload_identity import names
 from imds_proxy import settings
 from imds_proxy.metrics import Metrics as ProxyMetrics
 from testbed.program import ROOT
-from webhook.admission.reasons import Caution, Reason
+from webhook.admission.reasons import Reason, WarningCode
 from webhook.config import identity_mapping
 from webhook.server.metrics import Metrics
 
@@ -42,7 +42,7 @@ def test_diagram() -> None:
 def test_reasons() -> None:
     """Every reason and warning code is on the page of decisions, and no other."""
     codes = set(re.findall(r"^\| (?:\w+ \| )?`([a-z-]+)` \|", text("reference/decisions.md"), re.MULTILINE))
-    assert codes == {*Reason, *Caution, "accounts-unavailable", "overloaded", "internal-error"}
+    assert codes == {*Reason, *WarningCode, "accounts-unavailable", "overloaded", "internal-error"}
 
 
 def test_annotations() -> None:

@@ -22,7 +22,7 @@ from azwi.offline import manifests, mapping
 from azwi.offline import policy as policies
 from azwi.offline.admissions import Admission, Mutated, mutate, surroundings
 from webhook.admission.reasons import Reason
-from webhook.admission.review import Outcome, Verdict
+from webhook.admission.review import AdmissionOutcome, Decision
 
 
 class Show(StrEnum):
@@ -67,7 +67,7 @@ def _patch(result: Mutated) -> JsonObject:
 def decisions(admissions: Sequence[Admission]) -> str:
     """The decisions for people: a line each, and below what is to be said of it."""
     rows = [
-        [str(each.workload), each.outcome.service_account, each.outcome.verdict, each.outcome.reason]
+        [str(each.workload), each.outcome.service_account, each.outcome.decision, each.outcome.reason]
         for each in admissions
     ]
     lines = output.table(["workload", "service account", "decision", "reason"], rows).splitlines()
@@ -78,7 +78,7 @@ def decisions(admissions: Sequence[Admission]) -> str:
     return "\n".join(told)
 
 
-def _remarks(outcome: Outcome) -> list[str]:
+def _remarks(outcome: AdmissionOutcome) -> list[str]:
     warnings = [f"warning: {warning.text} ({warning.code})" for warning in outcome.warnings]
     return [f"refused: {outcome.message}", *warnings] if outcome.message else warnings
 
@@ -173,7 +173,7 @@ def _tell(admissions: Sequence[Admission]) -> None:
 
 
 def _is_refused(admission: Admission) -> bool:
-    return admission.outcome.verdict is Verdict.REFUSE
+    return admission.outcome.decision is Decision.REFUSE
 
 
 def _judge(admissions: Sequence[Admission], faults: int, hints: Mapping[Reason, str], *, strict: bool) -> None:

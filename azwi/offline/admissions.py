@@ -17,7 +17,7 @@ from webhook.accounts.files import accounts_in
 from webhook.admission.admit import FindAccount, admit
 from webhook.admission.identity import Account
 from webhook.admission.policy import Policy
-from webhook.admission.review import BrokenReviewError, Outcome, Review
+from webhook.admission.review import AdmissionOutcome, BrokenReviewError, Review
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Admission:
     """What becomes of the pods of one workload."""
 
     workload: Workload
-    outcome: Outcome
+    outcome: AdmissionOutcome
 
     def document(self) -> JsonObject:
         """As machines get it."""
@@ -37,7 +37,7 @@ class Admission:
             "namespace": self.workload.namespace,
             "name": self.workload.name,
             "serviceAccount": outcome.service_account,
-            "decision": str(outcome.verdict),
+            "decision": str(outcome.decision),
             "reason": str(outcome.reason),
             "message": outcome.message,
             "warnings": [{"code": str(warning.code), "text": warning.text} for warning in outcome.warnings],
@@ -79,7 +79,7 @@ def mutate(document: JsonObject, around: Surroundings) -> Mutated:
     return Mutated(document, jsonpatch.apply_patch(document, operations), operations, admissions)
 
 
-def _admitted(workload: Workload, around: Surroundings) -> Outcome:
+def _admitted(workload: Workload, around: Surroundings) -> AdmissionOutcome:
     envelope = {
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",

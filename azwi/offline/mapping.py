@@ -67,7 +67,7 @@ def read(file: Path | None, named: str, documents: Sequence[JsonObject], cluster
         manifest = _manifest_in(file) if file else _named(named, documents, cluster)
         if manifest is None:
             return Found(identity_mapping.load(file or Path()))
-        parsed = identity_mapping.of_data(manifest.get("data"))
+        parsed = identity_mapping.parse_configmap(manifest.get("data"))
     except ValueError as error:
         where = "" if file else f"ConfigMap {named}: "
         raise CommandError(f"identity mapping: {where}{error}") from error

@@ -7,11 +7,11 @@ from typing import Final
 from azure_workload_identity import names
 from webhook.admission import proxy, values
 from webhook.admission.identity import Account, Identity, account_warnings, resolve
-from webhook.admission.misspellings import strange_keys
+from webhook.admission.misspellings import unrecognized_keys
 from webhook.admission.pod import Pod
 from webhook.admission.policy import CustomEndpoint, OptIn, Policy
 from webhook.admission.proxy import ProxyPlan
-from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
+from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, WarningCode, quoted
 from webhook.admission.review import Review
 
 # The label's key as an annotation is told of elsewhere, or harmless where the label is there too.
@@ -20,14 +20,14 @@ _POD_LABELS: Final = frozenset({names.USE_LABEL})
 
 
 @dataclass(frozen=True, slots=True)
-class Mutate:
+class Injection:
     """The pod gets an identity: this one, in these containers (names), with this proxy and endpoint if any."""
 
     identity: Identity
     containers: frozenset[str]
     proxy: ProxyPlan | None
     endpoint: CustomEndpoint | None
-    warnings: tuple[Warn, ...]
+    warnings: tuple[AdmissionWarning, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Skip:
     """The pod is admitted as it is."""
 
     reason: Reason
-    warnings: tuple[Warn, ...] = ()
+    warnings: tuple[AdmissionWarning, ...] = ()
 
 
 def out_of_scope(review: Review) -> Skip | None:
@@ -63,7 +63,9 @@ def opted_in(pod: Pod, policy: Policy, *, namespace_labelled: bool) -> bool | No
     return None if OptIn.SERVICE_ACCOUNT in policy.opt_in else False
 
 
-def decide(pod: Pod, namespace: str, account: Account | None, policy: Policy, *, opted: bool | None) -> Mutate | Skip:
+def decide(
+    pod: Pod, namespace: str, account: Account | None, policy: Policy, *, opted: bool | None
+) -> Injection | Skip:
     """The decision for a pod whose opt-in `opted` is and whose ServiceAccount is `account` (None: there is none).
 
     Raises:
@@ -84,7 +86,7 @@ def decide(pod: Pod, namespace: str, account: Account | None, policy: Policy, *,
     containers = selected_containers(pod)
     if not containers and asked is None:
         return Skip(Reason.NO_CONTAINERS, tuple(_list_warnings(pod)))
-    return Mutate(
+    return Injection(
         identity=identity,
         containers=containers,
         proxy=asked,
@@ -115,15 +117,21 @@ def _left_alone(pod: Pod, account: Account | None, policy: Policy) -> Skip:
     return Skip(Reason.NOT_OPTED_IN, tuple(_missed_opt_in(pod, account, policy)))
 
 
-def _missed_opt_in(pod: Pod, account: Account | None, policy: Policy) -> Iterator[Warn]:
+def _missed_opt_in(pod: Pod, account: Account | None, policy: Policy) -> Iterator[AdmissionWarning]:
     """Signs that the author meant the pod to take part, and what misses."""
     label = pod.labels.get(names.USE_LABEL)
     if label is not None and label != "true":
-        yield Warn(Caution.NOT_A_BOOLEAN, f'label {names.USE_LABEL} {quoted(label)} has no effect; only "true" has')
+        yield AdmissionWarning(
+            WarningCode.NOT_A_BOOLEAN, f'label {names.USE_LABEL} {quoted(label)} has no effect; only "true" has'
+        )
     elif names.USE_LABEL in pod.annotations:
-        yield Warn(Caution.WRONG_OBJECT, f"{names.USE_LABEL} is an annotation of the pod and must be a label")
+        yield AdmissionWarning(
+            WarningCode.WRONG_OBJECT, f"{names.USE_LABEL} is an annotation of the pod and must be a label"
+        )
     elif sign := _sign_of_intent(pod, account):
-        yield Warn(Caution.LABEL_MISSING, f"{sign}, but nothing is injected; to take part, {_ways_in(pod, policy)}")
+        yield AdmissionWarning(
+            WarningCode.LABEL_MISSING, f"{sign}, but nothing is injected; to take part, {_ways_in(pod, policy)}"
+        )
     yield from _misspelt(pod)
     if account is not None:
         yield from account_warnings(account, pod.service_account)
@@ -150,41 +158,49 @@ def _ways_in(pod: Pod, policy: Policy) -> str:
     return " or ".join(way for opt_in, way in ways.items() if opt_in in policy.opt_in)
 
 
-def _pod_warnings(pod: Pod, policy: Policy) -> Iterator[Warn]:
+def _pod_warnings(pod: Pod, policy: Policy) -> Iterator[AdmissionWarning]:
     yield from _misspelt(pod)
     for key in pod.annotations:
         if key.startswith(names.CUSTOM_ENDPOINT_PREFIX) and (
             policy.custom_endpoint is None or key != policy.custom_endpoint.annotation
         ):
-            yield Warn(
-                Caution.CUSTOM_ENDPOINT_OFF,
+            yield AdmissionWarning(
+                WarningCode.CUSTOM_ENDPOINT_OFF,
                 f"{quoted(key)} has no effect: this webhook is not set up for that token endpoint",
             )
     if policy.custom_endpoint is not None:
         text = pod.annotations.get(policy.custom_endpoint.annotation)
         if text is not None and values.boolean(text) is None:
-            yield Warn(
-                Caution.NOT_A_BOOLEAN,
+            yield AdmissionWarning(
+                WarningCode.NOT_A_BOOLEAN,
                 f'{policy.custom_endpoint.annotation} {quoted(text)} is neither "true" nor "false" and has no effect',
             )
 
 
-def _misspelt(pod: Pod) -> Iterator[Warn]:
-    for key, meant in strange_keys(pod.annotations, _POD_KEYS):
+def _misspelt(pod: Pod) -> Iterator[AdmissionWarning]:
+    for key, meant in unrecognized_keys(pod.annotations, _POD_KEYS):
         if meant == names.USE_LABEL:
-            yield Warn(Caution.NEAR_MISS, f"{quoted(key)} of the pod is ignored; meant is the label {meant}")
+            yield AdmissionWarning(
+                WarningCode.NEAR_MISS, f"{quoted(key)} of the pod is ignored; meant is the label {meant}"
+            )
         elif meant in names.POD_ANNOTATIONS:
-            yield Warn(Caution.NEAR_MISS, f"{quoted(key)} of the pod is ignored; the annotation is {meant}")
+            yield AdmissionWarning(
+                WarningCode.NEAR_MISS, f"{quoted(key)} of the pod is ignored; the annotation is {meant}"
+            )
         elif meant is not None:
-            yield Warn(Caution.WRONG_OBJECT, f"{quoted(key)} of the pod is ignored; it belongs on its ServiceAccount")
+            yield AdmissionWarning(
+                WarningCode.WRONG_OBJECT, f"{quoted(key)} of the pod is ignored; it belongs on its ServiceAccount"
+            )
         elif not key.startswith(names.CUSTOM_ENDPOINT_PREFIX):
-            yield Warn(Caution.UNKNOWN_KEY, f"{quoted(key)} of the pod is not known and ignored")
-    for key, meant in strange_keys(pod.labels, _POD_LABELS):
+            yield AdmissionWarning(WarningCode.UNKNOWN_KEY, f"{quoted(key)} of the pod is not known and ignored")
+    for key, meant in unrecognized_keys(pod.labels, _POD_LABELS):
         if meant == names.USE_LABEL:
-            yield Warn(Caution.NEAR_MISS, f"label {quoted(key)} of the pod is ignored; the label is {meant}")
+            yield AdmissionWarning(
+                WarningCode.NEAR_MISS, f"label {quoted(key)} of the pod is ignored; the label is {meant}"
+            )
         elif meant is not None:
-            yield Warn(
-                Caution.WRONG_OBJECT, f"{quoted(key)} is a label of the pod and must be an annotation {_of(meant)}"
+            yield AdmissionWarning(
+                WarningCode.WRONG_OBJECT, f"{quoted(key)} is a label of the pod and must be an annotation {_of(meant)}"
             )
 
 
@@ -192,12 +208,14 @@ def _of(key: str) -> str:
     return "of it" if key in names.POD_ANNOTATIONS else "of its ServiceAccount"
 
 
-def _list_warnings(pod: Pod) -> Iterator[Warn]:
+def _list_warnings(pod: Pod) -> Iterator[AdmissionWarning]:
     for annotation in (names.INJECT_CONTAINERS, names.SKIP_CONTAINERS):
         listed = values.names(pod.annotations.get(annotation, ""))
         unknown = sorted(listed - pod.container_names - names.PROXY_CONTAINERS)
         if unknown:
-            yield Warn(Caution.UNKNOWN_CONTAINER, f"{annotation} names {quoted(', '.join(unknown))}, not in the pod")
+            yield AdmissionWarning(
+                WarningCode.UNKNOWN_CONTAINER, f"{annotation} names {quoted(', '.join(unknown))}, not in the pod"
+            )
 
 
 def _endpoint(pod: Pod, policy: Policy) -> CustomEndpoint | None:

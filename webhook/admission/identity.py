@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from azure_workload_identity import names
 from webhook.admission import values
-from webhook.admission.misspellings import StrangeKey, strange_keys
+from webhook.admission.misspellings import UnrecognizedKey, unrecognized_keys
 from webhook.admission.pod import Pod
-from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
+from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, WarningCode, quoted
 
 # Whether a text matches a pattern: truthy when it does.
 Match = Callable[[str], object]
@@ -49,8 +49,8 @@ class Account:
     tenant_id: str = ""
     token_expiration: str = ""
     labelled: bool = False
-    strange_annotations: tuple[StrangeKey, ...] = ()
-    strange_labels: tuple[StrangeKey, ...] = ()
+    unrecognized_annotations: tuple[UnrecognizedKey, ...] = ()
+    unrecognized_labels: tuple[UnrecognizedKey, ...] = ()
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> "Account":
@@ -62,8 +62,8 @@ class Account:
             tenant_id=annotations.get(names.TENANT_ID, "").strip(),
             token_expiration=annotations.get(names.TOKEN_EXPIRATION, ""),
             labelled=names.USE_LABEL in labels,
-            strange_annotations=tuple(strange_keys(annotations, names.ACCOUNT_ANNOTATIONS)),
-            strange_labels=tuple(strange_keys(labels, frozenset({names.USE_LABEL}))),
+            unrecognized_annotations=tuple(unrecognized_keys(annotations, names.ACCOUNT_ANNOTATIONS)),
+            unrecognized_labels=tuple(unrecognized_keys(labels, frozenset({names.USE_LABEL}))),
         )
 
 
@@ -126,7 +126,7 @@ class Identity:
     client_id: str
     tenant_id: str
     token_expiration: int
-    warnings: tuple[Warn, ...] = ()
+    warnings: tuple[AdmissionWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,48 +170,50 @@ def resolve(pod: Pod, account: Account, mapped: MappingEntry | None, defaults: D
     )
 
 
-def _warnings(client_id: str, tenant_id: str, name: str, account: Account) -> Iterator[Warn]:
+def _warnings(client_id: str, tenant_id: str, name: str, account: Account) -> Iterator[AdmissionWarning]:
     yield from account_warnings(account, name)
     if not client_id:
-        yield Warn(
-            Caution.NO_CLIENT_ID,
+        yield AdmissionWarning(
+            WarningCode.NO_CLIENT_ID,
             f"ServiceAccount {name} has no {names.CLIENT_ID} annotation, so {names.ENV_CLIENT_ID} is not injected",
         )
     elif not values.is_uuid(client_id):
-        yield Warn(
-            Caution.MALFORMED_CLIENT_ID,
+        yield AdmissionWarning(
+            WarningCode.MALFORMED_CLIENT_ID,
             f"client id {quoted(client_id)} of ServiceAccount {name} is not a UUID",
         )
     if not values.is_tenant(tenant_id):
-        yield Warn(
-            Caution.MALFORMED_TENANT_ID,
+        yield AdmissionWarning(
+            WarningCode.MALFORMED_TENANT_ID,
             f"tenant id {quoted(tenant_id)} of ServiceAccount {name} is neither a UUID nor a domain",
         )
 
 
-def account_warnings(account: Account, name: str) -> Iterator[Warn]:
+def account_warnings(account: Account, name: str) -> Iterator[AdmissionWarning]:
     """What is misspelt or misplaced on a ServiceAccount."""
-    for key, meant in account.strange_labels:
+    for key, meant in account.unrecognized_labels:
         if meant in names.ACCOUNT_ANNOTATIONS:
-            yield Warn(
-                Caution.WRONG_OBJECT,
+            yield AdmissionWarning(
+                WarningCode.WRONG_OBJECT,
                 f"{quoted(key)} is a label of ServiceAccount {name} and must be its annotation {meant}",
             )
         else:
-            yield Warn(Caution.UNKNOWN_KEY, f"label {quoted(key)} of ServiceAccount {name} is ignored")
-    for key, meant in account.strange_annotations:
+            yield AdmissionWarning(WarningCode.UNKNOWN_KEY, f"label {quoted(key)} of ServiceAccount {name} is ignored")
+    for key, meant in account.unrecognized_annotations:
         if meant in names.ACCOUNT_ANNOTATIONS:
-            yield Warn(
-                Caution.NEAR_MISS,
+            yield AdmissionWarning(
+                WarningCode.NEAR_MISS,
                 f"{quoted(key)} of ServiceAccount {name} is ignored; the annotation is {meant}",
             )
         elif meant is not None:
-            yield Warn(
-                Caution.WRONG_OBJECT,
+            yield AdmissionWarning(
+                WarningCode.WRONG_OBJECT,
                 f"{quoted(key)} of ServiceAccount {name} is ignored; it belongs on the pod",
             )
         else:
-            yield Warn(Caution.UNKNOWN_KEY, f"{quoted(key)} of ServiceAccount {name} is not known and ignored")
+            yield AdmissionWarning(
+                WarningCode.UNKNOWN_KEY, f"{quoted(key)} of ServiceAccount {name} is not known and ignored"
+            )
 
 
 def _expiration(pod: Pod, account: Account, mapped: MappingEntry | None, defaults: Defaults) -> int:

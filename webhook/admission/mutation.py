@@ -14,11 +14,11 @@ from typing import Final
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from webhook.admission import fragments
-from webhook.admission.decision import Mutate
+from webhook.admission.decision import Injection
 from webhook.admission.pod import Pod, maps
 from webhook.admission.policy import Policy, ProxySettings
 from webhook.admission.proxy import ProxyMode
-from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
+from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, WarningCode, quoted
 
 # The longest path that Linux takes; what is longer cannot be mounted, and need not be kept.
 MAX_PATH: Final = 4096
@@ -34,10 +34,10 @@ class Patch:
     """The operations, in order, and what was noticed while making them."""
 
     operations: list[JsonObject]
-    warnings: list[Warn]
+    warnings: list[AdmissionWarning]
 
 
-def mutate(pod: Pod, decision: Mutate, policy: Policy) -> Patch:
+def mutate(pod: Pod, decision: Injection, policy: Policy) -> Patch:
     """The patch that carries out `decision`.
 
     Raises:
@@ -57,8 +57,8 @@ def mutate(pod: Pod, decision: Mutate, policy: Policy) -> Patch:
 class _Injection:
     """What every selected container of one pod gets, worked out once."""
 
-    def __init__(self, pod: Pod, decision: Mutate, policy: Policy) -> None:
-        self.warnings: list[Warn] = []
+    def __init__(self, pod: Pod, decision: Injection, policy: Policy) -> None:
+        self.warnings: list[AdmissionWarning] = []
         self._decision = decision
         self._authority_host = policy.authority_host
         self._read_only_volumes = {volume["name"] for volume in pod.volumes if _is_read_only(volume)}
@@ -109,8 +109,8 @@ class _Injection:
         if names.DOCUMENTED_DIRECTORY not in free:
             free = free or self._last_resort(name, ours, blocked)
             self.warnings.append(
-                Warn(
-                    Caution.TOKEN_PATH_TAKEN,
+                AdmissionWarning(
+                    WarningCode.TOKEN_PATH_TAKEN,
                     f"container {quoted(name)} has a mount of its own in the way of {names.DOCUMENTED_DIRECTORY}; "
                     f"its token is {fragments.token_file(free[0])}",
                 )
@@ -139,15 +139,15 @@ class _Injection:
             if value == wanted[variable] or (variable == names.ENV_TOKEN_FILE and _is_token_file(value)):
                 continue
             self.warnings.append(
-                Warn(
-                    Caution.SHADOWED_VARIABLE,
+                AdmissionWarning(
+                    WarningCode.SHADOWED_VARIABLE,
                     f"container {quoted(name)} sets {variable} itself; its value stays and the identity's is not used",
                 )
             )
         for variable in sorted(names.ENV_OTHER_CREDENTIALS & present.keys()):
             self.warnings.append(
-                Warn(
-                    Caution.OTHER_CREDENTIAL,
+                AdmissionWarning(
+                    WarningCode.OTHER_CREDENTIAL,
                     f"container {quoted(name)} sets {variable}, which DefaultAzureCredential prefers to the identity",
                 )
             )
@@ -183,7 +183,7 @@ def _in_the_way(mount_path: str) -> _Hit:
     return _Hit(frozenset(always), frozenset(read_only))
 
 
-def _volume_operations(pod: Pod, decision: Mutate, policy: Policy) -> Iterator[JsonObject]:
+def _volume_operations(pod: Pod, decision: Injection, policy: Policy) -> Iterator[JsonObject]:
     proxy_ca = policy.proxy.ca_configmap if decision.proxy else ""
     wanted = fragments.volume(decision.identity, policy.audience, decision.endpoint, proxy_ca)
     for index, volume in enumerate(pod.volumes):
@@ -202,7 +202,7 @@ def _volume_operations(pod: Pod, decision: Mutate, policy: Policy) -> Iterator[J
 
 
 def _proxy_operations(
-    pod: Pod, decision: Mutate, settings: ProxySettings, variables: Mapping[str, str]
+    pod: Pod, decision: Injection, settings: ProxySettings, variables: Mapping[str, str]
 ) -> Iterator[JsonObject]:
     """Inserts the proxy before everything of the user's, the init container before the proxy."""
     if decision.proxy is None:

@@ -9,7 +9,7 @@ from azure_workload_identity import names
 from webhook.admission import values
 from webhook.admission.pod import Pod
 from webhook.admission.policy import ProxySettings, Resources
-from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
+from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, WarningCode, quoted
 
 MAX_PORT: Final = 65535
 NO_RESOURCES: Final = Resources("", "", "", "")
@@ -65,17 +65,17 @@ def is_requested(pod: Pod) -> bool:
     return values.boolean(pod.annotations.get(names.INJECT_PROXY, "")) is True
 
 
-def warnings(pod: Pod, settings: ProxySettings, asked: ProxyPlan | None) -> Iterator[Warn]:
+def warnings(pod: Pod, settings: ProxySettings, asked: ProxyPlan | None) -> Iterator[AdmissionWarning]:
     """What the author should know of the proxy that is, or is not, injected."""
     text = pod.annotations.get(names.INJECT_PROXY)
     if text is not None and values.boolean(text) is None:
-        yield Warn(
-            Caution.NOT_A_BOOLEAN,
+        yield AdmissionWarning(
+            WarningCode.NOT_A_BOOLEAN,
             f'{names.INJECT_PROXY} {quoted(text)} is neither "true" nor "false", so no proxy is injected',
         )
     if asked and not settings.native and any(own["name"] != names.PROXY_INIT_CONTAINER for own in pod.init_containers):
-        yield Warn(
-            Caution.PROXY_AFTER_INIT,
+        yield AdmissionWarning(
+            WarningCode.PROXY_AFTER_INIT,
             "init containers run before the proxy on this cluster and cannot get tokens from it",
         )
 

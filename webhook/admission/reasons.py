@@ -37,7 +37,7 @@ class Reason(StrEnum):
     TOKEN_PATHS_TAKEN = "token-paths-taken"
 
 
-class Caution(StrEnum):
+class WarningCode(StrEnum):
     """What a warning warns of."""
 
     NO_CLIENT_ID = "no-client-id"
@@ -57,10 +57,10 @@ class Caution(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Warn:
+class AdmissionWarning:
     """One warning: `code` for machines, `text` for the person at kubectl."""
 
-    code: Caution
+    code: WarningCode
     text: str
 
     def __str__(self) -> str:

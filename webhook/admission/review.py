@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from azure_workload_identity.types import JsonObject
-from webhook.admission.reasons import Reason, Refusal, Warn, quoted
+from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, quoted
 
 VERSIONS: Final = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
 MAX_UID: Final = 128
@@ -77,7 +77,7 @@ class Review:
         )
 
 
-class Verdict(StrEnum):
+class Decision(StrEnum):
     """What became of an admission; the label of logs and metrics."""
 
     MUTATE = "mutate"
@@ -86,34 +86,34 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """The end of one admission: verdict, reason, what to tell and what to change."""
+class AdmissionOutcome:
+    """The end of one admission: decision, reason, what to tell and what to change."""
 
-    verdict: Verdict
+    decision: Decision
     reason: Reason
     message: str = ""
-    warnings: Sequence[Warn] = ()
+    warnings: Sequence[AdmissionWarning] = ()
     operations: Sequence[JsonObject] = ()
     pod_name: str = ""
     service_account: str = ""
 
     @classmethod
-    def refused(cls, refusal: Refusal) -> "Outcome":
+    def refused(cls, refusal: Refusal) -> "AdmissionOutcome":
         """The outcome of a pod that could not even be read."""
-        return cls(Verdict.REFUSE, refusal.reason, refusal.message)
+        return cls(Decision.REFUSE, refusal.reason, refusal.message)
 
 
-def response(review: Review, outcome: Outcome, patch: str | None) -> JsonObject:
+def response(review: Review, outcome: AdmissionOutcome, patch: str | None) -> JsonObject:
     """The AdmissionReview to answer with; `patch` is the base64 of the operations as JSON, or None for no change."""
     answer: JsonObject = {
         "uid": review.uid,
-        "allowed": outcome.verdict is not Verdict.REFUSE,
-        "auditAnnotations": {"decision": outcome.verdict, "reason": outcome.reason},
+        "allowed": outcome.decision is not Decision.REFUSE,
+        "auditAnnotations": {"decision": outcome.decision, "reason": outcome.reason},
     }
     if patch is not None:
         answer["patchType"] = "JSONPatch"
         answer["patch"] = patch
-    if outcome.verdict is Verdict.REFUSE:
+    if outcome.decision is Decision.REFUSE:
         answer["status"] = {
             "status": "Failure",
             "code": Refusal.status,

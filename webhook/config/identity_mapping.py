@@ -66,14 +66,14 @@ class _Document(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ParsedMapping:
     """The entries that can be used, and a sentence for each that cannot."""
 
     entries: tuple[MappingEntry, ...] = ()
     faults: tuple[str, ...] = ()
 
 
-def parse(content: str | bytes) -> Parsed:
+def parse(content: str | bytes) -> ParsedMapping:
     """The mapping that is written as YAML.
 
     Raises:
@@ -91,10 +91,10 @@ def parse(content: str | bytes) -> Parsed:
             entries.append(Entry.model_validate(written).as_mapping_entry())
         except ValidationError as error:
             faults.append(_sentence(error, "mappings", number))
-    return Parsed(tuple(entries), tuple(faults))
+    return ParsedMapping(tuple(entries), tuple(faults))
 
 
-def of_data(data: object) -> Parsed:
+def parse_configmap(data: object) -> ParsedMapping:
     """The mapping in a ConfigMap's data.
 
     Raises:

@@ -12,7 +12,7 @@ from azure_workload_identity.cluster.events import Events, Subject
 from azure_workload_identity.cluster.retry import patiently
 from azure_workload_identity.cluster.watch import Resource, Stored
 from webhook.admission.identity import IdentityMapping
-from webhook.config.identity_mapping import Parsed, of_data
+from webhook.config.identity_mapping import ParsedMapping, parse_configmap
 
 MAX_SHOWN: Final = 5
 
@@ -73,7 +73,7 @@ class MappingFollower:
         """The ConfigMap is there, new or changed."""
         self._there = True
         try:
-            parsed = of_data(item.data)
+            parsed = parse_configmap(item.data)
         except ValueError as error:
             self._counted(self._entries, 1)
             self._tell((f"{error}; the mapping before it stays in force",))
@@ -93,7 +93,7 @@ class MappingFollower:
         if not self._there and self._entries:
             self._gone()
 
-    def _take(self, parsed: Parsed) -> None:
+    def _take(self, parsed: ParsedMapping) -> None:
         self._entries = len(parsed.entries)
         self._learn(IdentityMapping(parsed.entries))
         self._counted(self._entries, len(parsed.faults))
@@ -102,7 +102,7 @@ class MappingFollower:
             self._tell(parsed.faults)
 
     def _gone(self) -> None:
-        self._take(Parsed())
+        self._take(ParsedMapping())
         log.warning("there is no ConfigMap %s, so there is no identity mapping", self.resource.name)
 
     def _tell(self, faults: tuple[str, ...]) -> None:

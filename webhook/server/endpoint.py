@@ -15,7 +15,7 @@ from webhook.accounts.base import Accounts
 from webhook.admission.admit import admit
 from webhook.admission.identity import AccountsUnavailableError
 from webhook.admission.policy import Policy
-from webhook.admission.review import BrokenReviewError, Outcome, Review, Verdict, response
+from webhook.admission.review import AdmissionOutcome, BrokenReviewError, Decision, Review, response
 from webhook.server import decode
 from webhook.server.metrics import ERROR, Metrics
 
@@ -116,16 +116,16 @@ class AdmissionEndpoint:
         self._tell(review, outcome, len(patch), perf_counter() - started)
         return answer
 
-    def _tell(self, review: Review, outcome: Outcome, patch_bytes: int, seconds: float) -> None:
-        self._metrics.admitted(outcome.verdict, outcome.reason, seconds, outcome.warnings)
-        level = logging.WARNING if outcome.verdict is Verdict.REFUSE else logging.INFO
+    def _tell(self, review: Review, outcome: AdmissionOutcome, patch_bytes: int, seconds: float) -> None:
+        self._metrics.admitted(outcome.decision, outcome.reason, seconds, outcome.warnings)
+        level = logging.WARNING if outcome.decision is Decision.REFUSE else logging.INFO
         if level < logs.threshold():
             return
         fields: dict[str, object] = {
             "namespace": review.namespace,
             "pod": outcome.pod_name,
             "serviceAccount": outcome.service_account,
-            "decision": outcome.verdict,
+            "decision": outcome.decision,
             "reason": outcome.reason,
             "patchBytes": patch_bytes,
             "milliseconds": round(seconds * 1000, 3),

@@ -18,7 +18,7 @@ from prometheus_client import (
 from prometheus_client.process_collector import ProcessCollector
 
 from azure_workload_identity import __version__
-from webhook.admission.reasons import Warn
+from webhook.admission.reasons import AdmissionWarning
 
 # The buckets of v1.6.0, in seconds, so that its dashboards go on working.
 BUCKETS: Final = (
@@ -84,7 +84,7 @@ class Metrics:
         self._admissions = cache(admissions.labels)
         self._warnings = cache(warnings.labels)
 
-    def admitted(self, decision: str, reason: str, seconds: float, warnings: Iterable[Warn] = ()) -> None:
+    def admitted(self, decision: str, reason: str, seconds: float, warnings: Iterable[AdmissionWarning] = ()) -> None:
         """Count one admission."""
         self._latency.observe(seconds)
         self._admissions(decision, reason).inc()

@@ -270,7 +270,7 @@ def _mapping(reader: Reader, namespace: str, name: str) -> tuple[IdentityMapping
         return IdentityMapping(), StoredMapping(namespace, name, there=None if found is None else False)
     stored = StoredMapping(namespace, name, release=(found["metadata"].get("annotations") or {}).get(HELM_RELEASE, ""))
     try:
-        parsed = identity_mapping.of_data(found.get("data"))
+        parsed = identity_mapping.parse_configmap(found.get("data"))
     except ValueError as error:
         return IdentityMapping(), replace(stored, broken=str(error))
     return IdentityMapping(parsed.entries), replace(stored, faults=parsed.faults)

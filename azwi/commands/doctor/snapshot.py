@@ -16,7 +16,7 @@ from azwi.commands.doctor.selectors import matches
 from azwi.offline.manifests import POD_PATHS
 from webhook.admission.identity import Account, MappingEntry, ids
 from webhook.admission.policy import Policy
-from webhook.admission.review import Outcome, Verdict
+from webhook.admission.review import AdmissionOutcome, Decision
 
 HELM_RELEASE: Final = "meta.helm.sh/release-name"
 WEBHOOK_NAME: Final = "mutation.azure-workload-identity.io"
@@ -110,7 +110,7 @@ class Workload:
 
     manifest: JsonObject = field(repr=False)
     pods: Sequence[JsonObject] = field(repr=False)
-    outcome: Outcome
+    outcome: AdmissionOutcome
     owner: JsonObject = field(repr=False)
 
     @property
@@ -275,4 +275,4 @@ class Snapshot:
 
     def mutated(self) -> Iterator[Workload]:
         """The workloads whose pods the webhook gives an identity."""
-        return (each for each in self.workloads if each.outcome.verdict is Verdict.MUTATE)
+        return (each for each in self.workloads if each.outcome.decision is Decision.MUTATE)

@@ -10,7 +10,7 @@ from azwi.commands.podidentity import manifests, workloads
 from azwi.commands.podidentity.bindings import POD_LABEL, USER_ASSIGNED, Binding, Identity, exempt, parse_bindings
 from azwi.commands.podidentity.workloads import Found, Snapshot
 from azwi.offline import admissions, policy
-from webhook.admission.review import Verdict
+from webhook.admission.review import Decision
 
 # https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations
 MAX_CREDENTIALS: Final = 20
@@ -179,7 +179,7 @@ class _Planner:
         """What the webhook will say of the new pods: the same code, before they are made."""
         around = admissions.surroundings(documents, self._policy, found.namespace, None)
         [admission] = admissions.mutate(documents[1], around).admissions
-        if admission.outcome.verdict is not Verdict.MUTATE:
+        if admission.outcome.decision is not Decision.MUTATE:
             raise _CannotMigrateError(f"the webhook would not take it: {admission.outcome.message}")
         return [warning.text for warning in admission.outcome.warnings]
 

@@ -16,7 +16,7 @@ from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi.main import program
 from testbed.program import ROOT, TENANT
-from webhook.admission.review import Verdict
+from webhook.admission.review import Decision
 
 CLIENT_ID = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
 ACCOUNT: JsonObject = {
@@ -117,7 +117,7 @@ def test_explain() -> None:
 
     machines = json.loads(ran(ACCOUNT, careless, arguments=("--explain", "-o", "json")).stdout)
     assert machines[0]["warnings"][0]["code"] == "unknown-key"
-    assert machines[0]["decision"] == Verdict.MUTATE
+    assert machines[0]["decision"] == Decision.MUTATE
 
 
 def test_strict() -> None:

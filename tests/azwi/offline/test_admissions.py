@@ -31,7 +31,7 @@ def test_golden_cases(folder: Path) -> None:
         before = copy.deepcopy(document)
         in_namespace = {**document, "metadata": {**(document.get("metadata") or {}), "namespace": given.namespace}}
         [admission] = admissions.mutate(in_namespace, around).admissions
-        assert (str(admission.outcome.verdict), str(admission.outcome.reason)) == (
+        assert (str(admission.outcome.decision), str(admission.outcome.reason)) == (
             response["decision"],
             response["reason"],
         )

@@ -22,7 +22,7 @@ from webhook.admission.admit import admit
 from webhook.admission.identity import Account, AccountsUnavailableError
 from webhook.admission.policy import OptIn, Policy
 from webhook.admission.reasons import Reason
-from webhook.admission.review import MAX_WARNINGS, Outcome, Review, Verdict
+from webhook.admission.review import MAX_WARNINGS, AdmissionOutcome, Decision, Review
 
 
 class Accounts:
@@ -38,7 +38,7 @@ class Accounts:
         return self._found
 
 
-def asking(accounts: Accounts, raw: object, rules: Policy = POLICY) -> Outcome:
+def asking(accounts: Accounts, raw: object, rules: Policy = POLICY) -> AdmissionOutcome:
     """Admit a pod with these accounts."""
     return finished(admit(review(raw), accounts.find, rules))
 
@@ -46,7 +46,7 @@ def asking(accounts: Accounts, raw: object, rules: Policy = POLICY) -> Outcome:
 def test_a_pod_is_injected() -> None:
     """An opted-in pod is mutated, and the outcome says whose it is."""
     outcome = admitted(pod())
-    assert (outcome.verdict, outcome.reason) == (Verdict.MUTATE, Reason.INJECTED)
+    assert (outcome.decision, outcome.reason) == (Decision.MUTATE, Reason.INJECTED)
     assert (outcome.pod_name, outcome.service_account) == ("app", "app")
     assert outcome.operations
 
@@ -55,7 +55,7 @@ def test_a_pod_that_is_injected_already() -> None:
     """A pod with everything in place is mutated by nothing, under a reason of its own."""
     raw = pod()
     outcome = admitted(applied(raw, admitted(raw)))
-    assert (outcome.verdict, outcome.reason, outcome.operations) == (Verdict.MUTATE, Reason.ALREADY_INJECTED, [])
+    assert (outcome.decision, outcome.reason, outcome.operations) == (Decision.MUTATE, Reason.ALREADY_INJECTED, [])
 
 
 @pytest.mark.parametrize("spec", [{}, {"serviceAccountName": ""}])
@@ -65,7 +65,7 @@ def test_the_account_is_asked_for(spec: dict[str, str]) -> None:
     raw = pod()
     raw["metadata"]["namespace"] = "elsewhere"
     raw["spec"] = {"containers": [container()], **spec}
-    assert asking(accounts, raw).verdict is Verdict.MUTATE
+    assert asking(accounts, raw).decision is Decision.MUTATE
     assert accounts.asked == [(NAMESPACE, "default")]
 
 
@@ -80,7 +80,7 @@ def test_the_account_is_asked_for(spec: dict[str, str]) -> None:
 def test_the_account_of_a_pod_left_alone(labels: dict[str, str], rules: Policy, times: int) -> None:
     """The account of a pod that is left alone is looked at for signs of a mistake, unless the pod opts out."""
     accounts = Accounts(account(client_id=""))
-    assert asking(accounts, pod(labels=labels), rules).verdict is Verdict.SKIP
+    assert asking(accounts, pod(labels=labels), rules).decision is Decision.SKIP
     assert len(accounts.asked) == times
 
 
@@ -117,7 +117,7 @@ def test_accounts_that_cannot_be_read(rules: Policy, *, raised: bool) -> None:
 def test_what_is_none_of_our_business(request_: dict[str, object], reason: Reason) -> None:
     """Anything but the creation of a pod is let through before the object is looked at."""
     outcome = finished(admit(Review.parse(envelope({}, **request_)), Accounts().find, POLICY))
-    assert (outcome.verdict, outcome.reason, outcome.operations) == (Verdict.SKIP, reason, ())
+    assert (outcome.decision, outcome.reason, outcome.operations) == (Decision.SKIP, reason, ())
 
 
 @pytest.mark.parametrize("raw", [None, {}, {"spec": None}, "pod"])
@@ -125,13 +125,13 @@ def test_a_malformed_pod(raw: object) -> None:
     """An object that is no pod is refused before its account is asked for."""
     accounts = Accounts()
     outcome = asking(accounts, raw)
-    assert (outcome.verdict, outcome.reason, accounts.asked) == (Verdict.REFUSE, Reason.MALFORMED_POD, [])
+    assert (outcome.decision, outcome.reason, accounts.asked) == (Decision.REFUSE, Reason.MALFORMED_POD, [])
 
 
 def test_a_missing_account() -> None:
     """A pod whose account does not exist is refused, and the outcome names both."""
     outcome = admitted(pod(), None)
-    assert (outcome.verdict, outcome.reason) == (Verdict.REFUSE, Reason.SERVICE_ACCOUNT_NOT_FOUND)
+    assert (outcome.decision, outcome.reason) == (Decision.REFUSE, Reason.SERVICE_ACCOUNT_NOT_FOUND)
     assert (outcome.pod_name, outcome.service_account) == ("app", "app")
     assert outcome.message.startswith('serviceaccounts "app" not found')
 
@@ -149,8 +149,8 @@ def test_a_fault_of_the_accounts_is_not_a_refusal() -> None:
 def test_a_labelled_namespace() -> None:
     """A pod without a label is mutated in a labelled namespace where that counts."""
     rules = policy(OptIn.NAMESPACE_LABEL)
-    assert admitted(pod(labels={}), rules=rules, namespace_labelled=True).verdict is Verdict.MUTATE
-    assert admitted(pod(labels={}), rules=rules).verdict is Verdict.SKIP
+    assert admitted(pod(labels={}), rules=rules, namespace_labelled=True).decision is Decision.MUTATE
+    assert admitted(pod(labels={}), rules=rules).decision is Decision.SKIP
 
 
 def test_warnings_of_every_kind() -> None:

@@ -19,7 +19,7 @@ from testbed.pods import (
     policy,
     review,
 )
-from webhook.admission.decision import Mutate, Skip, decide, opted_in, out_of_scope, selected_containers
+from webhook.admission.decision import Injection, Skip, decide, opted_in, out_of_scope, selected_containers
 from webhook.admission.identity import Account
 from webhook.admission.pod import Pod
 from webhook.admission.policy import OptIn, Policy
@@ -32,7 +32,7 @@ BUSY = {"containers": (container("app"), container("web")), "init": (container("
 
 def decided(
     asking: Pod, found: Account | None = ACCOUNT, rules: Policy = POLICY, *, opted: bool | None = True
-) -> Mutate | Skip:
+) -> Injection | Skip:
     """Decide on a pod of the test namespace."""
     return decide(asking, NAMESPACE, found, rules, opted=opted)
 
@@ -89,7 +89,7 @@ def test_opting_in(
 def test_an_opted_in_pod_is_mutated() -> None:
     """An opted-in pod gets the identity of its account, without a warning."""
     decision = decided(parsed())
-    assert isinstance(decision, Mutate)
+    assert isinstance(decision, Injection)
     assert decision.containers == {"app"}
     assert (decision.proxy, decision.endpoint, decision.warnings) == (None, None, ())
 
@@ -125,7 +125,7 @@ def test_a_missing_account() -> None:
 )
 def test_opting_in_by_account(found: Account | None, rules: Policy, mutated: bool) -> None:  # noqa: FBT001  expected
     """Where the account decides, one with a client id of its own or by mapping takes part."""
-    assert isinstance(decided(parsed(labels={}), found, rules, opted=None), Mutate) is mutated
+    assert isinstance(decided(parsed(labels={}), found, rules, opted=None), Injection) is mutated
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_no_container_left_but_the_proxy() -> None:
     """The proxy alone is reason enough to mutate a pod."""
     annotations = {names.SKIP_CONTAINERS: "app", names.INJECT_PROXY: "true"}
     decision = decided(parsed(annotations=annotations))
-    assert isinstance(decision, Mutate)
+    assert isinstance(decision, Injection)
     assert decision.containers == set()
 
 
@@ -205,7 +205,7 @@ def test_custom_endpoint(
 ) -> None:
     """A pod asks for the custom endpoint with its annotation; one that has no effect is told."""
     decision = decided(parsed(annotations=annotation), rules=rules)
-    assert isinstance(decision, Mutate)
+    assert isinstance(decision, Injection)
     assert decision.endpoint == (rules.custom_endpoint if chosen else None)
     assert codes(decision.warnings) == expected
 

@@ -185,11 +185,11 @@ def test_what_an_account_has_besides() -> None:
         labels={names.USE_LABEL: "true", "azure.workload.identity/uses": "x"},
     )
     assert found.labelled
-    assert dict(found.strange_annotations) == {
+    assert dict(found.unrecognized_annotations) == {
         "azure.workload.identity/clientid": names.CLIENT_ID,
         names.SKIP_CONTAINERS: names.SKIP_CONTAINERS,
     }
-    assert dict(found.strange_labels) == {"azure.workload.identity/uses": None}
+    assert dict(found.unrecognized_labels) == {"azure.workload.identity/uses": None}
 
 
 def test_labels_of_an_account() -> None:

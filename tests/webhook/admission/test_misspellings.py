@@ -3,12 +3,12 @@
 import pytest
 
 from azure_workload_identity import names
-from webhook.admission.misspellings import MAX_FOUND, skeleton, strange_keys
+from webhook.admission.misspellings import MAX_UNRECOGNIZED, normalized, unrecognized_keys
 
 
 def found(*keys: str, known: frozenset[str] = frozenset()) -> list[tuple[str, str | None]]:
-    """Return what strange_keys finds."""
-    return list(strange_keys(keys, known))
+    """Return what unrecognized_keys finds."""
+    return list(unrecognized_keys(keys, known))
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def test_keys_of_others(key: str) -> None:
 
 def test_no_more_than_a_few_are_told() -> None:
     """However many strange keys there are, the author reads of a few."""
-    assert len(found(*(f"azure.workload.identity/x{number}" for number in range(50)))) == MAX_FOUND
+    assert len(found(*(f"azure.workload.identity/x{number}" for number in range(50)))) == MAX_UNRECOGNIZED
 
 
 def test_skeletons_are_distinct() -> None:
     """No two keys of ours look alike."""
     ours = {names.USE_LABEL, *names.ACCOUNT_ANNOTATIONS, *names.POD_ANNOTATIONS}
-    assert len({skeleton(key) for key in ours}) == len(ours)
+    assert len({normalized(key) for key in ours}) == len(ours)

@@ -34,7 +34,7 @@ from webhook.admission import fragments
 from webhook.admission.identity import Defaults, Identity
 from webhook.admission.policy import ProxySettings, TrustBundle
 from webhook.admission.reasons import Reason
-from webhook.admission.review import Verdict
+from webhook.admission.review import Decision
 
 DOCUMENTED, V160, FALLBACK = names.DOCUMENTED_DIRECTORY, names.V160_DIRECTORY, names.FALLBACK_DIRECTORY
 VARIABLES = {
@@ -414,13 +414,13 @@ def test_entries_without_name_or_path() -> None:
 )
 def test_mounts_of_a_wrong_type(mount: JsonObject) -> None:
     """A mount whose name or path is a list or a map is no fault of ours: the API server refuses it itself."""
-    assert admitted(pod(container(volumeMounts=[mount]))).verdict in Verdict
+    assert admitted(pod(container(volumeMounts=[mount]))).decision in Decision
 
 
 @pytest.mark.parametrize("value", [[], {}, 7])
 def test_values_of_a_wrong_type(value: object) -> None:
     """A variable whose value is no string is left to the API server."""
-    assert admitted(pod(container(env=[{"name": "AZURE_FEDERATED_TOKEN_FILE", "value": value}]))).verdict in Verdict
+    assert admitted(pod(container(env=[{"name": "AZURE_FEDERATED_TOKEN_FILE", "value": value}]))).decision in Decision
 
 
 def test_the_native_proxy() -> None:

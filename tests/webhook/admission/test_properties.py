@@ -25,7 +25,7 @@ from testbed.pods import (
 from webhook.admission import fragments, values
 from webhook.admission.identity import Account
 from webhook.admission.policy import OptIn, Policy
-from webhook.admission.review import Outcome, Verdict
+from webhook.admission.review import AdmissionOutcome, Decision
 
 # The same examples every time; raise the number, and turn `derandomize` off, to look for new ones.
 bounded = settings(
@@ -229,7 +229,7 @@ def test_always_an_outcome(raw: object, found: Account | None, rules: Policy, la
     """Whatever the object is, there is an outcome: no exception, and the input as it was."""
     before = deepcopy(raw)
     outcome = admitted(raw, found, rules, namespace_labelled=labelled)
-    assert outcome.verdict in Verdict
+    assert outcome.decision in Decision
     assert all(str(warning).isascii() and str(warning).isprintable() for warning in outcome.warnings)
     assert outcome.message.isascii()
     assert outcome.message.isprintable()
@@ -251,7 +251,7 @@ def test_twice_is_once(raw: JsonObject, found: Account | None, rules: Policy) ->
     first = admitted(raw, found, rules)
     again = admitted(applied(raw, first), found, rules)
     assert not again.operations
-    assert again.verdict == first.verdict
+    assert again.decision == first.decision
     assert set(again.warnings) <= set(first.warnings)
 
 
@@ -292,9 +292,9 @@ def test_the_token_is_where_it_is_said_to_be(raw: JsonObject, found: Account | N
 @given(raw=pods, found=accounts, rules=policies)
 def test_no_operations_without_a_mutation(raw: JsonObject, found: Account | None, rules: Policy) -> None:
     """Only a mutation has operations, only a refusal a message, and both have a reason."""
-    outcome: Outcome = admitted(raw, found, rules)
-    assert bool(outcome.message) == (outcome.verdict is Verdict.REFUSE)
-    assert not outcome.operations or outcome.verdict is Verdict.MUTATE
+    outcome: AdmissionOutcome = admitted(raw, found, rules)
+    assert bool(outcome.message) == (outcome.decision is Decision.REFUSE)
+    assert not outcome.operations or outcome.decision is Decision.MUTATE
     assert outcome.reason
 
 

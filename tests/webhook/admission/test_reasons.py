@@ -2,7 +2,7 @@
 
 import pytest
 
-from webhook.admission.reasons import Caution, Reason, Refusal, Warn, quoted
+from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, WarningCode, quoted
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_long_values_are_cut() -> None:
 
 def test_a_warning_tells_where_it_comes_from() -> None:
     """A warning at kubectl names this webhook and ends with its code."""
-    assert str(Warn(Caution.NO_CLIENT_ID, "text")) == "azure-workload-identity: text (no-client-id)"
+    assert str(AdmissionWarning(WarningCode.NO_CLIENT_ID, "text")) == "azure-workload-identity: text (no-client-id)"
 
 
 def test_a_refusal_is_a_bad_request() -> None:

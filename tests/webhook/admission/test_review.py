@@ -6,7 +6,7 @@ import pytest
 
 from testbed.pods import NAMESPACE, envelope, pod, review
 from webhook.admission.reasons import Reason
-from webhook.admission.review import BrokenReviewError, Outcome, Review, Verdict, response
+from webhook.admission.review import AdmissionOutcome, BrokenReviewError, Decision, Review, response
 
 
 def test_what_is_read() -> None:
@@ -26,7 +26,7 @@ def test_what_is_read() -> None:
 def test_version_v1beta1() -> None:
     """A review of v1beta1 is read, and answered in v1beta1."""
     read = Review.parse({**envelope(pod()), "apiVersion": "admission.k8s.io/v1beta1"})
-    answer = response(read, Outcome(Verdict.SKIP, Reason.NOT_OPTED_IN), None)
+    answer = response(read, AdmissionOutcome(Decision.SKIP, Reason.NOT_OPTED_IN), None)
     assert answer["apiVersion"] == "admission.k8s.io/v1beta1"
 
 
@@ -91,7 +91,7 @@ def test_versions_of_a_wrong_type(version: object) -> None:
 
 def test_a_mutation_is_answered_with_a_patch() -> None:
     """A patch is announced as a JSON patch, beside the decision for the audit log."""
-    answer = response(review({}), Outcome(Verdict.MUTATE, Reason.INJECTED), "W10=")
+    answer = response(review({}), AdmissionOutcome(Decision.MUTATE, Reason.INJECTED), "W10=")
     assert answer == {
         "kind": "AdmissionReview",
         "apiVersion": "admission.k8s.io/v1",
@@ -107,7 +107,7 @@ def test_a_mutation_is_answered_with_a_patch() -> None:
 
 def test_nothing_to_change_is_answered_without_a_patch() -> None:
     """Without a patch neither patch nor patchType is there: v1 refuses one without the other."""
-    answer = response(review({}), Outcome(Verdict.SKIP, Reason.NOT_OPTED_IN), None)
+    answer = response(review({}), AdmissionOutcome(Decision.SKIP, Reason.NOT_OPTED_IN), None)
     assert answer["response"] == {
         "uid": "c0ffee",
         "allowed": True,
@@ -117,7 +117,7 @@ def test_nothing_to_change_is_answered_without_a_patch() -> None:
 
 def test_a_refusal_is_answered_with_a_status() -> None:
     """A refusal is not allowed, and says why in the words that kubectl shows."""
-    answer = response(review({}), Outcome(Verdict.REFUSE, Reason.INVALID_PROXY_PORT, "port 0 is none"), None)
+    answer = response(review({}), AdmissionOutcome(Decision.REFUSE, Reason.INVALID_PROXY_PORT, "port 0 is none"), None)
     assert answer["response"]["allowed"] is False
     assert answer["response"]["status"] == {
         "status": "Failure",

@@ -13,11 +13,11 @@ from azure_workload_identity.types import JsonObject
 from testbed.program import ROOT, review
 from tests.fuzz_review import POLICY, find, mutated
 from webhook.admission.admit import admit
-from webhook.admission.review import BrokenReviewError, Outcome, Review
+from webhook.admission.review import AdmissionOutcome, BrokenReviewError, Review
 from webhook.server import decode
 
 
-def outcome(envelope: object) -> Outcome | str:
+def outcome(envelope: object) -> AdmissionOutcome | str:
     """Admit a decoded body; what is said of it where it is no review."""
     try:
         return asyncio.run(admit(Review.parse(envelope), find, POLICY))

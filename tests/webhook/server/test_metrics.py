@@ -1,6 +1,6 @@
 """What is counted."""
 
-from webhook.admission.reasons import Caution, Warn
+from webhook.admission.reasons import AdmissionWarning, WarningCode
 from webhook.server.metrics import BUCKETS, Metrics
 
 
@@ -20,7 +20,7 @@ def test_admissions_by_decision_and_reason() -> None:
 def test_warnings_by_code() -> None:
     """Warnings are counted by their code."""
     metrics = Metrics()
-    metrics.admitted("mutate", "injected", 0.1, [Warn(Caution.NO_CLIENT_ID, "x")])
+    metrics.admitted("mutate", "injected", 0.1, [AdmissionWarning(WarningCode.NO_CLIENT_ID, "x")])
     assert 'azwi_admission_warnings_total{code="no-client-id"} 1.0' in metrics.text().decode()
 
 

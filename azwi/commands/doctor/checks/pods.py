@@ -13,7 +13,7 @@ from azwi.commands.doctor.findings import Code, Finding, shown
 from azwi.commands.doctor.reader import timestamp
 from azwi.commands.doctor.selectors import matches
 from azwi.commands.doctor.snapshot import Snapshot, Workload
-from webhook.admission.review import Verdict
+from webhook.admission.review import Decision
 
 # Entra refuses tokens that are not valid yet by its own clock, with five minutes' grace.
 MAX_SKEW: Final = timedelta(minutes=5)
@@ -151,7 +151,7 @@ def _has_token(volume: JsonObject) -> bool:
 def _webhook_mounts(each: Workload, path: str) -> bool:
     """Whether the webhook mounts the token itself where this one is, once this one is gone."""
     places = (names.DOCUMENTED_DIRECTORY, names.V160_DIRECTORY)
-    return each.outcome.verdict is Verdict.MUTATE and path.startswith(places)
+    return each.outcome.decision is Decision.MUTATE and path.startswith(places)
 
 
 def _widened(pointer: str, path: str) -> list[JsonObject]:

@@ -8,9 +8,9 @@ from azure_workload_identity.types import JsonObject
 from azwi.commands.doctor.findings import Code, Finding
 from azwi.commands.doctor.snapshot import Snapshot, Workload
 from webhook.admission import values
-from webhook.admission.misspellings import strange_keys
-from webhook.admission.reasons import Caution, Reason
-from webhook.admission.review import Verdict
+from webhook.admission.misspellings import unrecognized_keys
+from webhook.admission.reasons import Reason, WarningCode
+from webhook.admission.review import Decision
 
 # Which annotations of a pod, taken away, end a refusal.
 _CULPRITS: Final[Mapping[Reason, tuple[str, ...]]] = {
@@ -48,9 +48,9 @@ def opted_in(snapshot: Snapshot) -> Iterator[Finding]:
             yield _unlabelled(
                 snapshot, each, Code.LABEL_MISPLACED, f"the label {names.USE_LABEL} is not on its pods", places
             )
-        elif Caution.LABEL_MISSING in cautions:
+        elif WarningCode.LABEL_MISSING in cautions:
             what = f"its pods do not have the label {names.USE_LABEL}, so nothing is injected"
-            yield _unlabelled(snapshot, each, Code.LABEL_MISSING, what, [cautions[Caution.LABEL_MISSING]])
+            yield _unlabelled(snapshot, each, Code.LABEL_MISSING, what, [cautions[WarningCode.LABEL_MISSING]])
 
 
 def _unlabelled(snapshot: Snapshot, each: Workload, code: Code, what: str, evidence: list[str]) -> Finding:
@@ -76,7 +76,7 @@ def _other_places(snapshot: Snapshot, each: Workload) -> Iterator[str]:
 def refused(snapshot: Snapshot) -> Iterator[Finding]:
     """The webhook does not refuse a workload's pods."""
     for each in snapshot.workloads:
-        if each.outcome.verdict is not Verdict.REFUSE:
+        if each.outcome.decision is not Decision.REFUSE:
             continue
         missing = each.outcome.reason is Reason.SERVICE_ACCOUNT_NOT_FOUND
         yield Finding(
@@ -118,7 +118,12 @@ def identified(snapshot: Snapshot) -> Iterator[Finding]:
     for each in snapshot.mutated():
         key = (each.namespace, each.service_account)
         warned = {warning.code for warning in each.outcome.warnings}
-        if Caution.NO_CLIENT_ID not in warned or key in seen or key not in snapshot.accounts or _names_identity(each):
+        if (
+            WarningCode.NO_CLIENT_ID not in warned
+            or key in seen
+            or key not in snapshot.accounts
+            or _names_identity(each)
+        ):
             continue
         seen.add(key)
         yield Finding(
@@ -147,7 +152,7 @@ def spelt(snapshot: Snapshot) -> Iterator[Finding]:
 def _account_keys(snapshot: Snapshot, namespace: str, name: str, metadata: JsonObject) -> Iterator[Finding]:
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
     subject, tools = f"ServiceAccount {namespace}/{name}", snapshot.tools
-    for key, meant in strange_keys(annotations, names.ACCOUNT_ANNOTATIONS):
+    for key, meant in unrecognized_keys(annotations, names.ACCOUNT_ANNOTATIONS):
         wanted = {meant: annotations[key]} if meant and meant not in annotations else {}
         if meant in names.ACCOUNT_ANNOTATIONS:
             command = tools.annotate("serviceaccount", namespace, name, {key: None, **wanted})
@@ -158,7 +163,7 @@ def _account_keys(snapshot: Snapshot, namespace: str, name: str, metadata: JsonO
             yield _misplaced(subject, f"annotation {key}={annotations[key]}", "it belongs on the pods", command)
         else:
             yield _unknown(subject, key, tools.annotate("serviceaccount", namespace, name, {key: None}))
-    for key, meant in strange_keys(labels, frozenset({names.USE_LABEL})):
+    for key, meant in unrecognized_keys(labels, frozenset({names.USE_LABEL})):
         command = tools.label("serviceaccount", namespace, name, {key: None})
         if meant in names.ACCOUNT_ANNOTATIONS:
             added = tools.annotate("serviceaccount", namespace, name, {meant: labels[key]})
@@ -182,7 +187,7 @@ def _on_pod(meant: str, value: str) -> JsonObject:
 
 def _pod_keys(snapshot: Snapshot, each: Workload) -> Iterator[Finding]:
     tools = snapshot.tools
-    for key, meant in strange_keys(each.annotations, names.POD_ANNOTATIONS | {names.USE_LABEL}):
+    for key, meant in unrecognized_keys(each.annotations, names.POD_ANNOTATIONS | {names.USE_LABEL}):
         value = each.annotations[key]
         gone: JsonObject = {"annotations": {key: None}}
         if meant == names.USE_LABEL or meant in names.POD_ANNOTATIONS:
@@ -195,7 +200,7 @@ def _pod_keys(snapshot: Snapshot, each: Workload) -> Iterator[Finding]:
             )
         elif not key.startswith(names.CUSTOM_ENDPOINT_PREFIX):
             yield _unknown(each.subject, key, tools.merge_into_pods(each.owner, {"metadata": gone}))
-    for key, meant in strange_keys(each.labels, frozenset({names.USE_LABEL})):
+    for key, meant in unrecognized_keys(each.labels, frozenset({names.USE_LABEL})):
         gone = {"labels": {key: None}}
         if meant == names.USE_LABEL:
             pod = {"metadata": _merged(gone, _on_pod(meant, each.labels[key]))}
