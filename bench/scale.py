@@ -175,12 +175,12 @@ def simulate(count: int) -> None:
     cache, decoder = AccountCache(), msgspec.json.Decoder(list[MetadataOnly])
     page = 500
     before = _resident()
-    cache.listing()
+    cache.list_started()
     for begin in range(0, count, page):
         items = [_stored(number) for number in range(begin, begin + page)]
         for item in decoder.decode(json.dumps(items)):
-            cache.put(item)
-    cache.listed()
+            cache.apply(item)
+    cache.list_finished()
     gc.collect()
     print(_resident() - before)
 

@@ -26,7 +26,7 @@ from azure_workload_identity.cluster.client import (
     Cluster,
     failure,
 )
-from azure_workload_identity.cluster.watch import Resource, WebhookConfiguration
+from azure_workload_identity.cluster.watch import Resource, SingleObjectHandler, WebhookConfiguration
 from azure_workload_identity.types import JsonObject
 from certs.handshake import complaint
 from certs.source import CertificateError
@@ -56,7 +56,7 @@ class Entry:
     bundle: bytes
 
 
-class CaBundle:
+class CaBundle(SingleObjectHandler):
     """One MutatingWebhookConfiguration, as it was last seen; `changed` hears of each change, `patched` of ours.
 
     What it trusted when it was first seen stays trusted for FORMER_SECONDS, or until somebody takes it out: a server
@@ -149,21 +149,15 @@ class CaBundle:
         self._former = () if over else tuple(each for each in self._former if each in found and each not in trusted)
         return b"".join(each + b"\n" for each in self._former)
 
-    def put(self, item: WebhookConfiguration) -> None:
+    def apply(self, item: WebhookConfiguration) -> None:
         """The watch saw it, new or changed."""
         self._configuration = item
         self._changed()
 
-    def drop(self, namespace: str, name: str) -> None:  # noqa: ARG002  a Sink's
+    def delete(self, namespace: str, name: str) -> None:  # noqa: ARG002  a WatchHandler's
         """The watch saw it go."""
         self._configuration = None
         self._changed()
-
-    def listing(self) -> None:
-        """Nothing to gather: it is one object."""
-
-    def listed(self) -> None:
-        """Nothing was gathered."""
 
     def _failed(self, method: str, verbs: str, answer: Answer) -> Exception:
         denied = CertificateError(

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from azure_workload_identity.cluster.client import CONFLICT, CREATED, NOT_FOUND, OK, Answer, Cluster, failure
-from azure_workload_identity.cluster.watch import Resource, Stored
+from azure_workload_identity.cluster.watch import Resource, SingleObjectHandler, Stored
 from certs.secret_keys import KEYS
 from certs.source import CertificateError
 
@@ -23,7 +23,7 @@ class Content:
     data: Mapping[str, bytes] = field(repr=False)
 
 
-class CertSecret:
+class CertSecret(SingleObjectHandler):
     """One Secret, read and written by compare-and-swap; `changed` hears of each change."""
 
     def __init__(self, cluster: Cluster, namespace: str, name: str, changed: Callable[[], None]) -> None:
@@ -75,19 +75,13 @@ class CertSecret:
             raise self._failed("PUT", "update (and create on secrets)", answer)
         return True
 
-    def put(self, item: Stored) -> None:  # noqa: ARG002  a Sink's; what is in it is read when it is needed
+    def apply(self, item: Stored) -> None:  # noqa: ARG002  a WatchHandler's; what is in it is read when it is needed
         """The watch saw it, new or changed."""
         self._changed()
 
-    def drop(self, namespace: str, name: str) -> None:  # noqa: ARG002  a Sink's
+    def delete(self, namespace: str, name: str) -> None:  # noqa: ARG002  a WatchHandler's
         """The watch saw it go."""
         self._changed()
-
-    def listing(self) -> None:
-        """Nothing to gather: it is one object."""
-
-    def listed(self) -> None:
-        """Nothing was gathered."""
 
     def _failed(self, method: str, verbs: str, answer: Answer) -> Exception:
         denied = CertificateError(

@@ -63,27 +63,40 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 T = TypeVar("T", bound=MetadataOnly | WebhookConfiguration | Stored)
-ToldT_contra = TypeVar("ToldT_contra", bound=MetadataOnly | WebhookConfiguration | Stored, contravariant=True)
+T_contra = TypeVar("T_contra", bound=MetadataOnly | WebhookConfiguration | Stored, contravariant=True)
 
 
-class Sink(Protocol[ToldT_contra]):
-    """Who is told of the objects."""
+class WatchHandler(Protocol[T_contra]):
+    """Follows the objects of a watch."""
 
-    def put(self, item: ToldT_contra) -> None:
-        """There is an object, new or changed."""
+    def apply(self, item: T_contra) -> None:
+        """An object is there, new or changed."""
         ...
 
-    def drop(self, namespace: str, name: str) -> None:
+    def delete(self, namespace: str, name: str) -> None:
         """An object is gone."""
         ...
 
-    def listing(self) -> None:
-        """A list begins: what is not put until `listed` is gone."""
+    def list_started(self) -> None:
+        """A list begins: objects that are not applied before `list_finished` are gone."""
         ...
 
-    def listed(self) -> None:
+    def list_finished(self) -> None:
         """A list is complete."""
         ...
+
+
+class SingleObjectHandler:
+    """The list methods of a handler of one named object: there is nothing to gather.
+
+    Where a list has no such object, the watch calls `delete`.
+    """
+
+    def list_started(self) -> None:
+        """Gather nothing."""
+
+    def list_finished(self) -> None:
+        """Replace nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +158,17 @@ class _FailedError(Exception):
 
 
 class Watch(Generic[T]):
-    """Keeps a sink equal to what the API server has, through disconnections, restarts and compactions.
+    """Keeps a handler's objects equal to what the API server has, through disconnections, restarts and compactions.
 
     `restarted` hears the reason of each beginning anew: expired, denied, unavailable, malformed, or a status.
     """
 
     def __init__(
-        self, cluster: Cluster, resource: Resource[T], sink: Sink[T], restarted: Callable[[str, str], None]
+        self, cluster: Cluster, resource: Resource[T], handler: WatchHandler[T], restarted: Callable[[str, str], None]
     ) -> None:
         self._cluster = cluster
         self._resource = resource
-        self._sink = sink
+        self._handler = handler
         self._restarted = restarted
         self._page = msgspec.json.Decoder(_Page[resource.type])  # type: ignore[name-defined]  # a type at run time
         self._item = msgspec.json.Decoder(resource.type)
@@ -207,20 +220,23 @@ class Watch(Generic[T]):
 
     async def _list(self) -> None:
         """List everything; the version from which to watch is then known."""
-        self._sink.listing()
-        token = ""
+        self._handler.list_started()
+        token, found = "", False
         while True:
             url = self._resource.url(limit=PAGE, **{"continue": token})
             answer = await self._cluster.get(url, self._resource.accept("PartialObjectMetadataList"))
             self._check(answer.status, answer.body)
             page = self._page.decode(answer.body)
             for item in page.items:
-                self._sink.put(item)
+                self._handler.apply(item)
+                found = True
             self._heard = monotonic()
             token = page.metadata.continue_
             if not token:
                 break
-        self._sink.listed()
+        if self._resource.name and not found:
+            self._handler.delete("", self._resource.name)
+        self._handler.list_finished()
         self._version = page.metadata.resourceVersion
 
     async def _watch(self) -> None:
@@ -243,9 +259,9 @@ class Watch(Generic[T]):
             self._check(msgspec.json.decode(event.object, type=_Status).code, bytes(event.object))
         item = self._item.decode(event.object)
         if event.type == "DELETED":
-            self._sink.drop(item.metadata.namespace, item.metadata.name)
+            self._handler.delete(item.metadata.namespace, item.metadata.name)
         elif event.type != "BOOKMARK":
-            self._sink.put(item)
+            self._handler.apply(item)
         self._version = item.metadata.resourceVersion
 
     def _check(self, status: int, body: bytes) -> None:

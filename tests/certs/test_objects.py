@@ -168,7 +168,7 @@ def test_hosts() -> None:
     bundle = CaBundle(cast("Cluster", None), "config", lambda: None, lambda: None)
     assert bundle.complaint(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)).endswith("config is not there")
     webhooks = [*json.loads(configuration(b"a"))["webhooks"], {"clientConfig": {"url": "https://10.0.0.1:8443/mutate"}}]
-    bundle.put(WebhookConfiguration(ObjectMeta("config"), webhooks))
+    bundle.apply(WebhookConfiguration(ObjectMeta("config"), webhooks))
     assert [entry.host for entry in bundle.entries or ()] == ["webhook.system.svc", "10.0.0.1"]
 
 

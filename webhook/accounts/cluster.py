@@ -41,12 +41,12 @@ class AccountCache:
         kept = self._known.get(namespace, {}).get(name)
         return Account(client_id=kept) if isinstance(kept, str) else kept
 
-    def put(self, item: MetadataOnly) -> None:
+    def apply(self, item: MetadataOnly) -> None:
         """Keep an account, or what a change left of it."""
         meta = item.metadata
         # Asked first: most accounts of a cluster have none, and reading all of an account costs more.
         if not (meta.annotations or {}).get(names.CLIENT_ID, "").strip():
-            self.drop(meta.namespace, meta.name)
+            self.delete(meta.namespace, meta.name)
             return
         account = Account.from_metadata({"annotations": meta.annotations, "labels": meta.labels})
         kept: Account | str = account.client_id if account == Account(client_id=account.client_id) else account
@@ -55,17 +55,17 @@ class AccountCache:
         else:
             self._known.setdefault(meta.namespace, {})[meta.name] = kept
 
-    def drop(self, namespace: str, name: str) -> None:
+    def delete(self, namespace: str, name: str) -> None:
         """Forget an account."""
         accounts = self._known.get(namespace, {})
         if self._coming is None and accounts.pop(name, None) is not None and not accounts:
             del self._known[namespace]
 
-    def listing(self) -> None:
+    def list_started(self) -> None:
         """Gather a new list; until it is complete the one before it answers."""
         self._coming = {}
 
-    def listed(self) -> None:
+    def list_finished(self) -> None:
         """The new list is complete and replaces the one before it."""
         if self._coming is not None:
             self._known, self._coming = self._coming, None

@@ -10,7 +10,7 @@ import msgspec
 from azure_workload_identity.cluster.client import NOT_FOUND, OK, Cluster, failure
 from azure_workload_identity.cluster.events import Events, Subject
 from azure_workload_identity.cluster.retry import patiently
-from azure_workload_identity.cluster.watch import Resource, Stored
+from azure_workload_identity.cluster.watch import Resource, SingleObjectHandler, Stored
 from webhook.admission.identity import IdentityMapping
 from webhook.config.identity_mapping import ParsedMapping, parse_configmap
 
@@ -23,7 +23,7 @@ class MappingError(ValueError):
     """The ConfigMap cannot be read; the message says what to grant."""
 
 
-class MappingFollower:
+class MappingFollower(SingleObjectHandler):
     """Takes each change of the ConfigMap; what is wrong in it is told, and the good entries count.
 
     A document that is no mapping at all leaves the one before it in force. `learn` gets each new mapping, `counted`
@@ -44,7 +44,7 @@ class MappingFollower:
         self._learn = learn
         self._counted = counted
         self._entries = 0
-        self._there = False
+        self._present = False
         self._telling: set[asyncio.Task[None]] = set()
         self.resource = Resource(f"/api/v1/namespaces/{namespace}/configmaps", Stored, name)
 
@@ -61,7 +61,7 @@ class MappingFollower:
         if answer.status == NOT_FOUND:
             self._gone()
         elif answer.status == OK:
-            self.put(msgspec.json.decode(answer.body, type=Stored))
+            self.apply(msgspec.json.decode(answer.body, type=Stored))
         else:
             denied = MappingError(
                 f"the API server does not let the webhook read ConfigMap {self.resource.name} (HTTP {answer.status}): "
@@ -69,9 +69,9 @@ class MappingFollower:
             )
             raise failure(answer, "GET", self.resource.path, denied)
 
-    def put(self, item: Stored) -> None:
+    def apply(self, item: Stored) -> None:
         """The ConfigMap is there, new or changed."""
-        self._there = True
+        self._present = True
         try:
             parsed = parse_configmap(item.data)
         except ValueError as error:
@@ -80,17 +80,10 @@ class MappingFollower:
             return
         self._take(parsed)
 
-    def drop(self, namespace: str, name: str) -> None:  # noqa: ARG002  a Sink's
-        """The ConfigMap was deleted."""
-        self._gone()
-
-    def listing(self) -> None:
-        """A list begins; the ConfigMap may not be in it."""
-        self._there = False
-
-    def listed(self) -> None:
-        """The list is complete."""
-        if not self._there and self._entries:
+    def delete(self, namespace: str, name: str) -> None:  # noqa: ARG002  a WatchHandler's
+        """The ConfigMap is not there."""
+        if self._present:
+            self._present = False
             self._gone()
 
     def _take(self, parsed: ParsedMapping) -> None:

@@ -10,35 +10,35 @@ import pytest
 
 from azure_workload_identity.cluster import watch
 from azure_workload_identity.cluster.client import Cluster
-from azure_workload_identity.cluster.watch import MetadataOnly, Resource, Stored, Watch
+from azure_workload_identity.cluster.watch import MetadataOnly, Resource, SingleObjectHandler, Stored, Watch
 from testbed.processes import PATIENCE_SECONDS, until_in_loop
 from tests.support.apiserver import Answers, answering
 
 ACCOUNTS = Resource("/api/v1/serviceaccounts", MetadataOnly)
 
 
-class Kept:
-    """A sink that keeps names."""
+class Names:
+    """A handler that keeps names."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
         self.lists = 0
         self._coming: set[str] | None = None
 
-    def put(self, item: MetadataOnly) -> None:
+    def apply(self, item: MetadataOnly) -> None:
         """Keep a name."""
         (self.names if self._coming is None else self._coming).add(item.metadata.name)
 
-    def drop(self, namespace: str, name: str) -> None:
+    def delete(self, namespace: str, name: str) -> None:
         """Forget a name."""
         assert namespace == "shop"
         self.names.discard(name)
 
-    def listing(self) -> None:
+    def list_started(self) -> None:
         """Begin anew."""
         self._coming = set()
 
-    def listed(self) -> None:
+    def list_finished(self) -> None:
         """Take the new list."""
         self.names, self._coming = self._coming or set(), None
         self.lists += 1
@@ -67,10 +67,10 @@ async def ended(task: "asyncio.Task[None]") -> None:
 
 
 def followed(
-    answers: Answers, directory: Path, until: Callable[[Kept, list[str]], bool]
-) -> tuple[Kept, list[str], Watch[MetadataOnly]]:
-    """Follow until something is so; the sink, the reasons of beginnings anew, and the watch."""
-    kept, reasons = Kept(), list[str]()
+    answers: Answers, directory: Path, until: Callable[[Names, list[str]], bool]
+) -> tuple[Names, list[str], Watch[MetadataOnly]]:
+    """Follow until something is so; the handler, the reasons of beginnings anew, and the watch."""
+    kept, reasons = Names(), list[str]()
 
     async def run() -> Watch[MetadataOnly]:
         with answering(answers, directory) as kubeconfig:
@@ -142,7 +142,7 @@ def test_broken_list(tmp_path: Path, broken: tuple[int, bytes]) -> None:
 
 def test_lost_connection_goes_on_where_it_was(tmp_path: Path) -> None:
     """When an API server is not there the watch waits, and neither forgets nor lists."""
-    kept, reasons = Kept(), list[str]()
+    kept, reasons = Names(), list[str]()
     answers = Answers(200, b"", script=[(200, listed("a", version=4))])
 
     async def run() -> None:
@@ -181,7 +181,7 @@ def _followed_with_failures(answers: Answers, directory: Path, waits: list[float
     async def run() -> None:
         with answering(answers, directory) as kubeconfig:
             cluster = await Cluster.connect(str(kubeconfig))
-            task = asyncio.create_task(Watch(cluster, ACCOUNTS, Kept(), lambda *_: None).run())
+            task = asyncio.create_task(Watch(cluster, ACCOUNTS, Names(), lambda *_: None).run())
             while len(waits) < 12:
                 await asyncio.wait({task}, timeout=0.01)
             await ended(task)
@@ -198,6 +198,32 @@ def test_one_object() -> None:
     )
     assert resource.accept("PartialObjectMetadata") == "application/json"
     assert resource.title == "secrets"
+
+
+def test_one_object_that_a_list_lacks(tmp_path: Path) -> None:
+    """A single object that is not in the list any more is gone, though no event said so."""
+    deleted: list[str] = []
+
+    class One(SingleObjectHandler):
+        def apply(self, item: MetadataOnly) -> None:
+            """Note nothing."""
+
+        def delete(self, namespace: str, name: str) -> None:
+            """Note its end."""
+            deleted.append(f"{namespace}/{name}")
+
+    async def run() -> None:
+        script = [(200, listed("web")), (410, b"{}"), (200, listed())]
+        with answering(Answers(200, b"", script=script), tmp_path) as kubeconfig:
+            cluster = await Cluster.connect(str(kubeconfig))
+            resource = Resource(ACCOUNTS.path, MetadataOnly, "web")
+            task = asyncio.create_task(Watch(cluster, resource, One(), lambda *_: None).run())
+            await until_in_loop(lambda: deleted)
+            await ended(task)
+            await cluster.close()
+
+    asyncio.run(run())
+    assert deleted == ["/web"]
 
 
 def test_no_secret_in_a_representation() -> None:

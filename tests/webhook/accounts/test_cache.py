@@ -24,8 +24,8 @@ def account(name: str, client_id: str = CLIENT, namespace: str = "shop", **annot
 def test_annotated_accounts_are_kept() -> None:
     """An account with a client id is kept, with all that admission needs of it."""
     cache = AccountCache()
-    cache.put(account("web"))
-    cache.put(account("api", **{names.TENANT_ID: "contoso.test", names.TOKEN_EXPIRATION: "7200"}))
+    cache.apply(account("web"))
+    cache.apply(account("api", **{names.TENANT_ID: "contoso.test", names.TOKEN_EXPIRATION: "7200"}))
     assert cache.find("shop", "web") == Account(client_id=CLIENT)
     assert cache.find("shop", "api") == Account(CLIENT, "contoso.test", "7200")
     assert cache.find("other", "web") is None
@@ -36,18 +36,18 @@ def test_other_accounts_are_not() -> None:
     """Of an account without a client id, or with a blank one, nothing is kept."""
     cache = AccountCache()
     for item in (account("web", ""), account("api", "  "), account("job", "", other="x")):
-        cache.put(item)
+        cache.apply(item)
     assert len(cache) == 0
 
 
 def test_lost_annotation() -> None:
     """An account whose annotation is taken away is forgotten, and so is one that is deleted."""
     cache = AccountCache()
-    cache.put(account("web"))
-    cache.put(account("web", ""))
-    cache.put(account("api"))
-    cache.drop("shop", "api")
-    cache.drop("shop", "never-there")
+    cache.apply(account("web"))
+    cache.apply(account("web", ""))
+    cache.apply(account("api"))
+    cache.delete("shop", "api")
+    cache.delete("shop", "never-there")
     assert cache.find("shop", "web") is None
     assert len(cache) == 0
 
@@ -55,13 +55,13 @@ def test_lost_annotation() -> None:
 def test_a_list_replaces_what_was_known() -> None:
     """Until a new list is complete the old one answers; then what is not in it is gone."""
     cache = AccountCache()
-    cache.put(account("old"))
-    cache.listing()
-    cache.put(account("new"))
-    cache.put(account("old", "", namespace="elsewhere"))
+    cache.apply(account("old"))
+    cache.list_started()
+    cache.apply(account("new"))
+    cache.apply(account("old", "", namespace="elsewhere"))
     assert cache.find("shop", "old") is not None
     assert cache.find("shop", "new") is None
-    cache.listed()
+    cache.list_finished()
     assert cache.find("shop", "old") is None
     assert cache.find("shop", "new") is not None
 
@@ -89,7 +89,7 @@ def live(answers: Answers, directory: Path, cache: AccountCache, times: int) -> 
 def test_cached_accounts_cost_no_read(tmp_path: Path) -> None:
     """What is in the cache is not read."""
     cache, answers = AccountCache(), Answers(500)
-    cache.put(account("web"))
+    cache.apply(account("web"))
     found, told = live(answers, tmp_path, cache, 3)
     assert found == [Account(client_id=CLIENT)] * 4
     assert (answers.asked, told) == ([], [])

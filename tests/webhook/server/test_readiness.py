@@ -32,7 +32,7 @@ def bundle(pem: bytes | None) -> CaBundle:
     made = CaBundle(cast("Cluster", None), "config", lambda: None, lambda: None)
     if pem is not None:
         client = {"service": {"name": "webhook", "namespace": "system"}, "caBundle": b64encode(pem).decode()}
-        made.put(WebhookConfiguration(ObjectMeta("config"), [{"clientConfig": client}]))
+        made.apply(WebhookConfiguration(ObjectMeta("config"), [{"clientConfig": client}]))
     return made
 
 
