@@ -20,12 +20,12 @@ from azwi.console.output import Form
 from azwi.console.printable import printable
 from azwi.offline import manifests, mapping
 from azwi.offline import policy as policies
-from azwi.offline.admissions import Admission, Mutated, mutate, surroundings
+from azwi.offline.admissions import Admission, MutatedDocument, admission_context, mutate
 from webhook.admission.reasons import Reason
 from webhook.admission.review import AdmissionOutcome, Decision
 
 
-class Show(StrEnum):
+class MutateOutput(StrEnum):
     """What is printed: the manifests with what is injected, in two forms, as patches, marked; or the decisions."""
 
     YAML = "yaml"
@@ -35,7 +35,7 @@ class Show(StrEnum):
     TABLE = "table"
 
 
-DECISIONS: Final = {Show.TABLE: Form.TABLE, Show.YAML: Form.YAML, Show.JSON: Form.JSON}
+DECISIONS: Final = {MutateOutput.TABLE: Form.TABLE, MutateOutput.YAML: Form.YAML, MutateOutput.JSON: Form.JSON}
 
 # What to do where no cluster was asked.
 _HINTS: Final = {
@@ -43,22 +43,22 @@ _HINTS: Final = {
 }
 
 
-def shown(results: Sequence[Mutated], show: Show, *, colour: bool = False) -> str:
+def shown(results: Sequence[MutatedDocument], show: MutateOutput, *, colour: bool = False) -> str:
     """The documents, their patches, or the documents marked; one patch stands alone, several say whose they are."""
-    if show is Show.PATCH:
+    if show is MutateOutput.PATCH:
         alone = len(results) == 1
         patches = list(results[0].operations) if alone else [_patch(each) for each in results if each.operations]
         return json.dumps(patches, indent=2) + "\n"
-    if show is Show.JSON:
+    if show is MutateOutput.JSON:
         every = [result.after for result in results]
         whole = every[0] if len(every) == 1 else {"apiVersion": "v1", "kind": "List", "items": every}
         return json.dumps(whole, indent=2) + "\n"
-    if show is Show.DIFF:
+    if show is MutateOutput.DIFF:
         return "\n---\n".join(marked_yaml.rendered(each.before, each.after, colour=colour) for each in results) + "\n"
     return output.as_documents(result.after for result in results)
 
 
-def _patch(result: Mutated) -> JsonObject:
+def _patch(result: MutatedDocument) -> JsonObject:
     metadata = result.before.get("metadata") or {}
     named = {key: metadata[key] for key in ("namespace", "name") if key in metadata}
     return {"kind": result.before["kind"], **named, "patch": list(result.operations)}
@@ -67,7 +67,7 @@ def _patch(result: Mutated) -> JsonObject:
 def decisions(admissions: Sequence[Admission]) -> str:
     """The decisions for people: a line each, and below what is to be said of it."""
     rows = [
-        [str(each.workload), each.outcome.service_account, each.outcome.decision, each.outcome.reason]
+        [str(each.template), each.outcome.service_account, each.outcome.decision, each.outcome.reason]
         for each in admissions
     ]
     lines = output.table(["workload", "service account", "decision", "reason"], rows).splitlines()
@@ -83,7 +83,7 @@ def _remarks(outcome: AdmissionOutcome) -> list[str]:
     return [f"refused: {outcome.message}", *warnings] if outcome.message else warnings
 
 
-@click.command("mutate", short_help="Show what the webhook would make of manifests, without a cluster.")
+@click.command("mutate", short_help="MutateOutput what the webhook would make of manifests, without a cluster.")
 @click.option(
     "--filename",
     "-f",
@@ -109,7 +109,7 @@ def _remarks(outcome: AdmissionOutcome) -> list[str]:
     "--output",
     "-o",
     "show",
-    type=click.Choice([*Show], case_sensitive=False),
+    type=click.Choice([*MutateOutput], case_sensitive=False),
     help="Manifests as yaml (default) or json, their patch (RFC 6902), or a diff; with --explain table, json or yaml.",
 )
 @mapping.options
@@ -122,7 +122,7 @@ def command(  # noqa: PLR0913  one parameter a flag
     from_cluster: bool,
     explain: bool,
     strict: bool,
-    show: Show | None,
+    show: MutateOutput | None,
     identity_mapping: Path | None,
     identity_mapping_configmap: str,
     kubeconfig: str,
@@ -130,7 +130,7 @@ def command(  # noqa: PLR0913  one parameter a flag
     namespace: str,
     **settings: Any,  # noqa: ANN401  click's
 ) -> None:
-    """Show what the webhook would make of the pods in manifests, by the same code and without a cluster.
+    """MutateOutput what the webhook would make of the pods in manifests, by the same code and without a cluster.
 
     Every kind of workload is understood, in lists and several documents too. ServiceAccounts and Namespaces among the
     manifests count, and so do the server's variables, such as AZURE_ENVIRONMENT and PROXY_IMAGE. What is refused ends
@@ -140,7 +140,7 @@ def command(  # noqa: PLR0913  one parameter a flag
     azwi mutate -f deployment.yaml --service-account account.yaml -o diff
     helm template chart | azwi mutate -f - --strict --explain
     """  # noqa: D301  click reads the mark as: do not wrap
-    wanted = show or (Show.TABLE if explain else Show.YAML)
+    wanted = show or (MutateOutput.TABLE if explain else MutateOutput.YAML)
     if explain and wanted not in DECISIONS:
         raise click.UsageError(f"--explain prints table, json or yaml, not {wanted}")
     policy = policies.build(settings)
@@ -152,12 +152,12 @@ def command(  # noqa: PLR0913  one parameter a flag
         cluster = Cluster.connect(Target(kubeconfig, context, namespace)) if from_cluster else None
         default = namespace or (cluster.namespace if cluster else "default")
         found = mapping.read(identity_mapping, identity_mapping_configmap, known, cluster)
-        around = surroundings(known, replace(policy, mapping=found.mapping), default, cluster)
-        results = [mutate(document, around) for document in documents]
+        offline = admission_context(known, replace(policy, mapping=found.mapping), default, cluster)
+        results = [mutate(document, offline) for document in documents]
     for fault in found.faults:
         output.warn(fault)
     admissions = [admission for result in results for admission in result.admissions]
-    if explain or wanted is Show.TABLE:
+    if explain or wanted is MutateOutput.TABLE:
         output.write([each.document() for each in admissions], DECISIONS[wanted], lambda: decisions(admissions))
     else:
         _tell(admissions)
@@ -169,7 +169,7 @@ def command(  # noqa: PLR0913  one parameter a flag
 def _tell(admissions: Sequence[Admission]) -> None:
     for admission in admissions:
         for warning in admission.outcome.warnings:
-            output.warn(f"{admission.workload}: {warning.text} ({warning.code})")
+            output.warn(f"{admission.template}: {warning.text} ({warning.code})")
 
 
 def _is_refused(admission: Admission) -> bool:
@@ -181,7 +181,7 @@ def _judge(admissions: Sequence[Admission], faults: int, hints: Mapping[Reason, 
     if refused := list(filter(_is_refused, admissions)):
         first = refused[0]
         more = f", and {len(refused) - 1} more refused" if len(refused) > 1 else ""
-        message = f"{first.workload}: {first.outcome.message} ({first.outcome.reason}){more}"
+        message = f"{first.template}: {first.outcome.message} ({first.outcome.reason}){more}"
         raise CommandError(message, hints.get(first.outcome.reason, ""))
     warned = faults + sum(len(each.outcome.warnings) for each in admissions)
     if strict and warned:

@@ -12,7 +12,7 @@ from azwi.cluster import kube
 from azwi.cluster.kube import Cluster
 from azwi.console.errors import CommandError
 from azwi.offline import manifests
-from azwi.offline.manifests import Workload
+from azwi.offline.manifests import PodTemplate
 from webhook.accounts.files import accounts_in
 from webhook.admission.admit import FindAccount, admit
 from webhook.admission.identity import Account
@@ -26,16 +26,16 @@ T = TypeVar("T")
 class Admission:
     """What becomes of the pods of one workload."""
 
-    workload: Workload
+    template: PodTemplate
     outcome: AdmissionOutcome
 
     def document(self) -> JsonObject:
         """As machines get it."""
         outcome = self.outcome
         return {
-            "kind": self.workload.kind,
-            "namespace": self.workload.namespace,
-            "name": self.workload.name,
+            "kind": self.template.kind,
+            "namespace": self.template.namespace,
+            "name": self.template.name,
             "serviceAccount": outcome.service_account,
             "decision": str(outcome.decision),
             "reason": str(outcome.reason),
@@ -45,7 +45,7 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
-class Mutated:
+class MutatedDocument:
     """A document before and after, the operations (RFC 6902) between, and the admissions of its workloads."""
 
     before: JsonObject = field(repr=False)
@@ -55,7 +55,7 @@ class Mutated:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class AdmissionContext:
     """What a pod meets in a cluster: its account, the labels of its namespace, the webhook's settings."""
 
     find: FindAccount
@@ -64,39 +64,41 @@ class Surroundings:
     namespace: str = "default"
 
 
-def mutate(document: JsonObject, around: Surroundings) -> Mutated:
+def mutate(document: JsonObject, context: AdmissionContext) -> MutatedDocument:
     """Admit the pod of every workload in a document, as the server would when it is created.
 
     Raises:
         CommandError: when a workload has no pod, or a namespace that cannot be one.
     """
-    admissions = [Admission(each, _admitted(each, around)) for each in manifests.workloads(document, around.namespace)]
+    admissions = [
+        Admission(each, _admitted(each, context)) for each in manifests.pod_templates(document, context.namespace)
+    ]
     operations = [
-        {**operation, "path": admission.workload.pointer + operation["path"]}
+        {**operation, "path": admission.template.pointer + operation["path"]}
         for admission in admissions
         for operation in admission.outcome.operations
     ]
-    return Mutated(document, jsonpatch.apply_patch(document, operations), operations, admissions)
+    return MutatedDocument(document, jsonpatch.apply_patch(document, operations), operations, admissions)
 
 
-def _admitted(workload: Workload, around: Surroundings) -> AdmissionOutcome:
+def _admitted(template: PodTemplate, context: AdmissionContext) -> AdmissionOutcome:
     envelope = {
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
         "request": {
             "uid": "offline",
             "operation": "CREATE",
-            "namespace": workload.namespace,
+            "namespace": template.namespace,
             "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "object": workload.pod,
+            "object": template.pod,
         },
     }
     try:
         review = Review.parse(envelope)
     except BrokenReviewError as error:
-        raise CommandError(f"{workload}: {error.message}") from error
-    labelled = around.namespace_labelled(workload.namespace)
-    return _finished(admit(review, around.find, around.policy, namespace_labelled=labelled))
+        raise CommandError(f"{template}: {error.message}") from error
+    labelled = context.namespace_labelled(template.namespace)
+    return _finished(admit(review, context.find, context.policy, namespace_labelled=labelled))
 
 
 def _finished(coroutine: Coroutine[object, object, T]) -> T:
@@ -109,9 +111,9 @@ def _finished(coroutine: Coroutine[object, object, T]) -> T:
     raise AssertionError("an account was waited for")  # pragma: no cover  find is ours
 
 
-def surroundings(
+def admission_context(
     documents: Sequence[JsonObject], policy: Policy, namespace: str, cluster: Cluster | None
-) -> Surroundings:
+) -> AdmissionContext:
     """ServiceAccounts and Namespaces of the documents, then of the cluster if there is one.
 
     Every namespace has an account `default`, so that one is never missing.
@@ -138,4 +140,4 @@ def surroundings(
         found = labels.get(name)
         return isinstance(found, dict) and found.get(names.USE_LABEL) == "true"
 
-    return Surroundings(find, labelled, policy, namespace)
+    return AdmissionContext(find, labelled, policy, namespace)

@@ -40,7 +40,7 @@ _Loader: Final = type(
 
 
 @dataclass(frozen=True, slots=True)
-class Workload:
+class PodTemplate:
     """An object with a pod in it: `pod` has metadata and spec, and is at the JSON pointer `pointer` in its document."""
 
     api_version: str
@@ -63,7 +63,7 @@ def read(names: Iterable[str]) -> list[JsonObject]:
     return [document for name in names for file in _files(name) for document in _documents(file)]
 
 
-def workloads(document: JsonObject, namespace: str) -> Iterator[Workload]:
+def pod_templates(document: JsonObject, namespace: str) -> Iterator[PodTemplate]:
     """The workloads in a document; `namespace` is for those that name none.
 
     Raises:
@@ -77,7 +77,7 @@ def workloads(document: JsonObject, namespace: str) -> Iterator[Workload]:
         named = metadata if isinstance(metadata, dict) else {}
         name = str(named.get("name") or named.get("generateName") or "")
         if isinstance(pod, dict) and (kind in POD_PATHS or isinstance(_at(pod, ("spec", "containers")), list)):
-            yield Workload(
+            yield PodTemplate(
                 api_version=str(manifest.get("apiVersion", "")),
                 kind=kind,
                 name=name,

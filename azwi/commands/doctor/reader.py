@@ -34,7 +34,7 @@ from azwi.commands.podidentity import workloads
 from azwi.console.errors import CommandError
 from azwi.issuer.discovery import CONFIGURATION_PATH
 from azwi.offline import admissions
-from azwi.offline.admissions import Surroundings
+from azwi.offline.admissions import AdmissionContext
 from webhook.admission.identity import Account, IdentityMapping
 from webhook.admission.policy import Policy
 
@@ -122,7 +122,7 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
     accounts = _by_key(stored or ())
     if complete:
         _check(scope, accounts)
-    around = _surroundings(namespaces, accounts, policy, complete=complete)
+    context = _admission_context(namespaces, accounts, policy, complete=complete)
     issuer = reader.find("the cluster's issuer", CONFIGURATION_PATH) or {}
     snapshot = Snapshot(
         now=server_clock.asked if server_clock else clock_skew.now(),
@@ -135,7 +135,7 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
         namespaces=namespaces,
         accounts=accounts,
         accounts_of=scope.namespace if complete and not (scope.service_account or scope.pod) else None,
-        workloads=_workloads(reader, scope, around),
+        workloads=_workloads(reader, scope, context),
         network_policies=reader.list(
             "NetworkPolicies", kube.path("networking.k8s.io/v1", "networkpolicies", scope.namespace)
         )
@@ -290,7 +290,7 @@ def _by_key(manifests: Iterable[JsonObject]) -> Mapping[tuple[str, str], JsonObj
     return {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in manifests}
 
 
-def _workloads(reader: Reader, scope: Scope, around: Surroundings) -> Sequence[Workload]:
+def _workloads(reader: Reader, scope: Scope, context: AdmissionContext) -> Sequence[Workload]:
     owners = [
         manifest
         for api_version, plurals in workloads.KINDS.items()
@@ -313,7 +313,7 @@ def _workloads(reader: Reader, scope: Scope, around: Surroundings) -> Sequence[W
         if manifest["kind"] == "Pod":
             mine.append(manifest)
     found = (
-        Workload(top, mine, admissions.mutate(top, around).admissions[0].outcome, owner)
+        Workload(top, mine, admissions.mutate(top, context).admissions[0].outcome, owner)
         for top, owner, mine in grouped.values()
         if mine or not workloads.is_done(top)
     )
@@ -334,13 +334,13 @@ def _named(stranger: workloads.Stranger) -> JsonObject:
     return {"apiVersion": stranger.api_version, "kind": stranger.kind, "metadata": metadata}
 
 
-def _surroundings(
+def _admission_context(
     namespaces: Mapping[str, JsonObject],
     accounts: Mapping[tuple[str, str], JsonObject],
     policy: Policy,
     *,
     complete: bool,
-) -> Surroundings:
+) -> AdmissionContext:
     """What the webhook would see: what is in the cluster now. Accounts that were not read may be there."""
 
     async def find(namespace: str, name: str) -> Account | None:
@@ -353,7 +353,7 @@ def _surroundings(
         labels = (namespaces.get(name) or {"metadata": {}})["metadata"].get("labels") or {}
         return labels.get(names.USE_LABEL) == "true"
 
-    return Surroundings(find, labelled, policy)
+    return AdmissionContext(find, labelled, policy)
 
 
 def _probed(snapshot: Snapshot, default: str) -> tuple[str, str]:

@@ -177,8 +177,8 @@ class _Planner:
 
     def _admitted(self, found: Found, documents: Sequence[JsonObject]) -> list[str]:
         """What the webhook will say of the new pods: the same code, before they are made."""
-        around = admissions.surroundings(documents, self._policy, found.namespace, None)
-        [admission] = admissions.mutate(documents[1], around).admissions
+        context = admissions.admission_context(documents, self._policy, found.namespace, None)
+        [admission] = admissions.mutate(documents[1], context).admissions
         if admission.outcome.decision is not Decision.MUTATE:
             raise _CannotMigrateError(f"the webhook would not take it: {admission.outcome.message}")
         return [warning.text for warning in admission.outcome.warnings]

@@ -8,7 +8,7 @@ import pytest
 
 from azure_workload_identity import names
 from azwi.offline import admissions
-from azwi.offline.admissions import Surroundings
+from azwi.offline.admissions import AdmissionContext
 from tests.azwi.commands.test_mutate import ACCOUNT, DEPLOYMENT, TEMPLATE, ran
 from tests.test_cases import FOLDERS, given_by, read
 from webhook.accounts.files import accounts_in
@@ -24,18 +24,18 @@ def test_golden_cases(folder: Path) -> None:
     async def find(namespace: str, name: str) -> Account | None:
         return accounts.get((namespace, name))
 
-    around = Surroundings(find, lambda _: given.namespace_labelled, given.policy(), given.namespace)
+    context = AdmissionContext(find, lambda _: given.namespace_labelled, given.policy(), given.namespace)
     expected, response = read(folder / "expected.yaml"), read(folder / "response.yaml")
     documents: list[Any] = [pod, {"kind": "Deployment", "metadata": {"name": "x"}, "spec": {"template": pod}}]
     for document in documents:
         before = copy.deepcopy(document)
         in_namespace = {**document, "metadata": {**(document.get("metadata") or {}), "namespace": given.namespace}}
-        [admission] = admissions.mutate(in_namespace, around).admissions
+        [admission] = admissions.mutate(in_namespace, context).admissions
         assert (str(admission.outcome.decision), str(admission.outcome.reason)) == (
             response["decision"],
             response["reason"],
         )
-        result = admissions.mutate(document, around)
+        result = admissions.mutate(document, context)
         after = result.after.get("spec", {}).get("template") if document["kind"] == "Deployment" else result.after
         assert after == (expected or pod)
         assert document == before

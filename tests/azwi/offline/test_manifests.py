@@ -14,7 +14,7 @@ POD = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "app
 
 def found(document: JsonObject) -> list[tuple[str, str, object]]:
     """Return what the workloads of a document are called, and where and what their pods are."""
-    return [(str(each), each.pointer, each.pod) for each in manifests.workloads(document, "shop")]
+    return [(str(each), each.pointer, each.pod) for each in manifests.pod_templates(document, "shop")]
 
 
 @pytest.mark.parametrize(

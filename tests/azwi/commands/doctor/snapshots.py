@@ -11,7 +11,7 @@ from azwi.clock_skew import Reading
 from azwi.commands.doctor import settings
 from azwi.commands.doctor.snapshot import Installation, Snapshot, Workload
 from azwi.offline import admissions
-from azwi.offline.admissions import Surroundings
+from azwi.offline.admissions import AdmissionContext
 from webhook.admission.identity import Account, IdentityMapping, MappingEntry
 from webhook.admission.policy import Policy
 
@@ -44,8 +44,8 @@ def workload(labels: Mapping[str, str] = USE, annotations: Mapping[str, str] | N
     async def find(_: str, name: str) -> Account | None:
         return Account.from_metadata(account(name, annotations)["metadata"])
 
-    around = Surroundings(find, lambda _: False, settings.default())
-    return Workload(manifest, (), admissions.mutate(manifest, around).admissions[0].outcome, manifest)
+    context = AdmissionContext(find, lambda _: False, settings.default())
+    return Workload(manifest, (), admissions.mutate(manifest, context).admissions[0].outcome, manifest)
 
 
 def installation(name: str = "main", **webhook: Any) -> Installation:  # noqa: ANN401  fields
