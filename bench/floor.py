@@ -13,7 +13,7 @@ import uvloop
 from starlette.types import Receive, Scope, Send
 
 from certs.serving import ServingContext
-from certs.source import Ephemeral
+from certs.source import InMemorySource
 from webhook.config.settings import TLS_VERSIONS, Address
 from webhook.runtime.components import LOCAL_NAMES
 from webhook.runtime.lifecycle import _server, _settle_memory
@@ -44,7 +44,7 @@ async def floor(_scope: Scope, receive: Receive, send: Send) -> None:
 
 def main(port: int) -> None:
     """Serve until killed."""
-    context = ServingContext(Ephemeral(LOCAL_NAMES), TLS_VERSIONS["1.3"])
+    context = ServingContext(InMemorySource(LOCAL_NAMES), TLS_VERSIONS["1.3"])
     _settle_memory()  # else the floor would be higher than the house: the collector would run for each large review
     uvloop.run(_server(floor, Listeners().listen(Address("127.0.0.1", port)), context).serve())
 

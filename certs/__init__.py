@@ -1,1 +1,1 @@
-"""The certificates that the admission server presents."""
+"""Certificates of the admission server: sources, rotation and the caBundle."""

@@ -10,14 +10,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from certs.key_pair import Pair
+from certs.key_pair import KeyPair
 
-# Clocks of API servers may be behind ours; what lives for seconds only cannot begin minutes ago.
-SKEW: Final = timedelta(minutes=5)
-SKEW_PART: Final = 10
+# Clocks of API servers may be behind this one: certificates are valid from a little before now. A certificate that is
+# valid for seconds only starts at most this fraction of its validity earlier.
+CLOCK_SKEW: Final = timedelta(minutes=5)
+CLOCK_SKEW_FRACTION: Final = 1 / 10
 
 
-def make_authority(common_name: str, now: datetime, lifetime: timedelta) -> Pair:
+def make_authority(common_name: str, now: datetime, lifetime: timedelta) -> KeyPair:
     """A self-signed CA with an ECDSA P-256 key, valid from a little before `now`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name(common_name)
@@ -40,17 +41,17 @@ def make_authority(common_name: str, now: datetime, lifetime: timedelta) -> Pair
     return _signed(builder, key, key)
 
 
-def issue(authority: Pair, dns_or_ip: list[str], now: datetime, lifetime: timedelta) -> Pair:
-    """A server certificate for these names, signed by `authority`; the first name is also its subject.
+def issue(authority: KeyPair, dns_names_or_ips: list[str], now: datetime, lifetime: timedelta) -> KeyPair:
+    """A server certificate for these names, signed by `authority`; the first name is also its common name.
 
     Raises:
-        ValueError: when `authority` is not a certificate and the key to it.
+        ValueError: `authority` is not a certificate with its private key.
     """
     ca, ca_key = load(authority)
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
-        _builder(_name(dns_or_ip[0]), ca.subject, key, now, lifetime)
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in dns_or_ip]), critical=False)
+        _builder(_name(dns_names_or_ips[0]), ca.subject, key, now, lifetime)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in dns_names_or_ips]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
@@ -58,19 +59,19 @@ def issue(authority: Pair, dns_or_ip: list[str], now: datetime, lifetime: timede
     return _signed(builder, key, ca_key)
 
 
-def load(pair: Pair) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """The certificate (the first of a chain) and its key.
+def load(pair: KeyPair) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Parse the certificate (the first of a chain) and its private key.
 
     Raises:
-        ValueError: when they are not that, or do not belong together, or the key is none of an elliptic curve.
+        ValueError: one cannot be parsed, they do not belong together, or the key is not an elliptic-curve key.
     """
     certificate = x509.load_pem_x509_certificate(pair.certificate)
     try:
         key = serialization.load_pem_private_key(pair.key, None)
     except (TypeError, UnsupportedAlgorithm) as error:
-        raise ValueError("the key is encrypted or of an unknown kind") from error
+        raise ValueError("the key is encrypted or of an unknown type") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError("the key is none of an elliptic curve")  # noqa: TRY004  the content is wrong, not a type
+        raise ValueError("the key is not an elliptic-curve key")  # noqa: TRY004  wrong content, not a wrong type
     if key.public_key() != certificate.public_key():
         raise ValueError("the key does not belong to the certificate")
     return certificate, key
@@ -85,7 +86,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - min(SKEW, lifetime / SKEW_PART))
+        .not_valid_before(now - min(CLOCK_SKEW, lifetime * CLOCK_SKEW_FRACTION))
         .not_valid_after(now + lifetime)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
@@ -93,8 +94,8 @@ def _builder(
 
 def _signed(
     builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey
-) -> Pair:
-    return Pair(
+) -> KeyPair:
+    return KeyPair(
         certificate=builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM),
         key=key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -1,4 +1,4 @@
-"""The caBundle of our webhook configurations: kept where the server makes its certificates, watched in any case.
+"""The caBundle of the webhook configurations: written if certificates are self-managed, watched in any case.
 
 https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#contacting-the-webhook
 """
@@ -28,11 +28,11 @@ from azure_workload_identity.cluster.client import (
 )
 from azure_workload_identity.cluster.watch import Resource, SingleObjectHandler, WebhookConfiguration
 from azure_workload_identity.types import JsonObject
-from certs.handshake import complaint
+from certs.handshake import verification_error
 from certs.source import CertificateError
 
 PATH: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
-# How long a rolling upgrade from other certificates may take: until then their replicas stay trusted.
+# How long a rolling upgrade from another kind of certificate may take: its replicas stay trusted meanwhile.
 FORMER_SECONDS: Final = 3600.0
 MAX_FORMER: Final = 8
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----")
@@ -40,27 +40,27 @@ _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END
 log = logging.getLogger(__name__)
 
 
-class Carried(Enum):
-    """What was found where a caBundle was to be."""
+class SyncResult(Enum):
+    """What `CaBundle.ensure_trusted` found or did."""
 
-    ALREADY = "already"
+    UNCHANGED = "unchanged"
     PATCHED = "patched"
     MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """How one webhook of a configuration is called: host, and the CAs (PEM) that the API server trusts for it."""
+class WebhookClient:
+    """How the API server calls one webhook of a configuration: the host, and the CAs (PEM) that it trusts for it."""
 
     host: str
     bundle: bytes
 
 
 class CaBundle(SingleObjectHandler):
-    """One MutatingWebhookConfiguration, as it was last seen; `changed` hears of each change, `patched` of ours.
+    """One MutatingWebhookConfiguration as last seen; `changed` is called on every change, `patched` on our own.
 
-    What it trusted when it was first seen stays trusted for FORMER_SECONDS, or until somebody takes it out: a server
-    that is new here may be replacing others, whose certificates are not of its making.
+    CAs that it trusted when it was first seen stay trusted for FORMER_SECONDS, or until someone removes them: this
+    server may be replacing others that serve certificates of those CAs.
     """
 
     def __init__(self, cluster: Cluster, name: str, changed: Callable[[], None], patched: Callable[[], None]) -> None:
@@ -78,23 +78,23 @@ class CaBundle(SingleObjectHandler):
         return self.resource.name
 
     @property
-    def entries(self) -> tuple[Entry, ...] | None:
-        """How its webhooks are called; None where there is no such configuration."""
+    def entries(self) -> tuple[WebhookClient, ...] | None:
+        """Its webhooks; None if the configuration does not exist."""
         return None if self._configuration is None else tuple(_entries(self._configuration))
 
-    def complaint(self, server: ssl.SSLContext) -> str:
-        """Why the API server could not call `server` by this configuration; empty where it could."""
+    def unready_reason(self, server: ssl.SSLContext) -> str:
+        """Why the API server cannot call `server` with this configuration; empty if it can."""
         if self.entries is None:
             return f"MutatingWebhookConfiguration {self.name} is not there"
-        said = (complaint(server, entry.bundle, entry.host) for entry in self.entries)
-        return next((f"MutatingWebhookConfiguration {self.name}: {each}" for each in said if each), "")
+        errors = (verification_error(server, entry.bundle, entry.host) for entry in self.entries)
+        return next((f"MutatingWebhookConfiguration {self.name}: {error}" for error in errors if error), "")
 
     async def load(self) -> None:
-        """Look now, without waiting for the watch.
+        """Read it now, without waiting for the watch.
 
         Raises:
-            ClusterUnavailableError: when the API server does not answer.
-            CertificateError: when it does not let us.
+            ClusterUnavailableError: the API server does not answer.
+            CertificateError: the API server forbids it.
         """
         answer = await self._cluster.get(f"{PATH}/{self.name}")
         if answer.status == NOT_FOUND:
@@ -104,24 +104,24 @@ class CaBundle(SingleObjectHandler):
         else:
             raise self._failed("GET", "get, list and watch", answer)
 
-    async def carry(self, trusted: bytes) -> Carried:
-        """Have every webhook of the configuration trust `trusted` (PEM), what it trusted formerly, and nothing else.
+    async def ensure_trusted(self, trusted: bytes) -> SyncResult:
+        """Make every webhook's caBundle hold `trusted` (PEM) and the former CAs, and nothing else.
 
         Raises:
-            ClusterUnavailableError: when the API server does not answer.
-            CertificateError: when it does not let us.
+            ClusterUnavailableError: the API server does not answer.
+            CertificateError: the API server forbids it.
         """
         await self.load()
         configuration = self._configuration
         if configuration is None:
-            return Carried.MISSING
+            return SyncResult.MISSING
         entries = tuple(_entries(configuration))
-        bundle = trusted + self._kept(trusted, entries)
+        bundle = trusted + self._former_authorities(trusted, entries)
         different = [number for number, entry in enumerate(entries) if entry.bundle != bundle]
         if not different:
-            return Carried.ALREADY
+            return SyncResult.UNCHANGED
         value = b64encode(bundle).decode()
-        # The first operation makes it a compare-and-swap: whoever was faster, we look again.
+        # The first operation makes the patch a compare-and-swap; after a conflict the caller reads again.
         operations: list[JsonObject] = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": configuration.metadata.resourceVersion},
             *(
@@ -131,53 +131,53 @@ class CaBundle(SingleObjectHandler):
         ]
         answer = await self._cluster.request("PATCH", f"{PATH}/{self.name}", operations, content_type=JSON_PATCH)
         if answer.status in {CONFLICT, INVALID, NOT_FOUND}:
-            return Carried.MISSING
+            return SyncResult.MISSING
         if answer.status != OK:
             raise self._failed("PATCH", "patch", answer)
         self._configuration = msgspec.json.decode(answer.body, type=WebhookConfiguration)
         self._patched()
         log.info("the caBundle of MutatingWebhookConfiguration %s was written", self.name)
-        return Carried.PATCHED
+        return SyncResult.PATCHED
 
-    def _kept(self, trusted: bytes, entries: Iterable[Entry]) -> bytes:
-        """What was trusted at first, still is, and is not in `trusted` anyway (PEM)."""
+    def _former_authorities(self, trusted: bytes, entries: Iterable[WebhookClient]) -> bytes:
+        """CAs (PEM) that were trusted at first, still are, and are not part of `trusted`."""
         found = b"\n".join(entry.bundle for entry in entries)
         if self._former is None:
             self._former, self._former_until = _authorities(found)[:MAX_FORMER], monotonic() + FORMER_SECONDS
-        over = monotonic() > self._former_until
-        # What another replica took out is gone for all, or they would write in turns.
-        self._former = () if over else tuple(each for each in self._former if each in found and each not in trusted)
-        return b"".join(each + b"\n" for each in self._former)
+        expired = monotonic() > self._former_until
+        # A CA that another replica removed stays removed, or the replicas would undo each other's writes.
+        self._former = () if expired else tuple(pem for pem in self._former if pem in found and pem not in trusted)
+        return b"".join(pem + b"\n" for pem in self._former)
 
     def apply(self, item: WebhookConfiguration) -> None:
-        """The watch saw it, new or changed."""
+        """The watch reports it as added or modified."""
         self._configuration = item
         self._changed()
 
-    def delete(self, namespace: str, name: str) -> None:  # noqa: ARG002  a WatchHandler's
-        """The watch saw it go."""
+    def delete(self, namespace: str, name: str) -> None:  # noqa: ARG002  the signature of a WatchHandler
+        """The watch reports it as deleted."""
         self._configuration = None
         self._changed()
 
     def _failed(self, method: str, verbs: str, answer: Answer) -> Exception:
-        denied = CertificateError(
+        forbidden = CertificateError(
             f"the API server does not let the webhook {method} MutatingWebhookConfiguration {self.name} "
             f"(HTTP {answer.status}): grant its ServiceAccount {verbs} on it by resourceNames"
         )
-        return failure(answer, method, f"{PATH}/{self.name}", denied)
+        return failure(answer, method, f"{PATH}/{self.name}", forbidden)
 
 
-def _entries(configuration: WebhookConfiguration) -> Iterator[Entry]:
+def _entries(configuration: WebhookConfiguration) -> Iterator[WebhookClient]:
     for webhook in configuration.webhooks:
         client = webhook.get("clientConfig", {})
         service = client.get("service")
         host = f"{service['name']}.{service['namespace']}.svc" if service else urlsplit(client.get("url", "")).hostname
-        yield Entry(host or "", b64decode(client.get("caBundle") or ""))
+        yield WebhookClient(host or "", b64decode(client.get("caBundle") or ""))
 
 
 def _authorities(bundle: bytes) -> tuple[bytes, ...]:
-    """The certificates (PEM) in a bundle, each once; what is none is left out."""
-    return tuple(each for each in dict.fromkeys(_PEM.findall(bundle)) if _is_certificate(each))
+    """The distinct certificates (PEM) of a bundle; everything else is left out."""
+    return tuple(pem for pem in dict.fromkeys(_PEM.findall(bundle)) if _is_certificate(pem))
 
 
 def _is_certificate(pem: bytes) -> bool:

@@ -1,17 +1,17 @@
-"""What a client would say of a server's TLS, found out by shaking hands with it in memory."""
+"""Whether a client accepts a server's TLS certificate, tested by a handshake in memory."""
 
 import ssl
 from datetime import UTC, datetime
 from typing import Final
 
-# A handshake in memory is over after two turns of each side.
-TURNS: Final = 4
-# OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for.
+# A TLS 1.2 or 1.3 handshake in memory needs two rounds of each side.
+MAX_ROUNDS: Final = 4
+# OpenSSL's X509_V_FLAG_NO_CHECK_TIME; the ssl module has no name for it.
 _NO_CHECK_TIME: Final = 0x200000
 
 
-def complaint(server: ssl.SSLContext, bundle: bytes, host: str) -> str:
-    """Why a client that trusts `bundle` (PEM; empty: the system's CAs) would not call `host`; empty when it would."""
+def verification_error(server: ssl.SSLContext, bundle: bytes, host: str) -> str:
+    """Why a client that trusts `bundle` (PEM; empty: the system's CAs) rejects `server` as `host`; empty if not."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.hostname_checks_common_name = False
     try:
@@ -19,7 +19,7 @@ def complaint(server: ssl.SSLContext, bundle: bytes, host: str) -> str:
             client.load_verify_locations(cadata=bundle.decode("ascii"))
         else:
             client.load_default_certs()
-        _shake(client, server, host)
+        _handshake(client, server, host)
     except ssl.SSLCertVerificationError as error:
         return error.verify_message
     except (ssl.SSLError, ValueError) as error:
@@ -27,17 +27,17 @@ def complaint(server: ssl.SSLContext, bundle: bytes, host: str) -> str:
     return ""
 
 
-def life(server: ssl.SSLContext, certificate: bytes) -> tuple[datetime, datetime]:
-    """From when to when the served certificate (PEM, the leaf first) is valid.
+def validity(server: ssl.SSLContext, certificate: bytes) -> tuple[datetime, datetime]:
+    """The notBefore and notAfter of the certificate (PEM, the leaf first) that `server` presents.
 
     Raises:
-        ssl.SSLError, ValueError: when it is not the one that is served.
+        ssl.SSLError, ValueError: `server` presents another certificate.
     """
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags = ssl.VerifyFlags(ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME)
     client.load_verify_locations(cadata=certificate.decode("ascii"))
-    peer = _shake(client, server, "").getpeercert() or {}
+    peer = _handshake(client, server, "").getpeercert() or {}
     return _time(peer["notBefore"]), _time(peer["notAfter"])
 
 
@@ -45,14 +45,14 @@ def _time(text: object) -> datetime:
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(text)), UTC)
 
 
-def _shake(client: ssl.SSLContext, server: ssl.SSLContext, host: str) -> ssl.SSLObject:
+def _handshake(client: ssl.SSLContext, server: ssl.SSLContext, host: str) -> ssl.SSLObject:
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    near = client.wrap_bio(to_client, to_server, server_hostname=host or None)
-    far = server.wrap_bio(to_server, to_client, server_side=True)
-    for _ in range(TURNS):
-        for side in (near, far):
+    client_side = client.wrap_bio(to_client, to_server, server_hostname=host or None)
+    server_side = server.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(MAX_ROUNDS):
+        for side in (client_side, server_side):
             try:
                 side.do_handshake()
             except ssl.SSLWantReadError:
                 continue
-    return near
+    return client_side

@@ -1,10 +1,10 @@
-"""A certificate and its key, as everything here hands them on."""
+"""A certificate and its private key."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class KeyPair:
     """A certificate (PEM, the leaf first where there is a chain) and its private key (PEM)."""
 
     certificate: bytes

@@ -1,12 +1,12 @@
-"""What becomes of the certificates in the Secret next: content and time in, content out. No I/O, no clock.
+"""The next content of the certificate Secret, from its content and the time. No I/O, no clock.
 
-A CA is replaced without a moment in which a client does not trust what is served:
+A CA is replaced so that clients trust the served certificate at every moment:
 
 1. announced: the next CA joins the caBundle, and signs nothing yet
-2. promoted: once every client has seen it, it signs the leaf that is served; the one before it stays in the caBundle
-3. retired: when nothing that it signed can still be served, the old CA leaves
+2. promoted: once every client has seen it, it signs the served leaf; the previous CA stays in the caBundle
+3. retired: the previous CA leaves once nothing that it signed can still be served
 
-Whoever calls writes the result by compare-and-swap, so any number of replicas may call at once.
+Callers write the result by compare-and-swap, so any number of replicas may do this at once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,17 +18,17 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.authority import SKEW, issue, load, make_authority
-from certs.key_pair import Pair
+from certs.authority import CLOCK_SKEW, issue, load, make_authority
+from certs.key_pair import KeyPair
 from certs.secret_keys import CA, CA_KEY, LEAF, LEAF_KEY, NEXT_CA, NEXT_CA_KEY, OLD_CA
 
 COMMON_NAME: Final = "azure-workload-identity-ca"
-# A certificate is renewed when this part of its life is left.
-REST: Final = 3
+# A certificate is renewed when this fraction of its validity is left.
+RENEWAL_FRACTION: Final = 1 / 3
 MAX_OLD: Final = 8
 _LEAF_CHANGES: Final = frozenset({"created", "healed", "promoted"})
-# What reading content that is anything can raise.
-_UNUSABLE: Final = (
+# Everything that parsing arbitrary content can raise.
+_PARSE_ERRORS: Final = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -39,8 +39,8 @@ _UNUSABLE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What certificates are to be like: the server's names, and how long a CA and a leaf live."""
+class CertificateSpec:
+    """The server's names, and the lifetimes of its CA and its leaf."""
 
     names: tuple[str, ...]
     ca_lifetime: timedelta
@@ -48,12 +48,12 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """The content of the Secret as it should be.
+class RotationStep:
+    """The new content of the Secret.
 
-    `changes` has a word for each thing that was done: created, healed, announced, promoted, renewed, retired.
-    `problems` says what could not be used. `trusted` is the caBundle (PEM) that goes with the content. `due` is when
-    time alone asks for the next step.
+    `changes` names what was done: created, healed, announced, promoted, renewed, retired. `problems` describes content
+    that is unusable. `trusted` is the caBundle (PEM) that belongs to the content. `due` is when the next step must be
+    taken even if nothing else changes.
     """
 
     data: Mapping[str, bytes] = field(repr=False)
@@ -65,97 +65,105 @@ class Step:
 
 
 def step(
-    data: Mapping[str, bytes], wanted: Wanted, now: datetime, *, announced: bool = False, served: bytes = b""
-) -> Step:
+    data: Mapping[str, bytes], spec: CertificateSpec, now: datetime, *, announced: bool = False, served: bytes = b""
+) -> RotationStep:
     """The next step from the content `data`, which may be anything.
 
-    `announced` says that every client has seen the next CA. `served` is the CA (PEM) of what the caller serves now: it
-    stays trusted even where the Secret has lost it.
+    `announced` says that every client trusts the next CA. `served` is the CA (PEM) of the leaf that the caller serves:
+    it stays trusted even if the Secret has lost it.
     """
     problems: list[str] = []
     current = _authority(data, CA, CA_KEY, now, problems)
-    coming = _authority(data, NEXT_CA, NEXT_CA_KEY, now, problems)
+    upcoming = _authority(data, NEXT_CA, NEXT_CA_KEY, now, problems)
     changes = []
-    if coming is not None and (announced or current is None):
-        current, coming = coming, None
+    if upcoming is not None and (announced or current is None):
+        current, upcoming = upcoming, None
         changes.append("promoted")
     elif current is None:
-        current = make_authority(COMMON_NAME, now, wanted.ca_lifetime)
+        current = make_authority(COMMON_NAME, now, spec.ca_lifetime)
         changes.append("healed" if problems else "created")
     authority = x509.load_pem_x509_certificate(current.certificate)
-    if coming is None and _worn(authority, now):
-        coming = make_authority(COMMON_NAME, now, wanted.ca_lifetime)
+    if upcoming is None and _renewal_due(authority, now):
+        upcoming = make_authority(COMMON_NAME, now, spec.ca_lifetime)
         changes.append("announced")
-    leaf = _leaf(data, authority, wanted, now, problems)
+    leaf = _leaf(data, authority, spec, now, problems)
     if leaf is None:
-        leaf = issue(current, list(wanted.names), now, min(wanted.cert_lifetime, authority.not_valid_after_utc - now))
+        leaf = issue(current, list(spec.names), now, min(spec.cert_lifetime, authority.not_valid_after_utc - now))
         if not _LEAF_CHANGES & set(changes):
             changes.append("renewed")
-    retired_at = authority.not_valid_before_utc + 2 * wanted.cert_lifetime
+    retired_at = authority.not_valid_before_utc + 2 * spec.cert_lifetime
     past = [data.get(OLD_CA, b""), data.get(CA, b""), served]
-    signing = [pair.certificate for pair in (current, coming) if pair is not None]
+    signing = [pair.certificate for pair in (current, upcoming) if pair is not None]
     old = _old(past, signing, now) if now < retired_at else []
     if not old and data.get(OLD_CA):
         changes.append("retired")
     leaf_certificate = x509.load_pem_x509_certificate(leaf.certificate)
-    return Step(
-        data=_content(current, coming, leaf, old),
+    return RotationStep(
+        data=_content(current, upcoming, leaf, old),
         changes=tuple(changes),
         problems=tuple(problems),
         trusted=b"".join(signing + old),
-        due=min([_worn_at(leaf_certificate), *([] if coming else [_worn_at(authority)]), *([retired_at] * bool(old))]),
+        due=min(
+            [
+                _renewal_time(leaf_certificate),
+                *([] if upcoming else [_renewal_time(authority)]),
+                *([retired_at] * bool(old)),
+            ]
+        ),
         ca_expires=authority.not_valid_after_utc,
     )
 
 
-def _content(current: Pair, coming: Pair | None, leaf: Pair, old: list[bytes]) -> dict[str, bytes]:
+def _content(current: KeyPair, upcoming: KeyPair | None, leaf: KeyPair, old: list[bytes]) -> dict[str, bytes]:
     content = {
         CA: current.certificate,
         CA_KEY: current.key,
         LEAF: leaf.certificate,
         LEAF_KEY: leaf.key,
-        NEXT_CA: coming.certificate if coming else b"",
-        NEXT_CA_KEY: coming.key if coming else b"",
+        NEXT_CA: upcoming.certificate if upcoming else b"",
+        NEXT_CA_KEY: upcoming.key if upcoming else b"",
         OLD_CA: b"".join(old),
     }
     return {key: value for key, value in content.items() if value}
 
 
-def _authority(data: Mapping[str, bytes], name: str, key_name: str, now: datetime, problems: list[str]) -> Pair | None:
-    """The CA under these keys if it can sign now."""
-    pair = Pair(data.get(name, b""), data.get(key_name, b""))
+def _authority(
+    data: Mapping[str, bytes], name: str, key_name: str, now: datetime, problems: list[str]
+) -> KeyPair | None:
+    """The CA under these keys if it can sign leaves now."""
+    pair = KeyPair(data.get(name, b""), data.get(key_name, b""))
     if not pair.certificate and not pair.key:
         return None
     try:
         certificate, _ = load(pair)
         if not _is_authority(certificate):
-            raise ValueError("it is no CA")
+            raise ValueError("it is not a CA certificate")
         _check_time(certificate, now)
-    except _UNUSABLE as error:
+    except _PARSE_ERRORS as error:
         problems.append(f"{name}: {error}")
         return None
-    return Pair(certificate.public_bytes(Encoding.PEM), pair.key)
+    return KeyPair(certificate.public_bytes(Encoding.PEM), pair.key)
 
 
 def _leaf(
-    data: Mapping[str, bytes], authority: x509.Certificate, wanted: Wanted, now: datetime, problems: list[str]
-) -> Pair | None:
-    """The leaf if it can be served and is not worn."""
-    pair = Pair(data.get(LEAF, b""), data.get(LEAF_KEY, b""))
+    data: Mapping[str, bytes], authority: x509.Certificate, spec: CertificateSpec, now: datetime, problems: list[str]
+) -> KeyPair | None:
+    """The leaf if it can be served and is not due for renewal."""
+    pair = KeyPair(data.get(LEAF, b""), data.get(LEAF_KEY, b""))
     if not pair.certificate and not pair.key:
         return None
     try:
         certificate, _ = load(pair)
         certificate.verify_directly_issued_by(authority)
         _check_time(certificate, now)
-        if set(_names(certificate)) != set(wanted.names):
+        if set(_names(certificate)) != set(spec.names):
             raise ValueError("it is for other names")
     except InvalidSignature:
         return None
-    except _UNUSABLE as error:
+    except _PARSE_ERRORS as error:
         problems.append(f"{LEAF}: {error}")
         return None
-    return None if _worn(certificate, now) else pair
+    return None if _renewal_due(certificate, now) else pair
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
@@ -176,22 +184,22 @@ def _is_authority(certificate: x509.Certificate) -> bool:
 def _check_time(certificate: x509.Certificate, now: datetime) -> None:
     if certificate.not_valid_after_utc <= now:
         raise ValueError(f"it expired at {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC")
-    # A little ahead is the clock of another replica.
-    if certificate.not_valid_before_utc > now + SKEW:
+    # A little in the future: the clock of another replica is ahead.
+    if certificate.not_valid_before_utc > now + CLOCK_SKEW:
         raise ValueError(f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def _worn_at(certificate: x509.Certificate) -> datetime:
-    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    return certificate.not_valid_after_utc - life / REST
+def _renewal_time(certificate: x509.Certificate) -> datetime:
+    lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return certificate.not_valid_after_utc - lifetime * RENEWAL_FRACTION
 
 
-def _worn(certificate: x509.Certificate, now: datetime) -> bool:
-    return _worn_at(certificate) <= now
+def _renewal_due(certificate: x509.Certificate, now: datetime) -> bool:
+    return _renewal_time(certificate) <= now
 
 
 def _old(past: Iterable[bytes], signing: list[bytes], now: datetime) -> list[bytes]:
-    """The CAs of the past that still count, each once, no more than MAX_OLD."""
+    """The distinct former CAs that are still valid, at most MAX_OLD."""
     found = dict.fromkeys(
         certificate.public_bytes(Encoding.PEM)
         for content in past
@@ -203,6 +211,6 @@ def _old(past: Iterable[bytes], signing: list[bytes], now: datetime) -> list[byt
 
 def _authorities(content: bytes) -> list[x509.Certificate]:
     try:
-        return [each for each in x509.load_pem_x509_certificates(content) if _is_authority(each)]
-    except _UNUSABLE:
+        return [ca for ca in x509.load_pem_x509_certificates(content) if _is_authority(ca)]
+    except _PARSE_ERRORS:
         return []

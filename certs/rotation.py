@@ -1,7 +1,7 @@
-"""Certificates that the server makes itself, kept in a Secret and rotated by whichever replica is first.
+"""Self-managed certificates, kept in a Secret and rotated by whichever replica is first.
 
-The Secret is the only state. A watch only rings: what is there is read when something is to be done, and every write
-is a compare-and-swap, so there is no leader, and a replica may be stopped between any two lines.
+The Secret is the only state. The watches only wake this up: the Secret is read before each step, and every write is a
+compare-and-swap, so there is no leader, and a replica may be stopped between any two lines.
 """
 
 import asyncio
@@ -16,16 +16,16 @@ from typing import Final
 
 from azure_workload_identity.cluster.client import ClusterUnavailableError
 from azure_workload_identity.cluster.retry import patiently
-from certs.ca_bundle import CaBundle, Carried
-from certs.key_pair import Pair
+from certs.ca_bundle import CaBundle, SyncResult
+from certs.key_pair import KeyPair
 from certs.secret import CertSecret
 from certs.secret_keys import AUTHORITIES, CA, LEAF, LEAF_KEY, NEXT_CA
 from certs.source import CertificateError
-from certs.worker import Made, MakerError, Request, make
+from certs.worker import StepRequest, StepResult, WorkerError, run_step
 
-# How long a change of the caBundle may take to reach every API server, at most this part of a leaf's life.
+# How long a change of the caBundle may take to reach every API server, but at most this fraction of a leaf's lifetime.
 PROPAGATION: Final = timedelta(seconds=10)
-PROPAGATION_PART: Final = 10
+PROPAGATION_FRACTION: Final = 1 / 10
 LONGEST_PAUSE: Final = 300.0
 SHORTEST_PAUSE: Final = 0.05
 FIRST_WAIT: Final = 0.2
@@ -34,42 +34,42 @@ LONGEST_WAIT: Final = 10.0
 log = logging.getLogger(__name__)
 
 
-class Bell:
-    """Something that can be waited for, for a time, and is told of any number of times at once."""
+class Wakeup:
+    """An event with a timeout that resets itself: any number of notifications wake the waiter once."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._notified = asyncio.Event()
 
-    def ring(self) -> None:
-        """Wake whoever waits."""
-        self._rung.set()
+    def notify(self) -> None:
+        """Wake the waiter."""
+        self._notified.set()
 
     async def wait(self, seconds: float) -> None:
-        """Wait until it rings, so long at most."""
+        """Wait for a notification, at most that long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._rung.wait()
-        self._rung.clear()
+                await self._notified.wait()
+        self._notified.clear()
 
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """How long a CA and a leaf that are made are valid."""
+    """The lifetimes of new CAs and leaves."""
 
     ca: timedelta
     cert: timedelta
 
     @property
     def propagation(self) -> float:
-        """Seconds until every API server has seen a new caBundle."""
-        return min(PROPAGATION, self.cert / PROPAGATION_PART).total_seconds()
+        """Seconds until every API server uses a new caBundle."""
+        return min(PROPAGATION, self.cert * PROPAGATION_FRACTION).total_seconds()
 
 
-class SelfManaged:
-    """A source whose pair comes from the Secret.
+class SecretSource:
+    """Serves the pair of the Secret and rotates it.
 
-    What `read` gives is trusted by the API server: a leaf of another CA is offered only once that CA has been in every
-    caBundle for the time of propagation. `rotated` hears of each thing that was done (a word of `certs.phases.Step`).
+    The API server trusts the result of `read`: a leaf of another CA is served only after that CA has been in every
+    caBundle for the time of propagation. `rotated` is called with each change (as in `certs.phases.RotationStep`).
     """
 
     def __init__(
@@ -78,26 +78,26 @@ class SelfManaged:
         bundles: tuple[CaBundle, ...],
         names: tuple[str, ...],
         lifetimes: Lifetimes,
-        bell: Bell,
+        wakeup: Wakeup,
         rotated: Callable[[str], None],
     ) -> None:
         self._secret = secret
         self._bundles = bundles
         self._names = names
         self._lifetimes = lifetimes
-        self._bell = bell
+        self._wakeup = wakeup
         self._rotated = rotated
-        self._pair: Pair | None = None
+        self._pair: KeyPair | None = None
         self._authority = b""
-        self._carried_since: dict[bytes, float] = {}
-        self._asked: Request | None = None
-        self._made: Made | None = None
+        self._trusted_since: dict[bytes, float] = {}
+        self._request: StepRequest | None = None
+        self._result: StepResult | None = None
 
-    def read(self) -> Pair:
+    def read(self) -> KeyPair:
         """The pair to serve now.
 
         Raises:
-            CertificateError: before the first one.
+            CertificateError: there is none yet.
         """
         if self._pair is None:
             raise CertificateError(f"there is no certificate yet in Secret {self._secret.name}")
@@ -105,18 +105,18 @@ class SelfManaged:
 
     @property
     def ca_expires(self) -> float | None:
-        """When the CA of what is served ends, in seconds since 1970."""
-        return self._made.ca_expires if self._made else None
+        """When the CA of the served leaf expires, in seconds since 1970."""
+        return self._result.ca_expires if self._result else None
 
-    async def first(self) -> None:
-        """Wait for the first pair, through an API server that is not there yet.
+    async def load_first(self) -> None:
+        """Wait for the first pair, also while the API server is not available.
 
         Raises:
-            CertificateError: where no waiting helps; it says what to grant.
+            CertificateError: waiting does not help; the message says what to grant.
         """
-        # More than once where another replica was faster.
+        # More than once if another replica writes the Secret at the same time.
         while self._pair is None:
-            await patiently(self._reconcile, CertificateError, (MakerError,))
+            await patiently(self._reconcile, CertificateError, (WorkerError,))
 
     async def run(self) -> None:
         """Rotate until cancelled."""
@@ -125,84 +125,84 @@ class SelfManaged:
             try:
                 pause = await self._reconcile()
                 wait, last = FIRST_WAIT, ""
-            except (ClusterUnavailableError, CertificateError, MakerError) as error:
+            except (ClusterUnavailableError, CertificateError, WorkerError) as error:
                 if str(error) != last:
-                    log.warning("certificates cannot be looked after, trying again: %s", error)
+                    log.warning("certificates cannot be rotated, trying again: %s", error)
                 pause, wait, last = wait, min(wait * 2, LONGEST_WAIT), str(error)
-            await self._bell.wait(pause)
+            await self._wakeup.wait(pause)
 
     async def _reconcile(self) -> float:
-        """Bring Secret, caBundles and what is served one step on; seconds until time alone asks for the next."""
+        """Take Secret, caBundles and the served pair one step further; seconds until the next step is due."""
         content = await self._secret.load()
-        made = await self._next(content.data)
-        if made.data != content.data:
-            if not await self._secret.save(content, made.data):
+        result = await self._next_step(content.data)
+        if result.data != content.data:
+            if not await self._secret.save(content, result.data):
                 return SHORTEST_PAUSE
-            self._saved(made)
+            self._saved(result)
         try:
-            await self._carry(made)
+            await self._ensure_trusted(result)
         finally:
-            # A leaf of a CA that is trusted already needs no caBundle to be written.
-            self._offer(made)
-        return self._pause(made)
+            # A leaf of a CA that is trusted already does not depend on this write of the caBundle.
+            self._choose_pair(result)
+        return self._pause(result)
 
-    async def _next(self, data: Mapping[str, bytes]) -> Made:
-        """What is to become of `data`; asked anew only where it, or the time, may have changed the answer."""
-        request = self._request(data)
-        if self._made is None or request != self._asked or time() >= self._made.due:
-            self._made = await asyncio.to_thread(make, request)
-            self._asked = request
-        return self._made
+    async def _next_step(self, data: Mapping[str, bytes]) -> StepResult:
+        """The next step from `data`; computed again only after a change, or when it is due."""
+        request = self._step_request(data)
+        if self._result is None or request != self._request or time() >= self._result.due:
+            self._result = await asyncio.to_thread(run_step, request)
+            self._request = request
+        return self._result
 
-    def _request(self, data: Mapping[str, bytes]) -> Request:
-        return Request(
+    def _step_request(self, data: Mapping[str, bytes]) -> StepRequest:
+        return StepRequest(
             names=self._names,
             ca_seconds=self._lifetimes.ca.total_seconds(),
             cert_seconds=self._lifetimes.cert.total_seconds(),
             data=data,
-            announced=self._is_seen(data.get(NEXT_CA)),
+            announced=self._is_propagated(data.get(NEXT_CA)),
             served=b"" if any(self._authority in data.get(key, b"") for key in AUTHORITIES) else self._authority,
         )
 
-    def _saved(self, made: Made) -> None:
-        for problem in made.problems:
-            log.warning("in Secret %s, and mended: %s", self._secret.name, problem)
-        for change in made.changes:
+    def _saved(self, result: StepResult) -> None:
+        for problem in result.problems:
+            log.warning("replaced in Secret %s: %s", self._secret.name, problem)
+        for change in result.changes:
             log.info("certificates: %s", change, extra={"fields": {"secret": self._secret.name}})
             self._rotated(change)
-        # What was written is its own next step.
-        self._made = replace(made, changes=(), problems=())
-        self._asked = self._request(made.data)
+        # The step from the content just written changes nothing.
+        self._result = replace(result, changes=(), problems=())
+        self._request = self._step_request(result.data)
 
-    async def _carry(self, made: Made) -> None:
-        """Have every caBundle carry what is to be trusted, and remember since when they do."""
-        carried = [await bundle.carry(made.trusted) for bundle in self._bundles]
-        since = monotonic() if Carried.PATCHED in carried else None
-        found = () if Carried.MISSING in carried else (made.data[CA], made.data.get(NEXT_CA))
-        self._carried_since = {
-            authority: since or self._carried_since.get(authority, monotonic()) for authority in found if authority
+    async def _ensure_trusted(self, result: StepResult) -> None:
+        """Make every caBundle trust the CAs, and remember since when they do."""
+        synced = [await bundle.ensure_trusted(result.trusted) for bundle in self._bundles]
+        since = monotonic() if SyncResult.PATCHED in synced else None
+        found = () if SyncResult.MISSING in synced else (result.data[CA], result.data.get(NEXT_CA))
+        self._trusted_since = {
+            authority: since or self._trusted_since.get(authority, monotonic()) for authority in found if authority
         }
 
-    def _is_seen(self, authority: bytes | None) -> bool:
-        return authority in self._carried_since and self._to_wait(authority) <= 0
+    def _is_propagated(self, authority: bytes | None) -> bool:
+        return authority in self._trusted_since and self._propagation_left(authority) <= 0
 
-    def _to_wait(self, authority: bytes) -> float:
-        """Seconds until every API server has seen `authority` in the caBundles."""
-        return self._carried_since[authority] + self._lifetimes.propagation - monotonic()
+    def _propagation_left(self, authority: bytes) -> float:
+        """Seconds until every API server trusts `authority`."""
+        return self._trusted_since[authority] + self._lifetimes.propagation - monotonic()
 
-    def _offer(self, made: Made) -> None:
-        """Offer the leaf of the Secret once it is trusted; the one before it only as long as it is trusted itself."""
-        authority = made.data[CA]
-        trusted = self._pair is not None and self._authority in made.trusted
-        if not trusted or authority == self._authority or self._is_seen(authority):
-            self._pair, self._authority = Pair(made.data[LEAF], made.data[LEAF_KEY]), authority
+    def _choose_pair(self, result: StepResult) -> None:
+        """Serve the leaf of the Secret once it is trusted; until then the previous one, while that is trusted."""
+        authority = result.data[CA]
+        trusted = self._pair is not None and self._authority in result.trusted
+        if not trusted or authority == self._authority or self._is_propagated(authority):
+            self._pair, self._authority = KeyPair(result.data[LEAF], result.data[LEAF_KEY]), authority
 
-    def _pause(self, made: Made) -> float:
+    def _pause(self, result: StepResult) -> float:
         waiting = [
-            max(self._to_wait(authority), SHORTEST_PAUSE)
-            for authority in self._carried_since
-            if authority == made.data.get(NEXT_CA) or authority != self._authority
+            max(self._propagation_left(authority), SHORTEST_PAUSE)
+            for authority in self._trusted_since
+            if authority == result.data.get(NEXT_CA) or authority != self._authority
         ]
-        # A little apart, so that not all replicas make the same keys at the same moment.
-        due = max(made.due - time(), SHORTEST_PAUSE) + random.random() * self._lifetimes.propagation / 4  # noqa: S311  spreads work, hides nothing
+        # Spread a little, so that not all replicas generate the same keys at the same moment.
+        due = max(result.due - time(), SHORTEST_PAUSE) + random.random() * self._lifetimes.propagation / 4  # noqa: S311  spreads work, hides nothing
         return min([LONGEST_PAUSE, due, *waiting])

@@ -1,4 +1,4 @@
-"""The Secret that holds the certificates which the server makes."""
+"""The Secret that holds self-managed certificates."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
@@ -17,14 +17,14 @@ LABELS: Final = {"app.kubernetes.io/name": "azure-workload-identity-webhook"}
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What was read: the whole object (None where there is none) and the values of the keys that are ours."""
+    """The Secret as read: the whole object (None if there is none) and the decoded values of `KEYS`."""
 
     stored: Mapping[str, Any] | None = field(repr=False)
     data: Mapping[str, bytes] = field(repr=False)
 
 
 class CertSecret(SingleObjectHandler):
-    """One Secret, read and written by compare-and-swap; `changed` hears of each change."""
+    """One Secret, written by compare-and-swap; `changed` is called on every change that the watch reports."""
 
     def __init__(self, cluster: Cluster, namespace: str, name: str, changed: Callable[[], None]) -> None:
         self._cluster = cluster
@@ -38,11 +38,11 @@ class CertSecret(SingleObjectHandler):
         return self.resource.name
 
     async def load(self) -> Content:
-        """What is there now.
+        """Read the Secret.
 
         Raises:
-            ClusterUnavailableError: when the API server does not answer.
-            CertificateError: when it does not let us.
+            ClusterUnavailableError: the API server does not answer.
+            CertificateError: the API server forbids it.
         """
         answer = await self._cluster.get(f"{self.resource.path}/{self.name}")
         if answer.status == NOT_FOUND:
@@ -54,11 +54,11 @@ class CertSecret(SingleObjectHandler):
         return Content(stored, {key: b64decode(data[key]) for key in KEYS if data.get(key)})
 
     async def save(self, content: Content, data: Mapping[str, bytes]) -> bool:
-        """Write `data` in place of our keys of `content`; False where somebody else was faster.
+        """Replace the `KEYS` of `content` by `data`; False if the Secret was changed since it was read.
 
         Raises:
-            ClusterUnavailableError: when the API server does not answer; it may have been written all the same.
-            CertificateError: when it does not let us.
+            ClusterUnavailableError: the API server does not answer; the write may have been carried out nevertheless.
+            CertificateError: the API server forbids it.
         """
         values = {key: b64encode(value).decode() for key, value in data.items()}
         if content.stored is None:
@@ -66,7 +66,7 @@ class CertSecret(SingleObjectHandler):
             answer = await self._cluster.request("POST", self.resource.path, new)
         else:
             others = {key: value for key, value in (content.stored.get("data") or {}).items() if key not in KEYS}
-            # It carries the resourceVersion that was read, so the API server refuses it when that is not the last.
+            # It has the resourceVersion that was read, so the API server answers 409 if that is no longer the newest.
             changed = {**content.stored, "data": {**others, **values}}
             answer = await self._cluster.request("PUT", f"{self.resource.path}/{self.name}", changed)
         if answer.status in {CONFLICT, NOT_FOUND}:
@@ -75,17 +75,17 @@ class CertSecret(SingleObjectHandler):
             raise self._failed("PUT", "update (and create on secrets)", answer)
         return True
 
-    def apply(self, item: Stored) -> None:  # noqa: ARG002  a WatchHandler's; what is in it is read when it is needed
-        """The watch saw it, new or changed."""
+    def apply(self, item: Stored) -> None:  # noqa: ARG002  the signature of a WatchHandler; the content is read when it is needed
+        """The watch reports it as added or modified."""
         self._changed()
 
-    def delete(self, namespace: str, name: str) -> None:  # noqa: ARG002  a WatchHandler's
-        """The watch saw it go."""
+    def delete(self, namespace: str, name: str) -> None:  # noqa: ARG002  the signature of a WatchHandler
+        """The watch reports it as deleted."""
         self._changed()
 
     def _failed(self, method: str, verbs: str, answer: Answer) -> Exception:
-        denied = CertificateError(
+        forbidden = CertificateError(
             f"the API server does not let the webhook {method} Secret {self._namespace}/{self.name} "
             f"(HTTP {answer.status}): grant its ServiceAccount {verbs} on it by resourceNames"
         )
-        return failure(answer, method, f"{self.resource.path}/{self.name}", denied)
+        return failure(answer, method, f"{self.resource.path}/{self.name}", forbidden)

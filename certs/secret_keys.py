@@ -1,4 +1,4 @@
-"""The keys of the Secret that holds what the server makes; the first four are those of v1.6.0."""
+"""Keys of the certificate Secret; the first four are those of v1.6.0."""
 
 from typing import Final
 

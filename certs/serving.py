@@ -1,4 +1,4 @@
-"""The TLS context that handshakes use, and how a new certificate gets into it."""
+"""The TLS context of the webhook port, and how a new certificate is loaded into it."""
 
 import asyncio
 import os
@@ -11,59 +11,59 @@ from datetime import datetime
 from typing import Final
 
 from certs import handshake
-from certs.key_pair import Pair
+from certs.key_pair import KeyPair
 from certs.source import CertificateError, Source
 
 CHECK_SECONDS: Final = 0.25
-# With this part of its life left, a certificate should have been replaced.
-LAST_PART: Final = 5
+# With this fraction of its validity left, a certificate should have been replaced already.
+EXPIRING_FRACTION: Final = 1 / 5
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
-    """From when to when a certificate is valid."""
+class Validity:
+    """The notBefore and notAfter of a certificate."""
 
-    begins: datetime
-    ends: datetime
+    not_before: datetime
+    not_after: datetime
 
-    def is_ending(self, now: datetime) -> bool:
+    def is_expiring(self, now: datetime) -> bool:
         """Whether less than a fifth of it is left."""
-        return now >= self.ends - (self.ends - self.begins) / LAST_PART
+        return now >= self.not_after - (self.not_after - self.not_before) * EXPIRING_FRACTION
 
 
 class ServingContext:
-    """An SSLContext whose certificate can be exchanged while it serves; the next handshake takes the newest.
+    """An SSLContext whose certificate can be replaced while it serves; the next handshake uses the newest one.
 
     Raises:
-        CertificateError: from the start, when the source has no usable pair.
+        CertificateError: the source has no usable pair at the start.
     """
 
     def __init__(self, source: Source, minimum: ssl.TLSVersion) -> None:
         self._source = source
         self._minimum = minimum
         self.ssl = self._new_context()
-        self._current: Pair | None = None
-        self.life: Life
+        self._current: KeyPair | None = None
+        self.validity: Validity
         self.refresh()
 
     def refresh(self) -> bool:
-        """Take what the source has now; True when it was new.
+        """Load the source's pair if it has changed; whether it has.
 
-        A pair is tried in a context of its own first: in the serving one a mismatched pair would break every later
+        A pair is loaded into a context of its own first: in the serving one a mismatched pair would break every later
         handshake.
 
         Raises:
-            CertificateError: when it is not usable; the pair before it stays.
+            CertificateError: the pair is unusable; the previous one stays.
         """
         pair = self._source.read()
         if pair == self._current:
             return False
         self._load(pair)
         self._current = pair
-        self.life = Life(*handshake.life(self.ssl, pair.certificate))
+        self.validity = Validity(*handshake.validity(self.ssl, pair.certificate))
         return True
 
-    def _load(self, pair: Pair) -> None:
+    def _load(self, pair: KeyPair) -> None:
         with _as_file(pair) as path:
             try:
                 self._new_context().load_cert_chain(path)
@@ -75,34 +75,37 @@ class ServingContext:
                 ) from error
 
     async def follow(
-        self, changed: Callable[[], None], failed: Callable[[CertificateError], None], seconds: float = CHECK_SECONDS
+        self,
+        on_changed: Callable[[], None],
+        on_failed: Callable[[CertificateError], None],
+        seconds: float = CHECK_SECONDS,
     ) -> None:
-        """Take every change of the source until cancelled; of one fault `failed` hears once."""
+        """Load every change of the source until cancelled; `on_failed` is called once for repeated equal errors."""
         last = ""
         while True:
             await asyncio.sleep(seconds)
             try:
                 if self.refresh():
-                    changed()
+                    on_changed()
                 last = ""
             except CertificateError as error:
                 if str(error) != last:
-                    failed(error)
+                    on_failed(error)
                 last = str(error)
 
     def _new_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = self._minimum
-        # The API server resumes no sessions; tickets for them would be a seventh of a handshake.
+        # The API server resumes no sessions; their tickets would be a seventh of a handshake's cost.
         context.num_tickets = 0
         return context
 
 
 @contextmanager
-def _as_file(pair: Pair) -> Iterator[str]:
-    """The pair in one PEM file, since `load_cert_chain` takes paths only; in memory where the system can.
+def _as_file(pair: KeyPair) -> Iterator[str]:
+    """The pair as one PEM file, since `load_cert_chain` takes only paths; in memory where the system supports it.
 
-    A private key then never lies on a disk, and a read-only root file system is no hindrance.
+    The private key is then never on a disk, and a read-only root file system does not matter.
     """
     content = pair.key.rstrip() + b"\n" + pair.certificate
     if hasattr(os, "memfd_create"):

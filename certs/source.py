@@ -4,43 +4,43 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
-from certs.key_pair import Pair
+from certs.key_pair import KeyPair
 from certs.secret_keys import LEAF, LEAF_KEY
-from certs.worker import MakerError, Request, make
+from certs.worker import StepRequest, WorkerError, run_step
 
 MAX_FILE: Final = 1 << 20
-EPHEMERAL_LIFETIME: Final = timedelta(days=365)
+IN_MEMORY_LIFETIME: Final = timedelta(days=365)
 
 
 class CertificateError(Exception):
-    """There is no usable certificate; the message says what to do."""
+    """There is no usable certificate; the message says how to fix it."""
 
 
 class Source(Protocol):
-    """A source of the serving certificate; it is asked again and again, and a change is told by content."""
+    """A source of the serving certificate; it is polled, and changes are detected by content."""
 
-    def read(self) -> Pair:
+    def read(self) -> KeyPair:
         """The newest pair.
 
         Raises:
-            CertificateError: when there is none to read.
+            CertificateError: there is none.
         """
         ...
 
 
-class Mounted:
-    """`tls.crt` and `tls.key` of a directory, as a mounted Secret has them.
+class FileSource:
+    """`tls.crt` and `tls.key` of a directory, as in a mounted Secret.
 
-    Both are read through the directory's own path each time, so a kubelet's swap of its `..data` link is seen. Read in
-    the middle of a swap they may not belong together: whoever loads them finds out and asks again.
+    Both are read through the directory's own path each time, so the kubelet's swap of its `..data` link is noticed.
+    Read in the middle of a swap they may not belong together: the caller finds out when loading them, and reads again.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def read(self) -> Pair:
-        """The pair that lies there now."""
-        return Pair(self._file(LEAF), self._file(LEAF_KEY))
+    def read(self) -> KeyPair:
+        """The pair that the directory holds now."""
+        return KeyPair(self._file(LEAF), self._file(LEAF_KEY))
 
     def _file(self, name: str) -> bytes:
         path = self._directory / name
@@ -57,22 +57,22 @@ class Mounted:
         return content
 
 
-class Ephemeral:
-    """Made in memory at start, with its own CA (PEM); for running without a cluster.
+class InMemorySource:
+    """A pair made in memory at start, with its own CA (PEM); for running without a cluster.
 
     Raises:
-        CertificateError: when it cannot be made.
+        CertificateError: it cannot be made.
     """
 
     def __init__(self, names: list[str]) -> None:
-        seconds = EPHEMERAL_LIFETIME.total_seconds()
+        seconds = IN_MEMORY_LIFETIME.total_seconds()
         try:
-            made = make(Request(tuple(names), seconds, seconds))
-        except MakerError as error:
+            result = run_step(StepRequest(tuple(names), seconds, seconds))
+        except WorkerError as error:
             raise CertificateError(str(error)) from error
-        self.ca = made.trusted.decode()
-        self._pair = Pair(made.data[LEAF], made.data[LEAF_KEY])
+        self.ca = result.trusted.decode()
+        self._pair = KeyPair(result.data[LEAF], result.data[LEAF_KEY])
 
-    def read(self) -> Pair:
+    def read(self) -> KeyPair:
         """Always the same pair."""
         return self._pair

@@ -1,7 +1,7 @@
-"""Certificates made and examined in a short-lived process of their own.
+"""Creates and checks certificates in a short-lived process.
 
-`cryptography` is 12 MiB that a server would carry for the moment in which it makes a key; so that moment has its own
-process, and the server only ever loads the result.
+`cryptography` would cost the server 12 MiB for the moment in which it generates a key. A process of its
+own does that, and the server only loads the result.
 """
 
 # ruff: noqa: PLC0415  cryptography is loaded only in the worker's process
@@ -17,16 +17,16 @@ from typing import Final
 
 from azure_workload_identity.types import JsonObject
 
-MAKE_SECONDS: Final = 30
+WORKER_SECONDS: Final = 30
 
 
-class MakerError(Exception):
-    """The process that makes certificates failed; the message has no key in it."""
+class WorkerError(Exception):
+    """The worker process failed; the message contains no key."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What to make, as `certs.phases.step` takes it; lifetimes and `now` (since 1970) in seconds."""
+class StepRequest:
+    """The arguments of `certs.phases.step`; lifetimes in seconds."""
 
     names: tuple[str, ...]
     ca_seconds: float
@@ -37,8 +37,8 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What `certs.phases.step` gave; times in seconds since 1970."""
+class StepResult:
+    """The result of `certs.phases.step`; times in seconds since 1970."""
 
     data: Mapping[str, bytes] = field(repr=False)
     changes: tuple[str, ...]
@@ -48,11 +48,11 @@ class Made:
     ca_expires: float
 
 
-def make(request: Request) -> Made:
-    """Have the next step made.
+def run_step(request: StepRequest) -> StepResult:
+    """Run `certs.phases.step` in the worker process.
 
     Raises:
-        MakerError: when the process cannot be run or fails.
+        WorkerError: the process cannot be started or fails.
     """
     command = [sys.executable, "-m", "certs.worker"]
     document = json.dumps(
@@ -66,30 +66,32 @@ def make(request: Request) -> Made:
         }
     )
     try:
-        done = subprocess.run(command, input=document, capture_output=True, text=True, timeout=MAKE_SECONDS, check=True)  # noqa: S603  our own interpreter and module
+        done = subprocess.run(  # noqa: S603  this interpreter
+            command, input=document, capture_output=True, text=True, timeout=WORKER_SECONDS, check=True
+        )
     except subprocess.CalledProcessError as error:
-        raise MakerError(f"no certificate could be made: {error.stderr.strip().splitlines()[-1:]}") from None
+        raise WorkerError(f"no certificate could be made: {error.stderr.strip().splitlines()[-1:]}") from None
     except (OSError, subprocess.SubprocessError) as error:
-        raise MakerError(f"no certificate could be made: {type(error).__name__}") from None
-    made: JsonObject = json.loads(done.stdout)
-    return Made(
-        data={name: b64decode(value) for name, value in made["data"].items()},
-        changes=tuple(made["changes"]),
-        problems=tuple(made["problems"]),
-        trusted=made["trusted"].encode(),
-        due=made["due"],
-        ca_expires=made["ca_expires"],
+        raise WorkerError(f"no certificate could be made: {type(error).__name__}") from None
+    result: JsonObject = json.loads(done.stdout)
+    return StepResult(
+        data={name: b64decode(value) for name, value in result["data"].items()},
+        changes=tuple(result["changes"]),
+        problems=tuple(result["problems"]),
+        trusted=result["trusted"].encode(),
+        due=result["due"],
+        ca_expires=result["ca_expires"],
     )
 
 
 def main() -> None:
-    """Read a request from standard input, write what was made to standard output."""
-    from certs.phases import Wanted, step
+    """Read a request from standard input, write the result to standard output."""
+    from certs.phases import CertificateSpec, step
 
     request = json.load(sys.stdin)
-    made = step(
+    result = step(
         {name: b64decode(value) for name, value in request["data"].items()},
-        Wanted(
+        CertificateSpec(
             tuple(request["names"]),
             timedelta(seconds=request["ca_seconds"]),
             timedelta(seconds=request["cert_seconds"]),
@@ -99,12 +101,12 @@ def main() -> None:
         served=request["served"].encode(),
     )
     answer = {
-        "data": _text(made.data),
-        "changes": made.changes,
-        "problems": made.problems,
-        "trusted": made.trusted.decode(),
-        "due": made.due.timestamp(),
-        "ca_expires": made.ca_expires.timestamp(),
+        "data": _text(result.data),
+        "changes": result.changes,
+        "problems": result.problems,
+        "trusted": result.trusted.decode(),
+        "due": result.due.timestamp(),
+        "ca_expires": result.ca_expires.timestamp(),
     }
     json.dump(answer, sys.stdout)
 

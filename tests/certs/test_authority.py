@@ -8,15 +8,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certs.authority import SKEW, issue, make_authority
-from certs.key_pair import Pair
+from certs.authority import CLOCK_SKEW, issue, make_authority
+from certs.key_pair import KeyPair
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
 NAMES = ["webhook.system.svc", "localhost", "127.0.0.1", "::1"]
 
 
-def certificate(pair: Pair) -> x509.Certificate:
+def certificate(pair: KeyPair) -> x509.Certificate:
     """Parse the certificate of a pair."""
     return x509.load_pem_x509_certificate(pair.certificate)
 
@@ -32,7 +32,7 @@ def test_authority() -> None:
 
 
 def test_leaf() -> None:
-    """A leaf is for servers of the names it was issued for, DNS names and addresses."""
+    """A leaf is a server certificate for its names, DNS names and addresses."""
     authority = make_authority("test CA", NOW, DAY)
     leaf = certificate(issue(authority, NAMES, NOW, DAY))
     leaf.verify_directly_issued_by(certificate(authority))
@@ -44,20 +44,20 @@ def test_leaf() -> None:
 
 
 def test_validity() -> None:
-    """Both are valid from a little before now for as long as asked."""
+    """Both are valid from a little before now for the given lifetime."""
     authority = make_authority("test CA", NOW, DAY)
     for pair in (authority, issue(authority, NAMES, NOW, DAY)):
-        assert certificate(pair).not_valid_before_utc == NOW - SKEW
+        assert certificate(pair).not_valid_before_utc == NOW - CLOCK_SKEW
         assert certificate(pair).not_valid_after_utc == NOW + DAY
 
 
 def test_foreign_key() -> None:
-    """A certificate and another's key sign nothing."""
+    """A certificate with the key of another signs nothing."""
     one, other = make_authority("one", NOW, DAY), make_authority("other", NOW, DAY)
     with pytest.raises(ValueError, match="does not belong"):
-        issue(Pair(one.certificate, other.key), NAMES, NOW, DAY)
+        issue(KeyPair(one.certificate, other.key), NAMES, NOW, DAY)
 
 
 def test_key_is_not_shown() -> None:
-    """A pair's key is in no representation of it."""
+    """A pair's key is not part of its representation."""
     assert "PRIVATE" not in repr(make_authority("one", NOW, DAY))

@@ -1,4 +1,4 @@
-"""The Secret and the caBundles, against an API server that answers anything."""
+"""The Secret and the caBundles, with an API server that answers as scripted."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ import trustme
 from azure_workload_identity.cluster.client import Cluster, ClusterUnavailableError
 from azure_workload_identity.cluster.watch import ObjectMeta, WebhookConfiguration
 from azure_workload_identity.types import JsonObject
-from certs.ca_bundle import FORMER_SECONDS, CaBundle, Carried
+from certs.ca_bundle import FORMER_SECONDS, CaBundle, SyncResult
 from certs.secret import CertSecret
 from certs.source import CertificateError
 from tests.support.apiserver import Answers, answering
@@ -23,14 +23,14 @@ T = TypeVar("T")
 TRUSTED = b"-----BEGIN CERTIFICATE-----\nnew\n-----END CERTIFICATE-----\n"
 
 
-def asked(answers: Answers, directory: Path, what: Callable[[Cluster], Awaitable[T]]) -> T:
-    """Do something with a cluster that answers so."""
+def run_async(answers: Answers, directory: Path, action: Callable[[Cluster], Awaitable[T]]) -> T:
+    """Run an action with a cluster that answers as scripted."""
 
     async def run() -> T:
         with answering(answers, directory) as kubeconfig:
             cluster = await Cluster.connect(str(kubeconfig))
             try:
-                return await what(cluster)
+                return await action(cluster)
             finally:
                 await cluster.close()
 
@@ -52,28 +52,28 @@ def configuration(*bundles: bytes, version: str = "7") -> bytes:
     return json.dumps({"metadata": {"name": "config", "resourceVersion": version}, "webhooks": webhooks}).encode()
 
 
-def carried(answers: Answers, directory: Path, patched: list[None] | None = None) -> Carried:
-    """Have the configuration carry the new CA."""
+def synced(answers: Answers, directory: Path, patched: list[None] | None = None) -> SyncResult:
+    """Make the configuration trust the new CA."""
     count = [] if patched is None else patched
-    return asked(
+    return run_async(
         answers,
         directory,
-        lambda cluster: CaBundle(cluster, "config", lambda: None, lambda: count.append(None)).carry(TRUSTED),
+        lambda cluster: CaBundle(cluster, "config", lambda: None, lambda: count.append(None)).ensure_trusted(TRUSTED),
     )
 
 
-def test_carried_already(tmp_path: Path) -> None:
-    """A configuration that carries the CA in all its webhooks is left alone."""
+def test_trusted_already(tmp_path: Path) -> None:
+    """A configuration whose webhooks all trust the CA is not written."""
     answers = Answers(200, configuration(TRUSTED, TRUSTED))
-    assert carried(answers, tmp_path) is Carried.ALREADY
+    assert synced(answers, tmp_path) is SyncResult.UNCHANGED
     assert answers.sent == []
 
 
 def test_patched(tmp_path: Path) -> None:
-    """Only the webhooks that do not carry it are patched, and only if nobody changed the configuration meanwhile."""
+    """Only the webhooks that do not trust it are patched, and only if the configuration has not changed meanwhile."""
     patched: list[None] = []
     answers = Answers(200, configuration(TRUSTED, TRUSTED, TRUSTED), script=[(200, configuration(b"", TRUSTED, b"x"))])
-    assert carried(answers, tmp_path, patched) is Carried.PATCHED
+    assert synced(answers, tmp_path, patched) is SyncResult.PATCHED
     ((method, path, body),) = answers.sent
     value = b64encode(TRUSTED).decode()
     assert (method, path.rsplit("/", 1)[-1], len(patched)) == ("PATCH", "config", 1)
@@ -85,15 +85,15 @@ def test_patched(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [409, 422, 404])
-def test_somebody_else_was_faster(tmp_path: Path, status: int) -> None:
-    """A patch that comes too late is no failure: it is looked at again."""
+def test_patch_conflict(tmp_path: Path, status: int) -> None:
+    """A patch of an outdated version is no error: the configuration is read again."""
     answers = Answers(status, b"{}", script=[(200, configuration(b""))])
-    assert carried(answers, tmp_path) is Carried.MISSING
+    assert synced(answers, tmp_path) is SyncResult.MISSING
 
 
 def test_no_configuration(tmp_path: Path) -> None:
-    """A configuration that is not there carries nothing."""
-    assert carried(Answers(404), tmp_path) is Carried.MISSING
+    """A configuration that does not exist trusts nothing."""
+    assert synced(Answers(404), tmp_path) is SyncResult.MISSING
 
 
 @pytest.mark.parametrize(
@@ -107,66 +107,68 @@ def test_no_configuration(tmp_path: Path) -> None:
     ],
 )
 def test_bundle_refused(tmp_path: Path, script: list[tuple[int, bytes]], last: int, kind: type[Exception]) -> None:
-    """What a role forbids is told with what to grant; everything else passes."""
+    """What RBAC forbids is reported with what to grant; every other failure is transient."""
     with pytest.raises(kind, match="grant" if last == 403 else f"HTTP {last}"):
-        carried(Answers(last, b"{}", script=script), tmp_path)
+        synced(Answers(last, b"{}", script=script), tmp_path)
 
 
-def in_turn(directory: Path, *bundles: bytes) -> list[bytes]:
-    """Have a configuration with these caBundles, one after the other, carry the new CA; what each became."""
-    answers = Answers(200, script=[(200, configuration(each)) for bundle in bundles for each in (bundle, TRUSTED)])
+def ensure_trusted_each(directory: Path, *bundles: bytes) -> list[bytes]:
+    """Make a configuration with these caBundles, one after the other, trust the new CA; what each became."""
+    answers = Answers(200, script=[(200, configuration(stored)) for bundle in bundles for stored in (bundle, TRUSTED)])
 
     async def run(cluster: Cluster) -> None:
         bundle = CaBundle(cluster, "config", lambda: None, lambda: None)
         for _ in bundles:
-            await bundle.carry(TRUSTED)
+            await bundle.ensure_trusted(TRUSTED)
 
-    asked(answers, directory, run)
+    run_async(answers, directory, run)
     return [b64decode(operation["value"]) for _, _, body in answers.sent for operation in json.loads(body)[1:]]
 
 
 @pytest.fixture(scope="module")
 def authorities() -> list[bytes]:
-    """Make CAs of others."""
+    """Create other CAs."""
     return [trustme.CA().cert_pem.bytes() for _ in range(2)]
 
 
-def test_what_was_trusted_at_first(tmp_path: Path, authorities: list[bytes]) -> None:
-    """Who was trusted when the server came stays trusted, since it may be replacing others; who came later does not."""
+def test_former_authorities_stay(tmp_path: Path, authorities: list[bytes]) -> None:
+    """CAs that were trusted when the server started stay trusted, since it may replace others; later ones do not."""
     first, later = authorities
-    written = in_turn(tmp_path, b"junk" + first.strip() + b"junk", TRUSTED + first + later, later + first)
+    written = ensure_trusted_each(tmp_path, b"junk" + first.strip() + b"junk", TRUSTED + first + later, later + first)
     assert written == [TRUSTED + first] * 3
 
 
-def test_what_another_took_out(tmp_path: Path, authorities: list[bytes]) -> None:
-    """A CA that somebody else took out is not written again."""
+def test_removed_authority_stays_removed(tmp_path: Path, authorities: list[bytes]) -> None:
+    """A CA that another replica removed is not written again."""
     first, later = authorities
-    assert in_turn(tmp_path, first, later, first) == [TRUSTED + first, TRUSTED, TRUSTED]
+    assert ensure_trusted_each(tmp_path, first, later, first) == [TRUSTED + first, TRUSTED, TRUSTED]
 
 
-def test_what_was_trusted_long_ago(tmp_path: Path, authorities: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the time of an upgrade only the own CAs are left."""
+def test_former_authorities_expire(tmp_path: Path, authorities: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time of an upgrade only the own CAs remain."""
     monkeypatch.setattr("certs.ca_bundle.monotonic", iter([0.0, 0.0, FORMER_SECONDS + 1]).__next__)
     both = TRUSTED + authorities[0]
-    assert in_turn(tmp_path, authorities[0], both) == [both, TRUSTED]
+    assert ensure_trusted_each(tmp_path, authorities[0], both) == [both, TRUSTED]
 
 
 def test_junk_is_not_kept(tmp_path: Path) -> None:
-    """What looks like a certificate and is none is replaced."""
+    """A PEM block that is not a certificate is replaced."""
     junk = b"-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n"
-    assert in_turn(tmp_path, junk) == [TRUSTED]
+    assert ensure_trusted_each(tmp_path, junk) == [TRUSTED]
 
 
-def test_no_more_than_a_few(tmp_path: Path, authorities: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_former_authorities_are_bounded(
+    tmp_path: Path, authorities: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of many CAs only the first ones are kept."""
     monkeypatch.setattr("certs.ca_bundle.MAX_FORMER", 1)
-    assert in_turn(tmp_path, b"".join(authorities)) == [TRUSTED + authorities[0]]
+    assert ensure_trusted_each(tmp_path, b"".join(authorities)) == [TRUSTED + authorities[0]]
 
 
 def test_hosts() -> None:
     """A webhook is called by its Service's name, or by the host of its URL."""
     bundle = CaBundle(cast("Cluster", None), "config", lambda: None, lambda: None)
-    assert bundle.complaint(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)).endswith("config is not there")
+    assert bundle.unready_reason(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)).endswith("config is not there")
     webhooks = [*json.loads(configuration(b"a"))["webhooks"], {"clientConfig": {"url": "https://10.0.0.1:8443/mutate"}}]
     bundle.apply(WebhookConfiguration(ObjectMeta("config"), webhooks))
     assert [entry.host for entry in bundle.entries or ()] == ["webhook.system.svc", "10.0.0.1"]
@@ -185,11 +187,11 @@ def saved(answers: Answers, directory: Path) -> bool:
         stored = CertSecret(cluster, "system", "certs", lambda: None)
         return await stored.save(await stored.load(), {"ca.crt": b"new"})
 
-    return asked(answers, directory, run)
+    return run_async(answers, directory, run)
 
 
 def test_secret_is_created(tmp_path: Path) -> None:
-    """A Secret that is not there is created, with a label that says whose it is."""
+    """A Secret that does not exist is created, with a label that says whose it is."""
     answers = Answers(201, b"{}", script=[(404, b"{}")])
     assert saved(answers, tmp_path)
     ((method, path, body),) = answers.sent
@@ -200,7 +202,7 @@ def test_secret_is_created(tmp_path: Path) -> None:
 
 
 def test_secret_is_replaced(tmp_path: Path) -> None:
-    """Of a Secret that is there the keys that are ours are replaced, at the version that was read."""
+    """In an existing Secret the own keys are replaced, at the version that was read."""
     answers = Answers(200, b"{}", script=[(200, secret(ca_crt=b"old", mine=b"kept", tls_key=b"gone"))])
     assert saved(answers, tmp_path)
     ((method, _, body),) = answers.sent
@@ -210,8 +212,8 @@ def test_secret_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("found", "status"), [(404, 409), (200, 409), (200, 404)])
-def test_secret_written_by_somebody_else(tmp_path: Path, found: int, status: int) -> None:
-    """Who was too late reads again."""
+def test_secret_conflict(tmp_path: Path, found: int, status: int) -> None:
+    """A write of an outdated version is not an error: the Secret is read again."""
     assert not saved(Answers(status, b"{}", script=[(found, secret())]), tmp_path)
 
 

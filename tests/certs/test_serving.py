@@ -1,4 +1,4 @@
-"""Sources of certificates and the context that serves them."""
+"""Certificate sources and the serving context."""
 
 import asyncio
 import os
@@ -9,119 +9,119 @@ import pytest
 import trustme
 
 from certs import source
-from certs.key_pair import Pair
+from certs.key_pair import KeyPair
 from certs.serving import ServingContext
-from certs.source import CertificateError, Ephemeral, Mounted
-from certs.worker import MakerError
+from certs.source import CertificateError, FileSource, InMemorySource
+from certs.worker import WorkerError
 from testbed.processes import until_in_loop
 from testbed.program import write_pair
 
 
-class Given:
+class SettableSource:
     """A source whose pair a test sets."""
 
-    def __init__(self, pair: Pair | CertificateError) -> None:
+    def __init__(self, pair: KeyPair | CertificateError) -> None:
         self.pair = pair
 
-    def read(self) -> Pair:
-        """Return the pair, or fail as told."""
+    def read(self) -> KeyPair:
+        """Return the pair, or raise the error."""
         if isinstance(self.pair, CertificateError):
             raise self.pair
         return self.pair
 
 
-def made() -> Pair:
+def new_pair() -> KeyPair:
     """Make a pair that belongs together."""
     leaf = trustme.CA().issue_cert("127.0.0.1")
-    return Pair(leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes())
+    return KeyPair(leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes())
 
 
-def test_mounted(tmp_path: Path) -> None:
-    """A mounted pair is read anew each time."""
-    mounted = Mounted(tmp_path)
+def test_files(tmp_path: Path) -> None:
+    """A mounted pair is read again each time."""
+    files = FileSource(tmp_path)
     write_pair(tmp_path, trustme.CA())
-    first = mounted.read()
+    first = files.read()
     write_pair(tmp_path, trustme.CA())
-    assert mounted.read() != first
+    assert files.read() != first
 
 
 def test_empty_file(tmp_path: Path) -> None:
-    """An empty file is told of by name."""
+    """An empty file is reported by name."""
     (tmp_path / "tls.crt").touch()
     with pytest.raises(CertificateError, match=r"tls\.crt is empty"):
-        Mounted(tmp_path).read()
+        FileSource(tmp_path).read()
 
 
-def test_ephemeral() -> None:
-    """An ephemeral pair is made once and verifies with the CA that comes with it."""
-    made = Ephemeral(["localhost"])
-    context = ServingContext(made, ssl.TLSVersion.TLSv1_3)
-    assert made.read() is made.read()
-    assert made.ca.startswith("-----BEGIN CERTIFICATE-----")
+def test_in_memory() -> None:
+    """A pair in memory is made once and verifies with its CA."""
+    source_in_memory = InMemorySource(["localhost"])
+    context = ServingContext(source_in_memory, ssl.TLSVersion.TLSv1_3)
+    assert source_in_memory.read() is source_in_memory.read()
+    assert source_in_memory.ca.startswith("-----BEGIN CERTIFICATE-----")
     assert context.ssl.minimum_version is ssl.TLSVersion.TLSv1_3
 
 
-def test_ephemeral_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the process that makes certificates fails, that is said."""
+def test_in_memory_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure of the worker process is reported."""
 
     def fail(*_: object) -> None:
-        raise MakerError("no certificate could be made: OSError")
+        raise WorkerError("no certificate could be made: OSError")
 
-    monkeypatch.setattr(source, "make", fail)
+    monkeypatch.setattr(source, "run_step", fail)
     with pytest.raises(CertificateError, match="no certificate could be made"):
-        Ephemeral(["localhost"])
+        InMemorySource(["localhost"])
 
 
 def test_refresh() -> None:
-    """A refresh tells whether the pair was new."""
-    given = Given(made())
-    context = ServingContext(given, ssl.TLSVersion.TLSv1_3)
+    """A refresh returns whether the pair was new."""
+    settable = SettableSource(new_pair())
+    context = ServingContext(settable, ssl.TLSVersion.TLSv1_3)
     assert context.refresh() is False
-    given.pair = made()
+    settable.pair = new_pair()
     assert context.refresh() is True
 
 
 @pytest.mark.parametrize("broken", ["mismatch", "truncated", "junk"])
 def test_unusable_pair(broken: str) -> None:
     """A pair that cannot be served is refused without its key in the message, and a good one after it is taken."""
-    given = Given(made())
-    context = ServingContext(given, ssl.TLSVersion.TLSv1_3)
-    good = made()
-    given.pair = {
-        "mismatch": Pair(good.certificate, made().key),
-        "truncated": Pair(good.certificate[:200], good.key),
-        "junk": Pair(b"junk", b"junk"),
+    settable = SettableSource(new_pair())
+    context = ServingContext(settable, ssl.TLSVersion.TLSv1_3)
+    good = new_pair()
+    settable.pair = {
+        "mismatch": KeyPair(good.certificate, new_pair().key),
+        "truncated": KeyPair(good.certificate[:200], good.key),
+        "junk": KeyPair(b"junk", b"junk"),
     }[broken]
     with pytest.raises(CertificateError, match="belongs together") as refused:
         context.refresh()
     assert "PRIVATE" not in str(refused.value)
-    given.pair = good
+    settable.pair = good
     assert context.refresh() is True
 
 
 def test_without_memory_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system has no files in memory a temporary one does."""
+    """Without files in memory a temporary file is used."""
     monkeypatch.delattr(os, "memfd_create")
-    assert ServingContext(Given(made()), ssl.TLSVersion.TLSv1_2).refresh() is False
+    assert ServingContext(SettableSource(new_pair()), ssl.TLSVersion.TLSv1_2).refresh() is False
 
 
 def test_follow() -> None:
-    """Following a source takes each change, and tells of one fault once."""
-    given = Given(made())
-    context = ServingContext(given, ssl.TLSVersion.TLSv1_3)
+    """Following a source loads each change, and reports repeated equal errors once."""
+    settable = SettableSource(new_pair())
+    context = ServingContext(settable, ssl.TLSVersion.TLSv1_3)
     changes: list[None] = []
-    faults: list[CertificateError] = []
+    errors: list[CertificateError] = []
 
-    async def followed() -> None:
-        task = asyncio.create_task(context.follow(lambda: changes.append(None), faults.append, 0.01))
+    async def follow() -> None:
+        task = asyncio.create_task(context.follow(lambda: changes.append(None), errors.append, 0.01))
         for times in (1, 2):
-            given.pair = made()
+            settable.pair = new_pair()
             await until_in_loop(lambda: len(changes) == times)  # noqa: B023  it is awaited here
-            given.pair = CertificateError("gone")
-            await until_in_loop(lambda: len(faults) == times)  # noqa: B023  it is awaited here
+            settable.pair = CertificateError("gone")
+            await until_in_loop(lambda: len(errors) == times)  # noqa: B023  it is awaited here
             await asyncio.sleep(0.05)
         task.cancel()
 
-    asyncio.run(followed())
+    asyncio.run(follow())
     assert len(changes) == 2
-    assert [str(fault) for fault in faults] == ["gone", "gone"]
+    assert [str(error) for error in errors] == ["gone", "gone"]

@@ -1,32 +1,32 @@
-"""Certificates from a process of their own."""
+"""Certificates from the worker process."""
 
 import subprocess
 
 import pytest
 from cryptography import x509
 
-from certs.worker import MakerError, Request, make
+from certs.worker import StepRequest, WorkerError, run_step
 
 HOUR = 3600.0
 
 
-def test_make() -> None:
-    """From nothing come a CA and a leaf for the names; what is to be trusted is the CA."""
-    made = make(Request(("localhost", "127.0.0.1"), HOUR, HOUR))
-    leaf = x509.load_pem_x509_certificate(made.data["tls.crt"])
-    leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(made.trusted))
-    assert made.data["ca.crt"] == made.trusted
-    assert made.changes == ("created",)
-    assert made.due < made.ca_expires
+def test_from_nothing() -> None:
+    """Without content a CA and a leaf for the names are created, and the CA is trusted."""
+    result = run_step(StepRequest(("localhost", "127.0.0.1"), HOUR, HOUR))
+    leaf = x509.load_pem_x509_certificate(result.data["tls.crt"])
+    leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(result.trusted))
+    assert result.data["ca.crt"] == result.trusted
+    assert result.changes == ("created",)
+    assert result.due < result.ca_expires
 
 
-def test_made_is_kept() -> None:
-    """What was made is its own next step, and no representation shows a key."""
-    made = make(Request(("localhost",), HOUR, HOUR))
-    again = make(Request(("localhost",), HOUR, HOUR, made.data))
-    assert again.data == made.data
+def test_result_is_stable() -> None:
+    """The step from a result changes nothing, and no representation shows a key."""
+    result = run_step(StepRequest(("localhost",), HOUR, HOUR))
+    again = run_step(StepRequest(("localhost",), HOUR, HOUR, result.data))
+    assert again.data == result.data
     assert again.changes == ()
-    assert "PRIVATE" not in repr(again) + repr(Request(("a",), HOUR, HOUR, made.data))
+    assert "PRIVATE" not in repr(again) + repr(StepRequest(("a",), HOUR, HOUR, result.data))
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,11 @@ def test_made_is_kept() -> None:
     [subprocess.CalledProcessError(1, "python", stderr="Traceback\nMemoryError"), OSError("no"), TimeoutError()],
 )
 def test_failure(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
-    """When the process fails, that is said."""
+    """A failure of the process is reported."""
 
     def fail(*_: object, **__: object) -> None:
         raise failure
 
     monkeypatch.setattr(subprocess, "run", fail)
-    with pytest.raises(MakerError, match="no certificate could be made"):
-        make(Request(("localhost",), HOUR, HOUR))
+    with pytest.raises(WorkerError, match="no certificate could be made"):
+        run_step(StepRequest(("localhost",), HOUR, HOUR))

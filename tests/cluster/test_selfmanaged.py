@@ -1,4 +1,4 @@
-"""Certificates that the server makes, in a real cluster, and what may happen to them."""
+"""Self-managed certificates in a real cluster, and faults that may befall them."""
 
 import base64
 import logging
@@ -54,7 +54,7 @@ def test_install(installation: Installation) -> None:
 
 
 def test_replicas_agree(installation: Installation) -> None:
-    """Of replicas that start at once each ends with the same CA, and it is the only one that is trusted."""
+    """Replicas that start at once agree on one CA, and it is the only one that is trusted."""
     namespace = installation.workload_namespace()
     with ExitStack() as running:
         replicas = [running.enter_context(installation.replica(wait_for="healthz")) for _ in range(3)]
@@ -66,11 +66,11 @@ def test_replicas_agree(installation: Installation) -> None:
 
 
 def test_not_ready_without_a_configuration(installation: Installation) -> None:
-    """Without its webhook configuration the server waits, says for what, and is ready once it is there."""
+    """Without its webhook configuration the server is not ready, says why, and becomes ready once it exists."""
     manifest = installation.control_plane.request("GET", installation.configuration)
     installation.control_plane.request("DELETE", installation.configuration)
     with installation.replica(wait_for="healthz") as replica:
-        wait_until_true(lambda: "is not there" in replica.readiness()[1], "it says what is missing")
+        wait_until_true(lambda: "is not there" in replica.readiness()[1], "it reports what is missing")
         assert replica.readiness()[0] == 503
         created = {key: manifest[key] for key in ("apiVersion", "kind", "webhooks")}
         installation.control_plane.apply({**created, "metadata": {"name": installation.name}})
@@ -78,7 +78,7 @@ def test_not_ready_without_a_configuration(installation: Installation) -> None:
 
 
 def wipe_bundle(installation: Installation) -> None:
-    """Empty the caBundle, as a GitOps tool does that applies what the chart renders."""
+    """Empty the caBundle, as a GitOps tool does that applies the rendered chart."""
     wipe = [{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": ""}]
     installation.control_plane.request(
         "PATCH", installation.configuration, wipe, content_type="application/json-patch+json"
@@ -104,15 +104,15 @@ def truncate(installation: Installation) -> None:
 
 
 def replace_by_foreign(installation: Installation) -> None:
-    """Put a leaf there that a stranger's CA signed, for other names."""
-    stranger = phases.Wanted(("stranger.svc",), timedelta(days=30), timedelta(days=10))
-    foreign = phases.step({}, stranger, datetime.now(UTC)).data
+    """Store a leaf that another CA signed, for other names."""
+    foreign_spec = phases.CertificateSpec(("stranger.svc",), timedelta(days=30), timedelta(days=10))
+    foreign = phases.step({}, foreign_spec, datetime.now(UTC)).data
     write_secret(installation, tls_crt=foreign[LEAF], tls_key=foreign[LEAF_KEY])
 
 
 @pytest.mark.parametrize("fault", [wipe_bundle, delete_secret, truncate, replace_by_foreign])
 def test_faults_heal(installation: Installation, fault: Callable[[Installation], None]) -> None:
-    """Whatever happens to caBundle or Secret, it is mended at once, and pods go on being admitted."""
+    """Any damage to caBundle or Secret is repaired at once, and pods are still admitted."""
     namespace = installation.workload_namespace()
     with installation.replica():
         wait_until_true(lambda: mutated(installation, namespace), "pods are mutated")
@@ -123,48 +123,48 @@ def test_faults_heal(installation: Installation, fault: Callable[[Installation],
         def healed() -> bool:
             return is_whole(installation, before, fault)
 
-        wait_until_true(healed, "it is mended", HEAL_SECONDS)
+        wait_until_true(healed, "it is repaired", HEAL_SECONDS)
         wait_until_true(lambda: mutated(installation, namespace), "pods are mutated again")
-        log.info("%s: mended after %.2f s", fault.__name__, time.monotonic() - begun)
+        log.info("%s: repaired after %.2f s", fault.__name__, time.monotonic() - begun)
         for _ in range(20):
             assert installation.is_mutated(namespace)
             time.sleep(0.05)
 
 
 def is_whole(installation: Installation, before: dict[str, bytes], fault: Callable[[Installation], None]) -> bool:
-    """Whether the Secret can be served again, is trusted, and is new where it was touched."""
+    """Whether the Secret can be served, is trusted, and has changed if it was damaged."""
     try:
         now = installation.certificates()
     except ApiError:
         return False
-    again = phases.step(now, wanted(installation), datetime.now(UTC))
-    touched = fault is not wipe_bundle
-    return again.changes == () and again.trusted == installation.ca_bundle() and (now != before) is touched
+    again = phases.step(now, spec(installation), datetime.now(UTC))
+    damaged = fault is not wipe_bundle
+    return again.changes == () and again.trusted == installation.ca_bundle() and (now != before) is damaged
 
 
-def wanted(installation: Installation) -> phases.Wanted:
-    """Return what a server of the installation wants of its certificates."""
+def spec(installation: Installation) -> phases.CertificateSpec:
+    """Return the specification of the installation's certificates."""
     service = f"{names.WEBHOOK_SERVICE}.{installation.name}"
     service_names = (f"{service}.svc", f"{service}.svc.cluster.local", service, names.WEBHOOK_SERVICE)
-    return phases.Wanted(service_names, timedelta(days=365), timedelta(days=90))
+    return phases.CertificateSpec(service_names, timedelta(days=365), timedelta(days=90))
 
 
-def test_worn_certificate(installation: Installation) -> None:
-    """At 80 % of a certificate's life a server that starts replaces it before it serves."""
+def test_old_certificate(installation: Installation) -> None:
+    """At 80 % of a certificate's lifetime a starting server replaces it before it serves."""
     namespace = installation.workload_namespace()
-    worn = phases.step({}, wanted(installation), datetime.now(UTC) - timedelta(days=72)).data
+    old = phases.step({}, spec(installation), datetime.now(UTC) - timedelta(days=72)).data
     installation.control_plane.request(
         "POST",
         f"/api/v1/namespaces/{installation.name}/secrets",
         {
             "metadata": {"name": names.CERT_SECRET},
-            "data": {key: base64.b64encode(value).decode() for key, value in worn.items()},
+            "data": {key: base64.b64encode(value).decode() for key, value in old.items()},
         },
     )
     with installation.replica() as replica:
         now = installation.certificates()
-        assert now[CA] == worn[CA]
-        assert now[LEAF] != worn[LEAF]
+        assert now[CA] == old[CA]
+        assert now[LEAF] != old[LEAF]
         assert replica.metric('azwi_certificate_rotations_total{phase="renewed"}') == 1
         ends = replica.metric('azwi_certificate_expiry_timestamp_seconds{certificate="serving"}')
         assert ends > time.time() + timedelta(days=89).total_seconds()
@@ -172,7 +172,7 @@ def test_worn_certificate(installation: Installation) -> None:
 
 
 def test_missing_role(installation: Installation) -> None:
-    """A server that may not read its Secret does not start, and says which role is missing."""
+    """A server that may not read its Secret does not start, and says which permission is missing."""
     role = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{installation.name}/roles/server-{installation.name}"
     installation.control_plane.request("DELETE", role)
     said = refused(installation)
@@ -188,7 +188,7 @@ def test_missing_cluster_role(installation: Installation) -> None:
 
 
 def refused(installation: Installation) -> str:
-    """Start a server that is not to start, and return what it says; its exit status is 2."""
+    """Start a server that must refuse to start, and return its message; its exit status is 2."""
     done = subprocess.run(
         installation.command("--health-addr=0", "--metrics-addr=0", f"--webhook-port={free_ports(1)[0]}"),
         env=installation.environment(),
@@ -203,7 +203,7 @@ def refused(installation: Installation) -> str:
 
 
 def test_pod_created_after_its_account(installation: Installation) -> None:
-    """Of pods that are created right after their accounts none is without its client id."""
+    """Pods created right after their accounts have their client id."""
     namespace = installation.workload_namespace()
     control_plane = installation.control_plane
     with installation.replica(), installation.replica():
@@ -215,7 +215,7 @@ def test_pod_created_after_its_account(installation: Installation) -> None:
 
 
 def test_account_annotated_after_a_pod_without(installation: Installation) -> None:
-    """An account that is annotated after a pod had none counts for the next pod as soon as the watch tells."""
+    """An account annotated after a first pod counts for the next pod as soon as the watch reports it."""
     namespace = installation.workload_namespace()
     control_plane = installation.control_plane
     with installation.replica():

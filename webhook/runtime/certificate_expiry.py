@@ -21,8 +21,8 @@ async def watch(
     """Warn, by the log and `told`, when less than a fifth of the certificate's life is left; again each day."""
     warned: tuple[datetime, float] | None = None
     while True:
-        ends = context.life.ends
-        if context.life.is_ending(datetime.now(UTC)) and (
+        ends = context.validity.not_after
+        if context.validity.is_expiring(datetime.now(UTC)) and (
             warned is None or warned[0] != ends or monotonic() - warned[1] > AGAIN_SECONDS
         ):
             note = f"the certificate of the webhook ends at {ends:%Y-%m-%d %H:%M:%S} UTC and was not replaced in time"

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from certs.source import Mounted, Source
+from certs.source import FileSource, Source
 from webhook.accounts.base import Accounts
 from webhook.config.settings import Settings
 from webhook.runtime.current_policy import Current
@@ -50,13 +50,13 @@ class Parts:
     close: Callable[[], Awaitable[None]] = _nothing
 
 
-def mounted(settings: Settings) -> Mounted:
+def mounted(settings: Settings) -> FileSource:
     """The certificates of --webhook-cert-dir.
 
     Raises:
         CertificateError: when there are none.
     """
-    source = Mounted(settings.webhook_cert_dir)
+    source = FileSource(settings.webhook_cert_dir)
     source.read()
     return source
 

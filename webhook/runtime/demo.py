@@ -17,7 +17,7 @@ import yaml
 
 from azure_workload_identity import logs, marked_yaml, names
 from azure_workload_identity.types import JsonObject
-from certs.source import Ephemeral
+from certs.source import InMemorySource
 from webhook.config.command_line import SettingsError, load
 from webhook.config.settings import Settings
 from webhook.runtime.components import Parts, StartError
@@ -91,7 +91,7 @@ def send(pod: JsonObject, port: int, parts: Parts) -> JsonObject:
             "object": pod,
         },
     }
-    ca = parts.certificates.ca if isinstance(parts.certificates, Ephemeral) else None
+    ca = parts.certificates.ca if isinstance(parts.certificates, InMemorySource) else None
     context = ssl.create_default_context(cadata=ca)
     connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=10)
     connection.request("POST", names.MUTATE_PATH, json.dumps(review), {"Content-Type": "application/json"})

@@ -5,7 +5,7 @@
 import logging
 from pathlib import Path
 
-from certs.source import CertificateError, Ephemeral, Source
+from certs.source import CertificateError, InMemorySource, Source
 from webhook.admission.identity import IdentityMapping
 from webhook.config import identity_mapping
 from webhook.config.settings import PROXY_IMAGE, Settings
@@ -51,4 +51,4 @@ def _prepare_files(settings: Settings, manifests: Path, mapped: IdentityMapping)
 
 def _certificates(settings: Settings) -> Source:
     """Certificates that need no cluster: mounted ones, or made in memory."""
-    return mounted(settings) if settings.disable_cert_rotation else Ephemeral(LOCAL_NAMES)
+    return mounted(settings) if settings.disable_cert_rotation else InMemorySource(LOCAL_NAMES)

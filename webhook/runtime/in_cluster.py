@@ -11,7 +11,7 @@ from azure_workload_identity.cluster.events import Events, Subject
 from azure_workload_identity.cluster.retry import patiently
 from azure_workload_identity.cluster.watch import Watch
 from certs.ca_bundle import CaBundle
-from certs.rotation import Bell, Lifetimes, SelfManaged
+from certs.rotation import Lifetimes, SecretSource, Wakeup
 from certs.secret import CertSecret
 from certs.source import CertificateError, Source
 from webhook.accounts.cluster import SERVICE_ACCOUNTS, AccountCache, ClusterAccounts
@@ -114,26 +114,26 @@ class _Certificates:
 
 
 async def _certificates(settings: Settings, cluster: Cluster, metrics: Metrics) -> _Certificates:
-    bell = Bell()
-    bundles = tuple(CaBundle(cluster, name, bell.ring, metrics.patched) for name in settings.webhook_configurations)
+    wakeup = Wakeup()
+    bundles = tuple(CaBundle(cluster, name, wakeup.notify, metrics.patched) for name in settings.webhook_configurations)
     if not settings.self_managed:
         bundles = tuple([bundle for bundle in bundles if await _is_readable(bundle)])
         watches = (Watch(cluster, bundle.resource, bundle, metrics.watch_restarted).run for bundle in bundles)
         return _Certificates(mounted(settings), bundles, runs=tuple(watches))
-    secret = CertSecret(cluster, settings.pod_namespace, settings.cert_secret, bell.ring)
-    source = SelfManaged(
+    secret = CertSecret(cluster, settings.pod_namespace, settings.cert_secret, wakeup.notify)
+    source = SecretSource(
         secret,
         bundles,
         _names(settings.webhook_service, settings.pod_namespace),
         Lifetimes(settings.ca_lifetime, settings.cert_lifetime),
-        bell,
+        wakeup,
         metrics.rotated,
     )
     metrics.watch_certificate("ca", lambda: source.ca_expires)
     return _Certificates(
         source,
         bundles,
-        (source.first,),
+        (source.load_first,),
         (
             source.run,
             Watch(cluster, secret.resource, secret, metrics.watch_restarted).run,

@@ -130,7 +130,7 @@ async def _context(settings: Settings, parts: Parts) -> ServingContext:
 
 
 def _certificate_tasks(parts: Parts, context: ServingContext) -> tuple[Run, ...]:
-    parts.metrics.watch_certificate("serving", lambda: context.life.ends.timestamp())  # noqa: PLW0108  the life changes
+    parts.metrics.watch_certificate("serving", lambda: context.validity.not_after.timestamp())  # noqa: PLW0108  the validity changes
     return (
         lambda: context.follow(_certificate_changed, _certificate_failed),
         lambda: certificate_expiry.watch(context, parts.near_expiry),

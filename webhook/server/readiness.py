@@ -22,7 +22,7 @@ class Bundle(Protocol):
         """How the webhooks of its configuration are called; None where there is none."""
         ...
 
-    def complaint(self, server: ssl.SSLContext) -> str:
+    def unready_reason(self, server: ssl.SSLContext) -> str:
         """Why the API server could not call `server` by it; empty where it could."""
         ...
 
@@ -68,16 +68,16 @@ class Readiness:
             return "the server is stopping"
         if self._context is None:
             return "no certificate is served yet"
-        if self._context.life.ends <= datetime.now(UTC):
-            return f"the certificate expired at {self._context.life.ends:%Y-%m-%d %H:%M:%S} UTC"
+        if self._context.validity.not_after <= datetime.now(UTC):
+            return f"the certificate expired at {self._context.validity.not_after:%Y-%m-%d %H:%M:%S} UTC"
         return self._bundle_complaint(self._context)
 
     def _bundle_complaint(self, context: ServingContext) -> str:
         """What the API server would say of our TLS; looked at anew after a change, and now and then."""
         bundles = [bundle for bundle in self._bundles if self._required or bundle.entries is not None]
-        state = (context.life, tuple(bundle.entries for bundle in bundles))
+        state = (context.validity, tuple(bundle.entries for bundle in bundles))
         before, looked = self._looked
         if state != before or monotonic() - looked > LOOK_SECONDS:
-            self._found = next(filter(None, (bundle.complaint(context.ssl) for bundle in bundles)), "")
+            self._found = next(filter(None, (bundle.unready_reason(context.ssl) for bundle in bundles)), "")
             self._looked = (state, monotonic())
         return self._found

@@ -7,14 +7,14 @@ import pytest
 
 from azure_workload_identity import names
 from certs.authority import issue, make_authority
-from certs.key_pair import Pair
+from certs.key_pair import KeyPair
 from tests.cluster.support.doctor_release import endpoints, server_deployment
 from tests.cluster.support.installation import Installation
 from tests.cluster.support.installation import register as register_release
 from tests.cluster.support.patient import Patient
 
 
-def store(release: Installation, authority: Pair, leaf: Pair) -> None:
+def store(release: Installation, authority: KeyPair, leaf: KeyPair) -> None:
     """Store certificates in the Secret."""
     data = {"ca.crt": authority.certificate, "tls.crt": leaf.certificate, "tls.key": leaf.key}
     encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
@@ -22,7 +22,7 @@ def store(release: Installation, authority: Pair, leaf: Pair) -> None:
     release.control_plane.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded})
 
 
-def certificates(release: Installation, begins: datetime, life: timedelta) -> tuple[Pair, Pair]:
+def certificates(release: Installation, begins: datetime, life: timedelta) -> tuple[KeyPair, KeyPair]:
     """Make a CA and a leaf for the release's Service."""
     authority = make_authority("test", begins, life)
     return authority, issue(authority, [f"{names.WEBHOOK_SERVICE}.{release.name}.svc"], begins, life)

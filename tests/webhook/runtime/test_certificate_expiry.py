@@ -9,7 +9,7 @@ import pytest
 from certs.authority import issue, make_authority
 from certs.serving import ServingContext
 from testbed.processes import until_in_loop
-from tests.certs.test_handshake import Given
+from tests.certs.test_handshake import FixedSource
 from webhook.runtime import certificate_expiry
 
 NOW = datetime.now(UTC)
@@ -20,7 +20,7 @@ def serving(elapsed: float) -> ServingContext:
     span = timedelta(days=100)
     began = NOW - span * elapsed
     authority = make_authority("CA", began, span)
-    return ServingContext(Given(issue(authority, ["webhook"], began, span)), ssl.TLSVersion.TLSv1_3)
+    return ServingContext(FixedSource(issue(authority, ["webhook"], began, span)), ssl.TLSVersion.TLSv1_3)
 
 
 def told(context: ServingContext, times: int = 0) -> list[str]:

@@ -12,9 +12,9 @@ from azure_workload_identity.cluster.client import Cluster
 from azure_workload_identity.cluster.watch import ObjectMeta, WebhookConfiguration
 from certs.authority import issue, make_authority
 from certs.ca_bundle import CaBundle
-from certs.key_pair import Pair
+from certs.key_pair import KeyPair
 from certs.serving import ServingContext
-from tests.certs.test_handshake import Given
+from tests.certs.test_handshake import FixedSource
 from webhook.server.readiness import Readiness
 
 NOW = datetime.now(UTC)
@@ -24,7 +24,7 @@ CA = make_authority("CA", NOW, HOUR)
 
 def serving(now: datetime = NOW) -> ServingContext:
     """Serve a leaf for the webhook's Service."""
-    return ServingContext(Given(issue(CA, ["webhook.system.svc"], now, HOUR)), ssl.TLSVersion.TLSv1_3)
+    return ServingContext(FixedSource(issue(CA, ["webhook.system.svc"], now, HOUR)), ssl.TLSVersion.TLSv1_3)
 
 
 def bundle(pem: bytes | None) -> CaBundle:
@@ -96,4 +96,4 @@ def test_reasons_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_pair_has_no_key_in_its_representation() -> None:
     """A pair can be logged."""
-    assert "PRIVATE" not in repr(Pair(CA.certificate, CA.key))
+    assert "PRIVATE" not in repr(KeyPair(CA.certificate, CA.key))
