@@ -51,6 +51,7 @@ cases: .venv/test.stamp ## write the golden cases anew from what the code does; 
 docs: .venv/run.stamp ## write the pages of the manual that are made from the code
 	@$(PY) -m scripts.write_settings
 	@$(PY) -m scripts.write_values
+	@$(PY) -m scripts.write_values_schema
 	@$(PY) -m scripts.write_azwi
 	@$(PY) -m scripts.write_diagram
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes requirements/*.txt anew: every version and hash, for every platform and Python from 3.11 on, no address.
+# Regenerates requirements/*.txt: every version with its hashes, for all platforms and Python 3.11 and newer, without URLs.
 set -eu
 cd "$(dirname "$0")/.."
 command -v uv >/dev/null || { echo "uv is needed to resolve the locks: pip install uv" >&2; exit 1; }

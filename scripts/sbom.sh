@@ -1,5 +1,5 @@
 #!/bin/sh
-# sbom.sh ARCHIVE OUTPUT: the bill of materials of an image, by tools that get an environment of their own.
+# sbom.sh ARCHIVE OUTPUT: writes an image's bill of materials with tools from a separate environment.
 set -eu
 cd "$(dirname "$0")/.."
 [ -f "${1:-}" ] || { echo "Name the image as a file: make sbom ARCHIVE=azwi.tar" \

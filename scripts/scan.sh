@@ -1,5 +1,5 @@
 #!/bin/sh
-# Renders every value set of the chart and looks at them with checkov, in an environment of its own (.venv-scan).
+# Renders the chart with every values file of its ci folder and scans the objects with checkov, which runs in .venv-scan.
 set -eu
 cd "$(dirname "$0")/.."
 chart=charts/workload-identity-webhook
@@ -21,4 +21,4 @@ for values in "$chart"/ci/*-values.yaml; do
     "$helm" template azwi "$chart" --namespace azwi-system --values "$values" >"$rendered/$(basename "$values")"
 done
 .venv-scan/bin/checkov --config-file .ci/checkov.yaml --directory "$rendered"
-echo "checkov: nothing beyond .ci/checkov.yaml, in $(ls "$rendered" | wc -l) value sets"
+echo "checkov: no findings besides those skipped in .ci/checkov.yaml, in $(ls "$rendered" | wc -l) values files"

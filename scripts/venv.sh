@@ -1,6 +1,6 @@
 #!/bin/sh
-# venv.sh LOCK: makes .venv from a hashed lock (requirements/LOCK.txt) and installs this project into it, editable.
-# Says what is missing and how to get it.
+# venv.sh LOCK: creates .venv from a hashed lock (requirements/LOCK.txt) and installs this project into it, editable.
+# Reports what is missing and how to get it.
 set -eu
 lock=requirements/$1.txt
 
@@ -17,14 +17,14 @@ if [ -z "$python" ]; then
 fi
 [ -n "$python" ] || fail "Python 3.11 or newer is needed and was not found." \
     "Install it (Debian and Ubuntu: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3"
-command -v "$python" >/dev/null || fail "There is no $python. Name a Python that is there: make PYTHON=/path/to/python3"
+command -v "$python" >/dev/null || fail "$python does not exist. Name an installed Python: make PYTHON=/path/to/python3"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    fail "$python is $("$python" --version 2>&1), and 3.11 or newer is needed. Name another: make PYTHON=/path/to/python3"
+    fail "$python is $("$python" --version 2>&1), but 3.11 or newer is needed. Name another one: make PYTHON=/path/to/python3"
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$python has no venv module." "Install it (Debian and Ubuntu: apt-get install python3-venv) and run make again."
 
 if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-    echo "making .venv with $("$python" --version)" >&2
+    echo "creating .venv with $("$python" --version)" >&2
     rm -rf .venv
     "$python" -m venv .venv
 fi

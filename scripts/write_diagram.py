@@ -1,4 +1,4 @@
-"""Draws docs/develop/end-to-end.svg from docs/develop/end-to-end.txt; `--check` only says whether it is up to date."""
+"""Draws docs/develop/end-to-end.svg from docs/develop/end-to-end.txt: `python -m scripts.write_diagram [--check]`."""
 
 import sys
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ STYLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box on the grid."""
+    """A box in the grid."""
 
     column: int
     row: int
@@ -28,16 +28,16 @@ class Box:
 
     @property
     def left(self) -> int:
-        """Where it begins."""
+        """X coordinate of the left edge."""
         return MARGIN + self.column * (WIDTH + GAP_X)
 
     @property
     def top(self) -> int:
-        """Where its top is."""
+        """Y coordinate of the upper edge."""
         return MARGIN + self.row * (HEIGHT + GAP_Y)
 
     def svg(self) -> str:
-        """Draw it."""
+        """Return the box as SVG."""
         middle = self.left + WIDTH // 2
         return (
             f'<rect x="{self.left}" y="{self.top}" width="{WIDTH}" height="{HEIGHT}"/>'
@@ -47,11 +47,11 @@ class Box:
 
 
 def drawing(source: str) -> str:
-    """Return the drawing of a source."""
+    """Return the SVG for a source text."""
     lines = [line for line in source.splitlines() if line and not line.startswith("#")]
-    fields = [[field.strip() for field in line.split("|")] for line in lines]
-    boxes = {each[0]: Box(int(each[1]), int(each[2]), each[3], each[4]) for each in fields if len(each) == 5}  # noqa: PLR2004  a box's
-    arrows = [(*each[0].split(" > "), each[1]) for each in fields if len(each) == 2]  # noqa: PLR2004  an arrow's
+    rows = [[field.strip() for field in line.split("|")] for line in lines]
+    boxes = {row[0]: Box(int(row[1]), int(row[2]), row[3], row[4]) for row in rows if len(row) == 5}  # noqa: PLR2004  a box's fields
+    arrows = [(*row[0].split(" > "), row[1]) for row in rows if len(row) == 2]  # noqa: PLR2004  an arrow's fields
     width = max(box.left for box in boxes.values()) + WIDTH + MARGIN
     height = max(box.top for box in boxes.values()) + HEIGHT + MARGIN
     tip = '<path d="M0 0 8 4 0 8z" style="fill:#0969da;stroke:none;marker-end:none"/>'
@@ -67,7 +67,7 @@ def drawing(source: str) -> str:
 
 
 def _arrow(start: Box, end: Box, label: str) -> str:
-    """Draw an arrow from the middle of a side to the middle of the facing side."""
+    """Return an arrow between the middles of the facing sides."""
     if start.column == end.column:
         down = end.row > start.row
         x1 = x2 = start.left + WIDTH // 2

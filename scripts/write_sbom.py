@@ -2,7 +2,7 @@
 
     build/sbom/bin/python -m scripts.write_sbom ARCHIVE OUTPUT
 
-Needs the packages of requirements/sbom.txt; `make sbom` sees to that. Everything is read from the image itself.
+Needs the packages of requirements/sbom.txt, which `make sbom` installs. All data comes from the image itself.
 """
 
 import hashlib
@@ -29,18 +29,18 @@ from scripts.image_archive import Image
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PYPROJECT: Final = ROOT / "pyproject.toml"
-# What of a distribution's metadata is read; the distribution that is the subject stands above the list, not in it.
+# Metadata files of the distributions, without the project's own, which is the document's subject and not a component.
 METADATA: Final = re.compile(r"opt/azwi/lib/python[^/]+/site-packages/((?!azwi-)[^/]+\.dist-info/.+)")
 STATUS: Final = re.compile(r"var/lib/dpkg/status\.d/[^/]+")
 
 
 def python_bill(image: Image, directory: Path) -> Bom:
-    """The image's Python distributions, by cyclonedx-py over an environment that has their metadata alone."""
+    """Return the image's Python distributions: cyclonedx-py reads an environment that holds only their metadata."""
     environment, written = directory / "environment", directory / "python.json"
     venv.create(environment)
     (site,) = environment.glob("lib/python*/site-packages")
     for name, content in image.contents(METADATA).items():
-        file = site / METADATA.fullmatch(name)[1]  # type: ignore[index]  # contents gives what matches
+        file = site / METADATA.fullmatch(name)[1]  # type: ignore[index]  # contents() returns only matching names
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     command = [
@@ -53,12 +53,12 @@ def python_bill(image: Image, directory: Path) -> Bom:
         "--output-reproducible",
     ]
     command += ["--spec-version", "1.6", "--output-file", str(written), str(environment)]
-    subprocess.run(command, check=True)  # noqa: S603  our own interpreter
+    subprocess.run(command, check=True)  # noqa: S603  this interpreter
     return Bom.from_json(json.loads(written.read_text()))
 
 
 def debian_packages(image: Image) -> list[Component]:
-    """The image's Debian packages, by the entries that dpkg's status has of them."""
+    """Return the image's Debian packages as dpkg's status files list them."""
     release = dict(re.findall(r'^(\w+)="?([^"\n]*)', image.text("usr/lib/os-release"), re.MULTILINE))
     found = []
     for content in image.contents(STATUS).values():
@@ -71,14 +71,14 @@ def debian_packages(image: Image) -> list[Component]:
 
 
 def bill(image: Image) -> str:
-    """The document.
+    """Return the document.
 
     Raises:
-        SystemExit: when it does not satisfy the schema.
+        SystemExit: The document does not satisfy the schema.
     """
     with tempfile.TemporaryDirectory() as directory:
         bom = python_bill(image, Path(directory))
-    # One image, one document: its number and time are the image's.
+    # Serial number and time derive from the image, so that the document is reproducible.
     bom.serial_number = uuid.UUID(bytes=hashlib.sha256(image.archive.read_bytes()).digest()[:16])
     bom.metadata.timestamp = datetime.fromisoformat(image.config["Labels"]["org.opencontainers.image.created"])
     packages = debian_packages(image)

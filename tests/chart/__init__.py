@@ -1,1 +1,1 @@
-"""The chart: what the real helm renders, and what it refuses."""
+"""The chart: objects and error messages as the real helm prints them."""

@@ -1,4 +1,4 @@
-"""Helm for the whole run."""
+"""Session-wide Helm and what it renders."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from tests.chart.helm import VALUE_SETS, Helm, objects, rendered
 
 @pytest.fixture(scope="session")
 def helm() -> Helm:
-    """Find helm; without it skip, or fail where REQUIRE_CLUSTER=1."""
+    """Find helm; skip without it, or fail if REQUIRE_CLUSTER=1."""
     try:
         return Helm.find()
     except FileNotFoundError as missing:
@@ -22,13 +22,13 @@ def helm() -> Helm:
 
 @pytest.fixture(scope="session")
 def defaults(helm: Helm) -> list[JsonObject]:
-    """Render the chart with a tenant and nothing else."""
+    """Render the chart with only a tenant set."""
     return rendered(helm)
 
 
 @pytest.fixture(scope="session")
 def value_sets(helm: Helm) -> dict[str, list[JsonObject]]:
-    """Render every value set of the chart's folder ci, by file name."""
+    """Render every values file of the chart's ci folder, keyed by file name."""
     with ThreadPoolExecutor(2) as pool:
         rendered_sets = pool.map(lambda path: objects(helm.template(f"--values={path}")), VALUE_SETS)
         return dict(zip((path.name for path in VALUE_SETS), rendered_sets, strict=True))

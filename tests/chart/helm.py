@@ -1,4 +1,4 @@
-"""The real helm and the objects that it renders."""
+"""Runs the real helm and reads the objects that it renders."""
 
 import json
 import os
@@ -27,21 +27,21 @@ BASE: Final[Mapping[str, Any]] = {"azureTenantID": TENANT_ID}
 
 
 class HelmError(Exception):
-    """Helm failed; the message is what it said."""
+    """Helm failed; the message is its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Helm:
-    """The program."""
+    """The helm program."""
 
     program: Path
 
     @classmethod
     def find(cls) -> "Helm":
-        """Find it as `make cluster-tools` leaves it, or on PATH.
+        """Find helm where `make cluster-tools` puts it, or on PATH.
 
         Raises:
-            FileNotFoundError: There is none; the message says how to get it.
+            FileNotFoundError: Helm is missing; the message says how to get it.
         """
         found = shutil.which("helm", path=os.pathsep.join((str(tools.folder()), os.environ["PATH"])))
         if found is None:
@@ -49,10 +49,10 @@ class Helm:
         return cls(Path(found))
 
     def run(self, *arguments: str, stdin: str = "") -> str:
-        """Run it and return what it printed.
+        """Run helm and return its standard output.
 
         Raises:
-            HelmError: It failed.
+            HelmError: Helm failed.
         """
         done = subprocess.run(
             [str(self.program), *arguments],
@@ -61,34 +61,34 @@ class Helm:
             text=True,
             check=False,
             timeout=60,
-            env={**os.environ, "GOGC": "off"},  # of so short a run, collecting garbage is a fifth
+            env={**os.environ, "GOGC": "off"},  # garbage collection is a fifth of so short a run
         )
         if done.returncode:
             raise HelmError(done.stdout + done.stderr)
         return done.stdout
 
     def template(self, *arguments: str, chart: Path = CHART, values: Mapping[str, Any] | None = None) -> str:
-        """Render the chart with values given as `helm --set` names them."""
+        """Render the chart with values keyed as in `helm --set`."""
         return self.run(
             *("template", RELEASE, str(chart), f"--namespace={NAMESPACE}", "--values=-"),
             *arguments,
             stdin=json.dumps(nested(values or {})),
         )
 
-    def variants(self, every: Sequence[Mapping[str, Any]], directory: Path) -> list[str]:
-        """Render the chart with many sets of values by one run, as so many subcharts of a chart made for it.
+    def variants(self, value_sets: Sequence[Mapping[str, Any]], directory: Path) -> list[str]:
+        """Render the chart with many sets of values in one run, as subcharts of a chart that is written to `directory`.
 
         Raises:
-            HelmError: Helm refused some; the message has a part for each.
+            HelmError: Helm refused some of the values; the message has a section for each.
         """
-        names = [f"v{number:03d}" for number in range(len(every))]
+        names = [f"v{number:03d}" for number in range(len(value_sets))]
         version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
         shutil.copytree(CHART, directory / "charts" / CHART.name)
         dependencies = [{"name": CHART.name, "version": version, "alias": name} for name in names]
         parent = {"apiVersion": "v2", "name": "variants", "version": "0.0.0", "dependencies": dependencies}
         (directory / "Chart.yaml").write_text(json.dumps(parent))
-        values = {name: {**BASE, **each} for name, each in zip(names, every, strict=True)}
-        (directory / "values.yaml").write_text(json.dumps({name: nested(each) for name, each in values.items()}))
+        values = {name: nested({**BASE, **variant}) for name, variant in zip(names, value_sets, strict=True)}
+        (directory / "values.yaml").write_text(json.dumps(values))
         parts = dict.fromkeys(names, "")
         for part in self.template(chart=directory).split("\n---\n"):
             source = re.search(r"^# Source: variants/charts/(v\d+)/", part, re.MULTILINE)
@@ -98,13 +98,13 @@ class Helm:
 
 
 def nested(values: Mapping[str, Any]) -> JsonObject:
-    """Return the maps that dotted names stand for."""
+    """Expand dotted names to nested maps."""
     tree: JsonObject = {}
     for name, value in values.items():
         *path, last = name.split(".")
         branch = tree
-        for step in path:
-            branch = branch.setdefault(step, {})
+        for key in path:
+            branch = branch.setdefault(key, {})
         branch[last] = value
     return tree
 
@@ -120,7 +120,7 @@ def _rendered(helm: Helm, values: str) -> list[JsonObject]:
 
 
 def rendered(helm: Helm, values: Mapping[str, Any] | None = None) -> list[JsonObject]:
-    """Render the chart with values on top of a tenant; each set of values is rendered once a run."""
+    """Render the chart with a tenant and these values; equal values are rendered once per run."""
     return _rendered(helm, json.dumps(values or {}))
 
 
@@ -130,8 +130,8 @@ def of_kind(manifests: list[JsonObject], kind: str) -> list[JsonObject]:
 
 
 def only(manifests: list[JsonObject], kind: str, name: str = "") -> JsonObject:
-    """Return the one object of a kind, or of a kind and name."""
-    (found,) = [each for each in of_kind(manifests, kind) if not name or each["metadata"]["name"] == name]
+    """Return the only object of a kind, or of a kind and name."""
+    (found,) = [it for it in of_kind(manifests, kind) if not name or it["metadata"]["name"] == name]
     return found
 
 
@@ -147,11 +147,11 @@ def pod_spec(manifests: list[JsonObject]) -> JsonObject:
 
 
 def flags(manifests: list[JsonObject]) -> dict[str, str]:
-    """Return the flags that the server is started with."""
+    """Return the server's flags."""
     pairs = (argument.removeprefix("--").partition("=") for argument in server(manifests)["args"])
     return {name: value for name, _, value in pairs}
 
 
 def variables(manifests: list[JsonObject]) -> dict[str, str | None]:
-    """Return the variables that the server is started with; those from elsewhere have no value."""
+    """Return the server's environment variables; None for those with a valueFrom."""
     return {variable["name"]: variable.get("value") for variable in server(manifests)["env"]}

@@ -1,7 +1,7 @@
-"""The three ways in which the server gets its certificate."""
+"""The three certificate modes."""
 
 import base64
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -19,13 +19,13 @@ EVERY_OPT_IN: Final = {"optIn": ["pod-label", "namespace-label", "service-accoun
 
 
 def bundles(manifests: list[JsonObject]) -> list[object]:
-    """Return the caBundle of each entry of the webhook configuration, None where there is none."""
+    """Return the caBundle of each entry of the webhook configuration, or None."""
     webhooks = only(manifests, "MutatingWebhookConfiguration")["webhooks"]
     return [webhook["clientConfig"].get("caBundle") for webhook in webhooks]
 
 
 def test_self_managed(helm: Helm) -> None:
-    """By default the Secret is made empty, nothing is mounted, and no caBundle is rendered, in no entry."""
+    """By default the Secret is rendered empty, nothing is mounted, and no entry has a caBundle."""
     manifests = rendered(helm, EVERY_OPT_IN)
     secret = only(manifests, "Secret")
     assert secret["metadata"]["name"] == SECRET == flags(manifests)["cert-secret"]
@@ -36,9 +36,9 @@ def test_self_managed(helm: Helm) -> None:
 
 
 def test_cert_manager(helm: Helm) -> None:
-    """With cert-manager a CA of the release's own signs the Service's name, and cert-manager writes the caBundle."""
+    """With cert-manager the release's own CA signs the Service's name, and cert-manager writes the caBundle."""
     manifests = rendered(helm, {"certificates.mode": "cert-manager"})
-    assert [each["metadata"]["name"] for each in of_kind(manifests, "Issuer")] == [
+    assert [issuer["metadata"]["name"] for issuer in of_kind(manifests, "Issuer")] == [
         f"{FULLNAME}-selfsigned",
         f"{FULLNAME}-ca",
     ]
@@ -54,8 +54,8 @@ def test_cert_manager(helm: Helm) -> None:
     assert bundles(manifests) == [None]
 
 
-def test_issuer_of_the_user(helm: Helm) -> None:
-    """With an issuer of the user's there is only the one certificate, signed by it."""
+def test_own_issuer(helm: Helm) -> None:
+    """With the user's issuer there is a single certificate, signed by it."""
     issuer = {"name": "company", "kind": "ClusterIssuer", "group": "cert-manager.io"}
     manifests = rendered(helm, {"certificates.mode": "cert-manager", "certificates.certManager.issuerRef": issuer})
     assert of_kind(manifests, "Issuer") == []
@@ -63,14 +63,14 @@ def test_issuer_of_the_user(helm: Helm) -> None:
 
 
 def test_existing_secret(helm: Helm) -> None:
-    """A Secret of the user's is mounted, and the CA goes into every entry of the webhook configuration."""
+    """The user's Secret is mounted, and every entry of the webhook configuration has the CA."""
     manifests = rendered(helm, {**EXISTING, **EVERY_OPT_IN})
     assert bundles(manifests) == [base64.b64encode(PEM.encode()).decode()] * 3
     assert_mounted(manifests, "mine")
 
 
 def assert_mounted(manifests: list[JsonObject], name: str) -> None:
-    """Check that the Secret is mounted where the server reads, and no Secret is rendered."""
+    """Check that the Secret is mounted where the server reads it, and none is rendered."""
     assert of_kind(manifests, "Secret") == []
     (volume,) = pod_spec(manifests)["volumes"]
     assert volume["secret"]["secretName"] == name
@@ -113,9 +113,9 @@ CONFIGURATION: Final = f"azwi-{NAMESPACE}-{FULLNAME}"
     ids=["self-managed", "cert-manager", "existing-secret", "mapping"],
 )
 def test_permissions(
-    helm: Helm, values: JsonObject, cluster: list[tuple[str, str, str]], own: list[tuple[str, str, str]]
+    helm: Helm, values: dict[str, Any], cluster: list[tuple[str, str, str]], own: list[tuple[str, str, str]]
 ) -> None:
-    """The server may do what the mode needs, by name wherever there is one, and nothing more."""
+    """The roles grant what the mode needs, by name wherever RBAC allows it, and nothing more."""
     manifests = rendered(helm, values)
     assert rules(manifests, "ClusterRole") == [("serviceaccounts", "", READ), *cluster]
     assert rules(manifests, "Role") == [("events", "", "create"), *own]

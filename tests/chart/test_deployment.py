@@ -1,8 +1,8 @@
-"""The pods of the server, their names, images and what keeps them available."""
+"""The Deployment: names, images, security, availability."""
 
 import json
 import re
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_restricted(defaults: list[JsonObject]) -> None:
 
 
 def test_resources(defaults: list[JsonObject]) -> None:
-    """Memory is limited above what was measured and CPU is not limited; the measurement stands by the values."""
+    """The memory limit is above the measured use, CPU has no limit, and values.yaml cites the measurement."""
     resources = server(defaults)["resources"]
     assert resources == {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "192Mi"}}
     comment = (CHART / "values.yaml").read_text().partition("\nresources:")[0].rpartition("# -- ")[2]
@@ -46,7 +46,7 @@ def test_resources(defaults: list[JsonObject]) -> None:
 
 
 def test_probes(defaults: list[JsonObject]) -> None:
-    """Readiness asks /readyz; start and life ask /healthz, so no certificate and no API server kills a pod."""
+    """Readiness uses /readyz; startup and liveness use /healthz, so certificates and API server never kill a pod."""
     container = server(defaults)
     paths = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
     assert paths == {"startup": "/healthz", "readiness": "/readyz", "liveness": "/healthz"}
@@ -54,7 +54,7 @@ def test_probes(defaults: list[JsonObject]) -> None:
 
 @pytest.mark.parametrize(("drain", "grace"), [(10, 30), (60, 80)])
 def test_time_to_drain(helm: Helm, drain: int, grace: int) -> None:
-    """A pod is given its time to drain and 20 seconds more, without a preStop hook."""
+    """The grace period is the drain time plus 20 seconds, without a preStop hook."""
     spec = pod_spec(rendered(helm, {"drainSeconds": drain}))
     assert spec["terminationGracePeriodSeconds"] == grace
     assert f"--drain-period={drain}s" in spec["containers"][0]["args"]
@@ -62,14 +62,14 @@ def test_time_to_drain(helm: Helm, drain: int, grace: int) -> None:
 
 
 def test_rollout(defaults: list[JsonObject]) -> None:
-    """No pod of the old version goes before one of the new is ready."""
+    """An old pod is removed only once a new one is ready."""
     spec = only(defaults, "Deployment")["spec"]
     assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
     assert spec["replicas"] == 2
 
 
 def test_spread(defaults: list[JsonObject]) -> None:
-    """Pods of one version are spread over nodes and zones, where that can be had."""
+    """Pods of one version are spread over nodes and zones where possible."""
     deployment = only(defaults, "Deployment")["spec"]
     for constraint in pod_spec(defaults)["topologySpreadConstraints"]:
         assert constraint["whenUnsatisfiable"] == "ScheduleAnyway"
@@ -85,8 +85,8 @@ def test_spread(defaults: list[JsonObject]) -> None:
         ({"podDisruptionBudget.maxUnavailable": "50%"}, {"maxUnavailable": "50%"}),
     ],
 )
-def test_budget(helm: Helm, values: JsonObject, spec: JsonObject) -> None:
-    """The budget always lets a pod go, and one that is not ready in any case."""
+def test_budget(helm: Helm, values: dict[str, Any], spec: JsonObject) -> None:
+    """The budget always allows an eviction, and pods that are not ready can always be evicted."""
     budget = only(rendered(helm, values), "PodDisruptionBudget")["spec"]
     assert budget.pop("unhealthyPodEvictionPolicy") == "AlwaysAllow"
     budget.pop("selector")
@@ -94,7 +94,7 @@ def test_budget(helm: Helm, values: JsonObject, spec: JsonObject) -> None:
 
 
 def test_autoscaling(helm: Helm) -> None:
-    """With a HorizontalPodAutoscaler the Deployment leaves the number of replicas to it."""
+    """With a HorizontalPodAutoscaler the Deployment does not set replicas."""
     manifests = rendered(helm, {"autoscaling.enabled": True})
     assert "replicas" not in only(manifests, "Deployment")["spec"]
     target = only(manifests, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
@@ -116,30 +116,30 @@ def test_autoscaling(helm: Helm) -> None:
         ({"proxy.image.digest": DIGEST}, "azwi:0.1.0", f"azwi@{DIGEST}"),
     ],
 )
-def test_images(helm: Helm, values: JsonObject, image: str, proxy: str) -> None:
-    """One image serves every role; registry, tag and digest can be set for all or for the proxy alone."""
+def test_images(helm: Helm, values: dict[str, Any], image: str, proxy: str) -> None:
+    """One image serves every role; registry, tag and digest can be set for all roles or for the proxy only."""
     manifests = rendered(helm, values)
     assert server(manifests)["image"] == only(manifests, "Pod")["spec"]["containers"][0]["image"] == image
     assert variables(manifests)["PROXY_IMAGE"] == proxy
 
 
 def test_pull_secrets(helm: Helm) -> None:
-    """Pull secrets of the parent chart and of this one are together, each once."""
+    """Pull secrets of the parent chart and of this one are merged without duplicates."""
     values = {"global.imagePullSecrets": [{"name": "a"}], "imagePullSecrets": [{"name": "b"}, {"name": "a"}]}
     assert pod_spec(rendered(helm, values))["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
 
 
 def names(manifests: list[JsonObject], *, namespaced: bool) -> set[tuple[str, str]]:
-    """Return kind and name of the objects in a namespace, or of those in none."""
+    """Return kind and name of the namespaced or of the cluster-scoped objects."""
     return {
-        (each["kind"], each["metadata"]["name"])
-        for each in manifests
-        if ("namespace" in each["metadata"]) is namespaced
+        (manifest["kind"], manifest["metadata"]["name"])
+        for manifest in manifests
+        if ("namespace" in manifest["metadata"]) is namespaced
     }
 
 
 def test_two_releases(helm: Helm, defaults: list[JsonObject]) -> None:
-    """Two releases in one namespace, or of one name in two namespaces, share no object."""
+    """Two releases in one namespace, or with one name in two namespaces, share no object."""
     values = nested({"azureTenantID": "contoso.com"})
     beside = objects(helm.run("template", "other", str(CHART), f"-n={NAMESPACE}", "-f=-", stdin=json.dumps(values)))
     elsewhere = objects(helm.run("template", "azwi", str(CHART), "-n=elsewhere", "-f=-", stdin=json.dumps(values)))
@@ -149,7 +149,7 @@ def test_two_releases(helm: Helm, defaults: list[JsonObject]) -> None:
 
 
 def test_long_names(helm: Helm) -> None:
-    """The longest release name gives names that Services can have."""
+    """The longest release name results in valid Service names."""
     values = json.dumps({"azureTenantID": "contoso.com", "metrics": {"service": {"enabled": True}}})
     manifests = objects(helm.run("template", "r" * 53, str(CHART), f"-n={NAMESPACE}", "-f=-", stdin=values))
     for service in of_kind(manifests, "Service"):
@@ -157,7 +157,7 @@ def test_long_names(helm: Helm) -> None:
 
 
 def test_upstream_names(helm: Helm) -> None:
-    """Under v1.6.0's names its objects are replaced in place: same names, same selector."""
+    """With upstreamNames, v1.6.0's objects are replaced in place: same names, same selector."""
     manifests = rendered(helm, {"upstreamNames": True, "test.enabled": False})
     manager = "azure-wi-webhook-controller-manager"
     assert names(manifests, namespaced=True) == {
@@ -186,12 +186,12 @@ def test_upstream_names(helm: Helm) -> None:
 
 @pytest.mark.parametrize("upstream", [False, True])
 def test_selectors(helm: Helm, *, upstream: bool) -> None:
-    """Whatever selects the server's pods finds them and nothing else of the release, the test's pod included."""
+    """Every selector matches the server's pods and no other pod of the release, such as the test pod."""
     values = {"upstreamNames": upstream, "test.namespace": NAMESPACE, "metrics.service.enabled": True}
     manifests = rendered(helm, {**values, "podLabels": {"extra": "label"}, "networkPolicy.enabled": True})
     labels = only(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]
     selectors = [
-        *(each["spec"]["selector"] for each in of_kind(manifests, "Service")),
+        *(service["spec"]["selector"] for service in of_kind(manifests, "Service")),
         only(manifests, "Deployment")["spec"]["selector"]["matchLabels"],
         only(manifests, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
         only(manifests, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
@@ -206,24 +206,24 @@ def test_selectors(helm: Helm, *, upstream: bool) -> None:
 def test_common_labels(helm: Helm) -> None:
     """Common labels and annotations are on every object and on the pods."""
     manifests = rendered(helm, {"commonLabels": {"team": "a"}, "commonAnnotations": {"owner": "b"}})
-    metadata = [each["metadata"] for each in manifests]
-    for each in (*metadata, only(manifests, "Deployment")["spec"]["template"]["metadata"]):
-        assert each["labels"]["team"] == "a"
-        assert each["annotations"]["owner"] == "b"
+    of_objects = [manifest["metadata"] for manifest in manifests]
+    for metadata in (*of_objects, only(manifests, "Deployment")["spec"]["template"]["metadata"]):
+        assert metadata["labels"]["team"] == "a"
+        assert metadata["annotations"]["owner"] == "b"
 
 
 def test_extra_objects(value_sets: dict[str, list[JsonObject]]) -> None:
-    """Extra objects are rendered as templates, whether they are given as maps or as text."""
+    """Extra objects are rendered as templates, whether maps or text."""
     extras = value_sets["30-extras-values.yaml"]
     assert only(extras, "ConfigMap", "extra")["data"] == {"release": "azwi"}
     assert only(extras, "ConfigMap", "azwi-text")
 
 
 def test_notes(helm: Helm) -> None:
-    """The notes tell the next commands, and what a user should know before pods fail."""
+    """The notes show the next commands, and warn of what would make pods fail."""
     dry = ("install", "azwi", str(CHART), f"-n={NAMESPACE}", "--dry-run=client", "--values=-")
-    said = helm.run(*dry, stdin=json.dumps({"azureTenantID": "contoso.com", "replicaCount": 1}))
-    notes = said.partition("NOTES:")[2]
+    printed = helm.run(*dry, stdin=json.dumps({"azureTenantID": "contoso.com", "replicaCount": 1}))
+    notes = printed.partition("NOTES:")[2]
     assert f"kubectl -n {NAMESPACE} rollout status deployment/azwi-workload-identity-webhook" in notes
     assert f"helm -n {NAMESPACE} test azwi" in notes
     assert re.findall(r"^WARNING: (.*?)[,.:]? ", notes, re.MULTILINE)

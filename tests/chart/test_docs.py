@@ -1,4 +1,4 @@
-"""The manual's helm commands and values are ones that the chart takes."""
+"""The chart accepts every helm command and values file in the documentation."""
 
 import re
 import shlex
@@ -22,45 +22,45 @@ CHART_NAMES: Final = {"charts/workload-identity-webhook", "workload-identity-web
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """Return the blocks of a page in a language, "" for commands."""
+    """Return a page's code blocks in a language, "" for commands."""
     return [text for found, text in BLOCK.findall(page.read_text()) if found == language]
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Return the helm commands of a page that name the chart, as words."""
+    """Return a page's helm commands that name the chart, split into words."""
     text = "\n".join(blocks(page, "")).replace("\\\n", " ")
     lines = [line.strip().removeprefix("$ ").partition(" |")[0] for line in text.splitlines()]
     words = [shlex.split(line) for line in lines if line.startswith("helm ")]
-    return [each for each in words if each[1] != "package" and CHART_NAMES & set(each)]
+    return [command for command in words if command[1] != "package" and CHART_NAMES & set(command)]
 
 
 COMMANDS: Final = [(page.name, words) for page in PAGES for words in commands(page)]
-# Helm template knows no clusters and so none of these.
-OF_CLUSTERS: Final = {"--install", "--create-namespace", "--reuse-values", "--reset-values", "--take-ownership"}
+# Flags of install and upgrade that `helm template` does not have.
+NOT_FOR_TEMPLATE: Final = {"--install", "--create-namespace", "--reuse-values", "--reset-values", "--take-ownership"}
 
 
 def test_there_are_commands() -> None:
-    """The pages have the commands that are tried below."""
+    """The pages contain commands for the tests below."""
     assert len(COMMANDS) > 10
 
 
 @cache
 def help_of(helm: Helm, command: str) -> str:
-    """Return what helm says of one of its commands."""
+    """Return the help text of a helm command."""
     return helm.run(command, "--help")
 
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS, ids=[f"{page}-{n}" for n, (page, _) in enumerate(COMMANDS)])
 def test_command(helm: Helm, tmp_path: Path, page: str, words: list[str]) -> None:
-    """The chart takes the values of each command; helm knows its flags."""
+    """The chart accepts the values of each command, and helm knows its flags."""
     (tmp_path / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\n")
     (tmp_path / "values.yaml").write_text("azureTenantID: contoso.com\n")
     known = help_of(helm, words[1])
-    assert not [each for each in words if each.startswith("--") and each.partition("=")[0] not in known], page
-    rest = [each for each in words[2:] if each not in OF_CLUSTERS | {"--force-conflicts"}]
-    rest = [str(CHART) if each in CHART_NAMES else each for each in rest]
+    assert not [word for word in words if word.startswith("--") and word.partition("=")[0] not in known], page
+    rest = [word for word in words[2:] if word not in NOT_FOR_TEMPLATE | {"--force-conflicts"}]
+    rest = [str(CHART) if word in CHART_NAMES else word for word in rest]
     rest = [
-        re.sub(r"(?<==)(values.yaml|ca.crt)$|^(values.yaml)$", lambda it: str(tmp_path / it[0]), each) for each in rest
+        re.sub(r"(?<==)(values.yaml|ca.crt)$|^(values.yaml)$", lambda it: str(tmp_path / it[0]), word) for word in rest
     ]
     reused = ["--set=azureTenantID=contoso.com"] if "--reuse-values" in words else []
     if "minAvailable=1" in " ".join(words):
@@ -77,33 +77,33 @@ VALUES: Final = [
 
 @pytest.mark.parametrize(("page", "text"), VALUES, ids=[f"{page}-{n}" for n, (page, _) in enumerate(VALUES)])
 def test_values(helm: Helm, tmp_path: Path, page: str, text: str) -> None:
-    """The chart takes the values that a page shows."""
+    """The chart accepts the values that a page shows."""
     path = tmp_path / page
     path.write_text(text)
     assert objects(helm.run("template", "azwi", str(CHART), f"--namespace={NAMESPACE}", f"--values={path}"))
 
 
 def test_gitops_values(helm: Helm) -> None:
-    """The chart takes the values that Argo CD and Flux are shown to give it, and the names they ignore exist."""
+    """The chart accepts the values of the Argo CD and Flux examples, and the objects that these ignore exist."""
     application, release = [
         yaml.safe_load(text) for text in blocks(ROOT / "docs" / "install" / "gitops.md", "yaml")[:2]
     ]
-    given: list[dict[str, Any]] = [application["spec"]["source"]["helm"]["valuesObject"], release["spec"]["values"]]
-    for values in given:
+    examples: list[dict[str, Any]] = [application["spec"]["source"]["helm"]["valuesObject"], release["spec"]["values"]]
+    for values in examples:
         manifests = objects(helm.template(values={**BASE, **values}))
         ignored = application["spec"]["ignoreDifferences"][1]
         assert only(manifests, ignored["kind"])["metadata"]["name"] == ignored["name"]
 
 
 def test_refusal_is_quoted(helm: Helm) -> None:
-    """The refusal that the manual shows is the one that helm prints."""
+    """The refusal quoted in the documentation is the one that helm prints."""
     (quoted,) = re.findall(r"^These values cannot be used:\n- (.*)$", PAGES[0].read_text(), re.MULTILINE)
     with pytest.raises(HelmError, match=re.escape(quoted)):
         helm.template(values={**BASE, "replicaCount": 1, "podDisruptionBudget.minAvailable": 1})
 
 
 def test_names_in_the_readme(value_sets: dict[str, list[JsonObject]]) -> None:
-    """The table of names has those that are rendered."""
+    """The README's table of names matches the rendered names."""
     text = (CHART / "README.md").read_text()
     for name, column in (("01-tenant-values.yaml", 1), ("04-upstream-names-values.yaml", 2)):
         for row in re.findall(r"^\| (\w+) \| (azw\S+) \| (azure-\S+) \|$", text, re.MULTILINE):
@@ -111,7 +111,7 @@ def test_names_in_the_readme(value_sets: dict[str, list[JsonObject]]) -> None:
 
 
 def test_alerts_in_the_manual(value_sets: dict[str, list[JsonObject]]) -> None:
-    """The page has every alert."""
+    """The page lists every alert."""
     (group,) = only(value_sets["24-monitoring-values.yaml"], "PrometheusRule")["spec"]["groups"]
     alerts = {rule["alert"] for rule in group["rules"] if "alert" in rule}
     assert len(alerts) == 8

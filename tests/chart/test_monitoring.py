@@ -1,4 +1,4 @@
-"""Alerts, dashboard and monitors speak of what the server tells."""
+"""Alerts, dashboard and monitors use metrics that the server exposes."""
 
 import json
 import re
@@ -19,7 +19,7 @@ EVERYTHING: Final = {
 
 @pytest.fixture(scope="module")
 def monitored(helm: Helm) -> list[JsonObject]:
-    """Render the chart with everything about metrics."""
+    """Render the chart with monitoring enabled."""
     return rendered(helm, EVERYTHING)
 
 
@@ -31,7 +31,7 @@ def expressions(manifests: list[JsonObject]) -> list[str]:
     return [rule["expr"] for rule in group["rules"]] + panels
 
 
-def told_by_the_server() -> set[str]:
+def exposed_samples() -> set[str]:
     """Return the names of the samples that the server can expose."""
     families = Metrics().registry.collect()
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "info": ("_info",)}
@@ -39,21 +39,21 @@ def told_by_the_server() -> set[str]:
 
 
 def test_metrics_exist(monitored: list[JsonObject]) -> None:
-    """Every metric that an alert or a panel asks for is one that the server tells."""
-    asked = {name for each in expressions(monitored) for name in re.findall(r"\b(?:azwi|process)_[a-z0-9_]+", each)}
-    assert len(asked) > 10
-    assert asked <= told_by_the_server()
+    """Every metric in an alert or a panel is one that the server exposes."""
+    used = {name for text in expressions(monitored) for name in re.findall(r"\b(?:azwi|process)_[a-z0-9_]+", text)}
+    assert len(used) > 10
+    assert used <= exposed_samples()
 
 
 def test_metrics_are_used(monitored: list[JsonObject]) -> None:
-    """Every metric of the server's own is on the dashboard or in an alert."""
+    """Every metric specific to the server is on the dashboard or in an alert."""
     text = " ".join(expressions(monitored))
-    own = {name for name in told_by_the_server() if name.startswith("azwi_") and not name.endswith(("_sum", "_count"))}
+    own = {name for name in exposed_samples() if name.startswith("azwi_") and not name.endswith(("_sum", "_count"))}
     assert {name for name in own if name not in text} == set()
 
 
-def test_expressions_are_of_this_release(monitored: list[JsonObject]) -> None:
-    """Alerts look at the release's namespace, panels at the one that is chosen; brackets match."""
+def test_expressions_select_this_release(monitored: list[JsonObject]) -> None:
+    """Alerts select the release's namespace, panels the chosen one; brackets match."""
     for expression in expressions(monitored):
         assert f'namespace="{NAMESPACE}"' in expression or 'namespace="$namespace"' in expression
         for left, right in ("()", "[]", "{}"):
@@ -70,16 +70,16 @@ def test_alerts_say_what_to_do(monitored: list[JsonObject]) -> None:
 
 
 @pytest.mark.parametrize(("lifetime", "seconds"), [("2160h", 604800), ("168h", 60480)])
-def test_certificates_are_late(helm: Helm, lifetime: str, seconds: int) -> None:
-    """The alert leaves a certificate the time to be renewed, however short its life is."""
+def test_certificate_alert_threshold(helm: Helm, lifetime: str, seconds: int) -> None:
+    """The alert leaves time for the renewal, however short the certificate's lifetime."""
     values = {"metrics.prometheusRule.enabled": True, "certificates.lifetime": lifetime}
     (group,) = only(rendered(helm, values), "PrometheusRule")["spec"]["groups"]
-    (rule,) = [each for each in group["rules"] if each["alert"] == "AzureWorkloadIdentityCertificateExpires"]
+    (rule,) = [it for it in group["rules"] if it["alert"] == "AzureWorkloadIdentityCertificateExpires"]
     assert rule["expr"].endswith(f"- time() < {seconds}")
 
 
-def test_alerts_that_are_left_out(value_sets: dict[str, list[JsonObject]]) -> None:
-    """Alerts can be left out, labelled and added."""
+def test_alerts_can_be_changed(value_sets: dict[str, list[JsonObject]]) -> None:
+    """Alerts can be omitted, labelled and added."""
     (group,) = only(value_sets["24-monitoring-values.yaml"], "PrometheusRule")["spec"]["groups"]
     alerts = [rule["alert"] for rule in group["rules"] if "alert" in rule]
     assert "AzureWorkloadIdentityAdmissionSlow" not in alerts
@@ -89,16 +89,16 @@ def test_alerts_that_are_left_out(value_sets: dict[str, list[JsonObject]]) -> No
 
 
 def test_service_monitor(monitored: list[JsonObject]) -> None:
-    """The ServiceMonitor finds the Service of metrics, by a port that it has, and not the webhook's."""
+    """The ServiceMonitor selects the metrics Service and one of its ports, and not the webhook's Service."""
     monitor = only(monitored, "ServiceMonitor")["spec"]
     wanted = monitor["selector"]["matchLabels"].items()
-    found = [each for each in of_kind(monitored, "Service") if wanted <= each["metadata"]["labels"].items()]
-    assert [each["metadata"]["name"] for each in found] == [f"{FULLNAME}-metrics"]
+    found = [it for it in of_kind(monitored, "Service") if wanted <= it["metadata"]["labels"].items()]
+    assert [service["metadata"]["name"] for service in found] == [f"{FULLNAME}-metrics"]
     assert [port["name"] for port in found[0]["spec"]["ports"]] == [monitor["endpoints"][0]["port"]]
 
 
 def test_pod_monitor(value_sets: dict[str, list[JsonObject]]) -> None:
-    """The PodMonitor finds the pods, by a port that they have, and needs no Service."""
+    """The PodMonitor selects the pods and one of their ports, and needs no Service."""
     manifests = value_sets["25-pod-monitor-values.yaml"]
     monitor = only(manifests, "PodMonitor")["spec"]
     labels = only(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]
@@ -109,7 +109,7 @@ def test_pod_monitor(value_sets: dict[str, list[JsonObject]]) -> None:
 
 
 def test_network_policy(helm: Helm) -> None:
-    """The policy lets calls, metrics and probes in by the container's ports, and calls to the API server out."""
+    """The policy allows calls, metrics and probes by the container's ports, and egress to the API server."""
     policy = only(rendered(helm, {"networkPolicy.enabled": True}), "NetworkPolicy")["spec"]
     ports = [port["port"] for rule in policy["ingress"] for port in rule["ports"]]
     assert ports == ["webhook-server", "metrics", "healthz"]

@@ -1,15 +1,14 @@
-"""What the chart refuses, and that it says what to do."""
+"""Values that the chart refuses, with messages that say what to do."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
-from azure_workload_identity.types import JsonObject
-from tests.chart.helm import BASE, Helm, HelmError, rendered
+from tests.chart.helm import BASE, Helm, HelmError, only, rendered
 
-TYPOS: Final[list[tuple[JsonObject, str]]] = [
+INVALID: Final[list[tuple[dict[str, Any], str]]] = [
     ({"replicacount": 3}, "additional properties 'replicacount' not allowed"),
     ({"image.tag": "1"}, "at '/image': additional properties 'tag' not allowed"),
     ({"image.digest": "1234"}, "at '/image/digest'"),
@@ -44,7 +43,7 @@ TYPOS: Final[list[tuple[JsonObject, str]]] = [
 ]
 SECRET: Final = {"certificates.mode": "existing-secret", "certificates.secretName": "mine"}
 PEM: Final = "-----BEGIN CERTIFICATE-----"
-PAIRS: Final[list[tuple[JsonObject, str]]] = [
+CONFLICTS: Final[list[tuple[dict[str, Any], str]]] = [
     ({"azureTenantID": ""}, "azureTenantID is not set; with the az command line: az account show --query tenantId"),
     (
         {"image.repository": "mcr.microsoft.com/oss/azure/workload-identity/webhook"},
@@ -64,7 +63,7 @@ PAIRS: Final[list[tuple[JsonObject, str]]] = [
     ({"extraVolumes": [{"name": "cert", "emptyDir": {}}]}, "choose another name"),
     ({"extraVolumeMounts": [{"name": "a", "mountPath": "/certs"}]}, "choose another path"),
     ({"terminationGracePeriodSeconds": 10}, "must be longer than drainSeconds 10"),
-    ({"service.targetPort": 9440}, "need different ports, they have 9440, 9440, 8095"),
+    ({"service.targetPort": 9440}, "need different ports, but have 9440, 9440, 8095"),
     (
         {"identityMapping.mappings": [{"namespace": "a"}], "identityMapping.existingConfigMap": "b"},
         "identityMapping.mappings and identityMapping.existingConfigMap exclude each other",
@@ -95,55 +94,55 @@ PAIRS: Final[list[tuple[JsonObject, str]]] = [
     ({"metricsAddr": "0", "metrics.podMonitor.enabled": True}, "set metricsAddr to an address"),
     (
         {"metrics.podMonitor.enabled": True, "metrics.serviceMonitor.enabled": True},
-        "would read every metric twice: enable one",
+        "would scrape every metric twice: enable one",
     ),
     ({"upstreamNames": True, "fullnameOverride": "x"}, "upstreamNames and fullnameOverride exclude each other"),
     ({"serviceAccount.create": False}, "needs serviceAccount.name"),
     (
         {"podLabels": {"app.kubernetes.io/instance": "x"}},
-        "cannot set app.kubernetes.io/instance, by which the Deployment finds its pods",
+        "cannot set app.kubernetes.io/instance, which the Deployment's selector uses",
     ),
 ]
 
 
 @pytest.fixture(scope="module")
 def refused(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Try all the impossible values by one run; return what helm says to each."""
+    """Try all the invalid values in one run; return helm's message for each."""
     with pytest.raises(HelmError) as error:
-        helm.variants([values for values, _ in TYPOS], tmp_path_factory.mktemp("refused"))
+        helm.variants([values for values, _ in INVALID], tmp_path_factory.mktemp("refused"))
     parts = re.split(r"^v(\d+):\n", str(error.value), flags=re.MULTILINE)
-    said = dict(zip(map(int, parts[1::2]), parts[2::2], strict=True))
-    return [said.get(number, "nothing") for number in range(len(TYPOS))]
+    messages = dict(zip(map(int, parts[1::2]), parts[2::2], strict=True))
+    return [messages.get(number, "accepted") for number in range(len(INVALID))]
 
 
-@pytest.mark.parametrize("number", range(len(TYPOS)))
-def test_value_that_cannot_be(refused: list[str], number: int) -> None:
-    """A misspelt name or an impossible value is refused, and named."""
-    assert TYPOS[number][1] in refused[number]
+@pytest.mark.parametrize("number", range(len(INVALID)))
+def test_invalid_value(refused: list[str], number: int) -> None:
+    """A misspelt name or an invalid value is refused, and the message names it."""
+    assert INVALID[number][1] in refused[number]
 
 
 @pytest.fixture(scope="module")
-def complaints(helm: Helm) -> list[str]:
-    """Try each of the values that cannot go together; return what helm says."""
+def conflicts(helm: Helm) -> list[str]:
+    """Try each set of conflicting values; return helm's message for each."""
 
-    def complaint(values: JsonObject) -> str:
+    def message(values: dict[str, Any]) -> str:
         with pytest.raises(HelmError) as error:
             helm.template(values={**BASE, **values})
         return str(error.value)
 
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(complaint, (values for values, _ in PAIRS)))
+        return list(pool.map(message, (values for values, _ in CONFLICTS)))
 
 
-@pytest.mark.parametrize("number", range(len(PAIRS)), ids=["-".join(values) for values, _ in PAIRS])
-def test_values_that_exclude_each_other(complaints: list[str], number: int) -> None:
-    """Values that cannot go together are refused, with what to do."""
-    assert "These values cannot be used:" in complaints[number]
-    assert PAIRS[number][1] in complaints[number]
+@pytest.mark.parametrize("number", range(len(CONFLICTS)), ids=["-".join(values) for values, _ in CONFLICTS])
+def test_conflicting_values(conflicts: list[str], number: int) -> None:
+    """Conflicting values are refused, and the message says what to change."""
+    assert "These values cannot be used:" in conflicts[number]
+    assert CONFLICTS[number][1] in conflicts[number]
 
 
 def test_all_at_once(helm: Helm) -> None:
-    """Several mistakes are named together."""
+    """Several mistakes are reported together."""
     values = {"serviceAccount.create": False, "service.targetPort": 9440, "certificates.caBundle": PEM}
     with pytest.raises(HelmError) as refused:
         rendered(helm, values)
@@ -151,15 +150,15 @@ def test_all_at_once(helm: Helm) -> None:
 
 
 def test_old_kubernetes(helm: Helm) -> None:
-    """A cluster that is too old is refused by its version."""
+    """A cluster that is too old is refused."""
     with pytest.raises(HelmError, match=r"chart requires kubeVersion: >=1\.29\.0-0"):
         helm.template("--kube-version=1.28.0", values=BASE)
 
 
-def test_budgets_that_let_one_go(helm: Helm) -> None:
-    """A minAvailable that lets at least one pod go is taken as it is."""
-    for count, least in ((2, 1), (2, "50%"), (3, "66%")):
-        manifests = rendered(helm, {"replicaCount": count, "podDisruptionBudget.minAvailable": least})
-        (budget,) = [each for each in manifests if each["kind"] == "PodDisruptionBudget"]
-        assert budget["spec"]["minAvailable"] == least
+def test_budgets_that_allow_an_eviction(helm: Helm) -> None:
+    """A minAvailable that allows at least one eviction is rendered as it is."""
+    for replicas, min_available in ((2, 1), (2, "50%"), (3, "66%")):
+        manifests = rendered(helm, {"replicaCount": replicas, "podDisruptionBudget.minAvailable": min_available})
+        budget = only(manifests, "PodDisruptionBudget")
+        assert budget["spec"]["minAvailable"] == min_available
         assert "maxUnavailable" not in budget["spec"]

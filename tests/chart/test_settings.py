@@ -1,4 +1,4 @@
-"""The settings of the server and the values of the chart are held together."""
+"""The chart's values cover the server's settings."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +31,7 @@ MOUNTED: Final = {
     "certificates.secretName": "mine",
     "certificates.caBundle": "-----BEGIN CERTIFICATE-----",
 }
-# For each setting values that change it, and what the server then reads.
+# For each setting: values that change it, and the setting that the server then reads.
 VALUES: Final[dict[str, tuple[dict[str, Any], object]]] = {
     "tenant_id": ({"azureTenantID": "contoso.com"}, "contoso.com"),
     "cloud": ({"azureEnvironment": "AzureChinaCloud"}, "AzureChinaCloud"),
@@ -81,8 +81,8 @@ VALUES: Final[dict[str, tuple[dict[str, Any], object]]] = {
         '{"matchLabels":{"a":"b"}}',
     ),
 }
-# Reached by extraArgs alone, and why no value of its own.
-BY_HAND: Final = {
+# Settings that only extraArgs can change, and why they have no value.
+EXTRA_ARGS_ONLY: Final = {
     "webhook_host": "in a pod the server listens on all of the pod's addresses",
     "identity_mapping": "a file; in a cluster the mapping is a ConfigMap, which is watched",
     "kubeconfig": "in a pod the server uses the pod's ServiceAccount",
@@ -91,7 +91,7 @@ BY_HAND: Final = {
 
 
 def started_with(manifests: list[JsonObject]) -> dict[str, str]:
-    """Return what the container is given, by the name of the setting, as text."""
+    """Return the flags and variables of the container as text, by setting."""
     given, environment = flags(manifests), variables(manifests)
     return {
         name: given[source.flag] if source.flag in given else environment[source.env] or NAMESPACE
@@ -107,9 +107,9 @@ def settings(manifests: list[JsonObject]) -> Settings:
 
 
 def test_every_setting_is_reachable() -> None:
-    """Each setting of the server has a value, or a reason for having none."""
-    assert {*VALUES, *BY_HAND} == set(SOURCES)
-    assert not VALUES.keys() & BY_HAND.keys()
+    """Each setting of the server has a value, or a reason why not."""
+    assert {*VALUES, *EXTRA_ARGS_ONLY} == set(SOURCES)
+    assert not VALUES.keys() & EXTRA_ARGS_ONLY.keys()
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def changed(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, l
 
 @pytest.mark.parametrize("setting", VALUES)
 def test_value_reaches_setting(changed: dict[str, list[JsonObject]], setting: str) -> None:
-    """The value arrives at the server as the setting that it is for."""
+    """The value sets the server's setting."""
     _, expected = VALUES[setting]
 
     text = started_with(changed[setting])[setting]
@@ -137,19 +137,19 @@ def test_value_reaches_setting(changed: dict[str, list[JsonObject]], setting: st
 
 
 def seconds(text: str) -> int:
-    """Return a whole number, of seconds if there is a unit."""
+    """Parse an integer, or a duration to seconds."""
     return int(text.rstrip("hs")) * (3600 if text.endswith("h") else 1)
 
 
-def test_by_hand(helm: Helm) -> None:
-    """What has no value of its own goes through extraArgs, after the chart's flags, so that it wins."""
+def test_extra_args(helm: Helm) -> None:
+    """Flags of extraArgs follow the chart's flags, so that they win."""
     arguments = ["--webhook-host=::", "--log-level=debug"]
     assert server(rendered(helm, {"extraArgs": arguments}))["args"][-2:] == arguments
     assert settings(rendered(helm, {"extraArgs": arguments})).log_level == "debug"
 
 
 def test_defaults_agree(defaults: list[JsonObject]) -> None:
-    """Where the chart sets what the server has a default for, it is that default."""
+    """The chart's defaults are the server's defaults."""
     given, plain = settings(defaults), Settings()
     named_by_release = {"webhook_configurations", "webhook_service", "cert_secret"}
     differing = {name for name in SOURCES if getattr(given, name) != getattr(plain, name)}
@@ -159,7 +159,7 @@ def test_defaults_agree(defaults: list[JsonObject]) -> None:
 
 
 def test_upstream_names_are_the_defaults(helm: Helm) -> None:
-    """Under v1.6.0's names everything is called as the server expects without flags."""
+    """With upstreamNames the objects have the names that the server expects by default."""
     given, plain = settings(rendered(helm, {"upstreamNames": True})), Settings()
     for name in ("webhook_configurations", "webhook_service", "cert_secret"):
         assert getattr(given, name) == getattr(plain, name)

@@ -1,4 +1,4 @@
-"""Each value set of charts/.../ci renders to objects that every supported Kubernetes takes."""
+"""Each values file of charts/.../ci renders to objects that every supported Kubernetes version accepts."""
 
 import json
 import re
@@ -19,18 +19,18 @@ from testbed.program import ROOT
 from tests.chart.helm import CHART, VALUE_SETS, Helm
 
 VERSIONS: Final = [f"1.{minor}" for minor in range(29, 38)]
-# Definitions live elsewhere; tests/chart/test_monitoring.py and test_certificates.py look at these.
+# kubernetes-validate has no schemas for these; tests/chart/test_monitoring.py and test_certificates.py check them.
 CUSTOM: Final = {"cert-manager.io/v1", "monitoring.coreos.com/v1"}
 
 
 def test_enough() -> None:
-    """There are more than 25 value sets."""
+    """There are more than 25 values files."""
     assert len(VALUE_SETS) > 25
 
 
 @pytest.fixture(scope="module")
 def _schemas_once() -> Iterator[None]:
-    """Read each schema once: kubernetes-validate reads its largest file anew for every object."""
+    """Cache the schemas: kubernetes-validate reads its largest file again for every object."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kubernetes_validate.utils, "schema_contents", cache(kubernetes_validate.utils.schema_contents))
         yield
@@ -39,8 +39,8 @@ def _schemas_once() -> Iterator[None]:
 @pytest.mark.usefixtures("_schemas_once")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_strictly_valid(value_sets: dict[str, list[JsonObject]], version: str) -> None:
-    """Kubernetes of this version knows every field of every object, whatever the values."""
-    distinct = {json.dumps(manifest): manifest for each in value_sets.values() for manifest in each}
+    """This Kubernetes version knows every field of every rendered object."""
+    distinct = {json.dumps(manifest): manifest for manifests in value_sets.values() for manifest in manifests}
     builtin = [manifest for manifest in distinct.values() if manifest["apiVersion"] not in CUSTOM]
     assert len(builtin) > 100
     for manifest in builtin:
@@ -50,22 +50,22 @@ def test_strictly_valid(value_sets: dict[str, list[JsonObject]], version: str) -
 
 
 def test_no_definitions_needed(value_sets: dict[str, list[JsonObject]]) -> None:
-    """Nothing but built-in kinds is rendered, unless a value asks for cert-manager or the Prometheus operator."""
+    """Only built-in kinds are rendered, unless a value enables cert-manager or the Prometheus operator."""
     for name, manifests in value_sets.items():
-        asked = any(word in name for word in ("cert-manager", "monitor", "upstream"))
+        expected = any(word in name for word in ("cert-manager", "monitor", "upstream"))
         custom = {manifest["apiVersion"] for manifest in manifests} & CUSTOM
-        assert bool(custom) is asked, name
+        assert bool(custom) is expected, name
 
 
 def test_names_are_unique(value_sets: dict[str, list[JsonObject]]) -> None:
     """No release renders two objects of one kind and name."""
     for name, manifests in value_sets.items():
-        keys = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in manifests]
+        keys = [(it["kind"], it["metadata"].get("namespace"), it["metadata"]["name"]) for it in manifests]
         assert len(keys) == len(set(keys)), name
 
 
 def test_objects_are_labelled(value_sets: dict[str, list[JsonObject]]) -> None:
-    """Every object of the chart carries the labels that Kubernetes recommends and the release's name."""
+    """Every object of the chart has the recommended labels, and the release's name among them."""
     for name, manifests in value_sets.items():
         for manifest in manifests:
             if name.startswith("30-") and manifest["metadata"]["name"] in {"extra", "azwi-text"}:
@@ -77,7 +77,7 @@ def test_objects_are_labelled(value_sets: dict[str, list[JsonObject]]) -> None:
 
 
 def test_lint(helm: Helm) -> None:
-    """`helm lint --strict` finds nothing, with any value set."""
+    """`helm lint --strict` reports nothing for any values file."""
     with ThreadPoolExecutor(2) as pool:
         for printed in pool.map(lambda path: helm.run("lint", "--strict", str(CHART), f"--values={path}"), VALUE_SETS):
             assert "0 chart(s) failed" in printed
@@ -85,23 +85,23 @@ def test_lint(helm: Helm) -> None:
 
 
 def test_versions_agree() -> None:
-    """The chart has the program's version, and supports Kubernetes from where the tests begin."""
+    """The chart has the program's version, and its oldest Kubernetes version is the oldest one tested."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == __version__
     assert chart["kubeVersion"] == f">={VERSIONS[0]}.0-0"
 
 
 def test_scanner_is_quiet_for_a_reason() -> None:
-    """Behind every check that `make scan` skips stands why."""
+    """Every check that `make scan` skips has a reason."""
     skipped = (ROOT / ".ci" / "checkov.yaml").read_text().partition("skip-check:\n")[2].splitlines()
     assert len(skipped) > 5
     assert not [line for line in skipped if not re.fullmatch(r"- CKV2?_K8S_\d+ +# .{20,}", line)]
 
 
 def test_package(helm: Helm, tmp_path: Path) -> None:
-    """The package has what an installation needs and explains it, and no value sets for tests."""
+    """The package contains what an installation needs, and no files for tests or generators."""
     helm.run("package", str(CHART), f"--destination={tmp_path}")
     with tarfile.open(tmp_path / f"workload-identity-webhook-{__version__}.tgz") as package:
         names = {name.partition("/")[2] for name in package.getnames()}
     assert {"values.schema.json", "README.md", "files/dashboard.json", "templates/NOTES.txt"} <= names
-    assert not [name for name in names if name.startswith("ci/")]
+    assert not [name for name in names if name.startswith(("ci/", "values.rules"))]

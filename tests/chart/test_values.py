@@ -1,4 +1,4 @@
-"""values.yaml, its schema, its README and what it renders agree."""
+"""values.yaml, its schema, its README and the templates agree."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from azure_workload_identity.types import JsonObject
-from scripts.write_values import documented
+from scripts.chart_values import documented_values
 from testbed.program import ROOT
 from tests.chart.helm import BASE, CHART, Helm
 from tests.chart.test_settings import ENDPOINT, MOUNTED
@@ -19,9 +19,9 @@ from tests.chart.test_settings import VALUES as OF_SETTINGS
 TEXT: Final = (CHART / "values.yaml").read_text()
 DEFAULTS: Final[JsonObject] = yaml.safe_load(TEXT)
 SCHEMA: Final[JsonObject] = json.loads((CHART / "values.schema.json").read_text())
-NAMES: Final = {value.name: value.default for value in documented(TEXT)}
+NAMES: Final = {value.name: value.default for value in documented_values(TEXT)}
 
-# What has to be there for a value to show.
+# Values without which another value has no effect, by the latter's prefix.
 CONTEXTS: Final[dict[str, dict[str, Any]]] = {
     "autoscaling.": {"autoscaling.enabled": True},
     "networkPolicy.": {"networkPolicy.enabled": True},
@@ -40,8 +40,8 @@ DIGEST: Final = "sha256:" + "0" * 64
 PEER: Final = [{"ipBlock": {"cidr": "10.0.0.0/8"}}]
 RELABELINGS: Final = [{"action": "labeldrop", "regex": "pod"}]
 LABELS: Final = {"team": "identity"}
-# Another value than the default, for what cannot be guessed from it.
-OTHERS: Final[dict[str, Any]] = {
+# Non-default values, where one cannot be derived from the default.
+EXAMPLES: Final[dict[str, Any]] = {
     "identityMapping.mappings": [{"namespace": "shop"}],
     "global.imageRegistry": "registry.example.com",
     "global.imagePullSecrets": [{"name": "pull"}],
@@ -92,26 +92,26 @@ OTHERS: Final[dict[str, Any]] = {
     "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}}],
     "test.namespace": "other",
 }
-# There is only one: upstream's value is kept, so that its values files go on working.
+# Only one value is possible; kept because v1.6.0's values files have it.
 SINGLE: Final = {"metricsBackend"}
-# They go with others only; tests/chart/test_settings.py and test_certificates.py set those together.
+# Valid only in combination; tests/chart/test_settings.py and test_certificates.py cover them.
 TOGETHER: Final = {*ENDPOINT, *MOUNTED}
 TRIED: Final = [name for name in NAMES if name not in SINGLE | TOGETHER]
 
 
 def schema_of(name: str) -> JsonObject:
-    """Return what the schema says of a value."""
+    """Return the schema of a value."""
     found = SCHEMA
-    for step in name.split("."):
-        found = found["properties"][step]
+    for key in name.split("."):
+        found = found["properties"][key]
     return found
 
 
-def another(name: str) -> Any:  # noqa: ANN401, PLR0911  any value, one way each
-    """Return a value that is not the default."""
+def example(name: str) -> Any:  # noqa: ANN401, PLR0911  any value; one return per way to get it
+    """Return a value other than the default."""
     default, schema = NAMES[name], schema_of(name)
-    if name in OTHERS:
-        return OTHERS[name]
+    if name in EXAMPLES:
+        return EXAMPLES[name]
     for values, _ in OF_SETTINGS.values():
         if name in values:
             return values[name]
@@ -127,18 +127,18 @@ def another(name: str) -> Any:  # noqa: ANN401, PLR0911  any value, one way each
     return {**default, "team": "identity"}
 
 
-def context(name: str) -> JsonObject:
-    """Return the values without which a value does not show."""
-    around = [values for prefix, values in CONTEXTS.items() if name.startswith(prefix)]
-    return {key: value for values in around for key, value in values.items() if key != name}
+def context(name: str) -> dict[str, Any]:
+    """Return the values without which this one has no effect."""
+    contexts = [values for prefix, values in CONTEXTS.items() if name.startswith(prefix)]
+    return {key: value for values in contexts for key, value in values.items() if key != name}
 
 
 @pytest.fixture(scope="module")
 def before_and_after(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
-    """Render the chart without and with another value, for each value."""
+    """Render the chart with the default and with another value, for each value."""
     contexts = {name: json.dumps(context(name)) for name in TRIED}
     before = dict.fromkeys(contexts.values())
-    after = [{**context(name), name: another(name)} for name in TRIED]
+    after = [{**context(name), name: example(name)} for name in TRIED]
     texts = helm.variants([*map(json.loads, before), *after], tmp_path_factory.mktemp("values"))
     normal = [re.sub(r"/charts/v\d+/", "/", text) for text in texts]
     plain = dict(zip(before, normal, strict=False))
@@ -147,13 +147,13 @@ def before_and_after(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> di
 
 @pytest.mark.parametrize("name", TRIED)
 def test_value_takes_effect(before_and_after: dict[str, tuple[str, str]], name: str) -> None:
-    """Another value changes what is rendered."""
+    """A value other than the default changes the rendered objects."""
     before, after = before_and_after[name]
     assert before != after
 
 
 def leaves(tree: JsonObject, schema: JsonObject, path: str = "") -> set[str]:
-    """Return the names of values down to where the schema leaves the choice of keys to the user."""
+    """Return the names of values, down to maps whose keys the user chooses."""
     names = set[str]()
     for key, value in tree.items():
         below = schema["properties"][key]
@@ -163,12 +163,12 @@ def leaves(tree: JsonObject, schema: JsonObject, path: str = "") -> set[str]:
 
 
 def test_every_value_is_documented() -> None:
-    """Each value has a description, and each description a value."""
+    """Each value has a description, and each description has a value."""
     assert leaves(DEFAULTS, SCHEMA) == set(NAMES)
 
 
 def known(schema: JsonObject, path: str = "") -> set[str]:
-    """Return the names that the schema knows, down to documented values."""
+    """Return the names in the schema, down to documented values."""
     names = set[str]()
     for key, below in schema["properties"].items():
         deeper = "properties" in below and path + key not in NAMES
@@ -177,12 +177,12 @@ def known(schema: JsonObject, path: str = "") -> set[str]:
 
 
 def test_schema_knows_every_value() -> None:
-    """The schema has the values of values.yaml, and no other."""
+    """The schema has exactly the values of values.yaml."""
     assert known(SCHEMA) == set(NAMES)
 
 
 def test_schema_refuses_typos() -> None:
-    """Wherever the schema names keys it refuses others, but for `global`, which belongs to parent charts too."""
+    """The schema refuses unknown keys everywhere except in `global`, which other charts use too."""
     open_maps = []
 
     def look(schema: JsonObject, path: str) -> None:
@@ -196,20 +196,21 @@ def test_schema_refuses_typos() -> None:
 
 
 def test_upstream_values_are_known() -> None:
-    """Every value of v1.6.0's chart is a value here."""
+    """Every value of v1.6.0's chart exists in this chart."""
     (upstream,) = (CHART / "ci").glob("*-v1.6.0-values.yaml")
     values = yaml.safe_load(upstream.read_text())
     assert len(values) > 20
     assert values.keys() <= DEFAULTS.keys()
 
 
-def test_readme() -> None:
-    """The README's tables are those that values.yaml makes, and it names what moved."""
-    command = [sys.executable, "-m", "scripts.write_values", "--check"]
+@pytest.mark.parametrize("script", ["write_values", "write_values_schema"])
+def test_generated_files_are_up_to_date(script: str) -> None:
+    """The README's tables and the schema are what `make docs` generates from values.yaml."""
+    command = [sys.executable, "-m", f"scripts.{script}", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_base() -> None:
-    """The tenant is the only value that must be set."""
+    """The tenant is the only required value."""
     assert BASE.keys() == {"azureTenantID"}

@@ -1,8 +1,8 @@
-"""The webhook configuration: which pods are sent, and what when nobody answers."""
+"""The webhook configuration: which pods are sent, and what happens if no server answers."""
 
 import json
 from itertools import chain, combinations
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -21,7 +21,7 @@ def entries(manifests: list[JsonObject]) -> list[JsonObject]:
 
 
 def test_default_entry(defaults: list[JsonObject]) -> None:
-    """By default there is v1.6.0's entry: labelled pods on creation, with its path, policies and name."""
+    """By default the only entry is v1.6.0's: labelled pods on creation, with its path, policies and name."""
     (entry,) = entries(defaults)
     assert entry == {
         "name": "mutation.azure-workload-identity.io",
@@ -53,9 +53,11 @@ def test_default_entry(defaults: list[JsonObject]) -> None:
 
 
 def matches(selector: JsonObject, labels: dict[str, str]) -> bool:
-    """Tell whether a LabelSelector matches, as the API server does."""
+    """Return whether a LabelSelector matches, as the API server does."""
     wanted = selector.get("matchLabels", {}).items()
-    return wanted <= labels.items() and all(_meets(each, labels) for each in selector.get("matchExpressions", []))
+    return wanted <= labels.items() and all(
+        _meets(expression, labels) for expression in selector.get("matchExpressions", [])
+    )
 
 
 def _meets(expression: JsonObject, labels: dict[str, str]) -> bool:
@@ -65,7 +67,7 @@ def _meets(expression: JsonObject, labels: dict[str, str]) -> bool:
 
 @pytest.mark.parametrize("modes", SETS, ids="+".join)
 def test_each_pod_is_sent_once(helm: Helm, modes: tuple[str, ...]) -> None:
-    """Whatever the modes, a pod goes to at most one entry: to the namespace's path if only the namespace opts it in."""
+    """In any combination of modes a pod matches at most one entry, chosen by its label, then its namespace's."""
     configured = entries(rendered(helm, {"optIn": list(modes)}))
     assert len(configured) == len(modes)
 
@@ -84,7 +86,7 @@ def test_each_pod_is_sent_once(helm: Helm, modes: tuple[str, ...]) -> None:
 
 
 def expected(modes: tuple[str, ...], pod: str | None, namespace: str | None) -> list[str]:
-    """Return the paths that see a pod, by what its label and its namespace's label say."""
+    """Return the paths called for a pod, given its label and its namespace's label."""
     if pod == "false":
         return []
     if pod == "true" and "pod-label" in modes:
@@ -94,8 +96,8 @@ def expected(modes: tuple[str, ...], pod: str | None, namespace: str | None) -> 
     return [names.MUTATE_PATH] if "service-account" in modes else []
 
 
-def test_namespaces_of_the_user(helm: Helm) -> None:
-    """The user's namespace selector is in every entry, beside what is left out."""
+def test_own_namespace_selector(helm: Helm) -> None:
+    """Every entry has the user's namespace selector besides the excluded namespaces."""
     wanted = {"matchLabels": {"tier": "apps"}, "matchExpressions": [{"key": "identity", "operator": "Exists"}]}
     for entry in entries(rendered(helm, {"optIn": list(MODES), "mutatingWebhookNamespaceSelector": wanted})):
         selector = entry["namespaceSelector"]
@@ -105,7 +107,7 @@ def test_namespaces_of_the_user(helm: Helm) -> None:
 
 
 def test_every_namespace(helm: Helm) -> None:
-    """With nothing left out there is no namespace selector, as in v1.6.0."""
+    """Without excluded namespaces there is no namespace selector, as in v1.6.0."""
     values = {"webhook.excludedNamespaces": [], "webhook.excludeReleaseNamespace": False}
     (entry,) = entries(rendered(helm, values))
     assert "namespaceSelector" not in entry
@@ -124,16 +126,16 @@ def test_every_namespace(helm: Helm) -> None:
         ),
     ],
 )
-def test_policies(helm: Helm, values: JsonObject, field: str, value: object) -> None:
-    """What the API server does is a value, for every entry."""
-    every = entries(rendered(helm, {"optIn": list(MODES), **values}))
-    assert [entry[field] for entry in every] == [value] * 3
+def test_policies(helm: Helm, values: dict[str, Any], field: str, value: object) -> None:
+    """Policies, timeout and conditions apply to every entry."""
+    configured = entries(rendered(helm, {"optIn": list(MODES), **values}))
+    assert [entry[field] for entry in configured] == [value] * 3
 
 
 def test_second_call(helm: Helm) -> None:
-    """A second call is an entry like the first, for pods that the first left without the volume; it alone may refuse.
+    """The second entry equals the first, but is called only for pods without the volume, and only it can refuse.
 
-    Pods of the opt-in by ServiceAccount are left alone by most calls, so nothing would tell a call that failed.
+    The service-account mode has none: most of its calls change nothing, so a failed call cannot be recognised.
     """
     condition = {"name": "a", "expression": "true"}
     values = {"optIn": list(MODES), "webhook.secondCall": True, "webhook.matchConditions": [condition]}
@@ -148,14 +150,14 @@ def test_second_call(helm: Helm) -> None:
 
 
 def test_called_after_upstream(helm: Helm) -> None:
-    """Beside v1.6.0 this webhook is called second, whatever the namespace: that goes by configurations' names."""
+    """Next to v1.6.0 this webhook is called second in any namespace, since names decide the order."""
     rendered_first = objects(helm.run("template", "a", str(CHART), "-n=aaa", "-f=-", stdin=json.dumps(BASE)))
     name = only(rendered_first, "MutatingWebhookConfiguration")["metadata"]["name"]
     assert name > "azure-wi-webhook-mutating-webhook-configuration"
 
 
 def test_admissions_enforcer(helm: Helm, defaults: list[JsonObject]) -> None:
-    """AKS's admissions enforcer is left at work unless a value turns it off."""
+    """AKS's admissions enforcer stays enabled unless a value disables it."""
     key = "admissions.enforcer/disabled"
     assert key not in only(defaults, "MutatingWebhookConfiguration")["metadata"]["labels"]
     labelled = rendered(helm, {"webhook.admissionsEnforcerDisabled": True})
@@ -163,7 +165,7 @@ def test_admissions_enforcer(helm: Helm, defaults: list[JsonObject]) -> None:
 
 
 def test_ports_meet(helm: Helm) -> None:
-    """Configuration, Service, container and server agree on ports, whatever they are."""
+    """Webhook configuration, Service, container and server agree on the ports."""
     manifests = rendered(helm, {"service.port": 8443, "service.targetPort": 10250, "hostNetwork": True})
     (entry,) = entries(manifests)
     service = only(manifests, "Service")["spec"]["ports"][0]

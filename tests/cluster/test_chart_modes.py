@@ -427,9 +427,9 @@ def test_test_hook(control_plane: ControlPlane, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("token")
     given = {**environment(container), "AZURE_FEDERATED_TOKEN_FILE": str(token)}
-    assert run(container, given) == (0, "passed: this pod was given an identity and a token\n")
+    assert run(container, given) == (0, "passed: this pod got an identity and a token\n")
     status, said = run(container, {})
-    assert (status, said.split(".")[0]) == (1, "FAILED: this pod was given no identity")
+    assert (status, said.split(".")[0]) == (1, "FAILED: this pod got no identity")
     assert run(container, {**given, "AZURE_FEDERATED_TOKEN_FILE": "/nowhere"})[0] == 1
 
 

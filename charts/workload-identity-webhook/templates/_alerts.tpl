@@ -1,86 +1,86 @@
-{{/* The alerts; each description says what to do. */}}
+{{/* Alerts; each description says what to do. */}}
 {{- define "azwi.alerts" -}}
-{{- $here := printf "namespace=%q" .Release.Namespace -}}
-{{- /* A week, or less where a tenth of the certificate's life is: by then it should have been renewed. */ -}}
-{{- $late := 604800 -}}
+{{- $selector := printf "namespace=%q" .Release.Namespace -}}
+{{- /* Seconds before expiry: a week, or a tenth of a shorter lifetime. By then the certificate should have been renewed. */ -}}
+{{- $renewalOverdue := 604800 -}}
 {{- with .Values.certificates -}}
 {{- if and (ne .mode "existing-secret") (regexMatch "^[0-9]+h$" .lifetime) -}}
-{{- $late = min $late (mul 360 (trimSuffix "h" .lifetime | int)) -}}
+{{- $renewalOverdue = min $renewalOverdue (mul 360 (trimSuffix "h" .lifetime | int)) -}}
 {{- end -}}
 {{- end -}}
 - alert: AzureWorkloadIdentityWebhookDown
-  expr: absent(azwi_build_info{ {{- $here -}} })
+  expr: absent(azwi_build_info{ {{- $selector -}} })
   for: 5m
   labels:
     severity: critical
   annotations:
-    summary: No Azure Workload Identity webhook can be read.
+    summary: Prometheus finds no Azure Workload Identity webhook.
     description: >-
       With failurePolicy {{ .Values.webhook.failurePolicy }}, pods that opt in {{ ternary "cannot be created" "are created without an identity" (eq .Values.webhook.failurePolicy "Fail") }}. Look at
-      kubectl -n {{ .Release.Namespace }} get pods and at their events.
+      the pods and their events: kubectl -n {{ .Release.Namespace }} get pods,events.
 - alert: AzureWorkloadIdentityAdmissionErrors
-  expr: sum(rate(azwi_admissions_total{ {{- $here -}} ,decision="error"}[5m])) > 0
+  expr: sum(rate(azwi_admissions_total{ {{- $selector -}} ,decision="error"}[5m])) > 0
   for: 10m
   labels:
     severity: warning
   annotations:
-    summary: Admissions fail for a fault that is not the pod's.
-    description: The label reason of azwi_admissions_total says which; docs/reference/decisions.md says what to do.
+    summary: Admissions fail for reasons other than the pod itself.
+    description: The label reason of azwi_admissions_total has the reason; docs/reference/decisions.md says what to do.
 - alert: AzureWorkloadIdentityRefusals
-  expr: sum by (reason) (rate(azwi_admissions_total{ {{- $here -}} ,decision="refuse"}[15m])) > 0.1
+  expr: sum by (reason) (rate(azwi_admissions_total{ {{- $selector -}} ,decision="refuse"}[15m])) > 0.1
   for: 15m
   labels:
     severity: warning
   annotations:
-    summary: {{ `Pods are refused again and again: {{ $labels.reason }}.` | quote }}
-    description: A controller asks for pods that cannot be given what they ask for; docs/reference/decisions.md says what to do.
+    summary: {{ `Pods are refused repeatedly: {{ $labels.reason }}.` | quote }}
+    description: A controller keeps creating pods whose annotations cannot be fulfilled; docs/reference/decisions.md says what to do.
 - alert: AzureWorkloadIdentityAdmissionSlow
-  expr: histogram_quantile(0.99, sum by (le) (rate(azwi_mutation_request_bucket{ {{- $here -}} }[5m]))) > 0.5
+  expr: histogram_quantile(0.99, sum by (le) (rate(azwi_mutation_request_bucket{ {{- $selector -}} }[5m]))) > 0.5
   for: 10m
   labels:
     severity: warning
   annotations:
-    summary: One admission in a hundred takes longer than half a second.
-    description: The server is short of CPU or waits for the API server; look at its CPU and at azwi_live_reads_total.
+    summary: One in a hundred admissions takes longer than half a second.
+    description: The server lacks CPU or waits for the API server; check its CPU usage and azwi_live_reads_total.
 - alert: AzureWorkloadIdentityCertificateExpires
-  expr: min by (certificate) (azwi_certificate_expiry_timestamp_seconds{ {{- $here -}} }) - time() < {{ $late }}
+  expr: min by (certificate) (azwi_certificate_expiry_timestamp_seconds{ {{- $selector -}} }) - time() < {{ $renewalOverdue }}
   for: 15m
   labels:
     severity: critical
   annotations:
     summary: {{ `The {{ $labels.certificate }} certificate expires soon and was not renewed.` | quote }}
     description: >-
-      {{ eq .Values.certificates.mode "self-managed" | ternary "The server's log says why it could not renew it." "Renew the Secret that holds it; servers take it over without a restart." }}
+      {{ eq .Values.certificates.mode "self-managed" | ternary "The server's log says why it was not renewed." "Renew the Secret that holds it; servers load it without a restart." }}
 - alert: AzureWorkloadIdentityCaBundleContested
-  expr: sum(increase(azwi_ca_bundle_patches_total{ {{- $here -}} }[1h])) > 10
+  expr: sum(increase(azwi_ca_bundle_patches_total{ {{- $selector -}} }[1h])) > 10
   labels:
     severity: warning
   annotations:
-    summary: The caBundle is written again and again, so something else writes it too.
-    description: A second webhook with the same configuration, or a GitOps tool that puts it back; docs/install/gitops.md.
+    summary: The caBundle is written repeatedly, so something else writes it too.
+    description: A second server uses the same configuration, or a GitOps tool reverts it; see docs/install/gitops.md.
 - alert: AzureWorkloadIdentityAccountsStale
-  expr: max(azwi_accounts_staleness_seconds{ {{- $here -}} }) > 300
+  expr: max(azwi_accounts_staleness_seconds{ {{- $selector -}} }) > 300
   for: 5m
   labels:
     severity: warning
   annotations:
     summary: A server has not heard from the API server about ServiceAccounts for five minutes.
-    description: Changed annotations may not be in new pods. The server's log and azwi_watch_restarts_total say why.
+    description: New pods may get outdated annotations. The server's log and azwi_watch_restarts_total say why.
 - alert: AzureWorkloadIdentityServerCrashed
-  expr: max by (pod) (azwi_server_crashes{ {{- $here -}} }) > 0
+  expr: max by (pod) (azwi_server_crashes{ {{- $selector -}} }) > 0
   labels:
     severity: warning
   annotations:
-    summary: {{ `A signal ended the server of {{ $labels.pod }}; a second one serves in its place, a third one would not.` | quote }}
+    summary: {{ `A signal killed the server in {{ $labels.pod }}; its replacement serves, and will not be replaced again.` | quote }}
     description: >-
-      Its log says which signal. 9, where nobody killed it, is a lack of memory: raise resources.limits.memory. Delete the
-      pod when another one is ready.
+      Its log names the signal. Signal 9 that nobody sent is the out-of-memory killer: raise resources.limits.memory. Delete
+      the pod once another one is ready.
 - alert: AzureWorkloadIdentityMappingBroken
-  expr: max(azwi_mapping_errors{ {{- $here -}} }) > 0
+  expr: max(azwi_mapping_errors{ {{- $selector -}} }) > 0
   for: 5m
   labels:
     severity: warning
   annotations:
-    summary: The identity mapping cannot be used; the one before it counts.
-    description: The server's log names the entry.
+    summary: The identity mapping is invalid; the previous one stays in use.
+    description: The server's log names the invalid entry.
 {{- end }}

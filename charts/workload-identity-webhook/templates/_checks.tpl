@@ -1,17 +1,17 @@
 {{/*
-Values that cannot go together, each with what to do. values.schema.json has what one value can be; here is what takes two.
+Checks that involve more than one value; each message says what to change. values.schema.json checks single values.
 */}}
 {{- define "azwi.check" -}}
-{{- $complaints := list -}}
+{{- $problems := list -}}
 {{- range list "azwi.checkImage" "azwi.checkCertificates" "azwi.checkServer" "azwi.checkEndpoint" "azwi.checkBudget" "azwi.checkMetrics" "azwi.checkNames" -}}
 {{- range include . $ | splitList "\n" -}}
 {{- with trim . -}}
-{{- $complaints = append $complaints . -}}
+{{- $problems = append $problems . -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if $complaints -}}
-{{- fail (printf "\n\nThese values cannot be used:\n- %s\n" (join "\n- " $complaints)) -}}
+{{- if $problems -}}
+{{- fail (printf "\n\nThese values cannot be used:\n- %s\n" (join "\n- " $problems)) -}}
 {{- end -}}
 {{- end }}
 
@@ -37,7 +37,7 @@ certificates.mode existing-secret needs certificates.secretName: the Secret in t
 certificates.mode existing-secret needs certificates.caBundle, the CA as PEM (helm --set-file certificates.caBundle=ca.crt), or an annotation cert-manager.io/inject-ca-from-secret in mutatingWebhookAnnotations
 {{- end }}
 {{- else if $certificates.caBundle }}
-certificates.caBundle goes with certificates.mode existing-secret only: with {{ $certificates.mode }} it is kept up to date in the cluster, remove it
+certificates.caBundle goes with certificates.mode existing-secret only: with {{ $certificates.mode }} it is kept up to date in the cluster, so remove it
 {{- end }}
 {{- if and $certificates.certManager.issuerRef (ne $certificates.mode "cert-manager") }}
 certificates.certManager.issuerRef goes with certificates.mode cert-manager only
@@ -51,20 +51,20 @@ certificates.certManager.issuerRef needs the issuer's name
 {{- if not .Values.azureTenantID }}
 azureTenantID is not set; with the az command line: az account show --query tenantId --output tsv
 {{- end }}
-{{- $taken := list "POD_NAMESPACE" "AZURE_TENANT_ID" "AZURE_ENVIRONMENT" "AZURE_AUTHORITY_HOST" "PROXY_IMAGE" "PROXY_INIT_IMAGE" "WEBHOOK_PORT" -}}
+{{- $reserved := list "POD_NAMESPACE" "AZURE_TENANT_ID" "AZURE_ENVIRONMENT" "AZURE_AUTHORITY_HOST" "PROXY_IMAGE" "PROXY_INIT_IMAGE" "WEBHOOK_PORT" -}}
 {{- range .Values.extraEnv }}
-{{- if or (has .name $taken) (hasPrefix "AZURE_KUBERNETES_" .name) }}
-extraEnv cannot set {{ .name }}, which the chart sets from a value of its own
+{{- if or (has .name $reserved) (hasPrefix "AZURE_KUBERNETES_" .name) }}
+extraEnv cannot set {{ .name }}, which the chart sets from another value
 {{- end }}
 {{- end }}
 {{- range .Values.extraVolumes }}
 {{- if eq .name "cert" }}
-extraVolumes cannot have a volume named cert, which is the chart's: choose another name
+extraVolumes cannot have a volume named cert, which the chart uses: choose another name
 {{- end }}
 {{- end }}
 {{- range .Values.extraVolumeMounts }}
 {{- if eq .mountPath "/certs" }}
-extraVolumeMounts cannot mount at /certs, which is the chart's: choose another path
+extraVolumeMounts cannot mount at /certs, which the chart uses: choose another path
 {{- end }}
 {{- end }}
 {{- $grace := include "azwi.gracePeriod" . | int -}}
@@ -73,11 +73,11 @@ terminationGracePeriodSeconds {{ $grace }} must be longer than drainSeconds {{ .
 {{- end }}
 {{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
 {{- if and (regexMatch "^[0-9]+Mi$" $limit) (lt (trimSuffix "Mi" $limit | int) 96) }}
-resources.limits.memory {{ $limit }} is less than the server takes (95 MiB with 50,000 ServiceAccounts), so it would be killed again and again: raise it to 192Mi, or remove resources from your values
+resources.limits.memory {{ $limit }} is less than the server uses (95 MiB with 50,000 ServiceAccounts), so it would be killed repeatedly: raise it to 192Mi, or remove resources from your values
 {{- end }}
 {{- $ports := list (printf "%v" .Values.service.targetPort) (include "azwi.port" .Values.healthAddr) (include "azwi.port" .Values.metricsAddr) | compact -}}
 {{- if ne (len $ports) (len (uniq $ports)) }}
-service.targetPort, healthAddr and metricsAddr need different ports, they have {{ join ", " $ports }}
+service.targetPort, healthAddr and metricsAddr need different ports, but have {{ join ", " $ports }}
 {{- end }}
 {{- if and .Values.identityMapping.mappings .Values.identityMapping.existingConfigMap }}
 identityMapping.mappings and identityMapping.existingConfigMap exclude each other
@@ -99,14 +99,14 @@ customTokenEndpoint.azureKubernetesCACTBLabelSelector needs .azureKubernetesCACT
 {{- end }}
 {{- end }}
 
-{{/* The fewest replicas that there can be. */}}
-{{- define "azwi.fewest" -}}
+{{/* The lowest number of replicas. */}}
+{{- define "azwi.minReplicas" -}}
 {{- ternary .Values.autoscaling.minReplicas .Values.replicaCount .Values.autoscaling.enabled -}}
 {{- end }}
 
 {{- define "azwi.checkBudget" -}}
 {{- $budget := .Values.podDisruptionBudget -}}
-{{- $fewest := include "azwi.fewest" . | int -}}
+{{- $replicas := include "azwi.minReplicas" . | int -}}
 {{- if and .Values.autoscaling.enabled (gt (.Values.autoscaling.minReplicas | int) (.Values.autoscaling.maxReplicas | int)) }}
 autoscaling.minReplicas {{ .Values.autoscaling.minReplicas }} is above autoscaling.maxReplicas {{ .Values.autoscaling.maxReplicas }}
 {{- end }}
@@ -115,12 +115,12 @@ autoscaling.minReplicas {{ .Values.autoscaling.minReplicas }} is above autoscali
 podDisruptionBudget.minAvailable and .maxUnavailable exclude each other: set one
 {{- end }}
 {{- $text := printf "%v" $budget.minAvailable -}}
-{{- $stay := int $budget.minAvailable -}}
+{{- $minAvailable := int $budget.minAvailable -}}
 {{- if hasSuffix "%" $text -}}
-{{- $stay = divf (mulf (trimSuffix "%" $text) $fewest) 100 | ceil | int -}}
+{{- $minAvailable = divf (mulf (trimSuffix "%" $text) $replicas) 100 | ceil | int -}}
 {{- end -}}
-{{- if ge $stay $fewest }}
-podDisruptionBudget.minAvailable {{ $text }} with {{ $fewest }} replica(s) would let no pod go and block every node drain: lower it, raise the replicas, or set .maxUnavailable instead
+{{- if ge $minAvailable $replicas }}
+podDisruptionBudget.minAvailable {{ $text }} with {{ $replicas }} replica(s) would allow no eviction and block every node drain: lower it, raise the replicas, or set .maxUnavailable instead
 {{- end }}
 {{- end }}
 {{- end }}
@@ -131,7 +131,7 @@ podDisruptionBudget.minAvailable {{ $text }} with {{ $fewest }} replica(s) would
 metrics.service, .serviceMonitor and .podMonitor need metrics: set metricsAddr to an address
 {{- end }}
 {{- if and $metrics.serviceMonitor.enabled $metrics.podMonitor.enabled }}
-metrics.serviceMonitor and .podMonitor would read every metric twice: enable one
+metrics.serviceMonitor and .podMonitor would scrape every metric twice: enable one
 {{- end }}
 {{- end }}
 
@@ -140,12 +140,12 @@ metrics.serviceMonitor and .podMonitor would read every metric twice: enable one
 upstreamNames and fullnameOverride exclude each other
 {{- end }}
 {{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
-serviceAccount.create false needs serviceAccount.name: the ServiceAccount that you made
+serviceAccount.create false needs serviceAccount.name: the ServiceAccount that you created
 {{- end }}
 {{- $selector := include "azwi.selectorLabels" . | fromYaml -}}
 {{- range $key, $_ := merge (dict) .Values.podLabels .Values.commonLabels -}}
 {{- if hasKey $selector $key }}
-podLabels and commonLabels cannot set {{ $key }}, by which the Deployment finds its pods
+podLabels and commonLabels cannot set {{ $key }}, which the Deployment's selector uses
 {{- end }}
 {{- end }}
 {{- end }}

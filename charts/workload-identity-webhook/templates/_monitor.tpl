@@ -1,4 +1,4 @@
-{{/* How Prometheus reads one endpoint, by a ServiceMonitor or a PodMonitor. */}}
+{{/* Endpoint of a ServiceMonitor or a PodMonitor. */}}
 {{- define "azwi.endpoint" -}}
 - port: metrics
   path: /metrics

@@ -17,9 +17,9 @@
 {{- end }}
 
 {{/*
-Objects without a namespace carry it in their name: a release name may be used once in every namespace. What the name begins
-with puts the webhook configuration behind v1.6.0's, in whose order they are called. The other way round, v1.6.0 mounts a path
-that is mounted already, and the API server refuses the pod.
+Cluster-scoped objects have the release's namespace in their names, since two namespaces may each have a release of the same
+name. The API server calls webhooks in the order of their configurations' names; this one sorts after v1.6.0's. In the opposite
+order v1.6.0 mounts a path that is already mounted, and the API server refuses the pod.
 */}}
 {{- define "azwi.clusterName" -}}
 {{- printf "azwi-%s-%s" .Release.Namespace (include "azwi.fullname" .) -}}
@@ -76,7 +76,7 @@ that is mounted already, and the API server refuses the pod.
 {{- printf "%s-metrics" (include "azwi.fullname" .) -}}
 {{- end }}
 
-{{/* A Deployment's selector cannot change: under v1.6.0's names it is v1.6.0's, so that its release can be taken over. */}}
+{{/* A Deployment's selector is immutable: with upstreamNames it is v1.6.0's, so that helm upgrade can take over its release. */}}
 {{- define "azwi.selectorLabels" -}}
 {{- if .Values.upstreamNames -}}
 app: {{ include "azwi.name" . }}
@@ -114,7 +114,7 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* (dict "root" $ "image" {registry, repository, release, digest}) as one reference. */}}
+{{/* Image reference: (dict "root" $ "image" {registry, repository, release, digest}). */}}
 {{- define "azwi.reference" -}}
 {{- $registry := .image.registry | default .root.Values.global.imageRegistry -}}
 {{- $name := .image.repository -}}
@@ -132,7 +132,7 @@ annotations:
 {{- include "azwi.reference" (dict "root" . "image" .Values.image) -}}
 {{- end }}
 
-{{/* The proxy's image. Another repository or tag than that of the server does not have the server's digest. */}}
+{{/* Image of the proxy. The server's digest applies only where the proxy sets neither a repository nor a tag of its own. */}}
 {{- define "azwi.proxyImage" -}}
 {{- $image := .Values.image -}}
 {{- $proxy := .Values.proxy.image -}}
@@ -151,7 +151,7 @@ imagePullSecrets:
 {{- end -}}
 {{- end }}
 
-{{/* The port of an address, or nothing for "0". */}}
+{{/* Port of an address; empty for "0". */}}
 {{- define "azwi.port" -}}
 {{- if ne . "0" -}}
 {{- regexFind "[0-9]+$" . -}}

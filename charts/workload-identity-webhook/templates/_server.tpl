@@ -1,4 +1,4 @@
-{{/* What the server is given: flags, variables, and which of them need permissions. */}}
+{{/* The server's flags and environment variables. */}}
 
 {{- define "azwi.selfManaged" -}}
 {{- if eq .Values.certificates.mode "self-managed" -}}true{{- end -}}
@@ -87,7 +87,7 @@
 {{- end }}
 {{- end }}
 
-{{/* Pods that stop go on answering for drainSeconds, then finish what is open within 10 s more. */}}
+{{/* A terminating pod keeps serving for drainSeconds, then has 10 s to finish open requests; 10 s are spare. */}}
 {{- define "azwi.gracePeriod" -}}
 {{- .Values.terminationGracePeriodSeconds | default (add .Values.drainSeconds 20) -}}
 {{- end }}

@@ -1,6 +1,6 @@
 {{/*
-One entry of the webhook configuration an opt-in mode. Their selectors do not overlap, so no pod is sent twice:
-namespaces with the label are the second entry's, pods with the label the first one's.
+The webhook configuration's entries, one for each opt-in mode. Their selectors do not overlap, so no pod is sent twice: the first
+entry has the labelled pods, the second the other pods of labelled namespaces, the third all others.
 */}}
 {{- define "azwi.webhooks" -}}
 {{- $use := "azure.workload.identity/use" -}}
@@ -9,12 +9,12 @@ namespaces with the label are the second entry's, pods with the label the first 
 {{- $decided := ternary (list "true" "false") (list "false") $byPod -}}
 {{- $unlabelled := dict "matchExpressions" (list (dict "key" $use "operator" "NotIn" "values" $decided)) -}}
 {{- if $byPod }}
-{{- include "azwi.callsOf" (dict "root" . "name" "mutation.azure-workload-identity.io" "path" "/mutate-v1-pod"
+{{- include "azwi.webhookEntries" (dict "root" . "name" "mutation.azure-workload-identity.io" "path" "/mutate-v1-pod"
   "objectSelector" (dict "matchLabels" (dict $use "true"))
   "expressions" list) }}
 {{- end }}
 {{- if $byNamespace }}
-{{ include "azwi.callsOf" (dict "root" . "name" "namespace.mutation.azure-workload-identity.io"
+{{ include "azwi.webhookEntries" (dict "root" . "name" "namespace.mutation.azure-workload-identity.io"
   "path" "/mutate-v1-pod/namespace" "objectSelector" $unlabelled
   "expressions" (list (dict "key" $use "operator" "In" "values" (list "true")))) }}
 {{- end }}
@@ -26,10 +26,10 @@ namespaces with the label are the second entry's, pods with the label the first 
 {{- end }}
 
 {{/*
-An entry, or where a second call is asked for two: one whose failure is ignored, and one for pods that the first has not given
-the volume. No one else may give a volume that name.
+One entry or, with webhook.secondCall, two: failures of the first are ignored, and the second is called for pods that still lack
+the volume. The volume's name is reserved, so no other webhook adds it.
 */}}
-{{- define "azwi.callsOf" -}}
+{{- define "azwi.webhookEntries" -}}
 {{- if .root.Values.webhook.secondCall -}}
 {{- include "azwi.webhook" (merge (dict "name" (printf "first.%s" .name) "failurePolicy" "Ignore") .) }}
 {{ include "azwi.webhook" (merge (dict "condition" (dict "name" "first-call-failed" "expression"
@@ -82,7 +82,7 @@ the volume. No one else may give a volume that name.
   {{- end }}
 {{- end }}
 
-{{/* The user's selector, and the namespaces that are left out. */}}
+{{/* The user's namespace selector plus the excluded namespaces. */}}
 {{- define "azwi.namespaceSelector" -}}
 {{- $values := .root.Values -}}
 {{- $excluded := $values.webhook.excludedNamespaces -}}
@@ -102,7 +102,7 @@ the volume. No one else may give a volume that name.
 {{- end -}}
 {{- end }}
 
-{{/* What the values say, and what the API server trusts as long as pods with a certificate of another kind may run. */}}
+{{/* The CA from the values, plus the CA in use while pods may still serve a certificate of the former mode. */}}
 {{- define "azwi.caBundle" -}}
 {{- $given := .Values.certificates.caBundle -}}
 {{- $former := include "azwi.formerCaBundle" . -}}
@@ -113,7 +113,7 @@ the volume. No one else may give a volume that name.
 {{- end -}}
 {{- end }}
 
-{{/* The caBundle in the cluster where this upgrade changes whether the server makes its certificate, else nothing. */}}
+{{/* The cluster's current caBundle if this upgrade switches to or from certificates that the server issues itself. */}}
 {{- define "azwi.formerCaBundle" -}}
 {{- $deployment := lookup "apps/v1" "Deployment" .Release.Namespace (include "azwi.deploymentName" .) -}}
 {{- $configuration := lookup "admissionregistration.k8s.io/v1" "MutatingWebhookConfiguration" "" (include "azwi.configurationName" .) -}}
