@@ -1,15 +1,16 @@
-"""What Microsoft Entra's errors mean to a workload, and what a token says of itself. Pure: no I/O, no clock.
+"""Microsoft Entra's vocabulary: the token request, the meaning of its errors, a token's claims. Pure: no I/O, no clock.
 
-The codes are those of https://learn.microsoft.com/entra/identity-platform/reference-error-codes and of the
-documentation on workload identity federation. They are not promised to stay, so an unknown code falls back on the HTTP
-status.
+The request is the third case of
+https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow. The error codes are those of
+https://learn.microsoft.com/entra/identity-platform/reference-error-codes and of the documentation on workload identity
+federation. They are not guaranteed to stay, so for an unknown code the HTTP status decides.
 """
 
 import binascii
 import json
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -19,23 +20,27 @@ SERVER_ERROR: Final = 500
 REQUEST_TIMEOUT: Final = 408
 MAX_DESCRIPTION: Final = 600
 MAX_CLAIM: Final = 300
-# Three dot-separated parts of base64url that begin as every JWT does.
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+# The claims that a federated credential is compared with.
+SUBJECT_CLAIMS: Final = ("iss", "sub", "aud")
+_DATES: Final = frozenset({"iat", "nbf", "exp"})  # NumericDate in RFC 7519; every other claim here is text
+# Three dot-separated parts of base64url; every JWT starts this way.
 _TOKEN: Final = re.compile(r"eyJ[\w-]+(\.[\w-]*){0,2}")
 _CODE: Final = re.compile(r"AADSTS(\d{5,8})")
 
 
 class Kind(StrEnum):
-    """What can be done about an error."""
+    """What a client can do about an error."""
 
-    PERMANENT = "permanent"  # nothing changes until somebody changes something
-    PROPAGATING = "propagating"  # also what a change made a moment ago looks like: worth a few more tries
-    THROTTLED = "throttled"  # later
-    OUTAGE = "outage"  # a fault on the way or at Entra: soon
+    PERMANENT = "permanent"  # give up: it stays until somebody changes the configuration
+    PROPAGATING = "propagating"  # a recent change looks the same until it has propagated: retry a few times
+    THROTTLED = "throttled"  # retry later
+    OUTAGE = "outage"  # a failure of Entra or of the network: retry soon
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What an error means, and the sentence that says what to do about it."""
+    """What an error means, and a sentence on what to do about it."""
 
     kind: Kind
     remedy: str
@@ -45,7 +50,7 @@ _DOCUMENTS: Final = "Entra cannot read the issuer's documents: both must be publ
 _MALFORMED: Final = "the token is malformed: AZURE_FEDERATED_TOKEN_FILE must name a projected token"
 _MATCH: Final = (
     "issuer, subject and audience of the federated credential must equal the token's to the letter, a trailing slash "
-    "included; a credential made a moment ago takes up to some minutes to be known everywhere"
+    "included; a new credential can take some minutes to be known everywhere"
 )
 MEANINGS: Final[Mapping[int, Meaning]] = {
     70021: Meaning(Kind.PROPAGATING, _MATCH),
@@ -55,76 +60,78 @@ MEANINGS: Final[Mapping[int, Meaning]] = {
     7002131: Meaning(Kind.PROPAGATING, f"no federated credential's matching expression fits this token: {_MATCH}"),
     7002138: Meaning(
         Kind.PERMANENT,
-        "the federated credential's subject differs from the token's in upper and lower case: make equal",
+        "the federated credential's subject differs from the token's in upper and lower case: make them equal",
     ),
     70025: Meaning(
         Kind.PROPAGATING,
-        "the identity has no federated credential: add one for this token's issuer and subject; one made a moment ago "
-        "takes up to some minutes to be known everywhere",
+        "the identity has no federated credential: add one for this token's issuer and subject; a new one can take "
+        "some minutes to be known everywhere",
     ),
     700024: Meaning(
         Kind.PROPAGATING,
-        "the pod's token is not valid now: compare the clock of the node with the true time, and look in the kubelet's "
-        "log for why the token is not renewed",
+        "the pod's token is not valid now: check the clock of the node, and look in the kubelet's log for why the "
+        "token is not renewed",
     ),
     700016: Meaning(
         Kind.PERMANENT,
         "the tenant has no identity with this client id: check azure.workload.identity/client-id and "
-        "azure.workload.identity/tenant-id on the ServiceAccount, then make the pod anew",
+        "azure.workload.identity/tenant-id on the ServiceAccount, then recreate the pod",
     ),
-    700021: Meaning(Kind.PERMANENT, "the token is meant for another client: check the client id"),
+    700021: Meaning(Kind.PERMANENT, "the token is for another client: check the client id"),
     700027: Meaning(
-        Kind.PERMANENT, "the token's signature is not of its issuer's keys: check that the JWKS is current"
+        Kind.PERMANENT, "the token's signature does not match its issuer's keys: check that the JWKS is current"
     ),
-    700030: Meaning(Kind.PERMANENT, "the token is signed by a certificate that the identity does not know"),
+    700030: Meaning(Kind.PERMANENT, "the token is signed with a certificate that is not registered for the identity"),
     50013: Meaning(
         Kind.PERMANENT,
-        "the token's signature cannot be verified: the JWKS at its issuer must have the key that the cluster signs by",
+        "the token's signature cannot be verified: the JWKS at its issuer must have the cluster's signing key",
     ),
     50027: Meaning(Kind.PERMANENT, _MALFORMED),
     5002727: Meaning(Kind.PERMANENT, _MALFORMED),
     5002738: Meaning(Kind.PERMANENT, _MALFORMED),
     7000272: Meaning(
         Kind.PROPAGATING,
-        "the JWKS at the token's issuer lacks the key that the cluster signs by: publish it; Entra looks again within "
-        "some minutes",
+        "the JWKS at the token's issuer lacks the cluster's signing key: publish it; Entra reads the JWKS again "
+        "within some minutes",
     ),
     50166: Meaning(Kind.OUTAGE, _DOCUMENTS),
     501661: Meaning(Kind.OUTAGE, _DOCUMENTS),
     90061: Meaning(Kind.OUTAGE, _DOCUMENTS),
     90002: Meaning(
         Kind.PERMANENT,
-        "there is no such tenant in this cloud: check azure.workload.identity/tenant-id, the webhook's AZURE_TENANT_ID "
-        "and AZURE_ENVIRONMENT",
+        "the tenant does not exist in this cloud: check azure.workload.identity/tenant-id, the webhook's "
+        "AZURE_TENANT_ID and AZURE_ENVIRONMENT",
     ),
     900021: Meaning(Kind.PERMANENT, "the tenant id is malformed: check azure.workload.identity/tenant-id"),
     900023: Meaning(Kind.PERMANENT, "the tenant id is malformed: check azure.workload.identity/tenant-id"),
-    500011: Meaning(Kind.PERMANENT, "the tenant does not know the resource that the app asks for: check its spelling"),
+    500011: Meaning(Kind.PERMANENT, "the requested resource does not exist in the tenant: check its spelling"),
     500341: Meaning(Kind.PERMANENT, "the account has been deleted from the tenant"),
-    70011: Meaning(Kind.PERMANENT, "the resource that the app asks for is not a valid one: check its spelling"),
-    1002012: Meaning(Kind.PERMANENT, "the resource that the app asks for is not a valid one: check its spelling"),
+    70011: Meaning(Kind.PERMANENT, "the requested resource is not valid: check its spelling"),
+    1002012: Meaning(Kind.PERMANENT, "the requested resource is not valid: check its spelling"),
     650057: Meaning(Kind.PERMANENT, "the identity may not ask for this resource: add it to the app's API permissions"),
-    650052: Meaning(Kind.PERMANENT, "the tenant has no service principal for this resource: an admin has to consent"),
+    650052: Meaning(Kind.PERMANENT, "the tenant has no service principal for this resource: an admin must consent"),
     7000112: Meaning(Kind.PERMANENT, "the identity is disabled: enable it in the tenant"),
     7000229: Meaning(Kind.PERMANENT, "the app has no service principal in the tenant: az ad sp create --id CLIENT_ID"),
-    7000215: Meaning(Kind.PERMANENT, "the credential is not the identity's"),
-    700222: Meaning(Kind.PERMANENT, "tokens of Entra itself are not taken here: the issuer must be the cluster's"),
-    700236: Meaning(Kind.PERMANENT, "Entra does not take this issuer's tokens for this identity"),
-    530003: Meaning(Kind.PERMANENT, "conditional access refuses the identity: ask the tenant's admin"),
-    53003: Meaning(Kind.PERMANENT, "conditional access refuses the identity: ask the tenant's admin"),
-    50005: Meaning(Kind.PERMANENT, "conditional access refuses the identity: ask the tenant's admin"),
-    50196: Meaning(Kind.THROTTLED, "the same request came too often: wait, and find what asks for tokens in a loop"),
-    90055: Meaning(Kind.THROTTLED, "too many requests of this tenant: wait"),
-    50000: Meaning(Kind.OUTAGE, "a fault at Entra: try again"),
-    90012: Meaning(Kind.OUTAGE, "a fault at Entra: try again"),
-    90024: Meaning(Kind.OUTAGE, "a fault at Entra: try again"),
-    90033: Meaning(Kind.OUTAGE, "a fault at Entra: try again"),
+    7000215: Meaning(Kind.PERMANENT, "the credential does not belong to the identity"),
+    700222: Meaning(Kind.PERMANENT, "tokens that Entra issued are not accepted here: the issuer must be the cluster's"),
+    700236: Meaning(Kind.PERMANENT, "Entra does not accept this issuer's tokens for this identity"),
+    530003: Meaning(Kind.PERMANENT, "conditional access blocks the identity: ask the tenant's administrator"),
+    53003: Meaning(Kind.PERMANENT, "conditional access blocks the identity: ask the tenant's administrator"),
+    50005: Meaning(Kind.PERMANENT, "conditional access blocks the identity: ask the tenant's administrator"),
+    50196: Meaning(
+        Kind.THROTTLED, "the same request was sent too often: wait, and look for an app that asks in a loop"
+    ),
+    90055: Meaning(Kind.THROTTLED, "too many requests from this tenant: wait"),
+    50000: Meaning(Kind.OUTAGE, "a failure at Entra: try again"),
+    90012: Meaning(Kind.OUTAGE, "a failure at Entra: try again"),
+    90024: Meaning(Kind.OUTAGE, "a failure at Entra: try again"),
+    90033: Meaning(Kind.OUTAGE, "a failure at Entra: try again"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error answer of the token endpoint: `code` 0 when it carries no AADSTS code; the texts are fit for a log."""
+    """An error response of the token endpoint; `code` is 0 without an AADSTS code, the texts are safe to log."""
 
     error: str
     code: int
@@ -132,12 +139,28 @@ class Refusal:
     meaning: Meaning
 
 
+def token_path(tenant_id: str) -> str:
+    """The path of a tenant's token endpoint, below the authority host."""
+    return f"/{tenant_id}/oauth2/v2.0/token"
+
+
+def token_form(client_id: str, scope: str, assertion: str) -> dict[str, str]:
+    """The form of a token request, which is sent as application/x-www-form-urlencoded."""
+    return {
+        "grant_type": "client_credentials",
+        "client_id": client_id,
+        "scope": scope,
+        "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": assertion,
+    }
+
+
 def refusal(status: int, document: object) -> Refusal:
-    """The error answer in a JSON document that came with an HTTP status.
+    """The error in a response of the token endpoint.
 
     Args:
         status: the HTTP status, not 200.
-        document: what the body decodes to; anything at all.
+        document: the decoded body, which may be anything.
     """
     members = document if isinstance(document, dict) else {}
     description = _clean(members.get("error_description"))
@@ -145,32 +168,38 @@ def refusal(status: int, document: object) -> Refusal:
     return Refusal(_clean(members.get("error"))[:64], code, description, MEANINGS.get(code) or _by_status(status))
 
 
-def claims(assertion: str) -> Mapping[str, str]:
-    """What a token says of itself, unverified: those of iss, sub and aud that it has. Empty for what is no JWT."""
+def claims(token: str, wanted: Sequence[str]) -> dict[str, str | int]:
+    """The wanted claims of a token, unverified and bounded; those of another type than they should have are left out.
+
+    A list is joined with spaces. The result is empty for anything but a JWT.
+    """
     try:
-        payload = assertion.split(".")[1]
+        payload = token.split(".")[1]
         decoded = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (IndexError, ValueError, binascii.Error, RecursionError):
         return {}
-    if not isinstance(decoded, dict):
-        return {}
-    audience = decoded.get("aud")
-    if isinstance(audience, list):
-        audience = " ".join(part for part in audience if isinstance(part, str))
-    found = {"iss": decoded.get("iss"), "sub": decoded.get("sub"), "aud": audience}
-    return {name: _clean(value)[:MAX_CLAIM] for name, value in found.items() if isinstance(value, str) and value}
+    members = decoded if isinstance(decoded, dict) else {}
+    values = {name: _claim(name, members.get(name)) for name in wanted}
+    return {name: value for name, value in values.items() if value}
+
+
+def _claim(name: str, value: object) -> str | int:
+    if name in _DATES:
+        return value if isinstance(value, int) else 0
+    text = " ".join(part for part in value if isinstance(part, str)) if isinstance(value, list) else value
+    return _clean(text)[:MAX_CLAIM]
 
 
 def _by_status(status: int) -> Meaning:
     if status == TOO_MANY_REQUESTS:
         return Meaning(Kind.THROTTLED, "too many requests: wait")
     if status >= SERVER_ERROR or status == REQUEST_TIMEOUT:
-        return Meaning(Kind.OUTAGE, "a fault at Entra: try again")
+        return Meaning(Kind.OUTAGE, "a failure at Entra: try again")
     return Meaning(Kind.PERMANENT, "see https://login.microsoftonline.com/error for the code")
 
 
 def _code(codes: object, description: str) -> int:
-    """The AADSTS number: of several the first that means something to us."""
+    """The AADSTS number; of several the first with a known meaning."""
     listed = [code for code in codes if isinstance(code, int)] if isinstance(codes, list) else []
     found = _CODE.search(description)
     numbers = [*([int(found[1])] if found else []), *listed]
@@ -178,7 +207,7 @@ def _code(codes: object, description: str) -> int:
 
 
 def _clean(text: object) -> str:
-    """One bounded line of text from outside, with nothing in it that looks like a token."""
+    """One bounded, printable line of untrusted text, with anything that looks like a token replaced."""
     if not isinstance(text, str):
         return ""
     line = " ".join(text[: 4 * MAX_DESCRIPTION].split())

@@ -1,1 +1,1 @@
-"""The IMDS proxy that serves managed-identity apps in a pod."""
+"""The IMDS proxy: a sidecar that serves apps that only know managed identity."""

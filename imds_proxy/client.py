@@ -1,7 +1,7 @@
-"""One outgoing HTTP/1.1 request on a connection of its own, with bounds on what comes back.
+"""One outgoing HTTP/1.1 request on a connection of its own, with bounds on the response.
 
-A token is fetched about once in half an hour, so there is no connection to keep. httptools parses the answers, as it
-does the requests in `server`; a client library would cost 5 to 11 MiB in every pod that has the proxy.
+A token is fetched about once in half an hour, so there is no connection to keep open. httptools parses the responses,
+as it does the requests in `server`; an HTTP client library would cost 5 to 11 MiB in every pod that has the proxy.
 """
 
 import asyncio
@@ -12,23 +12,23 @@ from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from imds_proxy.http_proxy import HttpProxy
 from imds_proxy.messages import Headers
-from imds_proxy.outbound import HttpProxy
 from imds_proxy.settings import Origin
 from imds_proxy.trust import Trust
 
 MAX_HEAD: Final = 64 << 10
-PIECE: Final = 64 << 10
+READ_SIZE: Final = 64 << 10
 SUCCESS: Final = 200
 HEAD_END: Final = b"\r\n\r\n"
 
 
 class ClientError(Exception):
-    """No whole answer came; the message says why, and holds nothing that was sent."""
+    """No complete response arrived; the message says why, and contains nothing that was sent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class ClientRequest:
     """A request. `server_name` is the TLS name of the server where it is not the origin's host."""
 
     method: str
@@ -39,11 +39,11 @@ class Outgoing:
     server_name: str = ""
 
     def __repr__(self) -> str:
-        """Nothing of the body, which holds an assertion."""
-        return f"Outgoing({self.method} {self.origin.netloc})"
+        """Leave out the body, which contains an assertion."""
+        return f"ClientRequest({self.method} {self.origin.netloc})"
 
     def encoded(self) -> bytes:
-        """The request as it is sent."""
+        """The bytes of the request."""
         own = (("host", self.origin.netloc), ("connection", "close"), ("content-length", str(len(self.body))))
         lines = [
             f"{self.method} {self.target} HTTP/1.1",
@@ -52,45 +52,45 @@ class Outgoing:
         return "\r\n".join((*lines, "", "")).encode("latin-1") + self.body
 
 
-class Answer:
-    """The answer to a request: its head, and its body as it comes."""
+class ClientResponse:
+    """The response to a request: its head, and its body as it arrives."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.status = 0
         self.headers: list[tuple[str, str]] = []
         self._reader = reader
-        self._writer = writer  # held, because it closes the connection when it is collected
+        self._writer = writer  # kept, because a StreamWriter closes the connection when it is collected
         self._parser = HttpResponseParser(self)
-        self._pieces: list[bytes] = []
+        self._chunks: list[bytes] = []
         self._has_head = False
-        self._is_whole = False
+        self._is_complete = False
 
     def on_message_begin(self) -> None:
-        """An answer begins; one before it was an interim one (1xx)."""
+        """Start a response; one before it was an interim one (1xx)."""
         self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header is whole."""
+        """Add a header."""
         self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """Note the status at the end of the head."""
         self.status = self._parser.get_status_code()
         self._has_head = self.status >= SUCCESS
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body has come."""
-        self._pieces.append(body)
+        """Add a chunk of the body."""
+        self._chunks.append(body)
 
     def on_message_complete(self) -> None:
-        """The body is whole."""
-        self._is_whole = self._has_head
+        """Note the end of the body."""
+        self._is_complete = self._has_head
 
     async def head(self) -> None:
         """Wait for the head.
 
         Raises:
-            ClientError: when none comes.
+            ClientError: when none arrives.
         """
         size = 0
         while not self._has_head:
@@ -98,40 +98,40 @@ class Answer:
             if size > MAX_HEAD and not self._has_head:
                 raise ClientError("the answer's head is too large")
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body, piece by piece.
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body, chunk by chunk.
 
         Raises:
-            ClientError: when it does not come to its end.
+            ClientError: when it breaks off.
         """
         while True:
-            for piece in self._pieces:
-                yield piece
-            self._pieces.clear()
-            if self._is_whole:
+            for chunk in self._chunks:
+                yield chunk
+            self._chunks.clear()
+            if self._is_complete:
                 return
             await self._read()
 
-    async def body(self, most: int) -> bytes:
+    async def body(self, limit: int) -> bytes:
         """The whole body.
 
         Raises:
-            ClientError: when it does not come to its end, or is larger than `most` bytes.
+            ClientError: when it breaks off, or is larger than `limit` bytes.
         """
-        whole = bytearray()
-        async for piece in self.pieces():
-            whole += piece
-            if len(whole) > most:
-                raise ClientError(f"the answer is larger than {most >> 10} KiB")
-        return bytes(whole)
+        body = bytearray()
+        async for chunk in self.chunks():
+            body += chunk
+            if len(body) > limit:
+                raise ClientError(f"the answer is larger than {limit >> 10} KiB")
+        return bytes(body)
 
     def close(self) -> None:
-        """Drop the connection; nothing more is wanted of it."""
+        """Drop the connection."""
         self._writer.transport.abort()
 
     async def _read(self) -> int:
         try:
-            data = await self._reader.read(PIECE)
+            data = await self._reader.read(READ_SIZE)
             if data:
                 self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
@@ -139,48 +139,48 @@ class Answer:
         except OSError as error:
             raise ClientError(f"the connection broke: {_reason(error)}") from error
         if not data:
-            self._ended()
+            self._end_of_connection()
         return len(data)
 
-    def _ended(self) -> None:
-        """The end of the connection is that of a body whose end is told in no other way; else it came too early."""
+    def _end_of_connection(self) -> None:
+        """End a body that has neither a length nor chunks; any other broke off."""
         if not self._has_head or any(name in {"content-length", "transfer-encoding"} for name, _ in self.headers):
             raise ClientError("the connection was cut in the middle of the answer")
-        self._is_whole = True
+        self._is_complete = True
 
 
-async def send(request: Outgoing, trust: Trust, proxy: HttpProxy | None = None) -> Answer:
-    """Send a request and wait for the head of the answer, which the caller closes.
+async def send(request: ClientRequest, trust: Trust, proxy: HttpProxy | None = None) -> ClientResponse:
+    """Send a request and wait for the head of the response, which the caller closes.
 
-    There is no time limit here: the caller has one for the whole.
+    There is no time limit here: the caller sets one for the whole exchange.
 
     Raises:
-        ClientError: when none comes.
+        ClientError: when no head arrives.
     """
-    reader, writer = await _connected(request, trust, proxy)
-    answer = Answer(reader, writer)
+    reader, writer = await _connect(request, trust, proxy)
+    response = ClientResponse(reader, writer)
     try:
         writer.write(request.encoded())
         await writer.drain()
-        await answer.head()
+        await response.head()
     except OSError as error:
-        answer.close()
+        response.close()
         raise ClientError(f"the connection broke: {_reason(error)}") from error
     except BaseException:
-        answer.close()
+        response.close()
         raise
-    return answer
+    return response
 
 
-async def _connected(
-    request: Outgoing, trust: Trust, proxy: HttpProxy | None
+async def _connect(
+    request: ClientRequest, trust: Trust, proxy: HttpProxy | None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     origin = request.origin
     context = trust() if origin.scheme == "https" else None
     name = request.server_name or origin.host
     try:
         if proxy is not None:
-            return await _through(proxy, origin, name, trust())
+            return await _tunnel(proxy, origin, name, trust())
         return await asyncio.open_connection(
             origin.host, origin.port, ssl=context, server_hostname=name if context else None
         )
@@ -189,14 +189,14 @@ async def _connected(
             f"the certificate of {origin.netloc} is not trusted ({error.verify_message}): behind a proxy that opens "
             "TLS, its CA belongs into the ConfigMap of the webhook's --proxy-ca-configmap, or into SSL_CERT_FILE"
         ) from error
-    except (OSError, ValueError) as error:  # the latter of a name that no host can have
+    except (OSError, ValueError) as error:  # ValueError: a name that no host can have
         raise ClientError(f"no connection to {origin.netloc}: {_reason(error)}") from error
 
 
-async def _through(
+async def _tunnel(
     proxy: HttpProxy, origin: Origin, name: str, context: ssl.SSLContext
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection through an HTTP proxy, by CONNECT."""
+    """Connect through an HTTP proxy, by CONNECT."""
     reader, writer = await asyncio.open_connection(proxy.host, proxy.port, ssl=context if proxy.tls else None)
     try:
         host = f"[{origin.host}]" if ":" in origin.host else origin.host

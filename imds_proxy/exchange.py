@@ -1,10 +1,10 @@
-"""The exchange of the pod's projected token for an access token, with the retries that are worth it."""
+"""The exchange of the pod's projected token for an access token, with the retries that can help."""
 
 import asyncio
 import gc
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlencode
 
 import orjson
@@ -12,141 +12,133 @@ import orjson
 from azure_workload_identity import __version__, entra, names
 from azure_workload_identity.entra import Kind
 from imds_proxy import client
-from imds_proxy.answer import Token
-from imds_proxy.client import ClientError, Outgoing
+from imds_proxy.client import ClientError, ClientRequest, ClientResponse
 from imds_proxy.clock import Clock
-from imds_proxy.outbound import OutboundError, proxy_for
+from imds_proxy.http_proxy import HttpProxyError, proxy_for
 from imds_proxy.request import ImdsError, TokenRequest
+from imds_proxy.responses import AccessToken
 from imds_proxy.settings import Settings
 from imds_proxy.trust import Trust
 
-ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ATTEMPT_SECONDS: Final = 8.0
 TOTAL_SECONDS: Final = 20.0
-MAX_ANSWER: Final = 256 << 10
+MAX_BODY: Final = 256 << 10
 MAX_ASSERTION: Final = 64 << 10
 MAX_LIFETIME: Final = 10 * 86400
 RETRY_AFTER: Final = 5
 MAX_RETRY_AFTER: Final = 300
 SUCCESS: Final = 200
-# Seconds before each further try. An outage that outlasts these is told; SDKs then try again themselves.
+# Seconds before each further attempt. An outage that lasts longer is reported; SDKs then retry themselves.
 WAITS: Final = {
     Kind.PERMANENT: (),
     Kind.PROPAGATING: (1.0, 2.0, 4.0, 8.0),
     Kind.THROTTLED: (1.0, 2.0),
     Kind.OUTAGE: (0.2, 0.6, 1.8),
 }
-# SDKs give a 400 up at once, and try a 429 and a 503 again.
+# SDKs give up on a 400 at once, and retry after a 429 or 503.
 STATUS: Final = {Kind.PERMANENT: 400, Kind.PROPAGATING: 400, Kind.THROTTLED: 429, Kind.OUTAGE: 503}
+
+OnAttempt: TypeAlias = Callable[[str, float], None]
 
 log = logging.getLogger("imds_proxy.exchange")
 
 
 class ExchangeError(ImdsError):
-    """No token came of an exchange; `waits` is what the server asked to be waited for, in seconds."""
+    """An exchange failed; `server_wait` is the server's Retry-After in seconds, 0 without one."""
 
-    def __init__(self, kind: Kind, error: str, message: str, waits: float = 0) -> None:
-        told = kind in {Kind.THROTTLED, Kind.OUTAGE}
-        super().__init__(STATUS[kind], error, message, max(RETRY_AFTER, round(waits)) if told else 0)
+    def __init__(self, kind: Kind, error: str, message: str, server_wait: float = 0) -> None:
+        retry_after = max(RETRY_AFTER, round(server_wait)) if kind in {Kind.THROTTLED, Kind.OUTAGE} else 0
+        super().__init__(STATUS[kind], error, message, retry_after)
         self.kind = kind
-        self.waits = waits
+        self.server_wait = server_wait
 
 
-def outage(message: str, waits: float = 0) -> ExchangeError:
-    """A fault that passes."""
-    return ExchangeError(Kind.OUTAGE, "temporarily_unavailable", message, waits)
+def outage(message: str, server_wait: float = 0) -> ExchangeError:
+    """A transient failure."""
+    return ExchangeError(Kind.OUTAGE, "temporarily_unavailable", message, server_wait)
 
 
 class Exchange:
-    """Exchanges until a token comes, or no further try is worth it.
+    """Exchanges until there is a token, or no further attempt can help.
 
-    `counted` hears of every try: "success" or the kind of its error, and the seconds that it took.
+    `on_attempt` is called after every attempt, with "success" or the kind of its error, and its seconds.
     """
 
-    def __init__(self, settings: Settings, trust: Trust, clock: Clock, counted: Callable[[str, float], None]) -> None:
+    def __init__(
+        self, settings: Settings, trust: Trust, clock: Clock, on_attempt: Callable[[str, float], None]
+    ) -> None:
         self._settings = settings
         self._trust = trust
         self._clock = clock
-        self._counted = counted
+        self._on_attempt = on_attempt
 
-    async def __call__(self, asked: TokenRequest) -> Token:
-        """A fresh token.
+    async def __call__(self, request: TokenRequest) -> AccessToken:
+        """A new token.
 
         Raises:
-            ExchangeError: what the last try came to.
+            ExchangeError: the failure of the last attempt.
         """
-        began, tries = self._clock.now(), 0
+        started, attempts = self._clock.now(), 0
         while True:
             try:
-                token = await self._timed(asked)
+                token = await self._attempt(request)
             except ExchangeError as error:
-                wait = self._wait(error, tries)
-                if wait is None or self._clock.now() - began + wait > TOTAL_SECONDS:
-                    log.warning("no token for %s: %s", asked.resource, error.message)
+                wait = self._wait(error, attempts)
+                if wait is None or self._clock.now() - started + wait > TOTAL_SECONDS:
+                    log.warning("no token for %s: %s", request.resource, error.message)
                     raise
-                log.warning("no token for %s yet, trying again in %.1f s: %s", asked.resource, wait, error.message)
+                log.warning("no token for %s yet, trying again in %.1f s: %s", request.resource, wait, error.message)
                 await self._clock.sleep(wait)
-                tries += 1
+                attempts += 1
             else:
-                log.info("a token for %s, for %.0f s", asked.resource, token.expires - token.received)
+                log.info("a token for %s, for %.0f s", request.resource, token.expires - token.received)
                 return token
 
-    def _wait(self, error: ExchangeError, tries: int) -> float | None:
-        """Seconds until the next try, at least those that the server asked for; None when there is to be none."""
+    def _wait(self, error: ExchangeError, attempts: int) -> float | None:
+        """Seconds until the next attempt, at least the server's Retry-After; None when there is no further attempt."""
         waits = WAITS[error.kind]
-        if tries >= len(waits):
+        if attempts >= len(waits):
             return None
-        # Between a half and the whole, so that many pods do not come back together.
-        return max(error.waits, waits[tries] * (1 + self._clock.chance()) / 2)
+        # Between half and all of it, so that many pods do not come back together.
+        return max(error.server_wait, waits[attempts] * (1 + self._clock.random()) / 2)
 
-    async def _timed(self, asked: TokenRequest) -> Token:
-        began = self._clock.now()
+    async def _attempt(self, request: TokenRequest) -> AccessToken:
+        started = self._clock.now()
         try:
-            token = await self._once(asked)
+            token = await self._exchange(request)
         except ExchangeError as error:
-            self._counted(error.kind, self._clock.now() - began)
+            self._on_attempt(error.kind, self._clock.now() - started)
             raise
         finally:
-            # A TLS connection of asyncio's is a cycle around a buffer of 256 KiB, and as young as this try.
+            # A TLS connection of asyncio's is a cycle around a buffer of 256 KiB, in the youngest generations.
             gc.collect(1)
-        self._counted("success", self._clock.now() - began)
+        self._on_attempt("success", self._clock.now() - started)
         return token
 
-    async def _once(self, asked: TokenRequest) -> Token:
+    async def _exchange(self, request: TokenRequest) -> AccessToken:
         assertion = read_assertion(self._settings.token_file)
-        request = self._request(asked, assertion)
+        outgoing = self._client_request(request, assertion)
         try:
-            proxy = proxy_for(request.origin, self._settings.environ)
+            proxy = proxy_for(outgoing.origin, self._settings.environ)
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                answer = await client.send(request, self._trust, proxy)
+                response = await client.send(outgoing, self._trust, proxy)
                 try:
-                    body = await answer.body(MAX_ANSWER)
+                    body = await response.body(MAX_BODY)
                 finally:
-                    answer.close()
+                    response.close()
         except TimeoutError:
-            raise outage(f"{request.origin.netloc} did not answer within {ATTEMPT_SECONDS:g} s") from None
-        except (ClientError, OutboundError) as error:
+            raise outage(f"{outgoing.origin.netloc} did not answer within {ATTEMPT_SECONDS:g} s") from None
+        except (ClientError, HttpProxyError) as error:
             raise outage(str(error)) from error
-        document = _decoded(body)
-        if answer.status == SUCCESS:
-            return _token(document, self._clock.now(), request.origin.netloc)
-        raise _refused(answer, document, request.origin.netloc, assertion)
+        document = _decode(body)
+        if response.status == SUCCESS:
+            return _token(document, self._clock.now(), outgoing.origin.netloc)
+        raise _refusal(response, document, outgoing.origin.netloc, assertion)
 
-    def _request(self, asked: TokenRequest, assertion: str) -> Outgoing:
-        """https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow, third case."""
-        settings, form = (
-            self._settings,
-            {
-                "grant_type": "client_credentials",
-                "client_id": asked.client_id,
-                "scope": asked.scope,
-                "client_assertion_type": ASSERTION_TYPE,
-                "client_assertion": assertion,
-            },
-        )
-        path = f"{settings.authority.path}/{settings.tenant_id}/oauth2/v2.0/token"
-        endpoint = settings.token_proxy
-        return Outgoing(
+    def _client_request(self, request: TokenRequest, assertion: str) -> ClientRequest:
+        settings, endpoint = self._settings, self._settings.token_proxy
+        path = settings.authority.path + entra.token_path(settings.tenant_id)
+        return ClientRequest(
             method="POST",
             origin=endpoint.origin if endpoint else settings.authority,
             target=endpoint.origin.path + path if endpoint else path,
@@ -155,13 +147,13 @@ class Exchange:
                 ("accept", "application/json"),
                 ("user-agent", f"azwi-proxy/{__version__}"),
             ),
-            body=urlencode(form).encode(),
+            body=urlencode(entra.token_form(request.client_id, request.scope, assertion)).encode(),
             server_name=endpoint.sni if endpoint else "",
         )
 
 
 def read_assertion(file: str) -> str:
-    """The projected token as it is now: the kubelet renews it.
+    """The projected token, read for every attempt because the kubelet renews it.
 
     Raises:
         ExchangeError: permanent, when there is none.
@@ -180,56 +172,56 @@ def read_assertion(file: str) -> str:
     return text
 
 
-def _decoded(body: bytes) -> object:
+def _decode(body: bytes) -> object:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
 
 
-def _token(document: object, now: float, where: str) -> Token:
-    """The token in a successful answer, which may yet be anything."""
+def _token(document: object, now: float, host: str) -> AccessToken:
+    """The token in the body of a 200 response, which may be anything."""
     members: dict[str, Any] = document if isinstance(document, dict) else {}
     secret, lifetime = members.get("access_token"), _seconds(members.get("expires_in"))
     kind = members.get("token_type", "Bearer")
     if not isinstance(secret, str) or not secret.isascii() or not secret.isprintable() or not secret or not lifetime:
-        raise outage(f"{where} answered 200 without a token; something other than Microsoft Entra may have answered")
+        raise outage(f"{host} answered 200 without a token; something other than Microsoft Entra may have answered")
     extended = max(lifetime, _seconds(members.get("ext_expires_in")))
-    return Token(secret, kind if isinstance(kind, str) else "Bearer", now, now + lifetime, now + extended)
+    return AccessToken(secret, kind if isinstance(kind, str) else "Bearer", now, now + lifetime, now + extended)
 
 
 def _seconds(value: object) -> int:
-    """A number of seconds, as a number or in a string; 0 for what is none."""
+    """Seconds as a number or as text; 0 for anything else."""
     text = str(value) if isinstance(value, int | str) else ""
     return min(int(text), MAX_LIFETIME) if text.isascii() and text.isdigit() and len(text) < len("1000000000") else 0
 
 
-def _refused(answer: client.Answer, document: object, where: str, assertion: str) -> ExchangeError:
-    refusal = entra.refusal(answer.status, document)
-    kind, waits = refusal.meaning.kind, _retry_after(answer)
+def _refusal(response: ClientResponse, document: object, host: str, assertion: str) -> ExchangeError:
+    refusal = entra.refusal(response.status, document)
+    kind, server_wait = refusal.meaning.kind, _retry_after(response)
     if not refusal.error and not refusal.code:
         message = (
-            f"{where} answered {answer.status} and nothing that Microsoft Entra would say: check "
+            f"{host} answered {response.status} and nothing that Microsoft Entra would say: check "
             f"{names.ENV_AUTHORITY_HOST} and what stands between the pod and it"
         )
         return ExchangeError(
-            kind, "temporarily_unavailable" if kind is Kind.OUTAGE else "invalid_request", message, waits
+            kind, "temporarily_unavailable" if kind is Kind.OUTAGE else "invalid_request", message, server_wait
         )
-    token = entra.claims(assertion)
-    said = ", ".join(f"{name} {value}" for name, value in token.items()) if refusal.code in _OF_THE_TOKEN else ""
-    message = refusal.meaning.remedy + (f". The pod's token has {said}" if said else "")
+    claims = entra.claims(assertion, entra.SUBJECT_CLAIMS)
+    shown = ", ".join(f"{name} {value}" for name, value in claims.items()) if refusal.code in _ASSERTION_CODES else ""
+    message = refusal.meaning.remedy + (f". The pod's token has {shown}" if shown else "")
     return ExchangeError(
-        kind, refusal.error or "invalid_request", f"{message}. Entra said: {refusal.description}", waits
+        kind, refusal.error or "invalid_request", f"{message}. Entra said: {refusal.description}", server_wait
     )
 
 
-# Errors for which it helps to see what the token says.
-_OF_THE_TOKEN: Final = frozenset(
+# Errors for which the assertion's claims help.
+_ASSERTION_CODES: Final = frozenset(
     {70021, 700211, 700212, 700213, 7002131, 7002138, 70025, 700024, 7000272, 50013, 50166, 501661, 90061}
 )
 
 
-def _retry_after(answer: client.Answer) -> float:
-    """The seconds of Retry-After, at most MAX_RETRY_AFTER; a date there counts as none."""
-    value = next((value for name, value in answer.headers if name == "retry-after"), "")
+def _retry_after(response: ClientResponse) -> float:
+    """The seconds of Retry-After, at most MAX_RETRY_AFTER; 0 for a date or without one."""
+    value = next((value for name, value in response.headers if name == "retry-after"), "")
     return min(int(value[:9]), MAX_RETRY_AFTER) if value.isascii() and value.isdigit() else 0

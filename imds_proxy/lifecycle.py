@@ -1,4 +1,4 @@
-"""From settings to a running proxy, and to its end."""
+"""Starts the proxy from its settings, and stops it."""
 
 import asyncio
 import errno
@@ -14,7 +14,7 @@ from imds_proxy.metrics import Metrics
 from imds_proxy.passthrough import PassThrough
 from imds_proxy.server import Server
 from imds_proxy.settings import Settings
-from imds_proxy.tokens import Tokens
+from imds_proxy.token_cache import TokenCache
 
 log = logging.getLogger("proxy")
 
@@ -24,20 +24,22 @@ class StartError(Exception):
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is open; a second signal ends at once.
+    """Serve until SIGTERM or SIGINT, then finish the open requests; a second signal ends the process at once.
 
     Raises:
-        StartError: when something that is needed is missing.
+        StartError: when something that it needs is missing.
     """
     clock, metrics = Clock(), Metrics()
-    tokens = Tokens(Exchange(settings, _trust(settings), clock, metrics.exchanged), clock)
+    tokens = TokenCache(Exchange(settings, _trust(settings), clock, metrics.record_exchange), clock)
     pass_through, stop = PassThrough(settings.pass_through), _stop_requested()
     server = Server(App(tokens, pass_through, metrics, clock, settings.client_id, lambda: not stop.is_set()))
     try:
         await server.listen(settings.port)
     except OSError as error:
-        what = "another proxy listens there" if error.errno == errno.EADDRINUSE else str(error.strerror)
-        raise StartError(f"cannot listen on port {settings.port} of localhost: {what}; choose another port") from error
+        reason = "another proxy listens there" if error.errno == errno.EADDRINUSE else str(error.strerror)
+        raise StartError(
+            f"cannot listen on port {settings.port} of localhost: {reason}; choose another port"
+        ) from error
     _settle_memory()
     log.info("serving", extra={"fields": {"port": settings.port}})
     await stop.wait()
@@ -55,20 +57,20 @@ def _trust(settings: Settings) -> trust.Trust:
 
 
 def _stop_requested() -> asyncio.Event:
-    """Set by the first signal; the second does what signals do by default."""
+    """Set by the first signal; the second has its default effect."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
-    def requested() -> None:
+    def request_stop() -> None:
         stop.set()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, requested)
+        loop.add_signal_handler(number, request_stop)
     return stop
 
 
 def _settle_memory() -> None:
-    """Keep the garbage collector off what stays for good."""
+    """Exempt the objects that live as long as the process from garbage collection."""
     gc.collect()
     gc.freeze()

@@ -1,6 +1,6 @@
 """The program `azwi-proxy`: the sidecar, and its commands `init` and `probe`.
 
-Each branch loads what it needs and no more: `init` and `probe` are short, and the sidecar is to be small.
+Each branch imports only what it needs: `init` and `probe` are short-lived, and the sidecar must stay small.
 """
 
 # ruff: noqa: PLC0415  see above
@@ -17,7 +17,7 @@ USAGE: Final = 2
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run it; the exit status is 0 after a stop that was asked for, 2 when it could not start."""
+    """Run the program; the exit status is 0 after a requested stop, 2 when it cannot start."""
     command, *rest = arguments or [""]
     if command == "init":
         from imds_proxy import redirect
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             return probe(flags.proxy_port)
         return _serve(settings.load(flags, environ))
     except settings.SettingsError as error:
-        return _refused(error)
+        return _report(error)
 
 
 def _serve(settings: "Settings") -> int:
@@ -48,20 +48,20 @@ def _serve(settings: "Settings") -> int:
     try:
         asyncio.run(lifecycle.serve(settings))
     except lifecycle.StartError as error:
-        return _refused(error)
+        return _report(error)
     return 0
 
 
 def _version() -> int:
     from azure_workload_identity import version
 
-    print(version.json_line())  # noqa: T201  what was asked for
+    print(version.json_line())  # noqa: T201  the output of --version
     return 0
 
 
-def _refused(error: Exception) -> int:
+def _report(error: Exception) -> int:
     for line in str(error).splitlines():
-        print(f"azwi-proxy: {line}", file=sys.stderr)  # noqa: T201  before there are logs
+        print(f"azwi-proxy: {line}", file=sys.stderr)  # noqa: T201  logs are not configured yet
     return USAGE
 
 

@@ -1,4 +1,4 @@
-"""Requests and responses of the proxy's own HTTP side, as values."""
+"""Requests and responses of the proxy's own HTTP server, as values."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: the target as it came, header names in lower case, the body thrown away."""
+    """One request: the target as it was sent, header names in lower case; the body is discarded."""
 
     method: str
     target: str
     headers: Headers
 
     def header(self, name: str) -> str | None:
-        """The value of the first header of a name (in lower case), None without one."""
-        return next((value for own, value in self.headers if own == name), None)
+        """The value of the first header with a name (in lower case), None without one."""
+        return next((value for header, value in self.headers if header == name), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One response; a body that is a generator is sent piece by piece."""
+    """One response; a body that is a generator is sent chunk by chunk."""
 
     status: int
     body: bytes | AsyncGenerator[bytes]

@@ -15,24 +15,24 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Metrics:
-    """What one proxy has counted. Every label has a fixed set of values."""
+    """The counters of one proxy. Every label has a fixed set of values."""
 
     def __init__(self) -> None:
         self._requests: Counter[tuple[str, int]] = Counter()
         self._exchanges: Counter[str] = Counter(dict.fromkeys((SUCCESS, *Kind), 0))
         self._exchange_seconds = 0.0
 
-    def answered(self, path: str, status: int) -> None:
-        """Count a request by one of PATHS and the status of its answer."""
+    def record_request(self, path: str, status: int) -> None:
+        """Count a request by one of PATHS and the status of its response."""
         self._requests[path, status] += 1
 
-    def exchanged(self, result: str, seconds: float) -> None:
-        """Count a try to get a token from Microsoft Entra: `success`, or the kind of its error."""
+    def record_exchange(self, result: str, seconds: float) -> None:
+        """Count an attempt to get a token from Microsoft Entra: `success`, or the kind of its error."""
         self._exchanges[result] += 1
         self._exchange_seconds += seconds
 
     def text(self, tokens: int) -> bytes:
-        """Everything, with the number of tokens at hand."""
+        """All metrics, with the number of cached tokens."""
         return "".join(f"{line}\n" for line in self._lines(tokens)).encode()
 
     def _lines(self, tokens: int) -> Iterator[str]:
@@ -40,19 +40,19 @@ class Metrics:
         for (path, status), count in sorted(self._requests.items()):
             yield f'azwi_proxy_requests_total{{path="{path}",status="{status}"}} {count}'
         yield from _head(
-            "azwi_proxy_exchanges_total", "counter", "Tries to get a token from Microsoft Entra, by result"
+            "azwi_proxy_exchanges_total", "counter", "Attempts to get a token from Microsoft Entra, by result"
         )
         for result, count in sorted(self._exchanges.items()):
             yield f'azwi_proxy_exchanges_total{{result="{result}"}} {count}'
         name = "azwi_proxy_exchange_seconds"
-        yield from _head(name, "summary", "How long these tries took")
+        yield from _head(name, "summary", "Duration of these attempts")
         yield f"{name}_sum {self._exchange_seconds:.6f}"
         yield f"{name}_count {self._exchanges.total()}"
-        yield from _head("azwi_proxy_tokens", "gauge", "Tokens at hand")
+        yield from _head("azwi_proxy_tokens", "gauge", "Cached tokens")
         yield f"azwi_proxy_tokens {tokens}"
         yield from _head("process_resident_memory_bytes", "gauge", "Resident memory size in bytes")
         yield f"process_resident_memory_bytes {_resident()}"
-        yield from _head("azwi_build_info", "gauge", "The version that runs")
+        yield from _head("azwi_build_info", "gauge", "The running version")
         yield f'azwi_build_info{{version="{__version__}"}} 1'
 
 

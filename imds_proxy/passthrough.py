@@ -1,4 +1,4 @@
-"""The few paths that are left to the real IMDS of the node, where the administrator allows it."""
+"""Forwards the few paths that the administrator allows to the node's own IMDS."""
 
 import asyncio
 import ssl
@@ -7,16 +7,16 @@ from typing import Final
 from urllib.parse import quote
 
 from imds_proxy import client
-from imds_proxy.client import Answer, ClientError, Outgoing
+from imds_proxy.client import ClientError, ClientRequest, ClientResponse
 from imds_proxy.messages import Headers, Request, Response
 from imds_proxy.request import ImdsError, query_of
 from imds_proxy.settings import Origin, is_below
 
 IMDS: Final = Origin("http", "169.254.169.254", 80, "")
 SECONDS: Final = 10.0
-MAX_PASSED: Final = 4 << 20
+MAX_BODY: Final = 4 << 20
 NAME: Final = "azwi-proxy"
-# RFC 9110, 7.6.1, and what this hop says itself.
+# RFC 9110, 7.6.1, and the headers that this hop writes itself.
 HOP_BY_HOP: Final = frozenset(
     {"connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer"}
     | {"transfer-encoding", "upgrade", "content-length", "host", "via"}
@@ -24,36 +24,36 @@ HOP_BY_HOP: Final = frozenset(
 
 
 class PassThrough:
-    """Passes GETs of allowed paths, and of those below them, to the real IMDS."""
+    """Forwards GETs of allowed paths, and of paths below them, to the node's IMDS."""
 
     def __init__(self, allowed: tuple[str, ...], origin: Origin = IMDS) -> None:
         self._allowed = allowed
         self._origin = origin
 
     def allows(self, path: str) -> bool:
-        """Whether a path, as `request.path_of` gives it, is passed."""
+        """Whether a path, as `request.path_of` returns it, is forwarded."""
         return any(is_below(path, root) for root in self._allowed)
 
     async def __call__(self, request: Request, path: str) -> Response:
-        """The real answer; what is sent on is the path that was checked, not the one that was written.
+        """Forward a request and return the response; the forwarded path is the checked one, not the one as written.
 
         Raises:
-            ImdsError: 502 or 504 when there is none, 508 when the request came from here.
+            ImdsError: 502 or 504 when there is no response, 508 when the request came from this proxy.
         """
         if NAME in (request.header("via") or ""):
             raise ImdsError(
                 508, "loop_detected", "the redirect rules catch this proxy's own requests: it must run as uid 1501"
             )
-        outgoing = Outgoing("GET", self._origin, _target(request, path), _passed(request.headers, via=True))
-        until = asyncio.get_running_loop().time() + SECONDS
+        forwarded = ClientRequest("GET", self._origin, _target(request, path), _end_to_end(request.headers, via=True))
+        deadline = asyncio.get_running_loop().time() + SECONDS
         try:
-            async with asyncio.timeout_at(until):
-                answer = await client.send(outgoing, _no_tls)
+            async with asyncio.timeout_at(deadline):
+                response = await client.send(forwarded, _no_tls)
         except TimeoutError:
             raise ImdsError(504, "gateway_timeout", f"the node's IMDS did not answer within {SECONDS:g} s") from None
         except ClientError as error:
             raise ImdsError(502, "bad_gateway", f"the node's IMDS did not answer: {error}") from error
-        return Response(answer.status, _bounded(answer, until), _passed(answer.headers))
+        return Response(response.status, _bounded(response, deadline), _end_to_end(response.headers))
 
 
 def _target(request: Request, path: str) -> str:
@@ -61,30 +61,30 @@ def _target(request: Request, path: str) -> str:
     return f"{quote(path)}?{query}" if query else quote(path)
 
 
-def _passed(headers: Iterable[tuple[str, str]], *, via: bool = False) -> Headers:
-    """The headers that are not for one hop only."""
-    listed = list(headers)
-    named = {part.strip().lower() for name, value in listed if name == "connection" for part in value.split(",")}
-    kept = tuple((name, value) for name, value in listed if name not in HOP_BY_HOP and name not in named)
+def _end_to_end(headers: Iterable[tuple[str, str]], *, via: bool = False) -> Headers:
+    """The headers that are not meant for one hop only."""
+    headers = list(headers)
+    named = {part.strip().lower() for name, value in headers if name == "connection" for part in value.split(",")}
+    kept = tuple((name, value) for name, value in headers if name not in HOP_BY_HOP and name not in named)
     return (*kept, ("via", f"1.1 {NAME}")) if via else kept
 
 
-async def _bounded(answer: Answer, until: float) -> AsyncGenerator[bytes]:
-    """The body within its time and size; beyond them it is cut, which the client sees as cut."""
+async def _bounded(response: ClientResponse, deadline: float) -> AsyncGenerator[bytes]:
+    """The body within its time and size; beyond them it is cut, which the client notices."""
     size = 0
-    pieces = answer.pieces()
+    chunks = response.chunks()
     try:
         while True:
-            async with asyncio.timeout_at(until):
-                piece = await anext(pieces, b"")
-            size += len(piece)
-            if not piece or size > MAX_PASSED:
+            async with asyncio.timeout_at(deadline):
+                chunk = await anext(chunks, b"")
+            size += len(chunk)
+            if not chunk or size > MAX_BODY:
                 break
-            yield piece
+            yield chunk
     finally:
-        answer.close()
-    if size > MAX_PASSED:
-        raise ClientError(f"the node's IMDS answered more than {MAX_PASSED >> 20} MiB")
+        response.close()
+    if size > MAX_BODY:
+        raise ClientError(f"the node's IMDS answered more than {MAX_BODY >> 20} MiB")
 
 
 def _no_tls() -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""Waits until the proxy of this pod is ready. It runs every second while a pod starts, so it loads next to nothing."""
+"""Waits until the proxy of this pod is ready. It runs every second while a pod starts, so it imports very little."""
 
 import socket
 import sys
@@ -13,20 +13,19 @@ READY: Final = b"HTTP/1.1 200 "
 
 
 def probe(port: int, seconds: float = SECONDS) -> int:
-    """Ask until the proxy says that it is ready; the exit status is 0 then, 1 when it did not within some seconds."""
+    """Poll until the proxy is ready; the exit status is 0 then, 1 when it is not within some seconds."""
     deadline = time.monotonic() + seconds
     while True:
-        said = _asked(port, max(0.1, deadline - time.monotonic()))
-        if said is None:
+        reason = _unready_reason(port, max(0.1, deadline - time.monotonic()))
+        if reason is None:
             return 0
         if time.monotonic() + PAUSE_SECONDS >= deadline:
-            print(f"azwi-proxy: not ready on port {port} after {seconds:g} s: {said}", file=sys.stderr)  # noqa: T201  its output
+            print(f"azwi-proxy: not ready on port {port} after {seconds:g} s: {reason}", file=sys.stderr)  # noqa: T201  its output
             return 1
         time.sleep(PAUSE_SECONDS)
 
 
-def _asked(port: int, seconds: float) -> str | None:
-    """What keeps the proxy from being ready, None for nothing."""
+def _unready_reason(port: int, seconds: float) -> str | None:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
             connection.sendall(REQUEST)

@@ -1,8 +1,8 @@
-"""`azwi-proxy init`: iptables rules that send what the pod asks of IMDS to the proxy.
+"""`azwi-proxy init`: iptables rules that redirect the pod's requests for IMDS to the proxy.
 
-Everything is in a chain of our own, written in one transaction, so that running it again changes nothing and the rules
-of others stay as they are. There is nothing for IPv6: Azure's IMDS has no IPv6 address, and an IPv4 address mapped into
-IPv6 takes the IPv4 rules.
+All rules are in a dedicated chain, written in one transaction, so that running it again changes nothing and other rules
+are not touched. There are none for IPv6: Azure's IMDS has no IPv6 address, and an IPv4-mapped IPv6 address takes the
+IPv4 rules.
 """
 
 import argparse
@@ -23,7 +23,7 @@ IMDS_PORT: Final = 80
 MAX_PORT: Final = 65535
 CHAIN: Final = "AZWI_PROXY_OUTPUT"
 JUMP: Final = ("-d", f"{IMDS_ADDRESS}/32", "-p", "tcp", "--dport", str(IMDS_PORT), "-j", CHAIN)
-# The proxy itself asks the real IMDS for what it passes through.
+# The proxy itself forwards pass-through requests to the real IMDS.
 EXEMPTION: Final = ("-m", "owner", "--uid-owner", str(names.PROXY_UID), "-j", "RETURN")
 
 NEEDS: Final = (
@@ -32,15 +32,15 @@ NEEDS: Final = (
 )
 LEGACY: Final = "iptables-legacy"
 
-# iptables-legacy has a lock; another container of the pod may hold it.
+# iptables-legacy takes a lock, which another container of the pod may hold.
 LOCK_SECONDS: Final = 10
 COMMAND_SECONDS: Final = 20
-# Which tables of legacy iptables this network namespace has.
+# The legacy iptables tables of this network namespace.
 LEGACY_TABLES: Final = Path("/proc/self/net/ip_tables_names")
 
 
 class RedirectError(Exception):
-    """The rules are not as they should be; the message says what to do."""
+    """The rules are missing or cannot be written; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Backend:
         """Run the program on the nat table, or its restore variant with `rules` as input."""
         command = [self.program, "-t", "nat"] if rules is None else [f"{self.program}-restore"]
         try:
-            return subprocess.run(  # noqa: S603  fixed programs and arguments of our own
+            return subprocess.run(  # noqa: S603  fixed programs and arguments
                 [*command, "-w", str(LOCK_SECONDS), *arguments],
                 input=rules,
                 capture_output=True,
@@ -65,7 +65,7 @@ class Backend:
             raise RedirectError(f"{self.program}: {error}") from error
 
     def accepts(self, *arguments: str) -> bool:
-        """Tell whether the program succeeds."""
+        """Whether the program succeeds."""
         return self.run(*arguments).returncode == 0
 
     def must(self, *arguments: str, rules: str | None = None) -> str:
@@ -82,27 +82,27 @@ class Backend:
 
 
 def installed() -> list[Backend]:
-    """Find the backends, the one to write with first.
+    """The installed backends, the one to write with first.
 
-    Rules in nft and in legacy tables do not see each other. Where somebody else has rules in this pod's legacy nat
-    table, ours go there too; otherwise nft comes first, as newer kernels have no legacy tables.
+    Rules in nft and in legacy tables are independent of each other. Where another program has rules in this pod's
+    legacy nat table, the redirect goes there too; otherwise nft comes first, as newer kernels have no legacy tables.
 
     Raises:
         RedirectError: There is no iptables.
     """
     nft, legacy, only = Backend("iptables-nft"), Backend(LEGACY), Backend("iptables")
-    found = [each for each in (nft, legacy) if shutil.which(each.program)]
-    if not found and shutil.which(only.program):
-        found = [only]
-    if not found:
+    backends = [backend for backend in (nft, legacy) if shutil.which(backend.program)]
+    if not backends and shutil.which(only.program):
+        backends = [only]
+    if not backends:
         raise RedirectError("no iptables on PATH: run it in the proxy's own image")
-    if legacy in found and _legacy_nat_exists() and "\n-A " in legacy.run("-S").stdout:
-        found.reverse()
-    return found
+    if legacy in backends and _legacy_nat_exists() and "\n-A " in legacy.run("-S").stdout:
+        backends.reverse()
+    return backends
 
 
 def _legacy_nat_exists() -> bool:
-    # Asking iptables-legacy would make the table, and load the modules for it.
+    # Running iptables-legacy would create the table, and load the modules for it.
     try:
         return "nat" in LEGACY_TABLES.read_text().split()
     except OSError:
@@ -110,14 +110,14 @@ def _legacy_nat_exists() -> bool:
 
 
 def _in_use() -> list[Backend]:
-    return [each for each in installed() if each.program != LEGACY or _legacy_nat_exists()]
+    return [backend for backend in installed() if backend.program != LEGACY or _legacy_nat_exists()]
 
 
 def _working(backends: Sequence[Backend]) -> Iterator[Backend]:
-    """Those that can read the table.
+    """The backends that can read the table.
 
     Raises:
-        RedirectError: None can.
+        RedirectError: No backend can.
     """
     problems = []
     for backend in backends:
@@ -132,10 +132,10 @@ def _working(backends: Sequence[Backend]) -> Iterator[Backend]:
 
 
 def write(port: int) -> Backend:
-    """Write the rules with the first backend that the kernel takes, and look whether they are there.
+    """Write the rules with the first backend that the kernel supports, and verify them.
 
     Raises:
-        RedirectError: No backend can, or the rules are not there afterwards.
+        RedirectError: No backend can write them, or they are missing afterwards.
     """
     problems = []
     for backend in _working(installed()):
@@ -152,7 +152,7 @@ def write(port: int) -> Backend:
 
 
 def _chain(port: int) -> list[str]:
-    # iptables-restore empties a chain that is declared, and does all or nothing.
+    # iptables-restore flushes a declared chain, and applies everything or nothing.
     rules = (EXEMPTION, _redirection(port))
     return ["*nat", f":{CHAIN} - [0:0]", *(f"-A {CHAIN} {' '.join(rule)}" for rule in rules)]
 
@@ -162,7 +162,7 @@ def _redirection(port: int) -> tuple[str, ...]:
 
 
 def is_written(backend: Backend, port: int) -> bool:
-    """Tell whether the backend has exactly the rules that `write` writes."""
+    """Whether the backend has exactly the rules that `write` writes."""
     present = (("OUTPUT", *JUMP), (CHAIN, *EXEMPTION), (CHAIN, *_redirection(port)))
     if not all(backend.accepts("-C", *rule) for rule in present):
         return False
@@ -171,10 +171,10 @@ def is_written(backend: Backend, port: int) -> bool:
 
 
 def check(port: int) -> Backend:
-    """Find the backend that has the rules.
+    """The backend that has the rules.
 
     Raises:
-        RedirectError: None has, or none can tell.
+        RedirectError: No backend has them, or none can read the table.
     """
     for backend in _working(_in_use()):
         if is_written(backend, port):
@@ -183,7 +183,7 @@ def check(port: int) -> Backend:
 
 
 def remove() -> None:
-    """Remove our chain and what leads to it, wherever it is; without it do nothing.
+    """Remove the chain and the jump to it from every backend that has them.
 
     Raises:
         RedirectError: iptables failed.
@@ -198,7 +198,7 @@ def remove() -> None:
 
 
 def imds_is_routed() -> bool:
-    """Tell whether the pod has an IPv4 route to IMDS; without one no packet gets as far as the rules."""
+    """Whether the pod has an IPv4 route to IMDS; without one no packet reaches the rules."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((IMDS_ADDRESS, IMDS_PORT))
@@ -216,7 +216,7 @@ def _port(text: str) -> int:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="azwi-proxy init",
-        description=f"Redirect {IMDS_ADDRESS}:{IMDS_PORT} to the proxy for everybody but uid {names.PROXY_UID}.",
+        description=f"Redirect {IMDS_ADDRESS}:{IMDS_PORT} to the proxy for every user but uid {names.PROXY_UID}.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -224,11 +224,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         type=_port,
         default=os.environ.get(names.ENV_PROXY_PORT) or str(names.DEFAULT_PROXY_PORT),
         metavar="PORT",
-        help=f"where the proxy listens (default: ${names.ENV_PROXY_PORT} or {names.DEFAULT_PROXY_PORT})",
+        help=f"port of the proxy (default: ${names.ENV_PROXY_PORT} or {names.DEFAULT_PROXY_PORT})",
     )
-    other = parser.add_mutually_exclusive_group()
-    other.add_argument("--check", action="store_true", help="change nothing; fail unless the rules are there")
-    other.add_argument("--remove", action="store_true", help="remove the rules")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--check", action="store_true", help="change nothing; fail unless the rules are there")
+    action.add_argument("--remove", action="store_true", help="remove the rules")
     return parser.parse_args(arguments)
 
 
@@ -238,28 +238,28 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if options.remove:
             remove()
-            _say("the redirect is removed")
+            _print("the redirect is removed")
             return 0
         backend = check(options.proxy_port) if options.check else write(options.proxy_port)
     except RedirectError as error:
-        _complain(str(error))
+        _print_error(str(error))
         return 1
     if not imds_is_routed():
-        _complain(
+        _print_error(
             f"warning: no IPv4 route to {IMDS_ADDRESS}, so apps cannot reach it; {names.PROXY_MODE}: environment can"
         )
-    _say(
+    _print(
         f"{IMDS_ADDRESS}:{IMDS_PORT} is redirected to port {options.proxy_port}, "
         f"but not for uid {names.PROXY_UID} ({backend.program})"
     )
     return 0
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(f"azwi-proxy init: {text}")  # noqa: T201  a program's output
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     print(f"azwi-proxy init: {text}", file=sys.stderr)  # noqa: T201  a program's output
 
 

@@ -1,4 +1,4 @@
-"""From an HTTP request to what is asked of us. Pure: what is odd here is refused before anything is done for it."""
+"""Reads an HTTP request: its path, its guards, the token that it asks for. Pure, and strict before any work is done."""
 
 import posixpath
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ TOKEN_PATH: Final = "/metadata/identity/oauth2/token"  # noqa: S105  a path
 IDENTITY: Final = "/metadata/identity"
 METADATA: Final = "/metadata"
 DEFAULT_SCOPE: Final = "/.default"
-# Each parameter by which IMDS picks an identity that is not ours to give.
-FOREIGN_IDENTITIES: Final = frozenset({"object_id", "principal_id", "msi_res_id", "mi_res_id"})
+# The other parameters by which IMDS selects an identity. A pod has no identity under these.
+UNSUPPORTED_PARAMETERS: Final = frozenset({"object_id", "principal_id", "msi_res_id", "mi_res_id"})
 MAX_VALUE: Final = 1024
 MAX_PARAMETERS: Final = 32
 MAX_DECODINGS: Final = 5
 
 
 class ImdsError(Exception):
-    """A request that is not answered with what it asks for.
+    """A request that gets an error response.
 
-    `error` is the code of the JSON answer, `retry_after` the seconds of the header of that name, 0 for none.
+    `error` is the code in the JSON body, `retry_after` the seconds of the header of that name, 0 for none.
     """
 
     def __init__(self, status: int, error: str, message: str, retry_after: int = 0) -> None:
@@ -35,28 +35,28 @@ class ImdsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """The token that an app asks for."""
+    """The token that an app requests."""
 
     client_id: str
     resource: str
 
     @property
     def scope(self) -> str:
-        """What Entra's v2 endpoint calls the resource.
+        """The scope for Entra's v2 endpoint.
 
-        A slash at the resource's end stays, so that the token's audience has it too: v1.6.0 does it, and services that
-        compare audiences to the letter depend on it.
+        A trailing slash of the resource stays, so that the token's audience has it too: v1.6.0 does so, and services
+        that compare audiences exactly depend on it.
         """
         return self.resource if self.resource.endswith(DEFAULT_SCOPE) else self.resource + DEFAULT_SCOPE
 
 
 def path_of(target: str) -> str:
-    """The path that a request's target means: decoded, in lower case, without `//`, `.`, `..` or a slash at the end.
+    """The normalized path of a request's target: decoded, in lower case, without `//`, `.`, `..` or a trailing slash.
 
-    However it is spelt, a path that the real IMDS might take for that of a token is seen as such here.
+    However it is spelled, a path that the real IMDS might take for the token path is recognized as such here.
 
     Raises:
-        ImdsError: 400, when it cannot be told.
+        ImdsError: 400, when the path is ambiguous.
     """
     path = _without_origin(target).partition("?")[0].partition("#")[0]
     for _ in range(MAX_DECODINGS):
@@ -70,12 +70,12 @@ def path_of(target: str) -> str:
 
 
 def query_of(target: str) -> str:
-    """The query of a request's target, as it came."""
+    """The query of a request's target, as it was sent."""
     return target.partition("?")[2].partition("#")[0]
 
 
 def check_guards(request: Request) -> None:
-    """What IMDS asks of every request, so that no other server can be made to send one.
+    """Check what IMDS requires of every request, so that no other server can be tricked into sending one.
 
     Raises:
         ImdsError: 400, 405.
@@ -89,13 +89,13 @@ def check_guards(request: Request) -> None:
 
 
 def token_request(request: Request, default_client_id: str) -> TokenRequest:
-    """What a request to the token path asks for.
+    """The token that a request to the token path asks for.
 
     Raises:
-        ImdsError: 400, when that cannot be told or is not ours to give.
+        ImdsError: 400, when a parameter is missing, ambiguous or not supported.
     """
     parameters = _parameters(query_of(request.target))
-    for name in sorted(FOREIGN_IDENTITIES & parameters.keys()):
+    for name in sorted(UNSUPPORTED_PARAMETERS & parameters.keys()):
         raise ImdsError(
             400,
             "invalid_request",
@@ -116,7 +116,7 @@ def token_request(request: Request, default_client_id: str) -> TokenRequest:
 
 
 def _without_origin(target: str) -> str:
-    """The target of a client that took us for a forward proxy, cut to its path."""
+    """The path and query of a target in absolute form, as clients send it to a forward proxy."""
     scheme, separator, rest = target.partition("://")
     if separator and scheme.lower() in {"http", "https"}:
         return "/" + rest.partition("/")[2]
@@ -124,20 +124,20 @@ def _without_origin(target: str) -> str:
 
 
 def _parameters(query: str) -> Mapping[str, str]:
-    """The query's parameters, names in lower case."""
+    """The parameters of a query, names in lower case."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
     except ValueError:
         raise ImdsError(400, "invalid_request", "the query cannot be read") from None
-    found: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     for name, value in pairs:
-        if found.setdefault(name.lower(), value) != value:
+        if parameters.setdefault(name.lower(), value) != value:
             raise ImdsError(400, "invalid_request", "a parameter is there twice, with different values")
-    return found
+    return parameters
 
 
 def _checked(name: str, value: str) -> str:
-    # A blank would make two scopes of one.
+    # A space would make two scopes out of one.
     if len(value) > MAX_VALUE or not value.isascii() or not value.isprintable() or " " in value:
         raise ImdsError(400, "invalid_request", f"{name} is longer than {MAX_VALUE} characters or has odd ones")
     return value

@@ -1,6 +1,6 @@
-"""The HTTP/1.1 side that apps connect to, on httptools, with a bound on whatever they can send or leave undone.
+"""The HTTP/1.1 server that apps connect to, on httptools, with a bound on everything that a client can send or omit.
 
-uvicorn would do, but costs 6 MiB in every pod that has the proxy.
+uvicorn would work, but costs 6 MiB in every pod that has the proxy.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from imds_proxy import answer
+from imds_proxy import responses
 from imds_proxy.messages import Handler, Request, Response
 from imds_proxy.request import ImdsError
 
@@ -27,7 +27,7 @@ GRACE_SECONDS: Final = 10.0
 
 
 class Server:
-    """The listeners, and the connections that are open."""
+    """The listeners and the open connections."""
 
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
@@ -36,39 +36,39 @@ class Server:
         self._listeners: list[asyncio.Server] = []
 
     async def listen(self, port: int) -> None:
-        """Listen on the loopback addresses that the pod has.
+        """Listen on the loopback addresses of the pod.
 
         Raises:
-            OSError: when the port cannot be had.
+            OSError: when the port is not available.
         """
         loop = asyncio.get_running_loop()
         for bound in _sockets(port):
             self._listeners.append(await loop.create_server(lambda: Connection(self), sock=bound, backlog=BACKLOG))
 
     async def drain(self) -> None:
-        """Take nothing new, and wait until what is open has been answered, but no longer than GRACE_SECONDS."""
+        """Accept no new connections, and wait for the open requests, at most GRACE_SECONDS."""
         self.draining = True
         for listener in self._listeners:
             listener.close()
         for connection in tuple(self.connections):
-            connection.end_if_idle()
-        until = asyncio.get_running_loop().time() + GRACE_SECONDS
-        while self.connections and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110  it happens once
+            connection.close_if_idle()
+        deadline = asyncio.get_running_loop().time() + GRACE_SECONDS
+        while self.connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110  it happens once
             await asyncio.sleep(0.01)
 
 
 def _sockets(port: int) -> list[socket.socket]:
-    """127.0.0.1 there is always; ::1 may be switched off."""
-    found: list[socket.socket] = []
+    """Bind 127.0.0.1, which always exists, and ::1, which may be disabled."""
+    sockets: list[socket.socket] = []
     try:
         for family, host in HOSTS:
             if family is socket.AF_INET or _has_ipv6():
-                found.append(socket.create_server((host, port), family=family, backlog=BACKLOG))
+                sockets.append(socket.create_server((host, port), family=family, backlog=BACKLOG))
     except OSError:
-        for each in found:
-            each.close()
+        for bound in sockets:
+            bound.close()
         raise
-    return found
+    return sockets
 
 
 def _has_ipv6() -> bool:
@@ -80,7 +80,7 @@ def _has_ipv6() -> bool:
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection: its requests are answered one after the other."""
+    """One client's connection: its requests are handled one after the other."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -90,14 +90,14 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers: list[tuple[str, str]] = []
         self._received = 0
-        self._waiting: deque[tuple[Request, bool]] = deque()
-        self._answering: asyncio.Task[None] | None = None
+        self._pending: deque[tuple[Request, bool]] = deque()
+        self._responder: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._writable = asyncio.Event()
         self._writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is there, and may take some time to say something."""
+        """Start the wait for the first request, or refuse the connection."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  for the type checker
         self._transport = transport
         if self._server.draining or len(self._server.connections) >= MAX_CONNECTIONS:
@@ -107,23 +107,23 @@ class Connection(asyncio.Protocol):
         self._expect_within(IDLE_SECONDS)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """Nobody is there to be answered."""
+        """Stop everything: nobody reads a response any more."""
         self._server.connections.discard(self)
         self._expect_within(None)
-        self._waiting.clear()
+        self._pending.clear()
         self._writable.set()
-        del self._parser  # which holds this connection, and would have to be found by the garbage collector
+        del self._parser  # which refers to this connection: a cycle that only the garbage collector would find
 
     def pause_writing(self) -> None:
-        """The client reads too slowly."""
+        """Pause: the client reads too slowly."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """Resume: the client has caught up."""
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of one request or of several."""
+        """Parse bytes of one request or of several."""
         self._received += len(data)
         if self._received > MAX_REQUEST:
             self._refuse(431, "the request is too large")
@@ -138,46 +138,46 @@ class Connection(asyncio.Protocol):
             try:
                 self._parser.feed_data(data)
             except HttpParserUpgrade as offer:
-                # Java's client offers HTTP/2 so. The request itself has been taken, the offer may be ignored; but what
-                # came behind it in one piece is the next request.
+                # Java's client offers HTTP/2 this way. The request itself is parsed, and the offer may be ignored; but
+                # the bytes behind it are the next request.
                 data = data[offer.args[0] :]
             else:
                 return
 
     def on_message_begin(self) -> None:
-        """The first byte of a request has come; the rest must follow."""
+        """Start a request: the rest of it must follow in time."""
         self._target, self._headers = b"", []
-        if self._answering is None:
+        if self._responder is None:
             self._expect_within(REQUEST_SECONDS)
 
     def on_url(self, url: bytes) -> None:
-        """A piece of the target has come."""
+        """Add a part of the target."""
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header is whole."""
+        """Add a header."""
         self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
 
     def on_message_complete(self) -> None:
-        """A request is whole; its body, if it had one, is of no interest."""
+        """Queue a complete request; its body, if any, is ignored."""
         self._received = 0
         method = self._parser.get_method().decode("latin-1")
         request = Request(method, self._target.decode("latin-1"), tuple(self._headers))
-        self._waiting.append((request, self._parser.should_keep_alive()))
-        if len(self._waiting) > MAX_PIPELINED:
+        self._pending.append((request, self._parser.should_keep_alive()))
+        if len(self._pending) > MAX_PIPELINED:
             self._transport.abort()
-        elif self._answering is None:
+        elif self._responder is None:
             self._expect_within(None)
-            self._answering = self._loop.create_task(self._answer_all())
+            self._responder = self._loop.create_task(self._respond_all())
 
-    def end_if_idle(self) -> None:
-        """Close a connection on which nothing is under way."""
-        if self._answering is None:
+    def close_if_idle(self) -> None:
+        """Close the connection unless a request is being handled."""
+        if self._responder is None:
             self._transport.close()
 
-    async def _answer_all(self) -> None:
-        while self._waiting:
-            request, keep = self._waiting.popleft()
+    async def _respond_all(self) -> None:
+        while self._pending:
+            request, keep = self._pending.popleft()
             response = await self._server.handler(request)
             if self._transport.is_closing():
                 return
@@ -186,50 +186,50 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
                 return
             if not keep:
-                self._waiting.clear()
+                self._pending.clear()
                 self._transport.close()
-        self._answering = None
+        self._responder = None
         self._expect_within(IDLE_SECONDS)
 
     async def _send(self, response: Response, *, keep: bool, with_body: bool) -> bool:
-        """Send a response; False when its body did not come to an end."""
+        """Send a response; False when its body broke off."""
         if isinstance(response.body, bytes):
             length = ("content-length", str(len(response.body)))
             self._transport.write(_head(response, length, keep=keep) + (response.body if with_body else b""))
             return True
         self._transport.write(_head(response, ("transfer-encoding", "chunked"), keep=keep))
-        return await self._stream(response.body)
+        return await self._send_chunks(response.body)
 
-    async def _stream(self, pieces: AsyncGenerator[bytes]) -> bool:
+    async def _send_chunks(self, chunks: AsyncGenerator[bytes]) -> bool:
         try:
-            async with aclosing(pieces):
-                async for piece in pieces:
-                    self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
                     async with asyncio.timeout(REQUEST_SECONDS):
                         await self._writable.wait()
                     if self._transport.is_closing():
                         return False
-        except Exception:  # noqa: BLE001  the head is gone: all that is left is to let the client see that this broke
+        except Exception:  # noqa: BLE001  the head is sent: the client can only be shown that the body broke off
             return False
         self._transport.write(b"0\r\n\r\n")
         return True
 
     def _refuse(self, status: int, message: str) -> None:
-        if self._answering is None:
-            self._transport.write(_refusal(status, message))
+        if self._responder is None:
+            self._transport.write(_error(status, message))
             self._transport.close()
         else:
             self._transport.abort()
 
     def _expect_within(self, seconds: float | None) -> None:
-        """Cut the connection if nothing comes in time; None for no limit."""
+        """Cut the connection if nothing arrives in time; None for no limit."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if seconds is None else self._loop.call_later(seconds, self._transport.abort)
 
 
 def _head(response: Response, length: tuple[str, str], *, keep: bool) -> bytes:
-    lines = [f"HTTP/1.1 {response.status} "]  # the phrase may be left out
+    lines = [f"HTTP/1.1 {response.status} "]  # the reason phrase is optional
     lines += [f"{name}: {value}" for name, value in response.headers]
     lines.append(f"{length[0]}: {length[1]}")
     if not keep:
@@ -237,7 +237,7 @@ def _head(response: Response, length: tuple[str, str], *, keep: bool) -> bytes:
     return "\r\n".join((*lines, "", "")).encode("latin-1")
 
 
-def _refusal(status: int, message: str) -> bytes:
-    response = answer.failure(ImdsError(status, "bad_request", message))
+def _error(status: int, message: str) -> bytes:
+    response = responses.error_response(ImdsError(status, "bad_request", message))
     assert isinstance(response.body, bytes)  # noqa: S101  for the type checker
     return _head(response, ("content-length", str(len(response.body))), keep=False) + response.body

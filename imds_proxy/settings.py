@@ -19,19 +19,19 @@ VARIABLES: Final = (
     *(names.ENV_TOKEN_PROXY, names.ENV_TOKEN_PROXY_SNI, names.ENV_TOKEN_PROXY_CA_FILE, names.ENV_TOKEN_PROXY_CA_DATA),
     *("HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
-# A UUID or a domain. The other words of that place in the URL ask for tokens that only a person can get.
+# A UUID or a domain. The other words in that place of the URL are for tokens of users.
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", re.ASCII)
 _SERVER_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*", re.ASCII)
-_NO_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
+_USER_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
 
 
 class SettingsError(Exception):
-    """The settings cannot be used; the message has a line for each, which says what to do."""
+    """The settings are unusable; the message has a line for each problem, which says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A scheme, host, port and path prefix (without a slash at its end)."""
+    """A scheme, host, port and path prefix (without a trailing slash)."""
 
     scheme: str
     host: str
@@ -40,14 +40,14 @@ class Origin:
 
     @property
     def netloc(self) -> str:
-        """Host and port as the Host header has them."""
+        """Host and port as in the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class TokenProxy:
-    """The custom token endpoint of identity bindings; `sni` "" means the URL's host, no CA the system's."""
+    """The custom token endpoint of identity bindings; an empty `sni` means the URL's host, no CA the system's."""
 
     origin: Origin
     sni: str
@@ -57,9 +57,9 @@ class TokenProxy:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set.
+    """The settings of a running proxy.
 
-    `environ` is kept for what is read of it later: the variables of proxies and of certificates.
+    `environ` is kept for the variables of HTTP proxies and certificates, which are read later.
     """
 
     port: int
@@ -74,24 +74,24 @@ class Settings:
 
 
 def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
-    """The settings of a server; of a flag and a variable the flag wins, an empty variable counts as not set.
+    """The settings of a server; a flag wins over its variable, and an empty variable counts as not set.
 
     Raises:
-        SettingsError: when something cannot be used.
+        SettingsError: when something is unusable.
     """
-    faults: list[str] = []
+    problems: list[str] = []
     tenant = environ.get(names.ENV_TENANT_ID, "").strip()
-    faults += _tenant_faults(tenant)
+    problems += _tenant_problems(tenant)
     authority = _origin(
         names.ENV_AUTHORITY_HOST,
         environ.get(names.ENV_AUTHORITY_HOST, "").strip() or names.AUTHORITY_HOSTS["azurepubliccloud"],
-        faults,
+        problems,
         loopback=True,
     )
-    token_proxy = _token_proxy(environ, faults)
-    pass_through = tuple(_paths(flags.pass_through, faults))
-    if faults:
-        raise SettingsError("\n".join(faults))
+    token_proxy = _token_proxy(environ, problems)
+    pass_through = tuple(_paths(flags.pass_through, problems))
+    if problems:
+        raise SettingsError("\n".join(problems))
     return Settings(
         port=flags.proxy_port,
         log_level=flags.log_level,
@@ -111,13 +111,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
-    """The command line (without the program's name). One dash or two, `--flag value` or `--flag=value`: as Go has it.
+    """Parse the command line (without the program's name). As in Go: one dash or two, `--flag value` or `--flag=value`.
 
     Raises:
-        SettingsError: when it cannot be used.
+        SettingsError: when it is unusable.
         SystemExit: 0 after `--help`.
     """
-    flags = parser(environ).parse_args([f"-{each}" if re.match(r"-[a-z]{2,}", each) else each for each in arguments])
+    flags = parser(environ).parse_args([re.sub(r"^-(?=[a-z]{2})", "--", argument) for argument in arguments])
     flags.proxy_port = _port(flags.proxy_port)
     flags.probe = _boolean(flags.probe)
     if flags.log_level not in LEVELS:
@@ -126,27 +126,30 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Name
 
 
 def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
-    """What the command line may have."""
-    made = _Parser(
+    """The parser of the command line."""
+    flags = _Parser(
         prog="azwi-proxy",
         description="Answers the managed-identity requests of a pod with tokens of its workload identity.",
         epilog="commands: `azwi-proxy init` redirects the pod's requests to the proxy, `azwi-proxy probe` waits until "
         f"it is ready. environment variables: {', '.join(VARIABLES)}",
         allow_abbrev=False,
     )
-    made.add_argument(
+    flags.add_argument(
         "--proxy-port",
         metavar="PORT",
         default=environ.get(names.ENV_PROXY_PORT) or str(names.DEFAULT_PROXY_PORT),
         help=f"port on 127.0.0.1 and ::1 ({names.ENV_PROXY_PORT}; {names.DEFAULT_PROXY_PORT})",
     )
-    made.add_argument("--probe", nargs="?", const="true", default="false", metavar="BOOL", help="as `probe`")
-    made.add_argument("--log-level", default="", metavar="LEVEL", help='"" (warnings only), info, debug, trace or all')
-    made.add_argument(
-        "--pass-through", default="", metavar="PATH[,PATH]", help="paths, and those below, left to the real IMDS"
+    flags.add_argument("--probe", nargs="?", const="true", default="false", metavar="BOOL", help="same as `probe`")
+    flags.add_argument("--log-level", default="", metavar="LEVEL", help='"" (warnings only), info, debug, trace or all')
+    flags.add_argument(
+        "--pass-through",
+        default="",
+        metavar="PATH[,PATH]",
+        help="paths, with those below, to forward to IMDS",
     )
-    made.add_argument("--version", action="store_true", help="print version information and exit")
-    return made
+    flags.add_argument("--version", action="store_true", help="print version information and exit")
+    return flags
 
 
 def _port(text: str) -> int:
@@ -161,28 +164,28 @@ def _boolean(text: str) -> bool:
     return text.lower() == "true"
 
 
-def _tenant_faults(tenant: str) -> Iterator[str]:
+def _tenant_problems(tenant: str) -> Iterator[str]:
     if not tenant:
         yield f"{names.ENV_TENANT_ID} not set: the webhook injects it into a container that takes part"
-    elif not _TENANT.fullmatch(tenant) or tenant.lower() in _NO_TENANTS:
+    elif not _TENANT.fullmatch(tenant) or tenant.lower() in _USER_TENANTS:
         yield f"{names.ENV_TENANT_ID} {tenant[:64]!r} is neither a tenant's UUID nor one of its domains"
 
 
-def _origin(name: str, url: str, faults: list[str], *, loopback: bool = False) -> Origin:
-    """The URL's parts; what is wrong with it joins `faults`. What is shown of it leaves out its user part."""
+def _origin(name: str, url: str, problems: list[str], *, loopback: bool = False) -> Origin:
+    """The origin of a URL; its problems are appended to `problems`, and never show its user part."""
     try:
         parts = urlsplit(url)
         port = parts.port
-        faults += _url_faults(name, parts, loopback=loopback)
+        problems += _url_problems(name, parts, loopback=loopback)
     except ValueError:
-        faults.append(f"{name} is no URL")
+        problems.append(f"{name} is not a URL")
         return Origin("https", "", 0, "")
     default = 443 if parts.scheme == "https" else 80
     return Origin(parts.scheme, parts.hostname or "", port or default, parts.path.rstrip("/"))
 
 
-def _url_faults(name: str, parts: SplitResult, *, loopback: bool) -> Iterator[str]:
-    """As the Azure SDKs check it: https, and nothing but host, port and path."""
+def _url_problems(name: str, parts: SplitResult, *, loopback: bool) -> Iterator[str]:
+    """The problems of a URL by the checks of the Azure SDKs: https, and nothing but host, port and path."""
     local = loopback and parts.scheme == "http" and parts.hostname in LOOPBACK
     if not parts.hostname or (parts.scheme != "https" and not local):
         yield f"{name} must be an https URL"
@@ -192,7 +195,7 @@ def _url_faults(name: str, parts: SplitResult, *, loopback: bool) -> Iterator[st
         yield f"{name} has a path that cannot be sent"
 
 
-def _token_proxy(environ: Mapping[str, str], faults: list[str]) -> TokenProxy | None:
+def _token_proxy(environ: Mapping[str, str], problems: list[str]) -> TokenProxy | None:
     """The custom token endpoint, with the checks of the Azure SDKs."""
     url, sni, ca_file, ca_data = (
         environ.get(name, "")
@@ -204,22 +207,22 @@ def _token_proxy(environ: Mapping[str, str], faults: list[str]) -> TokenProxy | 
         )
     )
     if ca_file and ca_data:
-        faults.append(
+        problems.append(
             f"both {names.ENV_TOKEN_PROXY_CA_FILE} and {names.ENV_TOKEN_PROXY_CA_DATA} are set; only one should be set"
         )
     if sni and not _SERVER_NAME.fullmatch(sni):
-        faults.append(f"{names.ENV_TOKEN_PROXY_SNI} {sni[:64]!r} is no host name")
+        problems.append(f"{names.ENV_TOKEN_PROXY_SNI} {sni[:64]!r} is not a host name")
     if not url:
         if sni or ca_file or ca_data:
-            faults.append(
+            problems.append(
                 f"{names.ENV_TOKEN_PROXY} is not set but its CA or SNI name is: set it, or remove "
                 f"{names.ENV_TOKEN_PROXY_SNI}, {names.ENV_TOKEN_PROXY_CA_FILE} and {names.ENV_TOKEN_PROXY_CA_DATA}"
             )
         return None
-    return TokenProxy(_origin(names.ENV_TOKEN_PROXY, url.strip(), faults), sni, ca_file, ca_data)
+    return TokenProxy(_origin(names.ENV_TOKEN_PROXY, url.strip(), problems), sni, ca_file, ca_data)
 
 
-def _paths(text: str, faults: list[str]) -> Iterator[str]:
+def _paths(text: str, problems: list[str]) -> Iterator[str]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         try:
             path = path_of(part)
@@ -228,9 +231,9 @@ def _paths(text: str, faults: list[str]) -> Iterator[str]:
         if part.startswith("/") and is_below(path, METADATA) and not is_below(path, IDENTITY) and path != METADATA:
             yield path
         else:
-            faults.append(f"--pass-through {part[:200]!r} is not a path below {METADATA} outside {IDENTITY}")
+            problems.append(f"--pass-through {part[:200]!r} is not a path below {METADATA} outside {IDENTITY}")
 
 
 def is_below(path: str, root: str) -> bool:
-    """Whether a path is another one, or below it."""
+    """Whether a path equals another one, or is below it."""
     return path == root or path.startswith(root + "/")

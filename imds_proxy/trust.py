@@ -1,4 +1,4 @@
-"""Whom outgoing TLS connections trust."""
+"""The certificate authorities that outgoing TLS connections trust."""
 
 import logging
 import os
@@ -16,17 +16,17 @@ log = logging.getLogger(__name__)
 
 
 class TrustError(Exception):
-    """Certificates that are to be trusted cannot be used; the message says what to do."""
+    """The certificates to trust cannot be used; the message says what to do."""
 
 
 def system(environ: Mapping[str, str]) -> Trust:
-    """The authorities of SSL_CERT_FILE and SSL_CERT_DIR beside the system's own; the file as it is now.
+    """The authorities of SSL_CERT_FILE and SSL_CERT_DIR beside the system's own; the file is followed.
 
-    Of a directory OpenSSL loads only what a connection needs. The bundle in one file holds some 140 certificates, more
-    than a mebibyte of memory, so the system's is loaded only where there is no directory.
+    From a directory OpenSSL loads only the certificates that a connection needs. A bundle in one file holds some 140
+    certificates, more than a mebibyte of memory, so the system's bundle is loaded only where there is no directory.
 
     Raises:
-        TrustError: when a variable names what cannot be used, or there is no authority at all.
+        TrustError: when a variable names something unusable, or there is no authority at all.
     """
     paths = ssl.get_default_verify_paths()
     directory = environ.get("SSL_CERT_DIR") or _usable(paths.openssl_capath)
@@ -40,10 +40,10 @@ def system(environ: Mapping[str, str]) -> Trust:
 
 
 def of_token_proxy(endpoint: TokenProxy, fallback: Trust) -> Trust:
-    """The authorities of the custom token endpoint, and no others; without any of its own, the system's.
+    """The authorities of the custom token endpoint, and no others; without any of its own, `fallback`.
 
     Raises:
-        TrustError: when they cannot be used now.
+        TrustError: when they are unusable at start.
     """
     if endpoint.ca_file:
         return _FollowedFile(names.ENV_TOKEN_PROXY_CA_FILE, endpoint.ca_file)
@@ -54,16 +54,16 @@ def of_token_proxy(endpoint: TokenProxy, fallback: Trust) -> Trust:
 
 
 class _FollowedFile:
-    """The authorities in a file, as it is now, beside others; in the middle of a change, as it was before.
+    """The authorities in a file, read again when it changes, beside others; while it is broken, the former ones.
 
     Raises:
-        TrustError: from the start, when there is nothing usable in it.
+        TrustError: from the constructor, when the file has nothing usable.
     """
 
     def __init__(self, variable: str, path: str, bundle: str | None = None, directory: str | None = None) -> None:
         self._name = f"{variable} {path}"
         self._path = path
-        self._beside = (bundle, directory)
+        self._others = (bundle, directory)
         self._content = self._read()
         self._context = self._load(self._content)
 
@@ -74,19 +74,19 @@ class _FollowedFile:
                 self._context = self._load(content)
                 self._content = content
         except TrustError as error:
-            log.warning("the certificates before it stay: %s", error)
+            log.warning("the former certificates stay in use: %s", error)
         return self._context
 
     def _read(self) -> str:
         try:
             with open(self._path, "rb") as file:  # noqa: PTH123  pathlib is 0.6 MiB
-                # What is not ASCII is a comment, as bundles have it above each certificate.
+                # Anything but ASCII is in a comment, as bundles have one above each certificate.
                 return file.read(MAX_CA_FILE).decode("ascii", "ignore")
         except OSError as error:
             raise TrustError(f"{self._name}: {error.strerror}") from error
 
     def _load(self, content: str) -> ssl.SSLContext:
-        return _from_pem(content, self._name, *self._beside)
+        return _from_pem(content, self._name, *self._others)
 
 
 def _from_pem(pem: str, name: str, bundle: str | None = None, directory: str | None = None) -> ssl.SSLContext:
@@ -99,7 +99,7 @@ def _from_pem(pem: str, name: str, bundle: str | None = None, directory: str | N
 
 
 def _usable(directory: str) -> str | None:
-    """A directory in which OpenSSL can look certificates up: by the names of their hashes."""
+    """The directory, if OpenSSL can find certificates in it: by file names that are hashes."""
     try:
         with os.scandir(directory) as entries:
             return directory if any(entry.name.endswith(".0") for entry in entries) else None

@@ -5,7 +5,17 @@ from base64 import urlsafe_b64encode
 
 import pytest
 
-from azure_workload_identity.entra import MAX_DESCRIPTION, MEANINGS, Kind, claims, refusal
+from azure_workload_identity.entra import (
+    MAX_CLAIM,
+    MAX_DESCRIPTION,
+    MEANINGS,
+    SUBJECT_CLAIMS,
+    Kind,
+    claims,
+    refusal,
+    token_form,
+    token_path,
+)
 from testbed.entra import errors
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2lnbmF0dXJl"
@@ -67,16 +77,39 @@ def test_anything_may_answer(document: object) -> None:
     assert (found.error, found.code, found.description, found.meaning.kind) == ("", 0, "", Kind.PERMANENT)
 
 
+def test_token_request() -> None:
+    """The request is the client-credentials grant with a JWT as the assertion, at the tenant's v2 endpoint."""
+    assert token_path("contoso") == "/contoso/oauth2/v2.0/token"
+    assert token_form("client", "api://x/.default", "a.b.c") == {
+        "grant_type": "client_credentials",
+        "client_id": "client",
+        "scope": "api://x/.default",
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": "a.b.c",
+    }
+
+
 def test_claims() -> None:
-    """A token's issuer, subject and audience are told."""
+    """Only the wanted claims of a token are read: dates are numbers, lists are joined."""
     payload = {"iss": "https://issuer/", "sub": "system:serviceaccount:a:b", "aud": ["api://x", "y"], "exp": 1}
-    assert claims(jwt(payload)) == {"iss": "https://issuer/", "sub": "system:serviceaccount:a:b", "aud": "api://x y"}
+    text = {"iss": "https://issuer/", "sub": "system:serviceaccount:a:b", "aud": "api://x y"}
+    assert claims(jwt(payload), SUBJECT_CLAIMS) == text
+    assert claims(jwt(payload), ("exp", "iss", "iat")) == {"exp": 1, "iss": "https://issuer/"}
+
+
+def test_claims_are_bounded_and_printable() -> None:
+    """A claim is one line of at most 300 characters, and one of the wrong type is left out."""
+    payload = {"iss": "a\x1b[31m\nb", "sub": "s" * 9999, "aud": {}, "exp": "soon", "iat": 1.5}
+    assert claims(jwt(payload), (*SUBJECT_CLAIMS, "exp", "iat")) == {"iss": "a[31m b", "sub": "s" * MAX_CLAIM}
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", "a.b.c", "a.%%%.c", jwt([]), jwt("x"), jwt({"iss": 1}), "e30." + "WyI" * 9, f"e30.{'W1' * 40000}.x"],
+    [
+        *("", "x", "a.b.c", "a.%%%.c", "a.W10.c", "..", "a." + "A" * 10_000, jwt([]), jwt("x"), jwt({"iss": 1})),
+        *("e30." + "WyI" * 9, f"e30.{'W1' * 40000}.x"),
+    ],
 )
-def test_claims_of_what_is_no_token(text: str) -> None:
-    """What is no token says nothing."""
-    assert claims(text) == {}
+def test_claims_of_anything_but_a_token(text: str) -> None:
+    """Anything but a JWT has no claims."""
+    assert claims(text, SUBJECT_CLAIMS) == {}

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from azure_workload_identity.types import JsonObject
-from imds_proxy.answer import Token
 from imds_proxy.app import App
 from imds_proxy.clock import Clock
 from imds_proxy.exchange import outage
@@ -15,25 +14,26 @@ from imds_proxy.messages import Headers, Request, Response
 from imds_proxy.metrics import Metrics
 from imds_proxy.passthrough import PassThrough
 from imds_proxy.request import TokenRequest
+from imds_proxy.responses import AccessToken
 from imds_proxy.settings import Origin
-from imds_proxy.tokens import Tokens
+from imds_proxy.token_cache import TokenCache
 from testbed.sidecar import CLIENT, RESOURCE, TOKEN_PATH
 
 GUARD: Headers = (("metadata", "true"),)
 QUERY = f"{TOKEN_PATH}?resource={RESOURCE}"
 
 
-async def given(_asked: TokenRequest) -> Token:
+async def given(_asked: TokenRequest) -> AccessToken:
     """Give a token."""
-    return Token("secret", "Bearer", 1000, 4600, 4600)
+    return AccessToken("secret", "Bearer", 1000, 4600, 4600)
 
 
-async def down(_asked: TokenRequest) -> Token:
+async def down(_asked: TokenRequest) -> AccessToken:
     """Give none."""
     raise outage("down", 30)
 
 
-async def broken(_asked: TokenRequest) -> Token:
+async def broken(_asked: TokenRequest) -> AccessToken:
     """Have a fault."""
     raise ZeroDivisionError
 
@@ -41,7 +41,7 @@ async def broken(_asked: TokenRequest) -> Token:
 class Asked:
     """An app and what it answers."""
 
-    def __init__(self, exchange: Callable[[TokenRequest], Awaitable[Token]] = given) -> None:
+    def __init__(self, exchange: Callable[[TokenRequest], Awaitable[AccessToken]] = given) -> None:
         self.exchange = exchange
         self.ready = True
         self.metrics = Metrics()
@@ -59,7 +59,7 @@ class Asked:
 
         async def run() -> Response:
             clock = Clock(now=lambda: 1600.0)
-            tokens = Tokens(self.exchange, clock)
+            tokens = TokenCache(self.exchange, clock)
             unreachable = PassThrough(("/metadata/instance",), Origin("http", "127.0.0.1", 1, ""))
             app = App(tokens, unreachable, self.metrics, clock, self.client_id, lambda: self.ready)
             response = await app(Request(method, target, headers))

@@ -8,8 +8,8 @@ import pytest
 import trustme
 
 from imds_proxy import client
-from imds_proxy.client import ClientError, Outgoing
-from imds_proxy.outbound import HttpProxy
+from imds_proxy.client import ClientError, ClientRequest
+from imds_proxy.http_proxy import HttpProxy
 from imds_proxy.settings import Origin
 from tests.support.bytes import Serve, answering, listening
 
@@ -23,7 +23,7 @@ def no_tls() -> ssl.SSLContext:
 
 async def got(origin: Origin) -> tuple[int, bytes]:
     """Send a request and return status and body."""
-    answer = await client.send(Outgoing("GET", origin, "/x", ()), no_tls)
+    answer = await client.send(ClientRequest("GET", origin, "/x", ()), no_tls)
     try:
         return answer.status, await answer.body(MOST)
     finally:
@@ -110,7 +110,7 @@ def test_request() -> None:
 
     async def run() -> None:
         async with listening(serve) as origin:
-            request = Outgoing("POST", origin, "/a?b", (("x", "y"),), b"body")
+            request = ClientRequest("POST", origin, "/a?b", (("x", "y"),), b"body")
             (await client.send(request, no_tls)).close()
             assert "body" not in repr(request)
             host = origin.netloc
@@ -150,7 +150,7 @@ class Tls:
         """Send a request through the proxy."""
         async with listening(self.proxy) as origin:
             via = HttpProxy(origin.host, origin.port, tls=False, authorization=authorization)
-            request = Outgoing("GET", Origin("https", "entra.test", 443, ""), "/x", ())
+            request = ClientRequest("GET", Origin("https", "entra.test", 443, ""), "/x", ())
             answer = await client.send(request, self.trusted, via)
             body = await answer.body(MOST)
             answer.close()
@@ -187,7 +187,7 @@ def test_no_http_proxy() -> None:
 
         async with listening(silent) as origin:
             via = HttpProxy(origin.host, origin.port, tls=False, authorization="")
-            await client.send(Outgoing("GET", Origin("https", "entra.test", 443, ""), "/", ()), Tls().trusted, via)
+            await client.send(ClientRequest("GET", Origin("https", "entra.test", 443, ""), "/", ()), Tls().trusted, via)
 
     with pytest.raises(ClientError, match="does not answer CONNECT"):
         asyncio.run(run())

@@ -13,10 +13,10 @@ import trustme
 
 from azure_workload_identity.entra import Kind
 from imds_proxy import exchange, trust
-from imds_proxy.answer import Token
 from imds_proxy.clock import Clock
 from imds_proxy.exchange import Exchange, ExchangeError, read_assertion
 from imds_proxy.request import TokenRequest
+from imds_proxy.responses import AccessToken
 from imds_proxy.settings import Settings, load, parse
 from testbed.entra import Entra, Issuer
 from testbed.processes import PATIENCE_SECONDS
@@ -49,9 +49,9 @@ class Bench:
             self.waits.append(seconds)
             self.before_next_try()
 
-        return Clock(now=lambda: began + sum(self.waits), sleep=sleep, chance=lambda: 0.5)
+        return Clock(now=lambda: began + sum(self.waits), sleep=sleep, random=lambda: 0.5)
 
-    def run(self, asked: TokenRequest = ASKED) -> Token:
+    def run(self, asked: TokenRequest = ASKED) -> AccessToken:
         """Exchange once, with the retries."""
         settings = self.settings()
         system = trust.system(settings.environ)
@@ -320,7 +320,7 @@ def tunnel(port: int) -> Serve:
 def test_http_proxy(bench: Bench, tmp_path: Path) -> None:
     """Through HTTPS_PROXY Entra is reached by a name that only the proxy can resolve, and TLS goes to its end."""
 
-    async def run(port: int) -> Token:
+    async def run(port: int) -> AccessToken:
         async with listening(tunnel(port)) as proxy:
             bench.variables["HTTPS_PROXY"] = f"http://{proxy.netloc}"
             settings = bench.settings()

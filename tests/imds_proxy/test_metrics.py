@@ -9,9 +9,9 @@ from imds_proxy.metrics import Metrics
 def test_exposition() -> None:
     """Everything that is counted can be read, and every result of an exchange is there from the start."""
     metrics = Metrics()
-    metrics.answered("token", 200)
-    metrics.exchanged("success", 0.25)
-    metrics.exchanged(Kind.OUTAGE, 0.5)
+    metrics.record_request("token", 200)
+    metrics.record_exchange("success", 0.25)
+    metrics.record_exchange(Kind.OUTAGE, 0.5)
     families = {family.name: family for family in text_string_to_metric_families(metrics.text(3).decode())}
     samples = {
         (sample.name, *sample.labels.values()): sample.value for each in families.values() for sample in each.samples

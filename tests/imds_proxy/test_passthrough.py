@@ -162,6 +162,6 @@ def test_broken_body(monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that is cut, or too large, is not made to look whole."""
     with pytest.raises(ClientError, match="cut"):
         passed(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"))
-    monkeypatch.setattr(passthrough, "MAX_PASSED", 10)
+    monkeypatch.setattr(passthrough, "MAX_BODY", 10)
     with pytest.raises(ClientError, match="more than"):
         passed(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + b"x" * 20))

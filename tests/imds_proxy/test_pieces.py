@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trustme
 
-from imds_proxy.client import Outgoing, send
+from imds_proxy.client import ClientRequest, send
 from imds_proxy.settings import Origin
 
 
@@ -37,7 +37,9 @@ def test_body_after_head(tmp_path: Path) -> None:
     async def ask() -> bytes:
         async with await asyncio.start_server(serve_in_pieces, "127.0.0.1", 0, ssl=of_server) as server:
             port = server.sockets[0].getsockname()[1]
-            answer = await send(Outgoing("GET", Origin("https", "127.0.0.1", port, ""), "/", ()), lambda: of_client)
+            answer = await send(
+                ClientRequest("GET", Origin("https", "127.0.0.1", port, ""), "/", ()), lambda: of_client
+            )
             gc.collect()
             body = await answer.body(100)
             answer.close()

@@ -134,7 +134,7 @@ def test_bad_token_proxy(url: str) -> None:
 @pytest.mark.parametrize("name", [".x", "a..b", "a b", "é", "x."])
 def test_bad_server_name(name: str) -> None:
     """Its name must be one that TLS can carry."""
-    assert "is no host name" in fault(AZURE_KUBERNETES_TOKEN_PROXY=PROXY_URL, AZURE_KUBERNETES_SNI_NAME=name)
+    assert "is not a host name" in fault(AZURE_KUBERNETES_TOKEN_PROXY=PROXY_URL, AZURE_KUBERNETES_SNI_NAME=name)
 
 
 def test_two_certificate_authorities() -> None:

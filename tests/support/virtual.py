@@ -14,7 +14,7 @@ class Time:
 
     def __init__(self, chance: float = 0.5) -> None:
         self.now = 1_800_000_000.0
-        self.clock = Clock(now=lambda: self.now, sleep=self._sleep, chance=lambda: chance)
+        self.clock = Clock(now=lambda: self.now, sleep=self._sleep, random=lambda: chance)
         self._numbers = count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from azure_workload_identity import names
+from azure_workload_identity import entra, names
 from azure_workload_identity.types import JsonObject
 from azwi.azure.options import CLOUD, Given, of, target
 from azwi.azure.polling import Patience
@@ -108,7 +108,7 @@ def _prepared(given: Given, audience: str, authority_host: str, arm: str) -> tup
 
 
 def _accepted(answer: JsonObject) -> JsonObject:
-    token = exchange.claims(answer["access_token"], TOKEN_CLAIMS)
+    token = entra.claims(answer["access_token"], TOKEN_CLAIMS)
     return {"outcome": "accepted", "expiresIn": answer.get("expires_in"), "token": token}
 
 

@@ -2,12 +2,10 @@
 
 # ruff: noqa: PLC0415  help texts do without httpx
 
-import binascii
 import json
 import os
 import ssl
-from base64 import urlsafe_b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,7 +16,6 @@ from azure_workload_identity.types import JsonObject
 from azwi.cluster import kube
 from azwi.cluster.kube import Cluster
 from azwi.console.errors import CommandError, cause
-from azwi.console.printable import printable
 from webhook.admission.identity import Account
 
 # The least that the API server takes: the token is used at once.
@@ -26,9 +23,7 @@ TOKEN_SECONDS: Final = 600
 TIMEOUT_SECONDS: Final = 20.0
 MAX_TOKEN_FILE: Final = 64 << 10
 HEADERS: Final = {"User-Agent": f"azwi/{__version__}"}
-ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-ASSERTION_CLAIMS: Final = ("iss", "sub", "aud", "iat", "exp")
-MAX_CLAIM: Final = 300
+ASSERTION_CLAIMS: Final = (*entra.SUBJECT_CLAIMS, "iat", "exp")
 MAX_ANSWER: Final = 256 << 10
 _OK: Final = 200
 
@@ -45,7 +40,7 @@ class Ask:
     @property
     def url(self) -> str:
         """The token endpoint."""
-        return f"{self.authority_host}/{self.tenant_id}/oauth2/v2.0/token"
+        return self.authority_host + entra.token_path(self.tenant_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +52,7 @@ class Assertion:
     @property
     def claims(self) -> JsonObject:
         """What it says, unverified."""
-        return claims(self.token, ASSERTION_CLAIMS)
+        return entra.claims(self.token, ASSERTION_CLAIMS)
 
 
 class RefusedError(CommandError):
@@ -83,13 +78,7 @@ def exchange(ask: Ask, assertion: Assertion, environ: Mapping[str, str] = os.env
     """
     import httpx
 
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": ask.client_id,
-        "scope": ask.scope,
-        "client_assertion_type": ASSERTION_TYPE,
-        "client_assertion": assertion.token,
-    }
+    form = entra.token_form(ask.client_id, ask.scope, assertion.token)
     # The variable that the Azure CLI and azure-core look at, besides OpenSSL's own.
     context = ssl.create_default_context(cafile=environ.get("REQUESTS_CA_BUNDLE") or None)
     try:
@@ -128,24 +117,6 @@ def _decoded(content: bytes) -> object:
         return None
 
 
-def claims(token: str, wanted: Sequence[str]) -> JsonObject:
-    """What a token says of itself, unverified and bounded; empty when it is no JWT."""
-    try:
-        payload = token.split(".")[1]
-        decoded = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, ValueError, binascii.Error, RecursionError):
-        return {}
-    found = decoded if isinstance(decoded, dict) else {}
-    return {name: _bounded(found[name]) for name in wanted if name in found}
-
-
-def _bounded(value: object) -> object:
-    if isinstance(value, int):
-        return value
-    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return printable(text)[:MAX_CLAIM]
-
-
 def from_cluster(cluster: Cluster, name: str, audience: str) -> tuple[Assertion, Account]:
     """A new token of a ServiceAccount, and the identity that its annotations name.
 
@@ -170,6 +141,6 @@ def from_file(file: str) -> Assertion:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not ASCII"
         raise CommandError(f"cannot read a token from {file}: {why}", "it is what the webhook mounts") from error
-    if not claims(token, ASSERTION_CLAIMS):
+    if not entra.claims(token, ASSERTION_CLAIMS):
         raise CommandError(f"{file} holds no token", f"{names.ENV_TOKEN_FILE} names the right one in a pod")
     return Assertion(token)

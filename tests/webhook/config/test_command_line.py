@@ -8,7 +8,7 @@ import pytest
 
 from azure_workload_identity import names
 from imds_proxy import settings as proxy_settings
-from imds_proxy.outbound import proxy_for
+from imds_proxy.http_proxy import proxy_for
 from imds_proxy.settings import Origin
 from webhook.admission.policy import OptIn
 from webhook.config.command_line import SettingsError, load

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from azure_workload_identity import names
 from azwi.azure.options import AZURE_VARIABLES
-from azwi.commands.token.exchange import Ask, Assertion, claims
+from azwi.commands.token.exchange import Ask, Assertion
 from azwi.main import program
 from testbed.entra import Entra, FederatedCredential, Issuer, entra
 
@@ -87,7 +87,7 @@ def test_table(exchange: Exchange, issuer: Issuer) -> None:
             "AADSTS700016",
             "no identity with this",
         ),
-        (("--tenant-id=9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e",), SUBJECT, "AADSTS90002", "there is no such tenant"),
+        (("--tenant-id=9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e",), SUBJECT, "AADSTS90002", "the tenant does not exist"),
     ],
 )
 def test_refused(exchange: Exchange, flags: tuple[str, ...], subject: str, code: str, told: str) -> None:
@@ -127,7 +127,7 @@ def test_no_entra(exchange: Exchange, served: Entra) -> None:
     served.faults.cut()
     assert "no answer from" in exchange().stderr
     served.faults.fail(503)
-    assert "a fault at Entra: try again" in exchange().stderr
+    assert "a failure at Entra: try again" in exchange().stderr
 
 
 def test_no_answer(exchange: Exchange) -> None:
@@ -153,12 +153,6 @@ def test_not_enough(exchange: Exchange, environ: dict[str, str], status: int, to
     done = exchange(environ=environ)
     assert done.exit_code == status
     assert told in done.stderr
-
-
-@pytest.mark.parametrize("token", ["", "a", "a.b.c", "a.W10.c", "..", "a." + "A" * 10_000])
-def test_no_token(token: str) -> None:
-    """What is no token says nothing, and breaks nothing."""
-    assert claims(token, ("iss",)) == {}
 
 
 def test_secrets_are_not_shown() -> None:

@@ -3,11 +3,11 @@
 import json
 
 from azure_workload_identity.types import JsonObject
-from imds_proxy.answer import Token, failure, token
 from imds_proxy.messages import Response
 from imds_proxy.request import ImdsError, TokenRequest
+from imds_proxy.responses import AccessToken, error_response, token_response
 
-GIVEN = Token("eyJ.secret.x", "Bearer", received=1000.7, expires=4600.7, extended=8200.7)
+GIVEN = AccessToken("eyJ.secret.x", "Bearer", received=1000.7, expires=4600.7, extended=8200.7)
 ASKED = TokenRequest("client", "https://vault.azure.net/")
 
 
@@ -20,7 +20,7 @@ def document(response: Response) -> JsonObject:
 
 def test_token() -> None:
     """A token is answered as IMDS does: numbers are strings, times Unix seconds, the resource as it was asked."""
-    response = token(ASKED, GIVEN, 1600.7)
+    response = token_response(ASKED, GIVEN, 1600.7)
     assert response.status == 200
     assert ("cache-control", "no-store") in response.headers
     assert document(response) == {
@@ -37,7 +37,7 @@ def test_token() -> None:
 
 def test_expires_in_is_never_zero() -> None:
     """Of a token in its last moment SDKs are told a second."""
-    assert document(token(ASKED, GIVEN, 4600.6))["expires_in"] == "1"
+    assert document(token_response(ASKED, GIVEN, 4600.6))["expires_in"] == "1"
 
 
 def test_secret_is_not_printed() -> None:
@@ -48,12 +48,12 @@ def test_secret_is_not_printed() -> None:
 
 def test_failure() -> None:
     """An error is answered in the shape that SDKs read."""
-    response = failure(ImdsError(400, "invalid_request", "do this"))
+    response = error_response(ImdsError(400, "invalid_request", "do this"))
     assert (response.status, document(response)) == (400, {"error": "invalid_request", "error_description": "do this"})
     assert {name for name, _ in response.headers} == {"content-type", "cache-control"}
 
 
 def test_headers_of_failures() -> None:
     """What may be tried again says when, and a wrong method which is right."""
-    assert ("retry-after", "7") in failure(ImdsError(503, "x", "y", 7)).headers
-    assert ("allow", "GET") in failure(ImdsError(405, "x", "y")).headers
+    assert ("retry-after", "7") in error_response(ImdsError(503, "x", "y", 7)).headers
+    assert ("allow", "GET") in error_response(ImdsError(405, "x", "y")).headers

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imds_proxy.outbound import HttpProxy, OutboundError, proxy_for
+from imds_proxy.http_proxy import HttpProxy, HttpProxyError, proxy_for
 from imds_proxy.settings import Origin
 
 ENTRA = Origin("https", "login.microsoftonline.com", 443, "")
@@ -39,7 +39,7 @@ def test_urls(url: str, proxy: HttpProxy) -> None:
 @pytest.mark.parametrize("url", ["socks5://proxy.test", "http://", "http://proxy.test:x", "http://[proxy"])
 def test_bad_urls(url: str) -> None:
     """What cannot be used is refused without being shown, since it may hold a password."""
-    with pytest.raises(OutboundError) as caught:
+    with pytest.raises(HttpProxyError) as caught:
         proxy_for(ENTRA, {"HTTPS_PROXY": url})
     assert url not in str(caught.value)
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from azure_workload_identity.entra import Kind
-from imds_proxy import tokens
-from imds_proxy.answer import Token
+from imds_proxy import token_cache
 from imds_proxy.exchange import ExchangeError, outage
 from imds_proxy.request import ImdsError, TokenRequest
-from imds_proxy.tokens import Tokens
+from imds_proxy.responses import AccessToken
+from imds_proxy.token_cache import TokenCache
 from tests.support.virtual import Time
 
 VAULT = TokenRequest("client", "https://vault.azure.net")
@@ -30,7 +30,7 @@ class Entra:
         self.lifetime = LIFETIME
         self.error: ImdsError | None = None
 
-    async def exchange(self, asked: TokenRequest) -> Token:
+    async def exchange(self, asked: TokenRequest) -> AccessToken:
         """Take the place of `exchange.Exchange`."""
         self.asked.append(asked)
         if self.seconds:
@@ -38,15 +38,15 @@ class Entra:
         if self.error is not None:
             raise self.error
         now = self.time.now
-        return Token(f"token-{len(self.asked)}", "Bearer", now, now + self.lifetime, now + self.lifetime)
+        return AccessToken(f"token-{len(self.asked)}", "Bearer", now, now + self.lifetime, now + self.lifetime)
 
 
 @asynccontextmanager
-async def cache() -> AsyncIterator[tuple[Tokens, Entra, Time]]:
+async def cache() -> AsyncIterator[tuple[TokenCache, Entra, Time]]:
     """Make a cache; at its end nothing of it is left running."""
     time = Time()
     entra = Entra(time)
-    held = Tokens(entra.exchange, time.clock)
+    held = TokenCache(entra.exchange, time.clock)
     try:
         yield held, entra, time
     finally:
@@ -54,7 +54,7 @@ async def cache() -> AsyncIterator[tuple[Tokens, Entra, Time]]:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-Story = Callable[[Tokens, Entra, Time], Awaitable[None]]
+Story = Callable[[TokenCache, Entra, Time], Awaitable[None]]
 
 
 def played(story: Story) -> None:
@@ -67,7 +67,7 @@ def played(story: Story) -> None:
     asyncio.run(run())
 
 
-def story(test: Callable[[Tokens, Entra, Time], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+def story(test: Callable[[TokenCache, Entra, Time], Coroutine[Any, Any, None]]) -> Callable[[], None]:
     """Make a test of a story."""
 
     def run() -> None:
@@ -78,7 +78,7 @@ def story(test: Callable[[Tokens, Entra, Time], Coroutine[Any, Any, None]]) -> C
 
 
 @story
-async def test_second_request(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_second_request(held: TokenCache, entra: Entra, time: Time) -> None:
     """A token at hand is given again; another resource is another token."""
     first = await held.get(VAULT)
     await time.pass_by(60)
@@ -88,7 +88,7 @@ async def test_second_request(held: Tokens, entra: Entra, time: Time) -> None:
 
 
 @story
-async def test_single_flight(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_single_flight(held: TokenCache, entra: Entra, time: Time) -> None:
     """However many ask at once, one exchange is made."""
     entra.seconds = 3
     many = [asyncio.create_task(held.get(VAULT)) for _ in range(500)]
@@ -98,7 +98,7 @@ async def test_single_flight(held: Tokens, entra: Entra, time: Time) -> None:
 
 
 @story
-async def test_asker_who_goes_away(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_asker_who_goes_away(held: TokenCache, entra: Entra, time: Time) -> None:
     """The one who asked first may go away; the others get their token all the same."""
     entra.seconds = 3
     first, second = asyncio.create_task(held.get(VAULT)), asyncio.create_task(held.get(VAULT))
@@ -109,7 +109,7 @@ async def test_asker_who_goes_away(held: Tokens, entra: Entra, time: Time) -> No
 
 
 @story
-async def test_renewal(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_renewal(held: TokenCache, entra: Entra, time: Time) -> None:
     """Half way through its life a token that is asked for is renewed in the background."""
     await held.get(VAULT)
     await time.pass_by(LIFETIME * 0.54)
@@ -120,7 +120,7 @@ async def test_renewal(held: Tokens, entra: Entra, time: Time) -> None:
 
 
 @story
-async def test_forgetting(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_forgetting(held: TokenCache, entra: Entra, time: Time) -> None:
     """A token that nobody asks for any more is renewed for a while, then forgotten when it expires."""
     await held.get(VAULT)
     await time.pass_by(LIFETIME * 2)
@@ -130,7 +130,7 @@ async def test_forgetting(held: Tokens, entra: Entra, time: Time) -> None:
 
 
 @story
-async def test_asking_again_late(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_asking_again_late(held: TokenCache, entra: Entra, time: Time) -> None:
     """A token that was not to be renewed, and is asked for at its end, is renewed at once and given fresh."""
     await held.get(VAULT)
     await time.pass_by(LIFETIME * 2.08)
@@ -142,9 +142,9 @@ async def test_asking_again_late(held: Tokens, entra: Entra, time: Time) -> None
 
 def test_nearly_expired_and_entra_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A token that is good for little longer is given after a moment, if a better one does not come."""
-    monkeypatch.setattr(tokens, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(token_cache, "RENEWAL_WAIT_SECONDS", 0.05)
 
-    async def slow(held: Tokens, entra: Entra, time: Time) -> None:
+    async def slow(held: TokenCache, entra: Entra, time: Time) -> None:
         await held.get(VAULT)
         await time.pass_by(LIFETIME * 2.08)
         entra.seconds = 30
@@ -155,20 +155,20 @@ def test_nearly_expired_and_entra_slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @story
-async def test_renewal_in_a_crowd(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_renewal_in_a_crowd(held: TokenCache, entra: Entra, time: Time) -> None:
     """A renewal for which there is no room now is made later."""
     await held.get(VAULT)
     await time.pass_by(LIFETIME * 0.5)
     entra.seconds = LIFETIME * 0.1
-    requests = [TokenRequest("client", f"https://{number}.test") for number in range(tokens.MAX_FLIGHTS)]
+    requests = [TokenRequest("client", f"https://{number}.test") for number in range(token_cache.MAX_EXCHANGES)]
     many = [asyncio.create_task(held.get(request)) for request in requests]
     await time.pass_by(LIFETIME * 0.3)
-    assert len(await asyncio.gather(*many)) == tokens.MAX_FLIGHTS
+    assert len(await asyncio.gather(*many)) == token_cache.MAX_EXCHANGES
     assert (await held.get(VAULT)).expires > time.now + LIFETIME * 0.8
 
 
 @story
-async def test_outage(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_outage(held: TokenCache, entra: Entra, time: Time) -> None:
     """While Entra is down, what is still valid is served at once, and Entra is asked now and then."""
     await held.get(VAULT)
     entra.error = outage("down")
@@ -182,7 +182,7 @@ async def test_outage(held: Tokens, entra: Entra, time: Time) -> None:
 
 
 @story
-async def test_outage_that_outlasts_the_token(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_outage_that_outlasts_the_token(held: TokenCache, entra: Entra, time: Time) -> None:
     """An expired token is never served; the failure is told instead, until Entra is back."""
     await held.get(VAULT)
     entra.error = outage("down")
@@ -195,7 +195,7 @@ async def test_outage_that_outlasts_the_token(held: Tokens, entra: Entra, time: 
 
 
 @story
-async def test_failure_is_remembered(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_failure_is_remembered(held: TokenCache, entra: Entra, time: Time) -> None:
     """For the seconds that it names, a failure is told again without a further exchange."""
     entra.error = ExchangeError(Kind.THROTTLED, "too_many_requests", "wait", 60)
     for _ in range(59):
@@ -209,21 +209,21 @@ async def test_failure_is_remembered(held: Tokens, entra: Entra, time: Time) -> 
 
 
 @story
-async def test_permanent_failure_is_remembered_for_a_moment(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_permanent_failure_is_remembered_for_a_moment(held: TokenCache, entra: Entra, time: Time) -> None:
     """One that names no time is asked for again after a moment, since somebody may be mending it."""
     entra.error = ExchangeError(Kind.PERMANENT, "invalid_client", "no")
     for _ in range(3):
         with pytest.raises(ImdsError, match="no"):
             await held.get(VAULT)
     assert len(entra.asked) == 1
-    await time.pass_by(tokens.FAILURE_SECONDS)
+    await time.pass_by(token_cache.FAILURE_SECONDS)
     with pytest.raises(ImdsError, match="no"):
         await held.get(VAULT)
     assert len(entra.asked) == 2
 
 
 @story
-async def test_failure_of_many(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_failure_of_many(held: TokenCache, entra: Entra, time: Time) -> None:
     """All who wait for an exchange are told of its failure."""
     entra.seconds, entra.error = 1, outage("down")
     many = [asyncio.create_task(held.get(VAULT)) for _ in range(20)]
@@ -234,7 +234,7 @@ async def test_failure_of_many(held: Tokens, entra: Entra, time: Time) -> None:
 
 
 @story
-async def test_failure_that_nobody_waits_for(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_failure_that_nobody_waits_for(held: TokenCache, entra: Entra, time: Time) -> None:
     """It disturbs nobody."""
     entra.seconds, entra.error = 1, outage("down")
     asker = asyncio.create_task(held.get(VAULT))
@@ -245,7 +245,7 @@ async def test_failure_that_nobody_waits_for(held: Tokens, entra: Entra, time: T
 
 
 @story
-async def test_short_lives(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_short_lives(held: TokenCache, entra: Entra, time: Time) -> None:
     """A token with next to no life left is not given twice."""
     entra.lifetime = 4
     assert (await held.get(VAULT)).secret == "token-1"
@@ -255,35 +255,35 @@ async def test_short_lives(held: Tokens, entra: Entra, time: Time) -> None:
 
 
 @story
-async def test_many_resources(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_many_resources(held: TokenCache, entra: Entra, time: Time) -> None:
     """The number of tokens at hand is bounded: of too many the oldest goes."""
-    for number in range(tokens.MAX_HELD + 10):
+    for number in range(token_cache.MAX_TOKENS + 10):
         await held.get(TokenRequest("client", f"https://{number}.test"))
-    assert len(held) == tokens.MAX_HELD
+    assert len(held) == token_cache.MAX_TOKENS
     await held.get(TokenRequest("client", "https://0.test"))
-    assert len(entra.asked) == tokens.MAX_HELD + 11
+    assert len(entra.asked) == token_cache.MAX_TOKENS + 11
     await time.pass_by(LIFETIME * 3)
     assert len(held) == 0
 
 
 @story
-async def test_many_failures(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_many_failures(held: TokenCache, entra: Entra, time: Time) -> None:
     """So is the number of failures that are remembered."""
     entra.error = outage("down")
-    for number in range(tokens.MAX_HELD + 10):
+    for number in range(token_cache.MAX_TOKENS + 10):
         with pytest.raises(ImdsError):
             await held.get(TokenRequest("client", f"https://{number}.test"))
-    assert len(held._failures) == tokens.MAX_HELD
+    assert len(held._failures) == token_cache.MAX_TOKENS
     await time.pass_by(0)
 
 
 @story
-async def test_many_at_once(held: Tokens, entra: Entra, time: Time) -> None:
+async def test_many_at_once(held: TokenCache, entra: Entra, time: Time) -> None:
     """So is the number of exchanges under way; what is at hand is given all the same."""
     await held.get(VAULT)
     await time.pass_by(LIFETIME * 2.08)
     entra.seconds = 5
-    requests = [TokenRequest("client", f"https://{number}.test") for number in range(tokens.MAX_FLIGHTS)]
+    requests = [TokenRequest("client", f"https://{number}.test") for number in range(token_cache.MAX_EXCHANGES)]
     many = [asyncio.create_task(held.get(request)) for request in requests]
     await time.pass_by(1)
     with pytest.raises(ImdsError, match="too many different tokens") as caught:
@@ -291,7 +291,7 @@ async def test_many_at_once(held: Tokens, entra: Entra, time: Time) -> None:
     assert (caught.value.status, caught.value.retry_after) == (503, 1)
     assert (await held.get(VAULT)).secret == "token-3"
     await time.pass_by(5)
-    assert len(await asyncio.gather(*many)) == tokens.MAX_FLIGHTS
+    assert len(await asyncio.gather(*many)) == token_cache.MAX_EXCHANGES
 
 
 @pytest.mark.parametrize("every", [60, 300, 1700, 3000, 3300])
@@ -299,7 +299,7 @@ async def test_many_at_once(held: Tokens, entra: Entra, time: Time) -> None:
 def test_a_day(every: int, lifetime: int) -> None:
     """A day with an outage of twenty minutes in each hour passes without a failed request, and few exchanges."""
 
-    async def day(held: Tokens, entra: Entra, time: Time) -> None:
+    async def day(held: TokenCache, entra: Entra, time: Time) -> None:
         entra.lifetime = lifetime
         least = float(lifetime)
         for second in range(0, 86400, every):

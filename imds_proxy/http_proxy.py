@@ -1,4 +1,4 @@
-"""Which way an outgoing connection takes: straight, or through the HTTP proxy of the environment."""
+"""The HTTP proxy for an outgoing connection, by the environment's HTTPS_PROXY, ALL_PROXY and NO_PROXY."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from imds_proxy.settings import LOOPBACK, Origin
 
 
-class OutboundError(Exception):
+class HttpProxyError(Exception):
     """HTTPS_PROXY cannot be used."""
 
 
@@ -31,7 +31,7 @@ def proxy_for(origin: Origin, environ: Mapping[str, str]) -> HttpProxy | None:
     """The proxy for an origin by HTTPS_PROXY, ALL_PROXY and NO_PROXY (or in lower case, which comes first).
 
     Raises:
-        OutboundError: when the proxy's URL cannot be used.
+        HttpProxyError: when the proxy's URL cannot be used.
     """
     if origin.scheme != "https" or origin.host in LOOPBACK:
         return None
@@ -42,9 +42,9 @@ def proxy_for(origin: Origin, environ: Mapping[str, str]) -> HttpProxy | None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port or _DEFAULT_PORTS[parts.scheme]
     except (ValueError, KeyError):
-        raise OutboundError("HTTPS_PROXY must be http://HOST:PORT or https://HOST:PORT") from None
+        raise HttpProxyError("HTTPS_PROXY must be http://HOST:PORT or https://HOST:PORT") from None
     if not parts.hostname:
-        raise OutboundError("HTTPS_PROXY names no host")
+        raise HttpProxyError("HTTPS_PROXY has no host")
     return HttpProxy(parts.hostname, port, parts.scheme == "https", _authorization(parts.username, parts.password))
 
 
@@ -59,11 +59,11 @@ def _authorization(user: str | None, password: str | None) -> str:
 
 
 def _is_exempt(origin: Origin, no_proxy: str) -> bool:
-    return any(_covers(part.strip().lower(), origin) for part in no_proxy.split(",") if part.strip())
+    return any(_matches(part.strip().lower(), origin) for part in no_proxy.split(",") if part.strip())
 
 
-def _covers(part: str, origin: Origin) -> bool:
-    """Whether one part of NO_PROXY covers an origin: `*`, a domain and those below it, an address or a range."""
+def _matches(part: str, origin: Origin) -> bool:
+    """Whether one part of NO_PROXY matches an origin: `*`, a domain with its subdomains, an address or a range."""
     if part == "*":
         return True
     if "/" in part:
