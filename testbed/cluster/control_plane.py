@@ -1,6 +1,6 @@
-"""One etcd and one kube-apiserver on loopback, and the few things a test asks of them.
+"""One etcd and one kube-apiserver on loopback, and the operations that tests need.
 
-No controller manager runs: nobody makes `default` ServiceAccounts, and nobody deletes what is in a namespace.
+No controller manager runs: nothing creates `default` ServiceAccounts, and nothing deletes the content of a namespace.
 """
 
 import json
@@ -112,7 +112,7 @@ class Cluster:
         )
 
     def create(self, namespace: str, manifest: JsonObject) -> subprocess.CompletedProcess[str]:
-        """Run `kubectl create`; stdout has the object as stored, stderr what the user is told."""
+        """Run `kubectl create`; stdout has the object as stored, stderr the messages to the user."""
         return self.kubectl("create", f"--namespace={namespace}", "-o=json", "-f=-", stdin=json.dumps(manifest))
 
     def request(
@@ -182,7 +182,7 @@ class Cluster:
         return token
 
     def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
-        """Write the kubeconfig of somebody who is that ServiceAccount and nothing more."""
+        """Write a kubeconfig with the credentials of a ServiceAccount."""
         path = self.directory / f"{namespace}.{service_account}.kubeconfig"
         user = {"token": self.token(namespace, service_account)}
         return write_kubeconfig(path, self.url, self.ca_file, user)

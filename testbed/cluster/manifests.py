@@ -62,7 +62,9 @@ def own_spec(stored: JsonObject) -> JsonObject:
     """Return a stored pod's spec without this webhook's additions and the API server's random names."""
     spec: JsonObject = json.loads(re.sub(r"kube-api-access-\w{5}", "kube-api-access", json.dumps(stored["spec"])))
     spec["volumes"] = [volume for volume in spec.get("volumes", []) if volume["name"] != names.VOLUME]
-    for each in (*spec["containers"], *spec.get("initContainers", [])):
-        each["volumeMounts"] = [mount for mount in each.get("volumeMounts", []) if mount["name"] != names.VOLUME]
-        each["env"] = [variable for variable in each.get("env", []) if variable["name"] not in OURS]
+    for user_container in (*spec["containers"], *spec.get("initContainers", [])):
+        user_container["volumeMounts"] = [
+            mount for mount in user_container.get("volumeMounts", []) if mount["name"] != names.VOLUME
+        ]
+        user_container["env"] = [variable for variable in user_container.get("env", []) if variable["name"] not in OURS]
     return spec

@@ -219,7 +219,7 @@ def test_secret_conflict(tmp_path: Path, found: int, status: int) -> None:
 
 @pytest.mark.parametrize(("status", "kind"), [(403, CertificateError), (500, ClusterUnavailableError)])
 def test_secret_refused(tmp_path: Path, status: int, kind: type[Exception]) -> None:
-    """What a role forbids is told with what to grant, and no content of the Secret."""
+    """A forbidden access is reported with what to grant, without the Secret's content."""
     with pytest.raises(kind) as refused:
         saved(Answers(status, b"{}", script=[(200, secret(tls_key=b"PRIVATE"))]), tmp_path)
     assert "PRIVATE" not in str(refused.value)

@@ -133,7 +133,7 @@ def expiration(release: Release, namespace: str) -> int:
     """Return how long the token lives that a new pod is given."""
     path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
     stored = release.control_plane.request("POST", path, pod(serviceAccountName="app"))
-    (volume,) = [each for each in stored["spec"]["volumes"] if each["name"] == names.VOLUME]
+    (volume,) = [item for item in stored["spec"]["volumes"] if item["name"] == names.VOLUME]
     seconds: int = volume["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"]
     return seconds
 
@@ -159,7 +159,7 @@ def test_rollout(control_plane: ControlPlane, tmp_path: Path) -> None:
 
 
 def roll(release: Release, service: Service, old: list[Replica], stack: ExitStack) -> None:
-    """Replace pods as the Deployment's strategy says: a new one is ready before an old one is told to stop."""
+    """Replace pods as the Deployment's strategy says: a new one is ready before an old one is stopped."""
     for replica in old:
         stack.enter_context(release.replica(service))
         # The kubelet's signal and the end of new connections are not in step; here the signal is first.
@@ -170,7 +170,7 @@ def roll(release: Release, service: Service, old: list[Replica], stack: ExitStac
 
 
 class Outcome:
-    """What became of pods that were created all the while."""
+    """The result of pods created meanwhile."""
 
     def __init__(self) -> None:
         self.created = 0
@@ -179,7 +179,7 @@ class Outcome:
 
 @contextmanager
 def creating_pods(release: Release, namespace: str) -> Iterator[Outcome]:
-    """Create pods all the while by two clients, and note each that failed or was not mutated."""
+    """Create pods by two clients meanwhile, and note those that failed or were not mutated."""
     outcome, done = Outcome(), threading.Event()
 
     def create() -> None:

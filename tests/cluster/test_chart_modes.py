@@ -1,4 +1,4 @@
-"""The chart's other ways: certificates of others, each opt-in, other installations in the cluster."""
+"""The chart's other modes: external certificates, each opt-in, other installations in the cluster."""
 
 import base64
 import json
@@ -70,7 +70,7 @@ def test_existing_secret(control_plane: ControlPlane, tmp_path: Path) -> None:
 
 
 def test_from_one_kind_to_the_other_and_back(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """While an upgrade changes who makes the certificate, pods with the former one and with the new one are trusted."""
+    """While an upgrade changes the kind of certificate, pods with the former and with the new one are trusted."""
     authority = trustme.CA()
     foreign = authority.cert_pem.bytes()
     mounted = {"mode": "existing-secret", "secretName": "mine", "caBundle": foreign.decode()}
@@ -130,12 +130,12 @@ def cert_manager_kinds(control_plane: ControlPlane) -> Iterator[None]:
     """Let the API server take Certificates and Issuers."""
     definitions = [definition("certificates", "Certificate"), definition("issuers", "Issuer")]
     control_plane.apply(*definitions)
-    for each in definitions:
-        name = f"crd/{each['metadata']['name']}"
+    for custom_resource in definitions:
+        name = f"crd/{custom_resource['metadata']['name']}"
         control_plane.kubectl("wait", "--for=condition=Established", name, "--timeout=60s")
     yield
-    for each in definitions:
-        control_plane.kubectl("delete", "crd", each["metadata"]["name"])
+    for custom_resource in definitions:
+        control_plane.kubectl("delete", "crd", custom_resource["metadata"]["name"])
 
 
 def act_as_cert_manager(release: Release) -> None:
@@ -214,7 +214,7 @@ def test_second_call(control_plane: ControlPlane, tmp_path: Path) -> None:
 def admissions(replica: Replica) -> int:
     """Return how many admissions a replica has counted."""
     page = urllib3.request("GET", f"http://{replica.endpoint.host}:8095/metrics").data.decode()
-    return sum(int(float(each)) for each in re.findall(r"^azwi_admissions_total{.*} (.*)$", page, re.MULTILINE))
+    return sum(int(float(value)) for value in re.findall(r"^azwi_admissions_total{.*} (.*)$", page, re.MULTILINE))
 
 
 def test_identity_mapping(control_plane: ControlPlane, tmp_path: Path) -> None:
@@ -266,22 +266,22 @@ def test_incumbent(control_plane: ControlPlane, tmp_path: Path, incumbent: JsonO
     assert "another azure-workload-identity webhook" not in release.apply("install", image__registry="r.example.com")
     control_plane.apply(incumbent)
 
-    said = release.apply("upgrade", image__registry="r.example.com")
+    notes = release.apply("upgrade", image__registry="r.example.com")
 
     control_plane.kubectl("delete", "mutatingwebhookconfiguration", UPSTREAM_CONFIGURATION)
-    assert "WARNING: another azure-workload-identity webhook is installed" in said
-    assert f"MutatingWebhookConfiguration {UPSTREAM_CONFIGURATION}" in said
-    assert advice in said
-    assert said.count("WARNING") == 1
+    assert "WARNING: another azure-workload-identity webhook is installed" in notes
+    assert f"MutatingWebhookConfiguration {UPSTREAM_CONFIGURATION}" in notes
+    assert advice in notes
+    assert notes.count("WARNING") == 1
     release.helm("uninstall", release.name)
 
 
 def test_two_releases(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """A second release in the same namespace is installed beside the first, and each is told of the other."""
+    """A second release in the same namespace is installed beside the first, and its notes name the first."""
     with released(control_plane, tmp_path) as release:
         other = Release(control_plane, release.namespace, tmp_path, "other")
-        said = other.apply("install")
-        assert f"helm -n {release.namespace} uninstall azwi" in " ".join(said.split())
+        notes = other.apply("install")
+        assert f"helm -n {release.namespace} uninstall azwi" in " ".join(notes.split())
         assert other.helm("uninstall", other.name).returncode == 0
 
 
@@ -315,7 +315,7 @@ def test_beside_v160(control_plane: ControlPlane, tmp_path: Path) -> None:
 
 
 def upstream_objects(here: str) -> list[JsonObject]:
-    """Write the objects of v1.6.0 that matter to who takes them over: those whose parts cannot change."""
+    """Write the objects of v1.6.0 that a takeover must handle: those with immutable fields."""
     labels = {
         "app": "workload-identity-webhook",
         "azure-workload-identity.io/system": "true",
@@ -380,12 +380,12 @@ def test_upstream_release_is_taken_over(control_plane: ControlPlane, tmp_path: P
     assert installed.returncode == 0, installed.stderr
     before = release.get("deployment", "azure-wi-webhook-controller-manager")["metadata"]["uid"]
 
-    said = release.apply("upgrade", upstreamNames=True, replicaCount=1)
+    notes = release.apply("upgrade", upstreamNames=True, replicaCount=1)
 
-    assert "another azure-workload-identity webhook" not in said
+    assert "another azure-workload-identity webhook" not in notes
     deployment = release.get("deployment", "azure-wi-webhook-controller-manager")
     assert deployment["metadata"]["uid"] == before
-    assert [each["name"] for each in deployment["spec"]["template"]["spec"]["containers"]] == ["manager"]
+    assert [container["name"] for container in deployment["spec"]["template"]["spec"]["containers"]] == ["manager"]
     assert "volumes" not in deployment["spec"]["template"]["spec"]
     budget = release.get("poddisruptionbudget", "azure-wi-webhook-controller-manager")
     assert "minAvailable" not in budget["spec"]
@@ -403,9 +403,9 @@ def test_upstream_manifest_is_taken_over(control_plane: ControlPlane, tmp_path: 
     here = f"--namespace={release.namespace}"
     control_plane.kubectl("delete", "deployment,poddisruptionbudget", "azure-wi-webhook-controller-manager", here)
 
-    said = release.apply("install", "--take-ownership", "--force-conflicts", upstreamNames=True)
+    notes = release.apply("install", "--take-ownership", "--force-conflicts", upstreamNames=True)
 
-    assert "another azure-workload-identity webhook" not in said
+    assert "another azure-workload-identity webhook" not in notes
     annotations = release.get("serviceaccount", "azure-wi-webhook-admin")["metadata"]["annotations"]
     assert annotations["meta.helm.sh/release-name"] == release.name
     assert release.helm("uninstall", release.name).returncode == 0
@@ -428,8 +428,8 @@ def test_test_hook(control_plane: ControlPlane, tmp_path: Path) -> None:
     token.write_text("token")
     given = {**environment(container), "AZURE_FEDERATED_TOKEN_FILE": str(token)}
     assert run(container, given) == (0, "passed: this pod got an identity and a token\n")
-    status, said = run(container, {})
-    assert (status, said.split(".")[0]) == (1, "FAILED: this pod got no identity")
+    status, output = run(container, {})
+    assert (status, output.split(".")[0]) == (1, "FAILED: this pod got no identity")
     assert run(container, {**given, "AZURE_FEDERATED_TOKEN_FILE": "/nowhere"})[0] == 1
 
 
@@ -444,9 +444,11 @@ def test_every_value_set(control_plane: ControlPlane) -> None:
     """The API server takes every built-in object of every value set, without a warning."""
     control_plane.create_namespace(name="azwi-system")
     helm = Helm(control_plane.programs.helm)
-    distinct = {json.dumps(each): each for path in VALUE_SETS for each in objects(helm.template(f"--values={path}"))}
+    distinct = {
+        json.dumps(manifest): manifest for path in VALUE_SETS for manifest in objects(helm.template(f"--values={path}"))
+    }
     # Pods wait for their ServiceAccount, which a dry run does not make; test_test_hook creates one.
-    builtin = [each for each in distinct.values() if each["apiVersion"] not in CUSTOM and each["kind"] != "Pod"]
+    builtin = [item for item in distinct.values() if item["apiVersion"] not in CUSTOM and item["kind"] != "Pod"]
     everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": builtin})
 
     done = control_plane.kubectl(

@@ -51,7 +51,7 @@ def review(replica: Replica, namespace: str, account: str) -> tuple[int, Any, fl
     }
     body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
     begun = time.monotonic()
-    # What is trusted is asserted elsewhere; here the API server, which has the caBundle, is away.
+    # Trust is asserted elsewhere; here the API server, which has the caBundle, is down.
     with urllib3.PoolManager(cert_reqs="CERT_NONE", assert_hostname=False, retries=False) as http:
         url = f"https://127.0.0.1:{replica.endpoint.port}{names.MUTATE_PATH}"
         answer = http.request("POST", url, body=json.dumps(body), headers={"Content-Type": "application/json"})
@@ -99,8 +99,8 @@ def test_api_server_gone(control_plane: ControlPlane, installation: Installation
         while time.monotonic() - begun < GONE_SECONDS:
             status, answer, _ = review(replica, namespace, "app")
             assert (status, answer["response"]["allowed"]) == (200, True)
-            status, said, took = review(replica, namespace, "nobody-knows")
-            assert (status, "accounts-unavailable" in said) == (500, True)
+            status, text, took = review(replica, namespace, "nobody-knows")
+            assert (status, "accounts-unavailable" in text) == (500, True)
             waits.append(took)
             assert replica.readiness()[0] == 200
             time.sleep(0.5)
@@ -121,7 +121,7 @@ def test_api_server_gone(control_plane: ControlPlane, installation: Installation
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_compaction(control_plane: ControlPlane, installation: Installation) -> None:
-    """When the history of a watch is gone (410) the server lists anew, and sees what came and went meanwhile."""
+    """When the history of a watch is gone (410) the server lists again, and sees what changed meanwhile."""
     namespace = installation.workload_namespace()
     control_plane.create_service_account(namespace, "leaving", {names.CLIENT_ID: CLIENT_ID})
     with installation.replica() as replica:
@@ -148,7 +148,7 @@ def client_id(answer: Any) -> str:  # noqa: ANN401  JSON
     """Return the client id that an admission injects, if any."""
     encoded = answer["response"].get("patch", "") if isinstance(answer, dict) else ""
     patch = base64.b64decode(encoded).decode()
-    return next((each for each in (CLIENT_ID, OTHER_CLIENT_ID) if each in patch), "")
+    return next((item for item in (CLIENT_ID, OTHER_CLIENT_ID) if item in patch), "")
 
 
 @contextmanager
@@ -176,7 +176,7 @@ def warnings(installation: Installation) -> list[str]:
 
 
 def test_mapping(control_plane: ControlPlane, installation: Installation) -> None:
-    """A bad entry is told by metric, log and Event, the good ones count, and junk leaves them in force."""
+    """A bad entry is reported by metric, log and Event, the good ones count, and junk leaves them in force."""
     namespace = installation.workload_namespace()
     control_plane.create_service_account(namespace, "mapped")
     good = f"- {{namespace: {namespace}, serviceAccount: mapped, clientId: {CLIENT_ID}}}\n"
@@ -188,20 +188,20 @@ def test_mapping(control_plane: ControlPlane, installation: Installation) -> Non
         assert replica.metric("azwi_mapping_entries") == 1
         assert installation.is_mutated(namespace, serviceAccountName="mapped")
         wait_until_true(
-            lambda: any("InvalidIdentityMapping: mappings.1.clientId" in said for said in warnings(installation)),
-            "an Event tells",
+            lambda: any("InvalidIdentityMapping: mappings.1.clientId" in text for text in warnings(installation)),
+            "an Event reports it",
         )
         assert "mappings.1.clientId" in replica.log.read_text()
 
         write_mapping(installation, "mappings: [")
         wait_until_true(
-            lambda: any("the mapping before it stays in force" in said for said in warnings(installation)),
-            "junk is told",
+            lambda: any("the mapping before it stays in force" in text for text in warnings(installation)),
+            "junk is reported",
         )
         assert installation.is_mutated(namespace, serviceAccountName="mapped")
 
         write_mapping(installation, f"mappings:\n{good}")
-        wait_until_true(lambda: replica.metric("azwi_mapping_errors") == 0, "it is mended")
+        wait_until_true(lambda: replica.metric("azwi_mapping_errors") == 0, "it is fixed")
 
         path = f"/api/v1/namespaces/{installation.name}/configmaps/{MAPPING}"
         control_plane.request("DELETE", path)

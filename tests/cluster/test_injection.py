@@ -1,4 +1,4 @@
-"""What a user's pod looks like once it is stored."""
+"""Users' pods as they are stored."""
 
 import json
 
@@ -62,9 +62,9 @@ def test_init_containers_and_native_sidecars(control_plane: ControlPlane, namesp
 
     stored = control_plane.create_pod(namespace, pod(serviceAccountName="app", initContainers=others))
 
-    for each in stored["spec"]["initContainers"]:
-        assert environment(each) == IDENTITY
-        assert token_mounts(each) == [TOKENS, V160_TOKENS]
+    for init in stored["spec"]["initContainers"]:
+        assert environment(init) == IDENTITY
+        assert token_mounts(init) == [TOKENS, V160_TOKENS]
 
 
 def test_unlabelled_pod_is_left_alone(control_plane: ControlPlane, namespace: str, plain_namespace: str) -> None:
@@ -140,7 +140,7 @@ def test_users_mount_at_the_token_path(control_plane: ControlPlane, namespace: s
     )
 
     (app,) = stored["spec"]["containers"]
-    paths = [each["mountPath"] for each in app["volumeMounts"]]
+    paths = [mount["mountPath"] for mount in app["volumeMounts"]]
     assert mount in app["volumeMounts"]
     assert len(paths) == len(set(paths))
     assert token_mounts(app) == [V160_TOKENS]

@@ -26,7 +26,7 @@ def space(control_plane: ControlPlane) -> str:
 
 
 def test_objects(cluster: Cluster, space: str) -> None:
-    """What is there is got, what is not is None, or an error with the API's status and reason."""
+    """An existing object is returned, a missing one is None, or an error with the API's status and reason."""
     assert cluster.get(path("v1", "serviceaccounts", space, "app"))["metadata"]["name"] == "app"
     assert cluster.find(path("v1", "serviceaccounts", space, "none")) is None
     with pytest.raises(ApiError, match='"none" not found') as refused:
@@ -38,7 +38,7 @@ def test_list_is_paged(cluster: Cluster, space: str, monkeypatch: pytest.MonkeyP
     """A list is read page by page, and each object says what it is."""
     monkeypatch.setattr(kube, "PAGE_SIZE", 1)
     found = list(cluster.list(path("v1", "serviceaccounts", space)))
-    assert [(each["kind"], each["metadata"]["name"]) for each in found] == [
+    assert [(item["kind"], item["metadata"]["name"]) for item in found] == [
         ("ServiceAccount", "app"),
         ("ServiceAccount", "default"),
     ]
@@ -90,13 +90,13 @@ def test_patch_and_delete(cluster: Cluster, space: str) -> None:
 
 
 def test_token(cluster: Cluster, space: str) -> None:
-    """A token for a ServiceAccount is to be had."""
+    """A token for a ServiceAccount can be requested."""
     status = cluster.token(space, "app", "api://AzureADTokenExchange", 3600)
     assert status["token"].count(".") == 2
 
 
 def test_forbidden(control_plane: ControlPlane, space: str) -> None:
-    """Who may not is told so by the API server's own words, and what to do."""
+    """A forbidden request is reported in the API server's words, with what to do."""
     kubeconfig = control_plane.kubeconfig_for(space, "app")
     with pytest.raises(ApiError, match="cannot list resource") as refused:
         list(Cluster.connect(Target(kubeconfig=str(kubeconfig))).list(path("v1", "pods")))

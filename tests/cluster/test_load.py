@@ -36,7 +36,7 @@ def installation(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Instal
 
 
 def test_reinvocation_at_scale(control_plane: ControlPlane, installation: Installation, tmp_path: Path) -> None:
-    """Of two thousand pods, two hundred at a time, each changed by another webhook after ours, none fails."""
+    """Two thousand pods, two hundred at a time, each changed by a later webhook, are created without failure."""
     with installation.replica(), installation.replica(), serving_mesh(tmp_path) as (url, ca_pem):
         mesh = f"{installation.name}-mesh"  # called after ours: in the order of the names
         control_plane.apply(configuration(mesh, url, ca_pem))
@@ -49,12 +49,12 @@ def test_reinvocation_at_scale(control_plane: ControlPlane, installation: Instal
                 pool.submit(control_plane.create_pod, namespace, pod(f"app-{number}", serviceAccountName="app"))
                 for number in range(REINVOKED)
             ]
-            stored = [each.result() for each in created]
+            stored = [future.result() for future in created]
         log.info("%d pods, reinvoked, in %.1f s", REINVOKED, time.monotonic() - begin)
         control_plane.kubectl("delete", "mutatingwebhookconfiguration", mesh)
-    for each in stored:
-        assert [container["name"] for container in each["spec"]["containers"]] == ["app", "mesh"]
-        assert all(environment(c)["AZURE_CLIENT_ID"] == CLIENT_ID for c in each["spec"]["containers"])
+    for item in stored:
+        assert [container["name"] for container in item["spec"]["containers"]] == ["app", "mesh"]
+        assert all(environment(c)["AZURE_CLIENT_ID"] == CLIENT_ID for c in item["spec"]["containers"])
 
 
 def is_meshed(installation: Installation, namespace: str) -> bool:
@@ -87,7 +87,7 @@ def test_many_pods(control_plane: ControlPlane, namespace: str) -> None:
         created = [
             pool.submit(create_timed, control_plane, namespace, "app", f"app-{number}") for number in range(PODS)
         ]
-        seconds = [each.result() for each in created]
+        seconds = [future.result() for future in created]
 
     log.info("%d pods in %.1f s: %s", PODS, time.monotonic() - begin, summary(seconds))
     assert len(seconds) == PODS
@@ -101,12 +101,12 @@ def test_missing_accounts_do_not_delay_others(control_plane: ControlPlane, webho
             account = f"new-{number}"  # one that the server has not seen before
             control_plane.create_service_account(namespace, account, {names.CLIENT_ID: CLIENT_ID})
             seconds.append(create_timed(control_plane, namespace, account, f"app-{number}"))
-        still_running = sum(not each.done() for each in answers)
+        still_running = sum(not entry.done() for entry in answers)
 
     log.info("while %d were reviewed (%d left): %s", MISSING, still_running, summary(seconds))
     assert median(seconds) < 2
     assert max(seconds) < 5
-    for status, answer in (each.result() for each in answers):
+    for status, answer in (item.result() for item in answers):
         assert status == 200
         assert answer["response"]["allowed"] is False
         assert "not found" in answer["response"]["status"]["message"]

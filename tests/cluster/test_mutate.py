@@ -41,7 +41,7 @@ def test_account_that_is_nowhere(control_plane: ControlPlane, namespace: str, tm
 
 
 def test_mapping(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """The identity mapping of a cluster counts when its ConfigMap is named, and one that is not there is told."""
+    """The identity mapping of a cluster counts when its ConfigMap is named, and a missing one is reported."""
     client_id = "2e6a9c41-7b0d-4f3e-8c52-9d1a6b7e0f34"
     mapping = {"mappings": [{"namespace": namespace, "serviceAccount": "default", "clientId": client_id}]}
     data = {"mapping.yaml": json.dumps(mapping)}

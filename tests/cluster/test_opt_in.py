@@ -1,4 +1,4 @@
-"""Servers that are told to go by the ServiceAccount or the namespace instead of the pod's label."""
+"""Servers that opt pods in by ServiceAccount or namespace instead of the pod's label."""
 
 from collections.abc import Iterator
 from pathlib import Path

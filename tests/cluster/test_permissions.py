@@ -1,4 +1,4 @@
-"""What the server may do in the cluster, and what happens where it may not."""
+"""The server's permissions, and its behaviour without them."""
 
 from pathlib import Path
 

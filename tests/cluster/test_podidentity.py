@@ -103,38 +103,38 @@ def detected(control_plane: ControlPlane, *arguments: str) -> Result:
     return azwi("pi", "detect", "--kubeconfig", str(control_plane.kubeconfig), *arguments)
 
 
-def told(result: Result) -> Any:  # noqa: ANN401  JSON
-    """Return what machines are told."""
+def parsed(result: Result) -> Any:  # noqa: ANN401  JSON
+    """Parse the JSON output."""
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
 def test_found(control_plane: ControlPlane, shop: str) -> None:
     """All that uses pod identity is found, running or not; the rest is left out with the reason."""
-    found = told(detected(control_plane, "--output", "json"))
-    mine = [each for each in found["migrations"] if each["namespace"] == shop]
-    assert [(each["kind"], each["name"]) for each in mine] == [
+    found = parsed(detected(control_plane, "--output", "json"))
+    mine = [migration for migration in found["migrations"] if migration["namespace"] == shop]
+    assert [(item["kind"], item["name"]) for item in mine] == [
         ("CronJob", "nightly"),
         ("Deployment", "idle"),
         ("Deployment", "web"),
         ("Job", "once"),
     ]
-    assert {each["clientID"] for each in mine} == {CLIENT}
-    assert [(each["kind"], each["name"]) for each in found["skipped"]] == [
+    assert {item["clientID"] for item in mine} == {CLIENT}
+    assert [(item["kind"], item["name"]) for item in found["skipped"]] == [
         ("Deployment", "exempt"),
         ("Rollout", "roll"),
     ]
 
 
 def test_another_namespace(control_plane: ControlPlane, shop: str, plain_namespace: str) -> None:  # noqa: ARG001  the kinds are there
-    """A namespace where nothing uses it is told to have nothing."""
+    """A namespace without uses is reported as such."""
     done = detected(control_plane, "--namespace", plain_namespace)
     assert done.exit_code == 0
     assert done.stdout.startswith("Nothing here uses aad-pod-identity")
 
 
 def test_next_steps(control_plane: ControlPlane, shop: str, tmp_path: Path) -> None:
-    """People are told what was written and what to do next, for each ServiceAccount."""
+    """The text output lists what was written and what to do next, for each ServiceAccount."""
     done = detected(control_plane, "-n", shop, "-o", str(tmp_path))
     assert f"4 files are in {tmp_path}" in done.stdout
     assert f"--service-account-namespace {shop} --service-account-name nightly" in done.stdout
@@ -169,12 +169,14 @@ def test_files_can_be_applied(control_plane: ControlPlane, shop: str, tmp_path: 
 
     pod = {**template, "apiVersion": "v1", "kind": "Pod", "metadata": {**template["metadata"], "name": "idle-1"}}
     stored = control_plane.create_pod(shop, pod)
-    [proxy] = [each for each in stored["spec"]["initContainers"] if each["name"] == names.PROXY_CONTAINER]
+    [proxy] = [
+        container for container in stored["spec"]["initContainers"] if container["name"] == names.PROXY_CONTAINER
+    ]
     assert proxy["ports"][0]["containerPort"] == 8081
     variables = {entry["name"]: entry.get("value") for entry in stored["spec"]["containers"][0]["env"]}
     assert variables["AZURE_CLIENT_ID"] == CLIENT
 
-    again = told(detected(control_plane, "-n", shop, "--output", "json"))
+    again = parsed(detected(control_plane, "-n", shop, "--output", "json"))
     assert again["migrations"] == []
     web = control_plane.request("GET", f"/apis/apps/v1/namespaces/{shop}/deployments/web")
     assert POD_LABEL not in web["spec"]["template"]["metadata"]["labels"], "kubectl applied it, so it takes it off"

@@ -63,7 +63,7 @@ def test_environment(control_plane: ControlPlane, namespace: str) -> None:
         namespace, pod(serviceAccountName="app", annotations={**ENVIRONMENT_MODE, names.PROXY_PORT: "8123"})
     )
 
-    assert [each["name"] for each in stored["spec"]["initContainers"]] == ["azwi-proxy"]
+    assert [container["name"] for container in stored["spec"]["initContainers"]] == ["azwi-proxy"]
     (app,) = stored["spec"]["containers"]
     assert environment(app)["AZURE_POD_IDENTITY_AUTHORITY_HOST"] == "http://127.0.0.1:8123"
 
@@ -87,7 +87,7 @@ def test_restricted_namespace_refuses_redirect(control_plane: ControlPlane, rest
 
 
 def test_host_network(control_plane: ControlPlane, namespace: str) -> None:
-    """A pod on the node's network cannot have the proxy, and is told why."""
+    """A pod on the node's network cannot have the proxy, and is refused with the reason."""
     written = pod(serviceAccountName="app", annotations=WITH_PROXY, hostNetwork=True)
 
     assert refusal(control_plane, namespace, written) == (

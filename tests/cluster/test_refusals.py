@@ -1,4 +1,4 @@
-"""What kubectl tells a user whose pod is refused or incomplete."""
+"""kubectl's messages to a user whose pod is refused or incomplete."""
 
 import pytest
 
@@ -11,14 +11,14 @@ DENIED = 'admission webhook "mutation.azure-workload-identity.io" denied the req
 
 
 def refusal(control_plane: ControlPlane, namespace: str, written: JsonObject) -> str:
-    """Create a pod that is refused, and return what the webhook said to kubectl."""
+    """Create a pod that is refused, and return the webhook's message."""
     created = control_plane.create(namespace, written)
     assert created.returncode == 1
     assert created.stdout == ""
-    head, denied, said = created.stderr.strip().partition(DENIED)
+    head, denied, message = created.stderr.strip().partition(DENIED)
     assert denied, created.stderr
     assert head.startswith("Error from server (BadRequest): ")
-    return said
+    return message
 
 
 @pytest.mark.parametrize("expiry", ["100", "invalid"])

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("webhook")
 
 def add_container(seen: JsonObject) -> list[JsonObject]:
     """Add a container once, as a service mesh does."""
-    if any(each["name"] == "mesh" for each in seen["spec"]["containers"]):
+    if any(container["name"] == "mesh" for container in seen["spec"]["containers"]):
         return []
     return [{"op": "add", "path": "/spec/containers/-", "value": container("mesh")}]
 
@@ -50,11 +50,11 @@ def mutated_afterwards(control_plane: ControlPlane, mutation: Mutation, name: st
 def assert_mutated_once(stored: JsonObject) -> None:
     """Check that every container has identity and token, once."""
     assert len(token_volumes(stored)) == 1
-    for each in stored["spec"]["containers"]:
-        variables = [variable["name"] for variable in each["env"]]
+    for injected in stored["spec"]["containers"]:
+        variables = [variable["name"] for variable in injected["env"]]
         assert sorted(variables) == sorted(set(variables))
-        assert environment(each)["AZURE_CLIENT_ID"] == CLIENT_ID
-        assert token_mounts(each) == [names.DOCUMENTED_DIRECTORY, names.V160_DIRECTORY]
+        assert environment(injected)["AZURE_CLIENT_ID"] == CLIENT_ID
+        assert token_mounts(injected) == [names.DOCUMENTED_DIRECTORY, names.V160_DIRECTORY]
 
 
 def test_container_added_by_another_webhook(control_plane: ControlPlane) -> None:
@@ -62,7 +62,7 @@ def test_container_added_by_another_webhook(control_plane: ControlPlane) -> None
     with mutated_afterwards(control_plane, add_container, "mesh-container") as namespace:
         stored = control_plane.create_pod(namespace, pod(serviceAccountName="app"))
 
-    assert [each["name"] for each in stored["spec"]["containers"]] == ["app", "mesh"]
+    assert [container["name"] for container in stored["spec"]["containers"]] == ["app", "mesh"]
     assert_mutated_once(stored)
 
 

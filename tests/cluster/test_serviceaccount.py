@@ -24,7 +24,7 @@ VAULT = "https://vault.azure.net/.default"
 
 @pytest.fixture
 def microsoft(tmp_path: Path, control_plane: ControlPlane) -> Iterator[tuple[Azure, Entra]]:
-    """Run ARM, Graph and Entra: what the first two are told, the third knows, and the cluster's keys."""
+    """Run ARM, Graph and Entra: Entra knows what is created in the first two, and the cluster's keys."""
     with azure_management(tmp_path / "azure") as azure, entra(tmp_path / "entra") as login:
         login.trust("https://issuer.azwi.test/", control_plane.request("GET", "/openid/v1/jwks"))
 
@@ -90,7 +90,7 @@ def test_from_nothing_to_a_token(
     variables = environment(stored["spec"]["containers"][0])
     (volume,) = token_volumes(stored)
     audience = volume["projected"]["sources"][0]["serviceAccountToken"]["audience"]
-    principals = {each["appId"] for each in azure.service_principals}
+    principals = {principal["appId"] for principal in azure.service_principals}
     assert variables[names.ENV_CLIENT_ID] in principals
     assert variables[names.ENV_TENANT_ID] == azure.tenant
     assert audience == names.DEFAULT_AUDIENCE
@@ -141,7 +141,7 @@ def test_quick_start_of_v160(
 
 
 def test_cluster_issuer(plain_namespace: str, azwi: Azwi, microsoft: tuple[Azure, Entra]) -> None:
-    """Without an issuer the cluster's own is taken, and another one that is given is told of."""
+    """Without an issuer the cluster's own is used, and a different one causes a warning."""
     azure, _ = microsoft
     create(azwi, azure, plain_namespace)
     (credential,) = azure.credentials[azure.applications[0]["id"]]
@@ -153,7 +153,7 @@ def test_cluster_issuer(plain_namespace: str, azwi: Azwi, microsoft: tuple[Azure
 def test_account_is_not_overwritten(
     control_plane: ControlPlane, plain_namespace: str, azwi: Azwi, microsoft: tuple[Azure, Entra]
 ) -> None:
-    """What others set on a ServiceAccount stays; of it only our annotations change, and only when they have to."""
+    """Other fields of a ServiceAccount stay; only our annotations change, and only if they must."""
     azure, _ = microsoft
     control_plane.apply(
         {
@@ -191,7 +191,7 @@ def test_account_is_not_overwritten(
 def test_annotation_of_another_manager(
     control_plane: ControlPlane, plain_namespace: str, azwi: Azwi, microsoft: tuple[Azure, Entra]
 ) -> None:
-    """A client id that another manager has set is not overwritten but told of, and taken over on request."""
+    """A client id that another manager has set is not overwritten but reported, and taken over on request."""
     azure, _ = microsoft
     annotated = {
         "apiVersion": "v1",
@@ -224,11 +224,11 @@ def test_dry_run(control_plane: ControlPlane, plain_namespace: str, azwi: Azwi, 
     }
     assert azure.applications == []
     found = control_plane.request("GET", f"/api/v1/namespaces/{plain_namespace}/serviceaccounts")["items"]
-    assert "web" not in [each["metadata"]["name"] for each in found]
+    assert "web" not in [item["metadata"]["name"] for item in found]
 
 
 def test_refused_by_the_cluster(azwi: Azwi, microsoft: tuple[Azure, Entra]) -> None:
-    """A ServiceAccount that the API server would not take is told before anything is made in Azure."""
+    """A ServiceAccount that the API server would reject is reported before anything is created in Azure."""
     azure, _ = microsoft
     done = create(azwi, azure, "not-there")
     assert done.exit_code == 1
@@ -240,7 +240,7 @@ def test_refused_by_the_cluster(azwi: Azwi, microsoft: tuple[Azure, Entra]) -> N
 
 
 def test_token_of_an_account_without_identity(plain_namespace: str, azwi: Azwi, microsoft: tuple[Azure, Entra]) -> None:
-    """An account without a client id, and one that is not there, are told before Entra is asked."""
+    """An account without a client id, and a missing one, are reported before Entra is asked."""
     _, login = microsoft
     bare = azwi("token", "exchange", f"--namespace={plain_namespace}", "--service-account=app")
     assert bare.exit_code == 1

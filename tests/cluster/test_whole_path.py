@@ -23,7 +23,7 @@ from tests.support.proxied import BINDING_HOST, LOGIN, Outside, outside
 
 ISSUER: Final = "https://issuer.azwi.test/"
 VAULT: Final = "https://vault.azure.net"
-# What the containers ask with. An SDK that knows workload identity asks Entra itself where it is given the variables.
+# The containers' credentials. An SDK that supports workload identity asks Entra itself if the variables are set.
 APPS: Final = {
     "redirect": {"app": ["workload-identity", "msal"], "older": ["managed-identity"]},
     "environment": {"app": ["workload-identity", "msal"], "older": []},
@@ -105,8 +105,8 @@ def started(control_plane: ControlPlane, stored: JsonObject, around: Outside, di
     ca_file = str(around.entra.ca_file)
     kubelet = Kubelet(around.network.pod, directory, {"SSL_CERT_FILE": ca_file, "REQUESTS_CA_BUNDLE": ca_file})
     *rules, proxy = stored["spec"]["initContainers"]
-    for each in rules:
-        done = kubelet.run(each)
+    for rule in rules:
+        done = kubelet.run(rule)
         assert done.returncode == 0, done.stderr
     with kubelet.native_sidecar(proxy, directory / "azwi-proxy.log"):
         yield kubelet
@@ -127,10 +127,10 @@ def test_token(control_plane: ControlPlane, namespace: str, around: Outside, tmp
     allow(around, namespace)
     stored = create(control_plane, namespace, {names.PROXY_MODE: mode})
     with started(control_plane, stored, around, tmp_path / "volume") as kubelet:
-        for each in stored["spec"]["containers"]:
-            ask(kubelet, each, APPS[mode][each["name"]], around)
+        for container in stored["spec"]["containers"]:
+            ask(kubelet, container, APPS[mode][container["name"]], around)
 
-    senders = [each.user_agent.partition("/")[0] for each in around.entra.exchanges]
+    senders = [exchange.user_agent.partition("/")[0] for exchange in around.entra.exchanges]
     assert senders == ["azsdk-python-identity", "azwi-proxy"]
     assert around.imds.asked == []
 
@@ -149,7 +149,7 @@ def test_identity_binding(control_plane: ControlPlane, namespace: str, around: O
             ask(kubelet, app, ["msal"], around)
             ask(kubelet, older, ["managed-identity"], around)
 
-    assert {each.host for each in around.entra.exchanges} == {f"{BINDING_HOST}:{BINDING_PORT}"}
+    assert {exchange.host for exchange in around.entra.exchanges} == {f"{BINDING_HOST}:{BINDING_PORT}"}
     assert around.imds.asked == []
 
 
@@ -163,7 +163,7 @@ def http_proxy_on_the_node(around: Outside, log: Path) -> Iterator[None]:
 
 
 def test_egress(control_plane: ControlPlane, server_kubeconfig: Path, around: Outside, tmp_path: Path) -> None:
-    """What the administrator sets for the way out works: HTTP proxy, certificates of a ConfigMap, IMDS paths."""
+    """The administrator's egress settings work: HTTP proxy, certificates of a ConfigMap, IMDS paths."""
     log = tmp_path / "http-proxy.log"
     (tmp_path / "webhook").mkdir()
     with (
@@ -187,7 +187,7 @@ def test_egress(control_plane: ControlPlane, server_kubeconfig: Path, around: Ou
             kept = kubelet.run(app, *curl[:-1], curl[-1] + "identity/info?api-version=2018-02-01")
 
     assert log.read_text().splitlines()[1:] == [f"CONNECT {LOGIN}:443"]
-    assert [each.user_agent.partition("/")[0] for each in around.entra.exchanges] == ["azwi-proxy"]
+    assert [exchange.user_agent.partition("/")[0] for exchange in around.entra.exchanges] == ["azwi-proxy"]
     assert passed.stdout == "imds"
     assert '"error"' in kept.stdout
     assert around.imds.asked == ["GET /metadata/instance?api-version=2021-02-01"]

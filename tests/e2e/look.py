@@ -1,4 +1,4 @@
-"""Runs in a pod: prints as JSON who it is, what it may write and which tokens it finds. With `--stay` it then stays."""
+"""Runs in a pod: prints user, whether `/` is writable and the tokens it finds as JSON; `--stay` keeps it running."""
 
 import base64
 import json
@@ -13,14 +13,14 @@ PATHS = (
 
 
 def claims(path: str) -> object:
-    """Return what the token in a file says."""
+    """Return the claims of the token in a file."""
     with open(path, encoding="utf-8") as file:  # noqa: PTH123  pathlib is not worth its import here
         payload = file.read().split(".")[1]
     return json.loads(base64.urlsafe_b64decode(payload + "=="))
 
 
 def main() -> None:
-    """Look, and stay if asked to."""
+    """Print the findings, and keep running if asked to."""
     found = {"uid": os.getuid(), "writable": os.access("/", os.W_OK), "tokens": {path: claims(path) for path in PATHS}}
     print(json.dumps(found), flush=True)  # noqa: T201  a program's output
     if "--stay" in sys.argv:

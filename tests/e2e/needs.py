@@ -1,4 +1,4 @@
-"""`python -m tests.e2e.needs`: what this machine lacks for `make e2e`, each with the command that brings it."""
+"""`python -m tests.e2e.needs`: missing requirements of `make e2e`, each with the command that installs it."""
 
 import sys
 
@@ -7,7 +7,7 @@ from tests.image import build
 
 
 def missing() -> list[str]:
-    """Say what is missing, a line each."""
+    """The missing requirements, one line each."""
     return [*needs.missing(), *filter(None, [build.missing()])]
 
 

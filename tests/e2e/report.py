@@ -1,4 +1,4 @@
-"""What the run measured, for its end."""
+"""Measurements, printed at the end of the run."""
 
 import logging
 import time
@@ -18,7 +18,7 @@ def note(text: str) -> None:
 
 @contextmanager
 def timed(what: str) -> Iterator[None]:
-    """Note how long something took, in seconds."""
+    """Note how many seconds something took."""
     begun = time.monotonic()
     yield
     note(f"{time.monotonic() - begun:7.2f} s  {what}")

@@ -13,7 +13,7 @@ from tests.e2e.report import note, timed
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What is there before anything is installed."""
+    """The environment before anything is installed."""
 
     node: Node
     azure: Azure

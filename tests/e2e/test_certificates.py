@@ -1,4 +1,4 @@
-"""Certificates change under pods that are created all the time."""
+"""Certificates are replaced while pods are created."""
 
 import base64
 import ssl
@@ -53,7 +53,7 @@ def test_self_managed_rotation(cluster: Cluster, tmp_path: Path) -> None:
 def cert_manager_kinds(cluster: Cluster) -> Iterator[None]:
     """Let the API server take Certificates and Issuers."""
     definitions = [definition("certificates", "Certificate"), definition("issuers", "Issuer")]
-    crds = [f"crd/{each['metadata']['name']}" for each in definitions]
+    crds = [f"crd/{item['metadata']['name']}" for item in definitions]
     cluster.apply(*definitions)
     cluster.kubectl("wait", "--for=condition=Established", *crds, "--timeout=30s")
     yield
@@ -89,7 +89,7 @@ def test_cert_manager(cluster: Cluster, tmp_path: Path) -> None:
 
 def same(found: set[str], leaf: str) -> bool:
     """Whether that certificate is the only one found."""
-    return {"".join(each.split()) for each in found} == {"".join(leaf.split())}
+    return {"".join(item.split()) for item in found} == {"".join(leaf.split())}
 
 
 def inject(release: Release, authority: trustme.CA) -> None:
@@ -121,7 +121,7 @@ def test_switch_to_mounted_and_back(cluster: Cluster, tmp_path: Path) -> None:
 def switch(release: Release, certificates: dict[str, str]) -> None:
     """Upgrade to other certificates, and wait until no pod with the former ones is left.
 
-    The caBundle is the server's by now: helm 4, which applies on the server's side, must be told to take it.
+    The server owns the caBundle by now, so Helm 4, which applies server-side, needs --force-conflicts.
     """
     before = names_of(pods(release))
     release.apply("upgrade", "--force-conflicts", **values(certificates=certificates))

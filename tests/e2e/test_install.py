@@ -42,7 +42,7 @@ def test_pods(release: Release) -> None:
 
 
 def test_memory(release: Release) -> None:
-    """What cAdvisor says of the server's memory is below its request."""
+    """The server's memory as measured by cAdvisor is below its request."""
     wait_until_true(lambda: len(_resident(release)) == 2, "cAdvisor has looked at both", 60)
     sizes = _resident(release)
     note("RSS of the replicas by cAdvisor: " + ", ".join(f"{size / MEBIBYTE:.0f} MiB" for size in sizes))

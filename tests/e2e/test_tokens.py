@@ -16,8 +16,8 @@ from tests.support.azure_app import Tokens
 
 PROXY: Final = {names.INJECT_PROXY: "true"}
 ENVIRONMENT: Final = {**PROXY, names.PROXY_MODE: "environment"}
-# Newer SDKs' managed-identity credentials take the projected token themselves where they are told of it. An app that
-# is to know managed identity alone is not told; what a user sets, the webhook leaves.
+# Managed-identity credentials of newer SDKs use the projected token themselves if its variables are set. These apps
+# must use managed identity alone, so they set the variables to empty; the webhook keeps variables that a user sets.
 MANAGED_IDENTITY_ALONE: Final = {names.ENV_TOKEN_FILE: ""}
 MODES: Final = pytest.mark.parametrize("mode", ["redirect", "environment"])
 
@@ -90,7 +90,7 @@ def test_the_proxy_waits_for_its_ca(release: Release) -> None:
 
 
 def test_identity_binding(restricted: Workloads, azure: Azure) -> None:
-    """With an identity binding the SDK's exchange goes through the token proxy, whose CA only the pod is told of."""
+    """With an identity binding the SDK exchanges tokens through the token proxy, whose CA only the pod knows."""
     restricted.cluster.create_service_account(restricted.namespace, "bound", {names.CLIENT_ID: CLIENT_ID})
     azure.trust(restricted.namespace, "bound", BINDING_AUDIENCE)
     annotations = {f"{names.CUSTOM_ENDPOINT_PREFIX}identity-binding": "true"}

@@ -1,4 +1,4 @@
-"""What `helm uninstall` leaves."""
+"""`helm uninstall` leaves nothing behind."""
 
 from pathlib import Path
 

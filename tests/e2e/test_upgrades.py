@@ -1,6 +1,6 @@
-"""Pods are created all the time, whatever happens to the server's pods, and what becomes of them is counted.
+"""Pods are created while the server's pods are replaced or killed, and failures are counted.
 
-kube-proxy syncs as often as it does on real nodes, so for up to a second a Service has an endpoint that is gone.
+kube-proxy syncs once a second, as on real nodes, so a Service may have a dead endpoint for up to a second.
 """
 
 import json
@@ -25,15 +25,15 @@ from tests.e2e.report import note
 from tests.e2e.workloads import SECURITY
 from tests.image import build
 
-# They are stored, not started: what is looked at is their creation.
+# The pods are stored but never scheduled: only their creation is tested.
 NEVER = [{"name": "azwi.test/never"}]
 CLIENTS = 4
 PAUSE_SECONDS = 0.05
 TIMEOUT_SECONDS = 5.0  # the chart's webhook.timeoutSeconds
 SATURATED_SECONDS = 15.0
-KILLED_SECONDS = 4.0  # the kubelet looks every second, kube-proxy syncs every second, and both take their time
-# What the API server says of a request that it had sent, or was sending, when the connection broke.
-IN_HAND = r"connection reset|broken pipe|EOF"
+KILLED_SECONDS = 4.0  # kubelet and kube-proxy each notice within a second or two
+# The API server's errors for a request in flight when the connection broke.
+IN_FLIGHT = r"connection reset|broken pipe|EOF"
 KUBE_PROXY_SECONDS = 2.0  # more than it takes to sync
 
 
@@ -46,7 +46,7 @@ def serving(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Re
 
 @contextmanager
 def creating(release: Release, what: str) -> Iterator[Created]:
-    """Create pods from before to after what happens, and note what became of them."""
+    """Create pods before, during and after the enclosed block, and note the result."""
     namespace = release.workload_namespace()
     wait_until_true(lambda: mutated(release, namespace), "the API server reaches the webhook")
     begun = time.monotonic()
@@ -62,7 +62,7 @@ def creating(release: Release, what: str) -> Iterator[Created]:
 
 
 def gone(release: Release, names: list[str]) -> None:
-    """Wait until these pods are gone for good: told to stop, drained, ended."""
+    """Wait until these pods are gone: signalled, drained, ended."""
     for name in names:
         release.control_plane.kubectl(
             "wait", "--for=delete", f"pod/{name}", f"--namespace={release.namespace}", "--timeout=50s"
@@ -102,13 +102,13 @@ def test_forced_deletion(serving: Release) -> None:
 
 
 def test_killed_server(node: Node, serving: Release) -> None:
-    """SIGKILL of a replica's server fails at most what it had in hand: its sockets are kept, and nobody is refused."""
+    """SIGKILL of a replica's server fails at most its requests in flight: its sockets stay open."""
     for victim in pods(serving):
         first = node.server(victim)
         with creating(serving, "SIGKILL of one replica's server") as created:
             os.kill(first, signal.SIGKILL)
             time.sleep(KILLED_SECONDS)
-        assert not [failure for failure in created.failures if not re.search(IN_HAND, failure)]
+        assert not [failure for failure in created.failures if not re.search(IN_FLIGHT, failure)]
         assert len(created.failures) <= CLIENTS
         assert span(created.failures) <= 1
         assert created.slowest < TIMEOUT_SECONDS
@@ -128,17 +128,19 @@ def test_killed_server_with_a_second_call(node: Node, tmp_path: Path) -> None:
 
 
 def test_killed_container(node: Node, serving: Release) -> None:
-    """SIGKILL of a replica's container fails what the dead are asked until kube-proxy knows, and nothing after that.
+    """SIGKILL of a replica's container fails calls to it until kube-proxy removes the endpoint, and none after that.
 
-    Nothing can answer for a container that is gone: the API server is refused, does not ask another endpoint, and
-    failurePolicy Fail makes that an error. Controllers, which create most pods, try again.
+    The API server's connection is refused, it tries no other endpoint, and failurePolicy Fail makes that an error.
+    Controllers, which create most pods, retry.
     """
     for victim in pods(serving):
         with creating(serving, "SIGKILL of one replica's container") as created:
             os.kill(node.container(victim), signal.SIGKILL)
             wait_until_true(lambda victim=victim: was_restarted(serving, victim), "it is ready again", 30)  # type: ignore[misc]
             time.sleep(KUBE_PROXY_SECONDS)
-        assert not [failure for failure in created.failures if not re.search(f"{IN_HAND}|connection refused", failure)]
+        assert not [
+            failure for failure in created.failures if not re.search(f"{IN_FLIGHT}|connection refused", failure)
+        ]
         assert span(created.failures) <= KILLED_SECONDS
         assert created.slowest < TIMEOUT_SECONDS
 
@@ -192,5 +194,5 @@ def test_saturated_node(serving: Release) -> None:
     serving.control_plane.kubectl("delete", "namespace", namespace)
     assert created.failures == []
     assert created.slowest < TIMEOUT_SECONDS
-    restarts = [each["status"]["containerStatuses"][0]["restartCount"] for each in pods(serving)]
+    restarts = [pod["status"]["containerStatuses"][0]["restartCount"] for pod in pods(serving)]
     note(f"restarts of the replicas after all of it: {json.dumps(restarts)}")

@@ -18,9 +18,9 @@ from tests.e2e.workloads import UID, Workloads, job, looker, named, pod, templat
 LABELS: Final = {names.USE_LABEL: "true"}
 
 
-def assert_sees_its_token(said: str, workloads: Workloads, account: str = "app") -> None:
+def assert_sees_its_token(output: str, workloads: Workloads, account: str = "app") -> None:
     """Check that an ordinary user on a read-only root read the account's token at both paths."""
-    found: JsonObject = json.loads(said)
+    found: JsonObject = json.loads(output)
     assert (found["uid"], found["writable"]) == (UID, False)
     assert list(found["tokens"]) == list(look.PATHS)
     for claims in found["tokens"].values():
@@ -49,16 +49,16 @@ def controlled(kind: str, **spec: Any) -> JsonObject:  # noqa: ANN401  fields of
 def test_controllers(restricted: Workloads, manifest: JsonObject) -> None:
     """Pods that a controller makes of a labelled template read their token."""
     with timed(f"{manifest['kind']} to ready pods"):
-        said = restricted.roll_out(manifest)
-    assert_sees_its_token(said, restricted)
+        output = restricted.roll_out(manifest)
+    assert_sees_its_token(output, restricted)
     restricted.kubectl("delete", manifest["kind"], manifest["metadata"]["name"], "--wait=false")
 
 
 def test_bare_pod(restricted: Workloads) -> None:
     """A pod that nobody controls reads its token."""
     with timed("bare pod to its end"):
-        said = restricted.finish(pod("bare", looker()))
-    assert_sees_its_token(said, restricted)
+        output = restricted.finish(pod("bare", looker()))
+    assert_sees_its_token(output, restricted)
 
 
 def test_cron_job(restricted: Workloads) -> None:

@@ -1,4 +1,4 @@
-"""Workloads of users: what they are made of, and how they are waited for and read."""
+"""Users' workloads: their manifests, and helpers that create them and read their logs."""
 
 import json
 from collections.abc import Mapping
@@ -52,12 +52,12 @@ def container(*command: str, name: str = "app", env: Mapping[str, str] | None = 
 
 
 def app(*credentials: str, name: str = "app", env: Mapping[str, str] | None = None) -> JsonObject:
-    """Write a container that asks with each credential in turn; see azure_app.CREDENTIALS."""
+    """Write a container that requests a token with each credential in turn; see azure_app.CREDENTIALS."""
     return container(f"{FILES}/azure_app.py", RESOURCE, *credentials, name=name, env=env)
 
 
 def looker(*flags: str) -> JsonObject:
-    """Write a container that looks at what it was given."""
+    """Write a container that prints what was injected into it."""
     return container(f"{FILES}/look.py", *flags)
 
 
@@ -100,7 +100,7 @@ def job(name: str, made: JsonObject) -> JsonObject:
 
 @dataclass(frozen=True, slots=True)
 class Workloads:
-    """A namespace with the annotated account `app`, whom Entra trusts."""
+    """A namespace with the annotated account `app`, which Entra trusts."""
 
     cluster: Cluster
     namespace: str
@@ -122,25 +122,25 @@ class Workloads:
         return f"{manifest['kind'].lower()}/{manifest['metadata']['name']}"
 
     def finish(self, manifest: JsonObject, name: str = "app") -> str:
-        """Create a pod or Job, wait until it has succeeded, and return what a container of it said."""
+        """Create a pod or Job, wait until it has succeeded, and return a container's log."""
         made = self.create(manifest)
         done = "condition=Complete" if made.startswith("job/") else "jsonpath={.status.phase}=Succeeded"
         self.kubectl("wait", f"--for={done}", made, "--timeout=45s")
         return self.kubectl("logs", made, f"--container={name}")
 
     def tokens(self, manifest: JsonObject, name: str = "app") -> Tokens:
-        """Run an app to its end, and return what it got."""
+        """Run an app to its end, and return its tokens."""
         return Tokens(**json.loads(self.finish(manifest, name).splitlines()[-1]))  # before it, warnings
 
     def roll_out(self, manifest: JsonObject) -> str:
-        """Create a controller's object, wait until its pods are ready, and return what one of them said."""
+        """Create a controller's object, wait until its pods are ready, and return the log of one."""
         made = self.create(manifest)
         self.kubectl("rollout", "status", made, "--timeout=45s")
         return self.kubectl("logs", made)
 
 
 def files(azure: Azure) -> dict[str, str]:
-    """Return what pods find in FILES: the programs, and the CA that Entra's certificate is checked with."""
+    """Return the content of FILES: the programs, and the CA of Entra's certificate."""
     return {path.name: path.read_text() for path in PROGRAMS} | {"ca.crt": azure.entra.ca_file.read_text()}
 
 

@@ -1,7 +1,7 @@
-"""Builds the image as a user does, by `make image`, where no registry can be reached.
+"""Builds the image as users do, by `make image`, without a registry.
 
-Its base is made by debootstrap from the mirror that the machine's apt uses, its packages come from where the machine's
-pip finds them. The result is a docker-archive, kept in ~/.cache/azwi/image under a hash of all that went into it:
+Its base is made by debootstrap from the mirror of this machine's apt, its packages come from the index of this
+machine's pip. The result is a docker-archive, kept in ~/.cache/azwi/image under a hash of all its inputs:
 
     python -m tests.image.build     # prints the path
 
@@ -29,11 +29,11 @@ KEPT: Final = 4
 AUTHORITIES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 PIP_OPTIONS: Final = {"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout"}
 SOURCES: Final = ("Dockerfile", ".dockerignore", "LICENSE", "README.md", "pyproject.toml", "Makefile", "requirements")
-PACKAGES: Final = ("azwi", "certs", "proxy", "webhook", "scripts")
+PACKAGES: Final = ("azure_workload_identity", "azwi", "certs", "imds_proxy", "webhook", "scripts")
 
 
 def missing() -> str:
-    """What keeps this machine from building and running the image, as a sentence; empty when nothing does."""
+    """Why this machine cannot build or run the image, as a sentence; empty if it can."""
     absent = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
     if absent:
         return f"the image cannot be built and run without {' '.join(absent)}: apt-get install {' '.join(absent)}"
@@ -41,14 +41,14 @@ def missing() -> str:
 
 
 def suite() -> str:
-    """The Debian that the Dockerfile names."""
+    """The Debian suite that the Dockerfile names."""
     found = re.search(r"^ARG BASE=debian:(\w+)-slim$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert found
     return found[1]
 
 
 def base_images(directory: Path) -> str:
-    """Make the base image of this machine's Debian mirror in the storage of a directory, once; its name."""
+    """Make the base image from this machine's Debian mirror in the storage of a directory, once; its name."""
     name = f"localhost/azwi-base:{suite()}"
     if _buildah(directory, "images", "--quiet", "--filter", f"reference={name}"):
         return name
@@ -67,7 +67,7 @@ def base_images(directory: Path) -> str:
 
 
 def build_image(directory: Path = CACHE) -> Path:
-    """Build the image unless these very inputs have been built before; the docker-archive.
+    """Build the image unless it was built from the same inputs before; the docker-archive.
 
     Raises:
         RuntimeError: with the build's log, when it fails.
@@ -76,7 +76,7 @@ def build_image(directory: Path = CACHE) -> Path:
     with _alone(directory):
         if not archive.exists():
             base = base_images(directory)
-            # Those used last may be another checkout's.
+            # The most recently used ones may belong to another checkout.
             for older in sorted(directory.glob("azwi-*.tar"), key=lambda path: path.stat().st_mtime)[: 1 - KEPT]:
                 older.unlink()
             _build(directory, base)
@@ -137,7 +137,7 @@ def _run(*command: str, **variables: str) -> str:
 
 
 def _mirrors() -> dict[str, str]:
-    """Where the machine's apt finds Debian, by pocket: "", "-updates", "-security"."""
+    """The mirrors of this machine's apt, by pocket: "", "-updates", "-security"."""
     own = _run("sh", "-c", '. /etc/os-release; printf %s "$VERSION_CODENAME"')
     listed = _run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages")
     found = {release: uri for uri, release, _ in (line.split() for line in listed.splitlines())}
@@ -150,7 +150,7 @@ def _apt_settings() -> str:
 
 
 def _pip_settings() -> str:
-    """What the machine's pip is told of where packages are, with its authorities where the build has them."""
+    """This machine's pip settings for finding packages, with the path of its CAs inside the build."""
     listed = _run(sys.executable, "-m", "pip", "config", "list")
     found = dict(re.findall(r"^[^.]+\.\.?([a-z-]+)='(.*)'$", listed, re.MULTILINE))
     settings = {key: value for key, value in found.items() if key in PIP_OPTIONS}

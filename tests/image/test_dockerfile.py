@@ -1,4 +1,4 @@
-"""What the Dockerfile and its neighbours say, without building anything."""
+"""The Dockerfile and the files it uses, without building anything."""
 
 import ast
 import re
@@ -60,7 +60,7 @@ def test_packages_are_locked() -> None:
 
 
 def test_no_secret() -> None:
-    """What pip needs to reach an index is mounted for one step, never an argument, a variable or a copy."""
+    """The index settings of pip are mounted for one step, never an argument, a variable or a copy."""
     assert not [
         rest for rest in arguments("ARG") + arguments("ENV") if re.search("(?i)token|password|index|secret", rest)
     ]
@@ -70,7 +70,7 @@ def test_no_secret() -> None:
 
 
 def test_copied_files_are_in_the_context() -> None:
-    """What is copied is what .dockerignore lets through, and it exists."""
+    """Everything that is copied exists and passes .dockerignore."""
     copied = {word for rest in arguments("COPY") if "--from" not in rest for word in rest.split()[:-1]}
     allowed = set(re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
     assert copied == allowed
@@ -96,7 +96,7 @@ def test_accounts() -> None:
 
 
 def test_locks() -> None:
-    """What the image is made of is what is tested: its two locks together are run.txt."""
+    """The image has the tested versions: its two locks together are run.txt."""
     assert locked("image") | locked("build") == locked("run")
     assert not {re.split("==", package)[0] for package in locked("image")} & {"hatchling", "editables", "pip"}
 

@@ -1,4 +1,4 @@
-"""What is in the image, and that its programs run as Kubernetes runs them."""
+"""The image's content, and its programs run as Kubernetes runs them."""
 
 import json
 import signal
@@ -52,7 +52,7 @@ def test_configuration(image: Image) -> None:
 
 
 def test_labels(image: Image) -> None:
-    """Version, commit, time and licence are labels, and those the programs tell."""
+    """Version, commit, time and licence are labels, equal to those that the programs print."""
     prefix = "org.opencontainers.image."
     labels = {
         key.removeprefix(prefix): value for key, value in image.config["Labels"].items() if key.startswith(prefix)
@@ -84,7 +84,7 @@ def test_programs_on_the_path(image: Image) -> None:
 
 
 def test_owners_and_modes(image: Image) -> None:
-    """Everything belongs to root, nobody else may write but in /tmp, and nothing changes who runs it."""
+    """Everything belongs to root, others may write only to /tmp, and no file is setuid or setgid."""
     files = image.files
     assert not [name for name, file in files.items() if (file.uid, file.gid) != (0, 0)]
     writable = [name for name, file in files.items() if not file.issym() and file.mode & (stat.S_IWGRP | stat.S_IWOTH)]
@@ -123,12 +123,12 @@ def test_size(image: Image) -> None:
     "program", ["/opt/azwi/bin/azwi-webhook", "azwi-webhook", "/manager", "azwi-proxy", names.PROXY_PROGRAM]
 )
 def test_version(machine: Machine, program: str) -> None:
-    """Each program tells its version in one line of JSON, by its own name and by that of v1.6.0's image."""
+    """Each program prints its version as one line of JSON, by its own name and by that of v1.6.0's image."""
     done = machine.run("--version", program=[program])
     assert (done.returncode, done.stderr) == (0, "")
-    told = json.loads(done.stdout)
-    assert told["buildVersion"] == __version__
-    assert f"AZWI_GIT_COMMIT={told['gitCommit']}" in machine.image.config["Env"]
+    printed = json.loads(done.stdout)
+    assert printed["buildVersion"] == __version__
+    assert f"AZWI_GIT_COMMIT={printed['gitCommit']}" in machine.image.config["Env"]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

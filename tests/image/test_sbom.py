@@ -60,7 +60,7 @@ def test_python_packages(bill: JsonObject) -> None:
 
 
 def test_debian_packages(bill: JsonObject, image: Image) -> None:
-    """Every Debian package that the image tells scanners of is in it, with its version."""
+    """Every Debian package that the image declares to scanners is listed, with its version."""
     purls = [component["purl"] for component in bill["components"] if component["purl"].startswith("pkg:deb/debian/")]
     entries = [name for name in image.files if name.startswith("var/lib/dpkg/status.d/")]
     assert len(purls) == len(entries) > 30

@@ -143,12 +143,12 @@ async def _certificates(settings: Settings, cluster: Cluster, metrics: Metrics) 
 
 
 def _names(service: str, namespace: str) -> tuple[str, ...]:
-    """What the API server may call the Service: https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/."""
+    """The DNS names of the Service: https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/."""
     return (f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local", f"{service}.{namespace}", service)
 
 
 async def _is_readable(bundle: CaBundle) -> bool:
-    """Whether a caBundle that is another's can be watched: then readiness tells when it does not fit."""
+    """Whether a caBundle that others write can be watched: if so, readiness checks it."""
     try:
         await bundle.load()
     except CertificateError as error:

@@ -1,1 +1,1 @@
-"""What the tests on a real API server share."""
+"""Helpers of the tests on a real API server."""

@@ -1,4 +1,4 @@
-"""What a release has beside what installation.py makes: a Deployment, and the endpoints of its Service."""
+"""A release's objects beyond those of installation.py: a Deployment, and the endpoints of its Service."""
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject

@@ -1,4 +1,4 @@
-"""An installation in a namespace of its own, with the roles that the manual asks for and nothing more."""
+"""An installation in a namespace of its own, with exactly the roles of the manual."""
 
 import base64
 import http.client
@@ -44,7 +44,7 @@ class Replica:
 
 @dataclass(frozen=True)
 class Installation:
-    """What one release has in the cluster; `name` is its namespace and its webhook configuration."""
+    """One release in the cluster; `name` is its namespace and its webhook configuration."""
 
     control_plane: ControlPlane
     name: str
@@ -63,12 +63,12 @@ class Installation:
         return f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{self.name}"
 
     def ca_bundle(self) -> bytes:
-        """What the API server trusts, PEM."""
+        """The CAs that the API server trusts (PEM)."""
         webhooks = self.control_plane.request("GET", self.configuration)["webhooks"]
         return base64.b64decode(webhooks[0]["clientConfig"].get("caBundle", ""))
 
     def certificates(self) -> dict[str, bytes]:
-        """What is in the Secret."""
+        """The content of the Secret."""
         data = self.control_plane.request("GET", self.secret).get("data", {})
         return {key: base64.b64decode(value) for key, value in data.items()}
 
@@ -82,7 +82,8 @@ class Installation:
         """Whether a pod that is created in a dry run gets its identity."""
         path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
         stored = self.control_plane.request("POST", path, pod(**{"serviceAccountName": "app", **spec}))
-        return any(each["name"] == names.ENV_CLIENT_ID for each in stored["spec"]["containers"][0].get("env", []))
+        variables = stored["spec"]["containers"][0].get("env", [])
+        return any(variable["name"] == names.ENV_CLIENT_ID for variable in variables)
 
     def command(self, *flags: str) -> list[str]:
         """Return the command of a server of this installation."""
@@ -208,8 +209,8 @@ def _roles(namespace: str, config_maps: list[str]) -> list[JsonObject]:
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
         *(
-            {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [each], "verbs": reading}
-            for each in config_maps
+            {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [name], "verbs": reading}
+            for name in config_maps
         ),
     ]
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": namespace}}

@@ -1,4 +1,4 @@
-"""What a kubelet does with a stored pod's containers, as far as the proxy can tell, in a network namespace.
+"""Runs a stored pod's containers in a network namespace, as a kubelet does as far as the proxy can see.
 
 Command, arguments, variables, mounts, user, capabilities and the read-only root are those of the stored container.
 Two things differ: the image is this machine, where the proxy's program lies elsewhere; and every user may read all
@@ -30,7 +30,7 @@ READABLE: Final = "dac_read_search"
 class Kubelet:
     """Runs the containers of one stored pod; `trust` are variables that make programs trust the test's Entra.
 
-    What a container sets itself goes before them.
+    A container's own variables take precedence.
     """
 
     namespace: Namespace
@@ -43,7 +43,7 @@ class Kubelet:
 
     @contextmanager
     def native_sidecar(self, container: JsonObject, log: Path) -> Iterator[None]:
-        """Run a container that goes on, from the success of its startup probe."""
+        """Run a sidecar container, and yield once its startup probe succeeds."""
         probe = container["startupProbe"]["exec"]["command"]
         command = self.namespace.command(*self._command(container))
         with running(command, log, cwd=ROOT, env={"PATH": os.environ["PATH"], **self._env(container)}) as process:
@@ -55,7 +55,7 @@ class Kubelet:
 
     def _command(self, container: JsonObject, *command: str) -> list[str]:
         inside = list(command) or [*container["command"], *container.get("args", [])]
-        program = [PROXY if each == names.PROXY_PROGRAM else each for each in inside]
+        program = [PROXY if word == names.PROXY_PROGRAM else word for word in inside]
         script = " && ".join([*self._mounts(container), f"exec {shlex.join([*_confined(container), *program])}"])
         return ["unshare", "--mount", "sh", "-c", script]
 
@@ -72,8 +72,8 @@ class Kubelet:
 
 def _confined(container: JsonObject) -> list[str]:
     context = container.get("securityContext", {})
-    added = [each.lower() for each in context.get("capabilities", {}).get("add", [])]
-    kept = ",".join(["-all", *(f"+{each}" for each in (*added, READABLE))])
+    added = [capability.lower() for capability in context.get("capabilities", {}).get("add", [])]
+    kept = ",".join(["-all", *(f"+{name}" for name in (*added, READABLE))])
     user = context.get("runAsUser", 0)
     flags = [f"--reuid={user}", f"--regid={context.get('runAsGroup', user)}", "--clear-groups", "--no-new-privs"]
     return ["setpriv", *flags, f"--inh-caps={kept}", f"--ambient-caps={kept}", f"--bounding-set={kept}"]
@@ -95,7 +95,7 @@ def _projected(control_plane: ControlPlane, stored: JsonObject, source: JsonObje
     if "configMap" in source:
         wanted = source["configMap"]
         data = control_plane.request("GET", f"{namespace}/configmaps/{wanted['name']}")["data"]
-        yield from ((item["path"], data[item["key"]]) for item in wanted["items"])
+        yield from ((name["path"], data[name["key"]]) for name in wanted["items"])
         return
     wanted = source["serviceAccountToken"]
     spec = {

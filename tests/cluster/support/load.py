@@ -1,4 +1,4 @@
-"""Pods created all the time, and what became of them."""
+"""Creates pods continuously and counts failures."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ from testbed.cluster.manifests import environment, pod
 
 @dataclass
 class Created:
-    """How many pods were created, how long the slowest took in seconds, and what failed."""
+    """The number of pods created, the slowest creation in seconds, and the failures."""
 
     count: int = 0
     slowest: float = 0.0
@@ -58,8 +58,8 @@ def continuous(
             yield created
         finally:
             stop.set()
-        for each in running:
-            each.result()
+        for client in running:
+            client.result()
 
 
 def _failure(cluster: Cluster, namespace: str, written: JsonObject) -> str:

@@ -31,7 +31,7 @@ async def mesh(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  AS
         more = message.get("more_body", False)
     request = json.loads(body)["request"]
     response: JsonObject = {"uid": request["uid"], "allowed": True}
-    if all(each["name"] != "mesh" for each in request["object"]["spec"]["containers"]):
+    if all(container["name"] != "mesh" for container in request["object"]["spec"]["containers"]):
         patch = [{"op": "add", "path": "/spec/containers/-", "value": container("mesh")}]
         response |= {"patchType": "JSONPatch", "patch": b64encode(json.dumps(patch).encode()).decode()}
     answer = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})

@@ -38,7 +38,7 @@ class Replica:
 
 @dataclass(frozen=True)
 class Release:
-    """A release's name, its namespace, and where its namespaces are told from those of other tests."""
+    """A release: its name and its namespace, which also scopes the namespaces that it watches."""
 
     control_plane: Cluster
     namespace: str
@@ -92,7 +92,7 @@ class Release:
 
     def bundles(self) -> list[str]:
         """Return the caBundle of every entry."""
-        return [each["clientConfig"].get("caBundle", "") for each in self.configuration()["webhooks"]]
+        return [webhook["clientConfig"].get("caBundle", "") for webhook in self.configuration()["webhooks"]]
 
     def is_mutated(self, namespace: str, **fields: Any) -> bool:  # noqa: ANN401  a pod's
         """Whether a pod that is created in a dry run gets its identity."""
@@ -154,19 +154,19 @@ class Release:
 
     def _arguments(self, spec: JsonObject, container: JsonObject, host: str) -> list[str]:
         """Return the arguments, with the directories of this machine for those that are mounted."""
-        secrets = {each["name"]: each["secret"]["secretName"] for each in spec.get("volumes", [])}
+        secrets = {volume["name"]: volume["secret"]["secretName"] for volume in spec.get("volumes", [])}
         arguments = container["args"]
         for mount in container.get("volumeMounts", []):
             directory = self.directory / f"{self.namespace}-{host}-{mount['name']}"
             directory.mkdir()
             for key, value in self.get("secret", secrets[mount["name"]])["data"].items():
                 (directory / key).write_bytes(base64.b64decode(value))
-            arguments = [each.replace(mount["mountPath"], str(directory)) for each in arguments]
+            arguments = [argument.replace(mount["mountPath"], str(directory)) for argument in arguments]
         return list(arguments)
 
 
 def _port(container: JsonObject, name: str) -> int:
-    (port,) = [each["containerPort"] for each in container["ports"] if each["name"] == name]
+    (port,) = [item["containerPort"] for item in container["ports"] if item["name"] == name]
     return int(port)
 
 

@@ -39,8 +39,8 @@ class Service:
 
     def remove(self, endpoint: Endpoint) -> None:
         """A replica is being deleted: no new connections for it."""
-        self._endpoints = tuple(each for each in self._endpoints if each != endpoint)
-        self._ready = tuple(each for each in self._ready if each != endpoint)
+        self._endpoints = tuple(item for item in self._endpoints if item != endpoint)
+        self._ready = tuple(item for item in self._ready if item != endpoint)
 
     @property
     def ready(self) -> tuple[Endpoint, ...]:
@@ -53,8 +53,8 @@ class Service:
         started.set()
         async with server:
             while True:
-                found = [each for each in self._endpoints if await asyncio.to_thread(_is_ready, each)]
-                self._ready = tuple(each for each in found if each in self._endpoints)
+                found = [endpoint for endpoint in self._endpoints if await asyncio.to_thread(_is_ready, endpoint)]
+                self._ready = tuple(item for item in found if item in self._endpoints)
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

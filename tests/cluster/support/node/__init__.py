@@ -1,5 +1,5 @@
 """One whole Kubernetes node on this machine, in mount, network and PID namespaces of its own.
 
-`configuration` writes its files, `init.sh` is its PID 1, `node` brings it up and down, `archive` packs its images and
-`needs` says what this machine lacks for it. There is one a machine: its addresses and its cgroup are fixed.
+`configuration` writes its files, `init.sh` is its PID 1, `node` starts and stops it, `archive` packs images and `needs`
+lists missing requirements. There can be one per machine: its addresses and its cgroup are fixed.
 """

@@ -1,4 +1,4 @@
-"""What a node needs of the machine, each missing thing with the command that brings it."""
+"""Requirements of a node, each missing one with the command that installs it."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
 def missing() -> list[str]:
-    """Say what is missing, a line each; empty when a node can be started."""
+    """The missing requirements, one line each; empty if a node can be started."""
     lines = []
     if os.geteuid():
         lines.append("a node needs root: sudo make e2e")

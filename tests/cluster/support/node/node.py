@@ -76,7 +76,7 @@ class Node:
 
 
 def _run(*command: object) -> str:
-    done = subprocess.run([str(each) for each in command], capture_output=True, text=True, check=False)
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if done.returncode:
         raise NodeError(f"{command[0]} ended with {done.returncode}: {done.stdout}{done.stderr}")
     return done.stdout
@@ -165,7 +165,7 @@ def _init(directory: Path) -> Iterator[int]:
 
 
 def _connect(process_id: int) -> None:
-    """Join the node to this machine by a pair of links, and tell this machine where the pods are."""
+    """Connect the node to this machine by a veth pair, and route the pods' addresses to it."""
     _disconnect()  # from a node that was killed
     _run("ip", "link", "add", LINK, "type", "veth", "peer", "name", NAME, "netns", process_id)
     _run("ip", "address", "add", f"{MACHINE}/30", "dev", LINK)
@@ -209,8 +209,8 @@ def _make_cgroups() -> None:
     _remove_cgroups()  # those of a run that was killed
     for controller in CONTROLLERS:
         (CGROUPS / controller / CGROUP).mkdir()
-    for each in ("cpus", "mems"):
-        setting = f"cpuset.{each}"
+    for resource in ("cpus", "mems"):
+        setting = f"cpuset.{resource}"
         (CGROUPS / "cpuset" / CGROUP / setting).write_text((CGROUPS / "cpuset" / setting).read_text())
 
 
