@@ -95,12 +95,15 @@ bench-azwi: .venv/run.stamp ## the CPU that commands of azwi cost, next to a bar
 lock: ## make the requirement locks anew (needs uv)
 	@sh scripts/lock.sh
 
-.PHONY: image sbom
+.PHONY: image sbom dist
 image: ## build the image IMAGE (azwi:VERSION) with docker, podman or buildah; BASE, BUILD_BASE, FLAGS (see docs/install/image.md)
 	@sh scripts/image.sh $(FLAGS)
 
 sbom: .venv/run.stamp ## the bill of materials of the image in the file ARCHIVE, as dist/azwi.cdx.json (CycloneDX)
 	@PYTHON=$(PY) sh scripts/sbom.sh "$(ARCHIVE)" dist/azwi.cdx.json
+
+dist: .venv/run.stamp ## build the wheel and the source distribution in dist/, and check them as the index does
+	@PYTHON=$(PY) sh scripts/dist.sh dist
 
 clean: ## remove what make made
 	rm -rf .venv .venv-scan .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist build

@@ -42,8 +42,13 @@ def _serve(settings: "Settings") -> int:
     import asyncio
 
     from azure_workload_identity import logs
-    from imds_proxy import lifecycle
 
+    try:
+        from imds_proxy import lifecycle
+    except ModuleNotFoundError as error:
+        from azure_workload_identity.extras import report_missing
+
+        return report_missing("azwi-proxy", "proxy", error)
     logs.configure(settings.log_level)
     try:
         asyncio.run(lifecycle.serve(settings))

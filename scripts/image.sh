@@ -12,7 +12,7 @@ done
 [ -n "$engine" ] || { echo "docker, podman or buildah is needed to build an image, and none was found." \
     "Install one, or name yours: make image ENGINE=/path/to/nerdctl" >&2; exit 1; }
 
-version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' webhook/__init__.py)
+version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' azure_workload_identity/__init__.py)
 image=${IMAGE:-azwi:$version}
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}

@@ -9,6 +9,7 @@ Files are counted by the layer that the Dockerfile puts them into, whatever laye
 import gzip
 import re
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from typing import Final
 from scripts.image_archive import Image
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "install" / "image.md"
+# What the wheel puts into site-packages.
+PACKAGES: Final[list[str]] = tomllib.loads((PAGE.parents[2] / "pyproject.toml").read_text())["tool"]["hatch"]["build"][
+    "targets"
+]["wheel"]["packages"]
 TABLES: Final = re.compile(r"(?<=<!-- made by scripts.image_report -->\n).*?(?=<!-- end -->)", re.DOTALL)
 MEGABYTE: Final = 1_000_000
 LARGEST: Final = 12
@@ -26,7 +31,7 @@ LAYERS: Final = {
     "system": re.compile(r""),
     "libraries": re.compile(r"opt/azwi"),
     "program": re.compile(
-        r"(?:opt/azwi/lib/python[^/]+/site-packages/(?:azwi|certs|proxy|webhook)\b|opt/azwi/bin/azwi|proxy$|manager$)"
+        rf"(?:opt/azwi/lib/python[^/]+/site-packages/(?:{'|'.join(PACKAGES)})\b|opt/azwi/bin/azwi|proxy$|manager$)"
     ),
 }
 WHAT: Final = {

@@ -30,7 +30,9 @@ from scripts.image_archive import Image
 ROOT: Final = Path(__file__).resolve().parents[1]
 PYPROJECT: Final = ROOT / "pyproject.toml"
 # Metadata files of the distributions, without the project's own, which is the document's subject and not a component.
-METADATA: Final = re.compile(r"opt/azwi/lib/python[^/]+/site-packages/((?!azwi-)[^/]+\.dist-info/.+)")
+METADATA: Final = re.compile(
+    r"opt/azwi/lib/python[^/]+/site-packages/((?!azure_workload_identity-)[^/]+\.dist-info/.+)"
+)
 STATUS: Final = re.compile(r"var/lib/dpkg/status\.d/[^/]+")
 
 

@@ -1,8 +1,10 @@
 """The project keeps its own rules."""
 
 import re
+import sys
 import tomllib
 from importlib import import_module
+from importlib.metadata import packages_distributions
 from typing import Any, Final
 
 import grimp
@@ -83,3 +85,21 @@ def test_suppressions_have_reasons() -> None:
             if re.search(r"# (ruff: )?noqa(: [A-Z]+[0-9]+(, [A-Z]+[0-9]+)*)?$", line)
         ]
     assert bare == []
+
+
+def test_dependencies_are_declared() -> None:
+    """A package that a program imports is among its dependencies: those of azwi, and those of the program's extra."""
+    project, distributions = PYPROJECT["project"], packages_distributions()
+    commands, extras = project["dependencies"], project["optional-dependencies"]
+    declared = {
+        "azwi": commands,
+        "imds_proxy": [*commands, *extras["proxy"]],
+        **{name: [*commands, *extras["webhook"]] for name in ("azure_workload_identity", "certs", "webhook")},
+    }
+    graph = grimp.build_graph(*PACKAGES, include_external_packages=True, cache_dir=None)
+    own = {module for module in graph.modules if not graph.is_module_squashed(module)}
+    for module in sorted(own):
+        known = {re.split("[><=]", line)[0].lower() for line in declared[module.split(".")[0]]}
+        for name in graph.find_modules_directly_imported_by(module) - own - sys.stdlib_module_names:
+            owners = {owner.lower().replace("_", "-") for owner in distributions[name.split(".")[0]]}
+            assert owners & known, f"{module} imports {name}"

@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from scripts.image_report import PACKAGES
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 NAME: Final = "localhost/azwi:test"
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "azwi" / "image"
@@ -29,7 +31,6 @@ KEPT: Final = 4
 AUTHORITIES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 PIP_OPTIONS: Final = {"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout"}
 SOURCES: Final = ("Dockerfile", ".dockerignore", "LICENSE", "README.md", "pyproject.toml", "Makefile", "requirements")
-PACKAGES: Final = ("azure_workload_identity", "azwi", "certs", "imds_proxy", "webhook", "scripts")
 
 
 def missing() -> str:
@@ -102,7 +103,8 @@ def _build(directory: Path, base: str) -> None:
 
 def _key() -> str:
     digest = hashlib.sha256()
-    folders = [path for name in PACKAGES for path in (ROOT / name).rglob("*") if "__pycache__" not in path.parts]
+    roots = [ROOT / name for name in (*PACKAGES, "scripts")]
+    folders = [path for root in roots for path in root.rglob("*") if "__pycache__" not in path.parts]
     locks = (ROOT / "requirements").glob("*.txt")
     files = [*(ROOT / name for name in SOURCES), *locks, *folders, Path(__file__)]
     for file in sorted(path for path in files if path.is_file()):

@@ -9,9 +9,9 @@ from typing import Final
 import pytest
 
 from azure_workload_identity import __version__, names
-from scripts import image_root
+from scripts import image_report, image_root
+from scripts.image_report import PACKAGES
 from testbed.program import ROOT
-from tests.test_project import PYPROJECT
 
 DOCKERFILE: Final = (ROOT / "Dockerfile").read_text()
 # One instruction a line: comments out, continued lines joined.
@@ -75,7 +75,13 @@ def test_copied_files_are_in_the_context() -> None:
     allowed = set(re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
     assert copied == allowed
     assert not [name for name in copied if not (ROOT / name).exists()]
-    assert set(PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) <= copied
+    assert set(PACKAGES) <= copied
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_layer_of_the_program(package: str) -> None:
+    """The table of sizes counts every package of the wheel as this project's."""
+    assert image_report.layer_of(f"opt/azwi/lib/python3.13/site-packages/{package}/__init__.py") == "program"
 
 
 def test_version() -> None:
@@ -98,19 +104,21 @@ def test_accounts() -> None:
 def test_locks() -> None:
     """The image has the tested versions: its two locks together are run.txt."""
     assert locked("image") | locked("build") == locked("run")
+    assert locked("cli") < locked("image")
     assert not {re.split("==", package)[0] for package in locked("image")} & {"hatchling", "editables", "pip"}
 
 
-@pytest.mark.parametrize("package", ["azwi", "certs", "proxy", "webhook"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_generated_kubernetes_class(package: str) -> None:
     """Nobody imports the API and model classes of the Kubernetes client: the image leaves them out."""
-    found = []
-    for file in (ROOT / package).rglob("*.py"):
+    files, found = list((ROOT / package).rglob("*.py")), []
+    for file in files:
         found += [
             f"{file}: {name}"
             for name in imported(file)
             if re.search(r"kubernetes.*\.(?:api|models|\w+Api|V\d\w+)\b", name)
         ]
+    assert files
     assert found == []
 
 

@@ -47,7 +47,7 @@ def test_schema(bill: JsonObject) -> None:
 def test_subject(bill: JsonObject, image: Image) -> None:
     """Its subject is this version, its time the image's."""
     subject = bill["metadata"]["component"]
-    assert (subject["name"], subject["version"]) == ("azwi", __version__)
+    assert (subject["name"], subject["version"]) == ("azure-workload-identity", __version__)
     created = image.config["Labels"]["org.opencontainers.image.created"].removesuffix("Z")
     assert bill["metadata"]["timestamp"].startswith(created)
 

@@ -100,8 +100,12 @@ def _begin_anew() -> None:
 
 
 def _serve(kept: Kept) -> int:
-    from webhook.runtime.main import main
+    try:
+        from webhook.runtime.main import main
+    except ModuleNotFoundError as error:
+        from azure_workload_identity.extras import report_missing
 
+        return report_missing("azwi-webhook", "webhook", error)
     return main(sys.argv[1:], kept)
 
 
