@@ -1,11 +1,11 @@
-"""How far two clocks are apart, as far as answers that show them can tell."""
+"""The difference between two clocks, bounded by the round trips of the responses that showed them."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 # Kubernetes and HTTP write times in whole seconds.
-GRAIN: Final = timedelta(seconds=1)
+RESOLUTION: Final = timedelta(seconds=1)
 NONE: Final = timedelta()
 
 
@@ -15,22 +15,22 @@ def now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What a clock showed in the answer to a question, and when here it was asked and answered."""
+class ClockReading:
+    """A server's clock, and this machine's when the request was sent and the response received."""
 
-    shown: datetime
-    asked: datetime
-    answered: datetime
+    server_time: datetime
+    sent_at: datetime
+    received_at: datetime
 
     @property
-    def way(self) -> timedelta:
-        """How long question and answer took: within that the clock was read at a time that is not known."""
-        return self.answered - self.asked
+    def round_trip(self) -> timedelta:
+        """How long request and response took; the server read its clock at an unknown time within it."""
+        return self.received_at - self.sent_at
 
-    def ahead(self, other: "Reading | None" = None) -> timedelta:
-        """How far it is ahead of another clock (None: this machine's) at least; negative when it is behind.
+    def ahead(self, other: "ClockReading | None" = None) -> timedelta:
+        """The least time by which it is ahead of another clock (None: this machine's); negative when behind.
 
-        Nothing where the ways of the two answers explain the difference.
+        Zero where the round trips explain the difference.
         """
         least, most = self._bounds()
         if other is not None:
@@ -39,4 +39,4 @@ class Reading:
         return max(least, NONE) or min(most, NONE)
 
     def _bounds(self) -> tuple[timedelta, timedelta]:
-        return self.shown - self.answered, self.shown + GRAIN - self.asked
+        return self.server_time - self.received_at, self.server_time + RESOLUTION - self.sent_at

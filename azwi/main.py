@@ -1,6 +1,6 @@
-"""The program `azwi`: its table of commands, and what ends it.
+"""The program `azwi`: its table of commands, and its exit.
 
-A command's module is loaded when that command runs, so `azwi --help` costs the interpreter and click, no more.
+A command's module is loaded when that command runs, so `azwi --help` loads nothing but click.
 """
 
 import logging
@@ -20,7 +20,7 @@ DEBUG: Final = "--debug"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CommandEntry:
     """A command: the module that has it as `command`, what it is for, and its short name if any."""
 
     module: str
@@ -29,17 +29,17 @@ class Entry:
 
 
 COMMANDS: Final = {
-    "doctor": Entry("azwi.commands.doctor", "Say why pods get no token, and what mends it."),
-    "jwks": Entry("azwi.commands.jwks", "Print the JSON Web Key Set of a self-managed issuer."),
-    "mutate": Entry("azwi.commands.mutate", "Show what the webhook would make of manifests, without a cluster."),
-    "oidc": Entry("azwi.commands.oidc", "Write the discovery document and the JWKS of a self-managed issuer."),
-    "podidentity": Entry("azwi.commands.podidentity", "Migrate from aad-pod-identity.", "pi"),
-    "completion": Entry("azwi.commands.completion", "Print the code that completes azwi's commands in a shell."),
-    "serviceaccount": Entry(
+    "doctor": CommandEntry("azwi.commands.doctor", "Find out why pods get no token, and how to fix it."),
+    "jwks": CommandEntry("azwi.commands.jwks", "Print the JSON Web Key Set of a self-managed issuer."),
+    "mutate": CommandEntry("azwi.commands.mutate", "Show what the webhook would make of manifests, without a cluster."),
+    "oidc": CommandEntry("azwi.commands.oidc", "Write the discovery document and the JWKS of a self-managed issuer."),
+    "podidentity": CommandEntry("azwi.commands.podidentity", "Migrate from aad-pod-identity.", "pi"),
+    "completion": CommandEntry("azwi.commands.completion", "Print the code that completes azwi's commands in a shell."),
+    "serviceaccount": CommandEntry(
         "azwi.commands.serviceaccount", "Give a ServiceAccount an identity in Azure, or take it away.", "sa"
     ),
-    "token": Entry("azwi.commands.token.command", "Try the exchange of a ServiceAccount's token."),
-    "version": Entry("azwi.commands.version", "Print azwi's version."),
+    "token": CommandEntry("azwi.commands.token.command", "Try the exchange of a ServiceAccount's token."),
+    "version": CommandEntry("azwi.commands.version", "Print azwi's version."),
 }
 
 
@@ -51,7 +51,7 @@ class Program(Group):
         if args[:1] == ["help"]:
             args = [*args[1:], "--help"]
         if DEBUG in args:
-            args = [DEBUG, *(each for each in args if each != DEBUG)]
+            args = [DEBUG, *(argument for argument in args if argument != DEBUG)]
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
@@ -64,12 +64,13 @@ class Program(Group):
         if entry is None:
             return None
         command: click.Command = import_module(entry.module).command
+        command.short_help = entry.help
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or name those that are spelt nearly so."""
+        """Find the command, or suggest similar names."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             aliases = [entry.alias for entry in COMMANDS.values() if entry.alias]
@@ -90,7 +91,7 @@ class Program(Group):
         ]
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; Ctrl-C ends it without a trace."""
+        """Run the command; Ctrl-C ends it without a traceback."""
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort) as stop:
@@ -101,15 +102,15 @@ def _full_name(name: str) -> str:
     return next((full for full, entry in COMMANDS.items() if entry.alias == name), name)
 
 
-def _shown(name: str, entry: Entry) -> str:
+def _shown(name: str, entry: CommandEntry) -> str:
     return f"{name}, {entry.alias}" if entry.alias else name
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option(DEBUG, is_flag=True, help="Log what is sent to the cluster and to Azure; show traces of faults.")
+@click.option(DEBUG, is_flag=True, help="Log the requests to the cluster and to Azure; show tracebacks.")
 @click.version_option(__version__, message="Version: %(version)s")
 def program(*, debug: bool) -> None:
-    """Azure Workload Identity from nothing to a working identity, and why it does not work.
+    """Set up, check and troubleshoot Azure Workload Identity.
 
     Exit status: 0 done, 1 refused or failed, 2 wrong usage.
     """
@@ -117,7 +118,7 @@ def program(*, debug: bool) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
         logging.getLogger("azwi").setLevel(logging.DEBUG)
     else:
-        # Libraries warn of what the error that follows says better.
+        # Libraries log warnings about problems that azwi's own error explains better.
         logging.getLogger().addHandler(logging.NullHandler())
 
 
@@ -132,8 +133,8 @@ def run() -> None:
         if DEBUG in sys.argv:
             raise
         CommandError(
-            f"a fault of azwi itself: {type(fault).__name__}",
-            "run it again as azwi --debug ... to see where, and report it",
+            f"internal error: {type(fault).__name__}",
+            "run it again as azwi --debug ... for a traceback, and report it",
         ).show()
         sys.exit(Status.FAILED)
 

@@ -33,9 +33,9 @@ def main() -> int:
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
     print(f"median of {RUNS} runs in turns, CPU of user and system together\n")
     bare = median(times[BARE])
-    for name, each in times.items():
+    for name, seconds in times.items():
         bar = f"  bar {BARS[name]:.2f} s" if name in BARS else ""
-        print(f"{name:24} {median(each) * 1000:5.0f} ms  x{median(each) / bare:5.1f}{bar}")
+        print(f"{name:24} {median(seconds) * 1000:5.0f} ms  x{median(seconds) / bare:5.1f}{bar}")
     return 0
 
 

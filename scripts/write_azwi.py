@@ -69,7 +69,9 @@ def _anchor(context: click.Context, name: str) -> str:
 
 
 def _options(command: click.Command, context: click.Context) -> Iterator[str]:
-    rows = [_row(each, context) for each in command.params if isinstance(each, click.Option) and not each.hidden]
+    rows = [
+        _row(option, context) for option in command.params if isinstance(option, click.Option) and not option.hidden
+    ]
     if rows:
         yield "\n".join(["| Flag | Default | Meaning |", "|---|---|---|", *rows]) + "\n"
 

@@ -20,7 +20,7 @@ _AUTHORIZATION: Final = "providers/Microsoft.Authorization"
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ManagedIdentity:
     """A user-assigned identity; `principal_id` is what roles are assigned to, `planned` that it would be made."""
 
     resource_id: str
@@ -56,17 +56,17 @@ class Arm:
 
     endpoint: Endpoint
 
-    def identity(self, resource_id: str) -> Identity | None:
+    def identity(self, resource_id: str) -> ManagedIdentity | None:
         """The identity of that id."""
         found = self.endpoint.find(_path(resource_id), _MSI_VERSION)
         return None if found is None else _identity(found)
 
-    def create_identity(self, resource_id: str, location: str) -> Identity:
+    def create_identity(self, resource_id: str, location: str) -> ManagedIdentity:
         """Create it in a region; its resource group must be there."""
         created = self.endpoint.write("PUT", _path(resource_id), _MSI_VERSION, {"location": location})
         if created is None:
             client, principal = PLANNED.format("client id"), PLANNED.format("principal id")
-            return Identity(resource_id, client, principal, "", planned=True)
+            return ManagedIdentity(resource_id, client, principal, "", planned=True)
         return _identity(created)
 
     def role_id(self, scope: str, role: str) -> str:
@@ -85,7 +85,7 @@ class Arm:
                 "az role definition list --query '[].roleName' lists them; a custom role must be assignable there",
             )
         if len(found) > 1:
-            ids = ", ".join(each["name"] for each in found)
+            ids = ", ".join(role["name"] for role in found)
             raise CommandError(f"{len(found)} roles are named {role!r}: {ids}", "give --azure-role one of these ids")
         role_id: str = found[0]["id"]
         return role_id
@@ -93,7 +93,7 @@ class Arm:
     def assignments(self, scope: str, principal_id: str) -> list[RoleAssignment]:
         """Those of a principal at a scope, above it and below it."""
         query = {"$filter": f"principalId eq {quoted(principal_id)}", **_ROLE_VERSION}
-        return [_assignment(each) for each in self.endpoint.pages(self._assignments(scope), query)]
+        return [_assignment(assignment) for assignment in self.endpoint.pages(self._assignments(scope), query)]
 
     def assign(self, scope: str, role_id: str, principal_id: str) -> str:
         """Give a service principal a role; what is returned is the id of the assignment."""
@@ -103,7 +103,7 @@ class Arm:
             "properties": {
                 "roleDefinitionId": role_id,
                 "principalId": principal_id,
-                # Tells ARM to bear with a principal that its replica of the directory does not know yet.
+                # Makes ARM accept a principal that has not been replicated in the directory yet.
                 "principalType": "ServicePrincipal",
             }
         }
@@ -124,7 +124,7 @@ class IdentityCredentials:
     """The federated credentials of a user-assigned identity."""
 
     arm: Arm
-    identity: Identity
+    identity: ManagedIdentity
 
     @property
     def label(self) -> str:
@@ -139,7 +139,7 @@ class IdentityCredentials:
         """All that it has."""
         if self.identity.planned:
             return []
-        return [_credential(each) for each in self.arm.endpoint.pages(self._path, _MSI_VERSION)]
+        return [_credential(credential) for credential in self.arm.endpoint.pages(self._path, _MSI_VERSION)]
 
     def add(self, name: str, trust: Trust) -> None:
         """Add one."""
@@ -164,9 +164,9 @@ def _path(resource_id: str) -> str:
     return "/".join(segment(part) for part in resource_id.split("/"))
 
 
-def _identity(found: Mapping[str, Any]) -> Identity:
+def _identity(found: Mapping[str, Any]) -> ManagedIdentity:
     properties = found["properties"]
-    return Identity(found["id"], properties["clientId"], properties["principalId"], properties["tenantId"])
+    return ManagedIdentity(found["id"], properties["clientId"], properties["principalId"], properties["tenantId"])
 
 
 def _assignment(found: Mapping[str, Any]) -> RoleAssignment:

@@ -1,4 +1,6 @@
-"""Who calls Azure: azure-identity's chain, or one method of it, as the command line names it."""
+"""The login to Azure: azure-identity's chain, or the one method that the command line names."""
+
+# ruff: noqa: PLC0415  only the login method in use is loaded
 
 # ruff: noqa: PLC0415  only the login method in use is loaded
 
@@ -40,7 +42,7 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What the command line says of the caller; paths are of PEM files, empty is not given."""
+    """The login flags; paths are of PEM files, empty means not given."""
 
     method: Method = Method.DEFAULT
     tenant_id: str = ""
@@ -52,14 +54,16 @@ class Login:
     private_key_path: str = ""
 
     def checked(self) -> "Login":
-        """The same, with the method that is meant.
+        """The same login with its effective method.
 
         Raises:
-            CommandError: when something is missing, or is no UUID.
+            CommandError: when something is missing or is not a UUID.
         """
         for flag, value in (("--client-id", self.client_id), ("--subscription-id", self.subscription_id)):
             if value and not is_uuid(value):
-                raise UsageError(f"{flag} {value!r} is no UUID", "look for a letter too many, too few or mistyped")
+                raise UsageError(
+                    f"{flag} {value!r} is not a UUID", "check it for a missing, extra or mistyped character"
+                )
         if self.tenant_id and not is_tenant(self.tenant_id):
             raise UsageError(f"--tenant-id {self.tenant_id!r} is neither a UUID nor a domain", "az account show has it")
         # As in v1.6.0, where the method need not be named beside the two.
@@ -93,7 +97,7 @@ def credential(login: Login, cloud: Cloud, tenant: str, environ: Mapping[str, st
         environ: where secrets may be.
 
     Raises:
-        CommandError: when a file cannot be read or azure-identity does not take what was given.
+        CommandError: when a file cannot be read or azure-identity rejects the given values.
     """
     try:
         return _MAKERS[login.method](login, cloud, tenant, environ)
@@ -113,7 +117,7 @@ def _default(_: Login, cloud: Cloud, __: str, ___: Mapping[str, str]) -> "TokenC
 def _cli(login: Login, _: Cloud, __: str, ___: Mapping[str, str]) -> "TokenCredential":
     from azure.identity import AzureCliCredential
 
-    # The CLI takes one of the two; a subscription tells it the account as well.
+    # The CLI accepts only one of the two; a subscription also selects the account.
     subscription = None if login.tenant_id else login.subscription_id or None
     return AzureCliCredential(tenant_id=login.tenant_id, subscription=subscription, process_timeout=PROCESS_SECONDS)
 

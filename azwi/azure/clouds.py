@@ -86,8 +86,8 @@ def named(name: str, environ: Mapping[str, str]) -> Cloud:
     if lowered not in BY_NAME:
         known = ", ".join(cloud.name for cloud in (PUBLIC, US_GOVERNMENT, CHINA))
         raise UsageError(
-            f"--azure-env {name!r} is no cloud of Azure's",
-            f"it is one of {known}, AzureStackCloud; any other cloud is named by --arm-endpoint",
+            f"--azure-env {name!r} is not an Azure cloud",
+            f"it is one of {known}, AzureStackCloud; for any other cloud give --arm-endpoint",
         )
     return BY_NAME[lowered]
 
@@ -160,5 +160,5 @@ def https(url: object, what: str) -> str:
     except ValueError:
         usable = False
     if not usable or not text.isprintable() or " " in text:
-        raise UsageError(f"{what} is no https address", "it looks like https://host or https://host/path")
+        raise UsageError(f"{what} is not an https address", "it looks like https://host or https://host/path")
     return text.rstrip("/")

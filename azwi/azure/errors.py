@@ -1,4 +1,4 @@
-"""What Azure refuses with."""
+"""Errors from Azure."""
 
 from typing import Final
 
@@ -6,15 +6,15 @@ from azwi.console.errors import CommandError
 
 NOT_FOUND: Final = 404
 HINTS: Final = {
-    401: "log in anew (az login), and look whether --tenant-id and --azure-env are the right ones",
-    429: "wait a minute and run the same command again: it goes on where it stopped",
-    500: "run the same command again: it goes on where it stopped",
-    503: "run the same command again: it goes on where it stopped",
+    401: "log in again (az login), and check --tenant-id and --azure-env",
+    429: "wait a minute and run the same command again: it continues where it stopped",
+    500: "run the same command again: it continues where it stopped",
+    503: "run the same command again: it continues where it stopped",
 }
 
 
 class NoAnswerError(CommandError):
-    """Azure was not reached, or gave no token: whatever is asked next will fare alike."""
+    """Azure could not be reached, or issued no token: further requests would fail the same way."""
 
 
 class AzureApiError(CommandError):

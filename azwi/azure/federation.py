@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from azure_workload_identity import names
 
+# https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations
 MAX_CREDENTIALS: Final = 20
 # https://learn.microsoft.com/graph/api/resources/application: displayName
 MAX_APPLICATION_NAME: Final = 256
@@ -69,7 +70,7 @@ class FederatedCredential:
         return (self.issuer, self.subject) == (trust.issuer, trust.subject)
 
     def nearly_covers(self, trust: Trust) -> bool:
-        """Whether it was meant for these tokens: the issuer differs in its slash or case, or the subject in case."""
+        """Whether it was probably intended for these tokens: only a trailing slash or letter case differs."""
         return not self.covers(trust) and _folded(self.issuer, self.subject) == _folded(trust.issuer, trust.subject)
 
 
@@ -94,7 +95,7 @@ class Holder(Protocol):
         ...
 
     def remove(self, credential: FederatedCredential) -> None:
-        """Remove one; one that is gone is no error."""
+        """Remove one; it is not an error when it is gone already."""
         ...
 
 

@@ -13,7 +13,7 @@ DENIED: Final = (
     "the caller needs the role Application Administrator or the Graph permission Application.ReadWrite.All "
     "(Application.ReadWrite.OwnedBy for its own applications)"
 )
-# What stands for ids that only the sending of a planned request would tell.
+# Placeholders for ids that are known only after a planned request has been sent.
 PLANNED_CLIENT_ID: Final = "<client id of the new application>"
 PLANNED_OBJECT_ID: Final = "<object id of the new application>"
 PLANNED_PRINCIPAL: Final = "<object id of the new service principal>"
@@ -54,7 +54,7 @@ class Graph:
     def applications(self, name: str) -> list[Application]:
         """All of that display name, which need not be unique."""
         query = {"$filter": f"displayName eq {quoted(name)}", **_APPLICATION_FIELDS}
-        return [_application(each) for each in self.endpoint.pages(_APPLICATIONS, query)]
+        return [_application(application) for application in self.endpoint.pages(_APPLICATIONS, query)]
 
     def application(self, *, client_id: str = "", object_id: str = "") -> Application | None:
         """The one of that client id or object id."""
@@ -62,7 +62,7 @@ class Graph:
         return None if found is None else _application(found)
 
     def create_application(self, name: str) -> Application:
-        """Create one; another of the same name is no hindrance to Graph."""
+        """Create one; Graph allows several of the same name."""
         created = self.endpoint.write("POST", _APPLICATIONS, {}, {"displayName": name})
         if created is None:
             return Application(PLANNED_OBJECT_ID, PLANNED_CLIENT_ID, name, planned=True)
@@ -75,7 +75,7 @@ class Graph:
     def principals(self, name: str) -> list[ServicePrincipal]:
         """All of that display name, which need not be unique."""
         query = {"$filter": f"displayName eq {quoted(name)}", **_PRINCIPAL_FIELDS}
-        return [_principal(each) for each in self.endpoint.pages(_PRINCIPALS, query)]
+        return [_principal(principal) for principal in self.endpoint.pages(_PRINCIPALS, query)]
 
     def principal(self, *, client_id: str = "", object_id: str = "") -> ServicePrincipal | None:
         """The one of that application or object id."""
@@ -111,7 +111,7 @@ class ApplicationCredentials:
         """All that it has. Graph filters by subject only, so the comparison is left to the caller."""
         if self.application.planned:
             return []
-        return [_credential(each) for each in self.graph.endpoint.pages(self._path)]
+        return [_credential(credential) for credential in self.graph.endpoint.pages(self._path)]
 
     def add(self, name: str, trust: Trust) -> None:
         """Add one."""
@@ -155,7 +155,7 @@ def _application(found: Mapping[str, Any]) -> Application:
 def _principal(found: Mapping[str, Any]) -> ServicePrincipal:
     # https://learn.microsoft.com/graph/api/resources/serviceprincipal: alternativeNames
     alternatives = found.get("alternativeNames") or ()
-    resource_id = next((each for each in alternatives if each.startswith("/subscriptions/")), "")
+    resource_id = next((alternative for alternative in alternatives if alternative.startswith("/subscriptions/")), "")
     return ServicePrincipal(found["id"], found["appId"], found["displayName"], resource_id=resource_id)
 
 

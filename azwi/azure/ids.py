@@ -45,7 +45,7 @@ def checked_identity_id(resource_id: str) -> str:
     """
     if not _IDENTITY_ID.fullmatch(resource_id):
         raise UsageError(
-            f"{resource_id!r} is no id of a user-assigned identity",
+            f"{resource_id!r} is not the id of a user-assigned identity",
             f"it looks like {identity_id('SUBSCRIPTION', 'GROUP', 'NAME')}; az identity list shows them",
         )
     return resource_id
@@ -59,7 +59,7 @@ def checked_assignment_id(assignment_id: str) -> str:
     """
     if not _ASSIGNMENT_ID.fullmatch(assignment_id):
         raise UsageError(
-            f"{assignment_id!r} is no id of a role assignment",
+            f"{assignment_id!r} is not the id of a role assignment",
             "give the whole id, SCOPE/providers/Microsoft.Authorization/roleAssignments/GUID, or --azure-scope and "
             "--azure-role",
         )
@@ -75,7 +75,7 @@ def checked_scope(scope: str) -> str:
     path = "/" + scope.strip("/")
     if not _SCOPE.fullmatch(path) or "//" in path or "?" in path or "#" in path:
         raise UsageError(
-            f"--azure-scope {scope!r} is no scope",
+            f"--azure-scope {scope!r} is not a scope",
             "it is the id of what the role is for: /subscriptions/UUID, a resource group, a resource, or "
             "/providers/Microsoft.Management/managementGroups/NAME",
         )

@@ -8,12 +8,12 @@ import click
 from click.core import ParameterSource
 
 from azure_workload_identity import names
-from azwi.azure.auth import Method
-from azwi.azure.target import Target
+from azwi.azure.auth import Login, Method
+from azwi.azure.target import CloudTarget
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
-Given = dict[str, Any]
+Params = dict[str, Any]
 
 
 def without_equals_sign(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -56,7 +56,7 @@ LOGIN: Final[tuple[Option, ...]] = (
 )  # fmt: skip
 
 
-def of(*groups: tuple[Option, ...]) -> Callable[[Decorated], Decorated]:
+def with_options(*groups: tuple[Option, ...]) -> Callable[[Decorated], Decorated]:
     """Give a command the flags of some groups, listed in that order."""
 
     def decorated(command: Decorated) -> Decorated:
@@ -67,7 +67,7 @@ def of(*groups: tuple[Option, ...]) -> Callable[[Decorated], Decorated]:
     return decorated
 
 
-def repeated(context: click.Context, names: Collection[str]) -> Iterator[str]:
+def flags_to_repeat(context: click.Context, names: Collection[str]) -> Iterator[str]:
     """Those of the command line's flags that a printed command needs, too; a variable is there without."""
     for flag in context.command.params:
         name = flag.name or ""
@@ -76,6 +76,16 @@ def repeated(context: click.Context, names: Collection[str]) -> Iterator[str]:
             yield f"{flag.opts[0]}={context.params[name]}"
 
 
-def target(given: Given) -> Target:
-    """Which cloud is meant."""
-    return Target(**{field.name: given[field.name] for field in fields(Target) if field.name in given})
+def target(given: Params) -> CloudTarget:
+    """The cloud that the flags select."""
+    return CloudTarget(**{field.name: given[field.name] for field in fields(CloudTarget) if field.name in given})
+
+
+def login(given: Params) -> Login:
+    """Who logs in; the subscription is that of the managed identity where none is named."""
+    values = {field.name: given[field.name] for field in fields(Login) if field.name in given}
+    method = given["auth_method"]
+    resource_id = given.get("identity_resource_id") or ""
+    if not values.get("subscription_id") and resource_id.count("/") > 2:  # noqa: PLR2004  /subscriptions/UUID/...
+        values["subscription_id"] = resource_id.split("/")[2]
+    return Login(**{**values, "method": method}).checked()

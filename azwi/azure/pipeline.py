@@ -1,4 +1,4 @@
-"""Requests of JSON to one of Azure's APIs: token, retries, pages, long-running operations, errors as sentences."""
+"""JSON requests to Azure's APIs: tokens, retries, pages, long-running operations, readable errors."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ from azure_workload_identity import __version__
 from azure_workload_identity.types import JsonObject
 from azwi import clock_skew
 from azwi.azure.errors import HINTS, NOT_FOUND, AzureApiError, NoAnswerError
-from azwi.clock_skew import Reading
+from azwi.clock_skew import ClockReading
 from azwi.console.dry_run import Plan
 from azwi.console.errors import CommandError
 
@@ -51,9 +51,11 @@ MAX_MESSAGE: Final = 500
 _ACCEPTED: Final = 202
 _DENIED: Final = 403
 _BAD: Final = 400
-_NOT_TAKEN: Final = frozenset({429, 503})
-_NO_WAY: Final = "is there a way to it from here (HTTPS_PROXY, REQUESTS_CA_BUNDLE), and is --azure-env the right cloud?"
-_ASKED: Final = "azwi_asked"
+_NOT_ACCEPTED: Final = frozenset({429, 503})
+_UNREACHABLE: Final = (
+    "check that it can be reached from here (HTTPS_PROXY, REQUESTS_CA_BUNDLE) and that --azure-env is the right cloud"
+)
+_SENT_AT: Final = "azwi_sent_at"
 _NO_QUERY: Final[Query] = {}
 _LINK: Final = re.compile(r"^\s+(\w+)Credential: (.*)$", re.MULTILINE)
 
@@ -61,29 +63,29 @@ log = logging.getLogger(__name__)
 
 
 class _Retries(RetryPolicy[HttpRequest, HttpResponse]):
-    """Bounded, and never a POST whose fate is unknown: a second application of the same name would come of it."""
+    """Bounded, and never a POST that may have been accepted: that could create a second application."""
 
     def is_retry(self, settings: dict[str, Any], response: PipelineResponse[Any, Any]) -> bool:
-        """Whether to send again: a POST only when Azure says that it did not take it."""
+        """Whether to send again: a POST only when Azure says that it did not accept it."""
         answer = response.http_response
-        taken = answer.status_code not in _NOT_TAKEN or not answer.headers.get("Retry-After")
-        if response.http_request.method == "POST" and taken:
+        accepted = answer.status_code not in _NOT_ACCEPTED or not answer.headers.get("Retry-After")
+        if response.http_request.method == "POST" and accepted:
             return False
         return bool(super().is_retry(settings, response))
 
     def get_retry_after(self, response: PipelineResponse[Any, Any]) -> float | None:
-        """Seconds to wait as Azure wishes, within what a person at a prompt bears."""
-        wished = super().get_retry_after(response)
-        return None if wished is None else min(wished, MAX_RETRY_AFTER)
+        """Azure's Retry-After in seconds, bounded for a person who waits at a prompt."""
+        seconds = super().get_retry_after(response)
+        return None if seconds is None else min(seconds, MAX_RETRY_AFTER)
 
 
 class _ClockPolicy(SansIOHTTPPolicy[HttpRequest, HttpResponse]):
-    """Keeps what Azure's clock shows (the header Date), by the answer that took least."""
+    """Records Azure's clock (the Date header) from the response with the shortest round trip."""
 
-    reading: Reading | None = None
+    reading: ClockReading | None = None
 
     def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
-        request.context[_ASKED] = clock_skew.now()
+        request.context[_SENT_AT] = clock_skew.now()
 
     def on_response(
         self, request: PipelineRequest[HttpRequest], response: PipelineResponse[HttpRequest, HttpResponse]
@@ -92,8 +94,8 @@ class _ClockPolicy(SansIOHTTPPolicy[HttpRequest, HttpResponse]):
             shown = parsedate_to_datetime(response.http_response.headers.get("Date", "")).astimezone(UTC)
         except ValueError:
             return
-        reading = Reading(shown, request.context[_ASKED], clock_skew.now())
-        if self.reading is None or reading.way < self.reading.way:
+        reading = ClockReading(shown, request.context[_SENT_AT], clock_skew.now())
+        if self.reading is None or reading.round_trip < self.reading.round_trip:
             self.reading = reading
 
 
@@ -103,9 +105,9 @@ class Endpoint:
     Args:
         base: https URL without a slash at the end.
         credential: gives tokens; None for what needs none.
-        audience: for whom the tokens are.
-        denied: what to do about a 403.
-        plan: what writes are to go into instead of being sent (`--dry-run`).
+        audience: the audience of the tokens.
+        denied: the hint for a 403.
+        plan: collects writes instead of sending them (`--dry-run`).
     """
 
     def __init__(
@@ -139,7 +141,7 @@ class Endpoint:
         self._client.close()
 
     @property
-    def clock(self) -> Reading | None:
+    def clock(self) -> ClockReading | None:
         """What its clock showed; None before it answered."""
         return self._clock.reading
 
@@ -245,7 +247,7 @@ class Endpoint:
         return AzureApiError(response.status_code, code, message or f"no reason given by {self.base}", hint)
 
     def _unreachable(self, error: AzureError) -> NoAnswerError:
-        return NoAnswerError(f"no answer from {self.base}: {_one_line(error.message)}", _NO_WAY)
+        return NoAnswerError(f"no answer from {self.base}: {_one_line(error.message)}", _UNREACHABLE)
 
 
 def _origin(url: str) -> tuple[str, str | None, int]:
@@ -269,12 +271,15 @@ def _decoded(response: HttpResponse) -> JsonObject:
     except ValueError:
         decoded = None
     if not isinstance(decoded, dict):
-        raise CommandError(f"{response.request.url.split('?')[0]} answered with no JSON object", "is it Azure's?")
+        raise CommandError(
+            f"{response.request.url.split('?')[0]} did not answer with a JSON object",
+            "check that it is an Azure endpoint",
+        )
     return decoded
 
 
 def _error(response: HttpResponse) -> tuple[str, str]:
-    """Code and message of an error, which ARM and Graph write alike."""
+    """Code and message of an error; ARM and Graph use the same format."""
     try:
         error = json.loads(response.content)["error"]
         return str(error["code"])[:100], _one_line(error["message"])
@@ -283,12 +288,13 @@ def _error(response: HttpResponse) -> tuple[str, str]:
 
 
 def _no_token(error: ClientAuthenticationError) -> NoAnswerError:
-    # Of azure-identity's chain the link that most people mean, or else the one at which it ended.
+    # Of azure-identity's chain, the error of the Azure CLI, which most people use; else the last one.
     tried = dict(_LINK.findall(str(error.message)))
-    told = tried.get("AzureCli") or (list(tried.values()) or [str(error.message).partition("\n")[0]])[-1]
+    reason = tried.get("AzureCli") or (list(tried.values()) or [str(error.message).partition("\n")[0]])[-1]
     hint = "run az login, or choose another --auth-method; azwi --debug shows what was tried"
     return NoAnswerError(
-        f"no token from Azure: {_one_line(told)}", _NO_WAY if isinstance(error.__cause__, ServiceRequestError) else hint
+        f"no token from Azure: {_one_line(reason)}",
+        _UNREACHABLE if isinstance(error.__cause__, ServiceRequestError) else hint,
     )
 
 

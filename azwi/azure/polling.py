@@ -1,4 +1,4 @@
-"""Waiting for what Azure does in its own time: an object written here is not at once seen there. Bounded."""
+"""Bounded waiting for Azure's replication: an object that was written is not visible everywhere at once."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,24 +15,24 @@ FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 10.0
 
 
-def _untold(_: str) -> None:
-    """Say nothing."""
+def _ignore(_: str) -> None:
+    """Report nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait for one thing, in seconds; `tell` is given what is being waited for."""
+class Polling:
+    """How long to poll, in seconds; `on_wait` is called with a description of what is awaited."""
 
     seconds: float = DEFAULT_SECONDS
-    tell: Callable[[str], None] = _untold
+    on_wait: Callable[[str], None] = _ignore
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
 
     def attempt(self, what: str, action: Callable[[], T], failure: type[E], passing: Callable[[E], bool]) -> T:
-        """Do something again and again while it fails with what passes.
+        """Retry an action while it fails with a transient error.
 
         Raises:
-            CommandError: the last failure when the time is over, or the first that does not pass.
+            CommandError: the last failure when the time is up, or the first one that is not transient.
         """
         pauses = self._pauses()
         while True:
@@ -43,17 +43,17 @@ class Patience:
                     raise
 
     def until(self, what: str, seen: Callable[[], T | None]) -> T:
-        """Look again and again until something is seen.
+        """Repeat a lookup until it finds something.
 
         Raises:
-            CommandError: when the time is over.
+            CommandError: when the time is up.
         """
         pauses = self._pauses()
         while (found := seen()) is None:
             if not self._waited(pauses, what):
                 raise CommandError(
-                    f"{what} is written, but after {self.seconds:.0f} s Azure does not show it yet",
-                    "run the same command again later: it goes on where it stopped",
+                    f"{what} was written, but Azure does not show it after {self.seconds:.0f} s",
+                    "run the same command again later: it continues where it stopped",
                 )
         return found
 
@@ -61,7 +61,7 @@ class Patience:
         pause = next(pauses, None)
         if pause is None:
             return False
-        self.tell(f"waiting for Azure to know {what}")
+        self.on_wait(f"waiting for Azure to know {what}")
         self.sleep(pause)
         return True
 

@@ -11,7 +11,7 @@ from azwi.azure import arm, auth, graph, tenant
 from azwi.azure.auth import Login
 from azwi.azure.clouds import Cloud
 from azwi.azure.pipeline import Endpoint
-from azwi.azure.target import Target
+from azwi.azure.target import CloudTarget
 from azwi.console.dry_run import Plan
 from azwi.console.errors import UsageError
 
@@ -24,7 +24,7 @@ class Session:
     """Close it; nothing is sent before something is asked of it."""
 
     login: Login
-    target: Target = field(default_factory=Target)
+    target: CloudTarget = field(default_factory=CloudTarget)
     plan: Plan | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     _opened: ExitStack = field(default_factory=ExitStack, repr=False)
@@ -60,14 +60,12 @@ class Session:
         """The tenant: the one that is given, else the subscription's.
 
         Raises:
-            CommandError: when it cannot be told.
+            CommandError: when it is not known.
         """
         if self.login.tenant_id:
             return self.login.tenant_id
         if not self.subscription:
-            raise UsageError(
-                "which tenant is meant cannot be told", "give --tenant-id or --subscription-id, or run az login"
-            )
+            raise UsageError("the tenant is not known", "give --tenant-id or --subscription-id, or run az login")
         return tenant.tenant_of(self.subscription, self.cloud)
 
     @cached_property

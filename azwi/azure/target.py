@@ -1,4 +1,6 @@
-"""Which cloud a command line means."""
+"""The cloud that a command line selects."""
+
+# ruff: noqa: PLC0415  help texts and completion do without the pipeline
 
 # ruff: noqa: PLC0415  help texts and completion do without the pipeline
 
@@ -10,8 +12,8 @@ from azwi.azure.clouds import Cloud
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Which cloud the command line names, and what of it is elsewhere; empty is not given."""
+class CloudTarget:
+    """The cloud that the command line names, and its overridden endpoints; empty means not given."""
 
     azure_env: str = clouds.PUBLIC.name
     arm_endpoint: str = ""

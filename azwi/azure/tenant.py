@@ -1,4 +1,4 @@
-"""Which subscription is meant, and which tenant it is in."""
+"""The subscription to use, and the tenant that it belongs to."""
 
 import configparser
 import re
@@ -47,7 +47,7 @@ def _ini(file: Path) -> configparser.ConfigParser:
 
 
 def tenant_of(subscription: str, cloud: Cloud) -> str:
-    """The tenant of a subscription, which ARM names to whoever asks without a token.
+    """The tenant of a subscription; ARM names it in its response to a request without a token.
 
     Raises:
         CommandError: when ARM does not know the subscription, or does not name its tenant.

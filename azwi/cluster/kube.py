@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ClusterTarget:
     """Which cluster and namespace the command line names; empty is what the kubeconfig says."""
 
     kubeconfig: str = ""
@@ -75,9 +75,9 @@ class ApiError(CommandError):
 
 
 _HINTS: Final = {
-    401: "log in to the cluster anew; kubectl auth whoami shows who you are",
+    401: "log in to the cluster again; kubectl auth whoami shows who you are",
     403: "ask the cluster's administrator for that permission, or use another --context",
-    409: "somebody else owns what would be changed; look at it with kubectl get --show-managed-fields",
+    409: "another field manager owns a field that would change; kubectl get --show-managed-fields shows which",
     410: "the list grew too old while it was read; run the command again",
 }
 
@@ -99,7 +99,7 @@ class Cluster:
         self.namespace = namespace
 
     @classmethod
-    def connect(cls, target: Target) -> Self:
+    def connect(cls, target: ClusterTarget) -> Self:
         """By --kubeconfig, else KUBECONFIG or ~/.kube/config, else as the pod it runs in; nothing is sent yet.
 
         Raises:
@@ -148,7 +148,7 @@ class Cluster:
         return self.send("POST", path, body, query=_dry(dry_run=dry_run))
 
     def apply(self, path: str, body: JsonObject, *, force: bool = False, dry_run: bool = False) -> JsonObject:
-        """Server-side apply: the fields of `body` become ours, all others stay. `dry_run` asks the server, no more.
+        """Server-side apply: azwi owns the fields of `body`, all others stay. `dry_run` stores nothing.
 
         Raises:
             ApiError: with status 409 when another owns one of the fields with another value and not `force`.
@@ -195,7 +195,7 @@ class Cluster:
 
         Raises:
             ApiError: when it is refused.
-            CommandError: when there is no answer, or none of an API server.
+            CommandError: when there is no response, or not an API server's.
         """
         import urllib3
 

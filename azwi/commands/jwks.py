@@ -1,119 +1,24 @@
 """`azwi jwks`: the JSON Web Key Set of a self-managed issuer."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any
 
 import click
 
-from azure_workload_identity.types import JsonObject
-from azwi.cluster import kube
-from azwi.cluster.kube import Cluster, Target
+from azwi.cluster.kube import ClusterTarget
 from azwi.console import output
-from azwi.console.errors import CommandError
-from azwi.console.output import Form
-from azwi.issuer import discovery, keys
+from azwi.console.output import OutputFormat
+from azwi.issuer import sources
 from azwi.issuer.keys import Key
-
-NO_KEYS: Final = "no keys: give --public-keys FILE, --keep FILE or --from-cluster; azwi jwks --help tells more"
-
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+from azwi.issuer.sources import Sources
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Where the keys come from: PEM files, published JWKS files, the cluster that `target` names; and kids to leave."""
-
-    public_keys: Sequence[Path] = ()
-    keep: Sequence[Path] = ()
-    from_cluster: bool = False
-    drop: Sequence[str] = ()
-    target: Target = field(default_factory=Target)
-
-    def read(self) -> list[tuple[Key, str]]:
-        """The keys, each once and with its origin; what has been published comes first.
-
-        Raises:
-            CommandError: when a source cannot be read, a kid to leave is not there, or nothing remains.
-        """
-        if not (self.public_keys or self.keep or self.from_cluster):
-            raise click.UsageError(NO_KEYS)
-        found: dict[str, tuple[Key, str]] = {}
-        for key, origin in self._all():
-            found.setdefault(key.kid, (key, origin))
-        for kid in self.drop:
-            if found.pop(kid, None) is None:
-                raise CommandError(f"there is no key {kid!a} to drop", f"there are {', '.join(found)}")
-        if not found:
-            raise CommandError("no key remains", "drop the old key only when the new one is there, too")
-        return list(found.values())
-
-    def _all(self) -> Iterator[tuple[Key, str]]:
-        for file in self.keep:
-            yield from ((key, str(file)) for key in keys.read_jwks(file))
-        if self.from_cluster:
-            with output.progress("reading the cluster's keys"):
-                document = Cluster.connect(self.target).get(discovery.JWKS_PATH)
-            yield from ((key, "cluster") for key in keys.parse_jwks(document, "the cluster's JWKS"))
-        for file in self.public_keys:
-            yield from ((key, str(file)) for key in keys.read_pem(file))
-
-
-def _files(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> list[Path]:
-    """Comma lists and repeated flags, as v1.6.0 takes both."""
-    return [Path(name.strip()) for text in given for name in text.split(",") if name.strip()]
-
-
-def options(command: Decorated) -> Decorated:
-    """Add the options of `Sources` to a command."""
-    for decorate in (
-        kube.cluster_options,
-        click.option("--drop", multiple=True, metavar="KID", help="Leave this key out: the end of a rotation."),
-        click.option("--from-cluster", is_flag=True, help="Take the keys that the cluster's API server publishes."),
-        click.option(
-            "--keep",
-            multiple=True,
-            metavar="JWKS",
-            type=click.Path(allow_dash=True),
-            callback=_files,
-            help="Keep the keys of this published JWKS: the beginning of a rotation.",
-        ),
-        click.option(
-            "--public-keys",
-            multiple=True,
-            metavar="PEM",
-            type=click.Path(allow_dash=True),
-            callback=_files,
-            help="Key or certificate in PEM; of a private key only the public half is used. Comma list, repeatable.",
-        ),
-    ):
-        command = decorate(command)
-    return command
-
-
-def document(found: Sequence[tuple[Key, str]]) -> JsonObject:
-    """The JWKS."""
-    return {"keys": [dict(key.jwk) for key, _ in found]}
-
-
-def warn(found: Sequence[tuple[Key, str]]) -> None:
-    """Tell of keys that Entra may not take."""
-    for key, _ in found:
-        for doubt in key.doubts():
-            output.warn(doubt)
-
-
-def table(found: Sequence[tuple[Key, str]]) -> str:
-    """The keys for people."""
-    return output.table(["kid", "algorithm", "from"], [[key.kid, key.algorithm, origin] for key, origin in found])
-
-
-@click.command("jwks", short_help="Print the JSON Web Key Set of a self-managed issuer.")
-@options
+@click.command("jwks")
+@sources.options
 @click.option("--output-file", type=click.Path(dir_okay=False, path_type=Path), help="Write it there.")
-@output.form_option(Form.JSON)
-def command(output_file: Path | None, form: Form, kubeconfig: str, context: str, **sources: Any) -> None:  # noqa: ANN401  click's
+@output.format_option(OutputFormat.JSON)
+def command(output_file: Path | None, output_format: OutputFormat, kubeconfig: str, context: str, **given: Any) -> None:  # noqa: ANN401  click's
     """Print the JSON Web Key Set of a self-managed issuer.
 
     Keys are RSA or EC (P-256, P-384, P-521); their kid is the one that the API server puts into tokens. Rotate in two
@@ -124,9 +29,14 @@ def command(output_file: Path | None, form: Form, kubeconfig: str, context: str,
     azwi jwks --keep jwks.json --public-keys new.pub --output-file jwks.json
     azwi jwks --keep jwks.json --drop OLD-KID --output-file jwks.json
     """  # noqa: D301  click reads the mark as: do not wrap
-    found = Sources(**sources, target=Target(kubeconfig, context)).read()
-    warn(found)
+    found = Sources(**given, target=ClusterTarget(kubeconfig, context)).read()
+    sources.warn(found)
     if output_file is None:
-        output.write(document(found), form, lambda: table(found))
+        output.write(sources.document(found), output_format, lambda: _table(found))
     else:
-        output.write_file(output_file, output.as_text(document(found), form, lambda: table(found)))
+        output.write_file(output_file, output.as_text(sources.document(found), output_format, lambda: _table(found)))
+
+
+def _table(found: Sequence[tuple[Key, str]]) -> str:
+    """The keys for people."""
+    return output.table(["kid", "algorithm", "from"], [[key.kid, key.algorithm, origin] for key, origin in found])

@@ -13,10 +13,10 @@ import click
 from azure_workload_identity import marked_yaml
 from azure_workload_identity.types import JsonObject
 from azwi.cluster import kube
-from azwi.cluster.kube import Cluster, Target
+from azwi.cluster.kube import Cluster, ClusterTarget
 from azwi.console import output
 from azwi.console.errors import CommandError
-from azwi.console.output import Form
+from azwi.console.output import OutputFormat
 from azwi.console.printable import printable
 from azwi.offline import manifests, mapping
 from azwi.offline import policy as policies
@@ -35,7 +35,11 @@ class MutateOutput(StrEnum):
     TABLE = "table"
 
 
-DECISIONS: Final = {MutateOutput.TABLE: Form.TABLE, MutateOutput.YAML: Form.YAML, MutateOutput.JSON: Form.JSON}
+DECISIONS: Final = {
+    MutateOutput.TABLE: OutputFormat.TABLE,
+    MutateOutput.YAML: OutputFormat.YAML,
+    MutateOutput.JSON: OutputFormat.JSON,
+}
 
 # What to do where no cluster was asked.
 _HINTS: Final = {
@@ -83,7 +87,7 @@ def _remarks(outcome: AdmissionOutcome) -> list[str]:
     return [f"refused: {outcome.message}", *warnings] if outcome.message else warnings
 
 
-@click.command("mutate", short_help="MutateOutput what the webhook would make of manifests, without a cluster.")
+@click.command("mutate")
 @click.option(
     "--filename",
     "-f",
@@ -130,7 +134,7 @@ def command(  # noqa: PLR0913  one parameter a flag
     namespace: str,
     **settings: Any,  # noqa: ANN401  click's
 ) -> None:
-    """MutateOutput what the webhook would make of the pods in manifests, by the same code and without a cluster.
+    """Show what the webhook would make of the pods in manifests, by the same code and without a cluster.
 
     Every kind of workload is understood, in lists and several documents too. ServiceAccounts and Namespaces among the
     manifests count, and so do the server's variables, such as AZURE_ENVIRONMENT and PROXY_IMAGE. What is refused ends
@@ -149,7 +153,7 @@ def command(  # noqa: PLR0913  one parameter a flag
         raise CommandError(f"there are no manifests in {', '.join(files)}", "did what should have written them fail?")
     known = [*documents, *manifests.read(service_accounts)]
     with output.progress("reading manifests"):
-        cluster = Cluster.connect(Target(kubeconfig, context, namespace)) if from_cluster else None
+        cluster = Cluster.connect(ClusterTarget(kubeconfig, context, namespace)) if from_cluster else None
         default = namespace or (cluster.namespace if cluster else "default")
         found = mapping.read(identity_mapping, identity_mapping_configmap, known, cluster)
         offline = admission_context(known, replace(policy, mapping=found.mapping), default, cluster)

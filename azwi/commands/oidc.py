@@ -6,31 +6,30 @@ from typing import Any
 
 import click
 
-from azwi.cluster.kube import Cluster, Target
-from azwi.commands import jwks
-from azwi.commands.jwks import Sources
+from azwi.cluster.kube import Cluster, ClusterTarget
 from azwi.console import output
 from azwi.console.errors import CommandError, UsageError
-from azwi.console.output import Form
-from azwi.issuer import discovery
+from azwi.console.output import OutputFormat
+from azwi.issuer import discovery, sources
+from azwi.issuer.sources import Sources
 
 # Path below the issuer → document.
 Documents = dict[str, dict[str, Any]]
 
 
-def documents(issuer_url: str, sources: Sources) -> Documents:
-    """Both discovery. An empty issuer is that of the cluster.
+def documents(issuer_url: str, chosen: Sources) -> Documents:
+    """Both documents; an empty issuer means the cluster's own.
 
     Raises:
         CommandError: when a source cannot be read or the issuer cannot be one.
     """
-    url = _given(issuer_url) if issuer_url else discovery.checked(_cluster_issuer(sources))
-    found = sources.read()
-    jwks.warn(found)
+    url = _given(issuer_url) if issuer_url else discovery.checked(_cluster_issuer(chosen))
+    found = chosen.read()
+    sources.warn(found)
     algorithms = [key.algorithm for key, _ in found if key.algorithm]
     return {
         discovery.CONFIGURATION_PATH: discovery.configuration(url, algorithms),
-        discovery.JWKS_PATH: jwks.document(found),
+        discovery.JWKS_PATH: sources.document(found),
     }
 
 
@@ -41,21 +40,21 @@ def _given(issuer_url: str) -> str:
         raise UsageError(f"--issuer-url: {error.message}", error.hint) from error
 
 
-def _cluster_issuer(sources: Sources) -> str:
-    if not sources.from_cluster:
+def _cluster_issuer(chosen: Sources) -> str:
+    if not chosen.from_cluster:
         raise click.UsageError("give --issuer-url, or --from-cluster for the cluster's own issuer")
     with output.progress("reading the cluster's issuer"):
-        return str(Cluster.connect(sources.target).get(discovery.CONFIGURATION_PATH).get("issuer", ""))
+        return str(Cluster.connect(chosen.target).get(discovery.CONFIGURATION_PATH).get("issuer", ""))
 
 
-@click.command("oidc", short_help="Write the discovery document and the JWKS of a self-managed issuer.")
+@click.command("oidc")
 @click.option(
     "--issuer-url",
     metavar="URL",
     default="",
     help="The issuer, byte for byte; default with --from-cluster: the cluster's.",
 )
-@jwks.options
+@sources.options
 @click.option(
     "--output-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -68,10 +67,10 @@ def command(
     issuer_url: str,
     output_dir: Path | None,
     check: bool,
-    form: Form,
+    output_format: OutputFormat,
     kubeconfig: str,
     context: str,
-    **sources: Any,  # noqa: ANN401  click's
+    **given: Any,  # noqa: ANN401  click's
 ) -> None:
     """Write the discovery document and the JWKS of a self-managed issuer.
 
@@ -80,17 +79,17 @@ def command(
 
     Publish the directory so that ISSUER/.well-known/openid-configuration and ISSUER/openid/v1/jwks answer over https.
     """  # noqa: D301  click reads the mark as: do not wrap
-    given = Sources(**sources, target=Target(kubeconfig, context))
-    made = documents(issuer_url, given)
+    chosen = Sources(**given, target=ClusterTarget(kubeconfig, context))
+    made = documents(issuer_url, chosen)
     if check:
         _check(made)
     elif output_dir is None:
-        output.write(made, form, lambda: _shown(made))
+        output.write(made, output_format, lambda: _shown(made))
     else:
         files = {output_dir / path.lstrip("/"): document for path, document in made.items()}
         for file, document in files.items():
             output.write_file(file, json.dumps(document, indent=2))
-        output.write({"files": list(map(str, files))}, form, lambda: "\n".join(map(str, files)))
+        output.write({"files": list(map(str, files))}, output_format, lambda: "\n".join(map(str, files)))
 
 
 def _check(made: Documents) -> None:

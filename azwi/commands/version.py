@@ -4,12 +4,12 @@ import click
 
 from azure_workload_identity import version
 from azwi.console import output
-from azwi.console.output import Form
+from azwi.console.output import OutputFormat
 
 
-@click.command("version", short_help="Print azwi's version.")
+@click.command("version")
 @output.option
-def command(form: Form) -> None:
+def command(output_format: OutputFormat) -> None:
     """Print azwi's version and the commit it was built from."""
-    told = version.information()
-    output.write(told, form, lambda: f"Version: {told['buildVersion']}\nGitCommit: {told['gitCommit']}")
+    found = version.information()
+    output.write(found, output_format, lambda: f"Version: {found['buildVersion']}\nGitCommit: {found['gitCommit']}")

@@ -1,1 +1,1 @@
-"""What a person sees of azwi: errors, output, and the types of options."""
+"""The console: errors, output, and option types."""

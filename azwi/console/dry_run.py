@@ -1,4 +1,4 @@
-"""What `--dry-run` prints: every request that would change something, in order, and none of them sent."""
+"""`--dry-run`: the requests that would change something, in order; none of them is sent."""
 
 import json
 from dataclasses import dataclass, field

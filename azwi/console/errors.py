@@ -1,4 +1,4 @@
-"""What ends a command before its time: each error owns its exit status and tells a person what to do next."""
+"""Errors that end a command: each has its exit status and a hint what to do next."""
 
 import re
 from enum import IntEnum
@@ -35,19 +35,19 @@ class CommandError(click.ClickException):
         self.hint = hint
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Tell the person at the terminal; names in a message come from others, and do not steer it."""
+        """Print message and hint; control characters in names from a cluster do not reach the terminal."""
         lines = [*self.message.splitlines(), *self.hint.splitlines()]
         text = "\n      ".join(map(printable, lines))
         click.echo(f"azwi: {text}", file=file, err=file is None)
 
 
 class UsageError(CommandError):
-    """What the command line says cannot be meant."""
+    """The command line is wrong."""
 
     exit_code = Status.USAGE
 
 
-class Interrupted(CommandError):  # noqa: N818  somebody's wish, not an error
+class Interrupted(CommandError):  # noqa: N818  a request, not an error
     """Ctrl-C."""
 
     exit_code = Status.INTERRUPTED
@@ -57,7 +57,7 @@ class Interrupted(CommandError):  # noqa: N818  somebody's wish, not an error
 
 
 def cause(error: Exception) -> str:
-    """What is wrong with a connection, out of the layers that libraries tell it in."""
+    """The root cause of a connection error, without the layers that libraries wrap around it."""
     text = one_line(getattr(error, "reason", None) or error)
     found = re.search(r"(\[Errno -?\d+\] .*|certificate verify failed.*|timed out.*)", text)
     return found[1].rstrip(")'\">") if found else text

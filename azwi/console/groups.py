@@ -4,10 +4,10 @@ import click
 
 
 class Group(click.Group):
-    """A group that, called without a command, prints its help and is content, as v1.6.0's are."""
+    """A group that prints its help and exits with 0 when called without a command, as v1.6.0's do."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the arguments; none at all ask for help."""
+        """Parse the arguments; without any, print the help."""
         if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help())
             ctx.exit()

@@ -21,7 +21,7 @@ from azwi.console.printable import printable
 if TYPE_CHECKING:
     from rich.status import Status
 
-# What takes less is not told of.
+# Shorter work shows no progress.
 PROGRESS_AFTER_SECONDS: Final = 1.0
 COLUMN_GAP: Final = "   "
 
@@ -29,40 +29,42 @@ COLUMN_GAP: Final = "   "
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-class Form(StrEnum):
-    """The forms of a result: for people, and two for machines."""
+class OutputFormat(StrEnum):
+    """The format of a result: for people, or one of two for machines."""
 
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
 
 
-def form_option(default: Form = Form.TABLE, *, short: bool = True) -> Callable[[Decorated], Decorated]:
-    """Add --output (and -o, unless `short` says that it means something else) to a command, as parameter `form`."""
+def format_option(
+    default: OutputFormat = OutputFormat.TABLE, *, short: bool = True
+) -> Callable[[Decorated], Decorated]:
+    """Add --output (and, if `short`, -o) to a command, as parameter `output_format`."""
     return click.option(
         "--output",
         *(["-o"] if short else []),
-        "form",
-        type=click.Choice([*Form], case_sensitive=False),
+        "output_format",
+        type=click.Choice([*OutputFormat], case_sensitive=False),
         default=default,
         show_default=str(default),
-        help="Form of the result.",
+        help="Format of the result.",
     )
 
 
-option = form_option()
+option = format_option()
 
 
-def write(document: object, form: Form, text: Callable[[], str]) -> None:
+def write(document: object, output_format: OutputFormat, text: Callable[[], str]) -> None:
     """Print a result: `document` as JSON or YAML, or `text()` for people."""
-    click.echo(as_text(document, form, text), nl=form is not Form.YAML)
+    click.echo(as_text(document, output_format, text), nl=output_format is not OutputFormat.YAML)
 
 
-def as_text(document: object, form: Form, text: Callable[[], str]) -> str:
+def as_text(document: object, output_format: OutputFormat, text: Callable[[], str]) -> str:
     """What `write` prints."""
-    if form is Form.JSON:
+    if output_format is OutputFormat.JSON:
         return json.dumps(document, indent=2)
-    return as_yaml(document) if form is Form.YAML else text()
+    return as_yaml(document) if output_format is OutputFormat.YAML else text()
 
 
 def as_yaml(document: object) -> str:
@@ -100,7 +102,7 @@ def coloured(stream: TextIO) -> bool:
 
 
 class Progress:
-    """Says on stderr what is being done, once that takes longer than PROGRESS_AFTER_SECONDS."""
+    """Shows a text on stderr once the work takes longer than PROGRESS_AFTER_SECONDS."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -113,14 +115,14 @@ class Progress:
             self._timer.start()
 
     def update(self, text: str) -> None:
-        """Say that now this is being done."""
+        """Change the text."""
         with self._lock:
             self._text = text
             if self._shown is not None:
                 self._shown.update(printable(text))
 
     def stop(self) -> None:
-        """Leave nothing on the terminal."""
+        """Stop and clear it."""
         self._timer.cancel()
         with self._lock:
             self._over = True
@@ -138,9 +140,9 @@ class Progress:
 
 @contextmanager
 def progress(text: str) -> Iterator[Progress]:
-    """Tell of something that may take long; not a word where no terminal is.
+    """Show progress of something that may take long, if there is a terminal.
 
-    Stop it (leave the block) before anything is asked of or printed for the person.
+    Leave the block before anything is printed or asked.
     """
     shown = Progress(text)
     try:
@@ -163,5 +165,5 @@ def write_file(file: Path, text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Tell the person of something that ends no command."""
+    """Print a warning."""
     click.echo(f"azwi: warning: {printable(text)}", err=True)

@@ -13,7 +13,7 @@ from azwi.console.errors import CommandError, cause
 
 CONFIGURATION_PATH: Final = "/.well-known/openid-configuration"
 JWKS_PATH: Final = "/openid/v1/jwks"
-# The longest that a federated credential takes.
+# The longest issuer that a federated credential accepts.
 MAX_LENGTH: Final = 600
 MAX_DOCUMENT: Final = 1 << 20
 TIMEOUT_SECONDS: Final = 10.0
@@ -21,7 +21,7 @@ _OK: Final = 200
 
 
 def checked(issuer: str) -> str:
-    """The issuer as it is: it is compared byte for byte, so nothing is mended.
+    """The issuer, unchanged: Entra compares it byte for byte.
 
     Raises:
         CommandError: when it cannot be an issuer.
@@ -61,14 +61,14 @@ def configuration(issuer: str, algorithms: Iterable[str]) -> JsonObject:
 
 
 def faults(issuer: str, wanted: Collection[str] = ()) -> Iterator[str]:
-    """What is wrong with what is published below an issuer; `wanted` are the kids that must be there."""
+    """Problems with the published documents of an issuer; `wanted` are the kids that must be there."""
     try:
         found = fetch(configuration_url(issuer))
         if found.get("issuer") != issuer:
             yield f"the discovery document names the issuer {found.get('issuer')!a}, not {issuer!a}: every byte counts"
         uri = found.get("jwks_uri")
         if not isinstance(uri, str) or not uri.startswith("https://"):
-            yield f"jwks_uri {uri!a} is no https URL"
+            yield f"jwks_uri {uri!a} is not an https URL"
             return
         keys = fetch(uri).get("keys")
     except CommandError as error:
@@ -83,10 +83,10 @@ def faults(issuer: str, wanted: Collection[str] = ()) -> Iterator[str]:
 
 
 def fetch(url: str) -> JsonObject:
-    """A JSON document from the internet, as Entra would get it.
+    """Fetch a JSON document over the internet, as Entra does.
 
     Raises:
-        CommandError: when there is no answer, not a good one, or none in JSON.
+        CommandError: when there is no response, it is an error, or it is not JSON.
     """
     import urllib3
 
@@ -109,5 +109,5 @@ def fetch(url: str) -> JsonObject:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise CommandError(f"{url} is no JSON object", "publish the document that azwi oidc writes")
+        raise CommandError(f"{url} is not a JSON object", "publish the document that azwi oidc writes")
     return document

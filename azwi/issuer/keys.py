@@ -67,9 +67,9 @@ class Key:
         return cls(kid, algorithm, {**head, "crv": curve, "alg": algorithm, **coordinates}, public.key_size)
 
     def doubts(self) -> Iterator[str]:
-        """Why Entra may not take tokens signed with this key."""
+        """Why Entra may not accept tokens signed with this key."""
         if self.algorithm != ENTRA_ALGORITHM:
-            yield f"key {self.kid} is of algorithm {self.algorithm!a}; Entra promises to take {ENTRA_ALGORITHM}"
+            yield f"key {self.kid} is of algorithm {self.algorithm!a}; Entra guarantees only {ENTRA_ALGORITHM}"
         elif 0 < self.bits < MIN_RSA_BITS:
             yield f"key {self.kid} has {self.bits} bits; use one of at least {MIN_RSA_BITS}"
 
@@ -109,14 +109,14 @@ def read_jwks(file: Path) -> list[Key]:
 
 
 def parse_jwks(document: object, where: str) -> list[Key]:
-    """The keys of a JWKS, each as it is.
+    """The keys of a JWKS, unchanged.
 
     Raises:
-        CommandError: when it is no JWKS, or one with a secret in it.
+        CommandError: when it is not a JWKS, or contains a private key.
     """
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list):
-        raise CommandError(f"{where} is no JWKS", 'it should be JSON with a list of keys: {"keys": [...]}')
+        raise CommandError(f"{where} is not a JWKS", 'it should be JSON with a list of keys: {"keys": [...]}')
     return [_published(jwk, where) for jwk in keys]
 
 
@@ -146,13 +146,13 @@ def _key(label: bytes, text: bytes, where: str) -> Key:
         return Key.of(_public(b64decode(text, validate=False)))
     except ValueError as error:
         raise CommandError(
-            f"{where}: the {label.decode()} block is no key that can be published: {error}",
+            f"{where}: the {label.decode()} block is not a key that can be published: {error}",
             "keys are RSA or EC (P-256, P-384, P-521)",
         ) from error
 
 
 def _public(der: bytes) -> PublicKey:
-    """The public key in DER; what it is tells the content, since labels are often wrong.
+    """The public key in DER. Its kind is read from the content, since PEM labels are often wrong.
 
     Raises:
         ValueError: when there is none, or none of RSA or EC.
@@ -179,11 +179,11 @@ def _of_certificate(der: bytes) -> object:
 
 def _published(jwk: object, where: str) -> Key:
     if not isinstance(jwk, dict) or not isinstance(jwk.get("kid"), str) or not isinstance(jwk.get("kty"), str):
-        raise CommandError(f"{where} has an entry that is no key with a kid", "make it anew with azwi jwks")
+        raise CommandError(f"{where} has an entry that is not a key with a kid", "create it again with azwi jwks")
     if _PRIVATE_MEMBERS & jwk.keys():
         raise CommandError(
             f"{where} has a private key (kid {jwk['kid']!a}) and must not be published",
-            "if it has been, replace that key; make the document anew from the public keys",
+            "if it was published, replace that key; create the document again from the public keys",
         )
     return Key(jwk["kid"], str(jwk.get("alg", "")), jwk)
 

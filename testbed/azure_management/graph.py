@@ -109,7 +109,7 @@ def _delete_application(azure: Azure, _: Request, match: re.Match[str]) -> Answe
     azure.applications.remove(application)
     azure.credentials.pop(application["id"])
     gone = application["appId"]
-    azure.service_principals[:] = [each for each in azure.service_principals if each["appId"] != gone]
+    azure.service_principals[:] = [principal for principal in azure.service_principals if principal["appId"] != gone]
     return Answer(204)
 
 
@@ -123,11 +123,13 @@ def _get_principal(azure: Azure, _: Request, match: re.Match[str]) -> Answer:
 
 def _create_principal(azure: Azure, request: Request, _: re.Match[str]) -> Answer:
     body = _body(request, "appId", "tags")
-    application = next((each for each in azure.applications if each["appId"] == body["appId"]), None)
+    application = next(
+        (application for application in azure.applications if application["appId"] == body["appId"]), None
+    )
     if application is None or not azure.seen(application["id"]):
         message = f"The appId '{body['appId']}' of the service principal does not reference a valid application object."
         raise Refusal(400, "Request_BadRequest", message)
-    if any(each["appId"] == body["appId"] for each in azure.service_principals):
+    if any(principal["appId"] == body["appId"] for principal in azure.service_principals):
         message = f"The service principal cannot be created because the appId {body['appId']} is already in use."
         raise Refusal(409, "Request_MultipleObjectsWithSameKeyValue", message)
     principal = azure.add_service_principal(application, tags=body.get("tags", []))
@@ -158,9 +160,11 @@ def _check_credential(body: JsonObject, existing: list[JsonObject]) -> None:
     if long := [name for name, limit in LENGTHS.items() if len(body.get(name, "")) > limit]:
         raise Refusal(400, "Request_BadRequest", f"The length of {long} exceeds what is allowed.")
     duplicate = "Request_MultipleObjectsWithSameKeyValue"
-    if any(each["name"] == body["name"] for each in existing):
+    if any(credential["name"] == body["name"] for credential in existing):
         raise Refusal(409, duplicate, f"FederatedIdentityCredential with name {body['name']} already exists.")
-    if any((each["issuer"], each["subject"]) == (body["issuer"], body["subject"]) for each in existing):
+    if any(
+        (credential["issuer"], credential["subject"]) == (body["issuer"], body["subject"]) for credential in existing
+    ):
         raise Refusal(409, duplicate, "Issuer and subject combination already exists for this application.")
     if len(existing) >= MAX_CREDENTIALS:
         raise Refusal(400, "Request_BadRequest", "The maximum number of federated identity credentials is 20.")
@@ -169,7 +173,9 @@ def _check_credential(body: JsonObject, existing: list[JsonObject]) -> None:
 def _credential(azure: Azure, match: re.Match[str]) -> tuple[list[JsonObject], JsonObject]:
     application = _one(azure, azure.applications, match)
     existing = azure.credentials[application["id"]]
-    found = next((each for each in existing if match["credential"] in (each["id"], each["name"])), None)
+    found = next(
+        (credential for credential in existing if match["credential"] in (credential["id"], credential["name"])), None
+    )
     if found is None or not azure.seen(found["id"]):
         raise _not_found(match["credential"])
     return existing, found

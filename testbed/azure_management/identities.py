@@ -15,7 +15,7 @@ _IDENTITY_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,127}")
 
 def _find_identity(azure: Azure, match: re.Match[str]) -> JsonObject | None:
     wanted = match["identity"].lower()
-    found = next((each for each in azure.identities if each["id"].lower() == wanted), None)
+    found = next((identity for identity in azure.identities if identity["id"].lower() == wanted), None)
     return found if found is not None and azure.seen(found["id"]) else None
 
 
@@ -52,7 +52,7 @@ def put_identity(azure: Azure, request: Request, match: re.Match[str]) -> Answer
 def list_credentials(azure: Azure, request: Request, match: re.Match[str]) -> Answer:
     """List credentials."""
     identity = _identity(azure, match, "ParentResourceNotFound")
-    items = [each for each in azure.credentials[identity["id"].lower()] if azure.seen(each["id"])]
+    items = [credential for credential in azure.credentials[identity["id"].lower()] if azure.seen(credential["id"])]
     return Answer(200, azure.page(request, items, "nextLink"))
 
 
@@ -64,7 +64,7 @@ def get_credential(azure: Azure, _: Request, match: re.Match[str]) -> Answer:
 def _credential(azure: Azure, match: re.Match[str]) -> tuple[list[JsonObject], JsonObject]:
     identity = _identity(azure, match, "ParentResourceNotFound")
     existing = azure.credentials[identity["id"].lower()]
-    found = next((each for each in existing if each["name"] == match["credential"]), None)
+    found = next((credential for credential in existing if credential["name"] == match["credential"]), None)
     if found is None or not azure.seen(found["id"]):
         raise Refusal(404, "ResourceNotFound", f"The federated credential '{match['credential']}' was not found.")
     return existing, found
@@ -75,7 +75,7 @@ def put_credential(azure: Azure, request: Request, match: re.Match[str]) -> Answ
     identity = _identity(azure, match, "ParentResourceNotFound")
     properties = properties_of(request, "issuer subject audiences")
     existing = azure.credentials[identity["id"].lower()]
-    others = [each for each in existing if each["name"] != match["credential"]]
+    others = [credential for credential in existing if credential["name"] != match["credential"]]
     _check_credential(match["credential"], properties, others)
     credential: JsonObject = {
         "id": f"{identity['id']}/federatedIdentityCredentials/{match['credential']}",
@@ -98,7 +98,7 @@ def _check_credential(name: str, properties: JsonObject, others: list[JsonObject
     if len(properties["audiences"]) != 1:
         raise Refusal(400, "BadRequest", "The federated identity credential takes exactly one audience.")
     key = (properties["issuer"], properties["subject"])
-    if any((each["properties"]["issuer"], each["properties"]["subject"]) == key for each in others):
+    if any((credential["properties"]["issuer"], credential["properties"]["subject"]) == key for credential in others):
         raise Refusal(409, "Conflict", "Issuer and subject combination already exists for this Managed Identity.")
     if len(others) >= MAX_CREDENTIALS:
         raise Refusal(400, "BadRequest", "The maximum number of federated identity credentials is 20.")

@@ -17,10 +17,10 @@ def list_roles(azure: Azure, request: Request, match: re.Match[str]) -> Answer:
     scope = _scope(azure, match)
     name = _filter_value(request, "roleName")
     found = [
-        _role(azure, each)
-        for each in azure.role_definitions
-        if (name is None or each["roleName"].lower() == name.lower())
-        and any(scope.lower().startswith(above.lower().rstrip("/")) for above in each["assignableScopes"])
+        _role(azure, role)
+        for role in azure.role_definitions
+        if (name is None or role["roleName"].lower() == name.lower())
+        and any(scope.lower().startswith(above.lower().rstrip("/")) for above in role["assignableScopes"])
     ]
     return Answer(200, azure.page(request, found, "nextLink"))
 
@@ -57,10 +57,10 @@ def list_assignments(azure: Azure, request: Request, match: re.Match[str]) -> An
     scope = _scope(azure, match).lower()
     principal = _filter_value(request, "principalId")
     found = [
-        each
-        for each in azure.role_assignments
-        if principal in (None, each["properties"]["principalId"])
-        and _related(each["properties"]["scope"].lower(), scope)
+        assignment
+        for assignment in azure.role_assignments
+        if principal in (None, assignment["properties"]["principalId"])
+        and _related(assignment["properties"]["scope"].lower(), scope)
     ]
     return Answer(200, azure.page(request, found, "nextLink"))
 
@@ -81,18 +81,18 @@ def put_assignment(azure: Azure, request: Request, match: re.Match[str]) -> Answ
         "type": f"{AUTHORIZATION}/roleAssignments",
         "properties": {"scope": scope, **properties},
     }
-    for each in azure.role_assignments:
-        same = _key(each) == _key(assignment)
-        if each["name"] == name and same:
-            return Answer(200, each)
-        if each["name"] == name:
+    for existing in azure.role_assignments:
+        same = _key(existing) == _key(assignment)
+        if existing["name"] == name and same:
+            return Answer(200, existing)
+        if existing["name"] == name:
             message = "Tenant ID, application ID, principal ID, and scope are not allowed to be updated."
             raise Refusal(400, "RoleAssignmentUpdateNotPermitted", message)
         if same:
             raise Refusal(
                 409,
                 "RoleAssignmentExists",
-                f"The role assignment already exists. The ID of the conflicting role assignment is {each['name']}.",
+                f"The role assignment already exists. The ID of the conflicting role assignment is {existing['name']}.",
             )
     azure.role_assignments.append(assignment)
     return written(azure, 201, assignment)
@@ -104,12 +104,12 @@ def _check_assignment(azure: Azure, name: str, properties: JsonObject) -> None:
     except ValueError:
         raise Refusal(400, "InvalidRoleAssignmentId", f"The role assignment ID '{name}' is not valid.") from None
     role = properties["roleDefinitionId"].rsplit("/", 1)[-1]
-    if role not in {each["guid"] for each in azure.role_definitions}:
+    if role not in {definition["guid"] for definition in azure.role_definitions}:
         raise Refusal(
             404, "RoleDefinitionDoesNotExist", f"The specified role definition with ID '{role}' does not exist."
         )
     wanted = properties["principalId"]
-    principal = next((each for each in azure.service_principals if each["id"] == wanted), None)
+    principal = next((principal for principal in azure.service_principals if principal["id"] == wanted), None)
     if principal is None or not azure.seen(wanted):
         message = f"Principal {wanted.replace('-', '')} does not exist in the directory {azure.tenant}."
         raise Refusal(400, "PrincipalNotFound", message)
@@ -126,7 +126,7 @@ def _key(assignment: JsonObject) -> tuple[str, str, str]:
 def delete_assignment(azure: Azure, _: Request, match: re.Match[str]) -> Answer:
     """Delete assignment."""
     wanted = f"{_scope(azure, match)}/providers/{AUTHORIZATION}/roleAssignments/{match['assignment']}".lower()
-    found = next((each for each in azure.role_assignments if each["id"].lower() == wanted), None)
+    found = next((assignment for assignment in azure.role_assignments if assignment["id"].lower() == wanted), None)
     if found is None:
         return Answer(204)
     azure.role_assignments.remove(found)

@@ -65,7 +65,7 @@ class Faults:
 
     def take(self, request: Request) -> Failure | None:
         """Return the failure that is due for a request, and count it."""
-        failure = next((each for each in self.failures if each.matches(request)), None)
+        failure = next((failure for failure in self.failures if failure.matches(request)), None)
         if failure is not None:
             failure.times -= 1
         return failure

@@ -9,7 +9,7 @@ import pytest
 from azwi.azure import clouds
 from azwi.azure.auth import Login
 from azwi.azure.session import Session
-from azwi.azure.target import Target
+from azwi.azure.target import CloudTarget
 from azwi.console.dry_run import Plan
 from testbed.azure_management import Azure, azure_management
 from testbed.azure_management.login import Credential
@@ -26,7 +26,7 @@ def azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Azure]:
 def session_of(azure: Azure, plan: Plan | None = None, **login: str) -> Session:
     """Connect to the emulator as a caller who is logged in."""
     given: dict[str, Any] = {"subscription_id": azure.subscription, "tenant_id": azure.tenant, **login}
-    session = Session(Login(**given), Target(arm_endpoint=azure.arm), plan)
+    session = Session(Login(**given), CloudTarget(arm_endpoint=azure.arm), plan)
     session.__dict__["credential"] = Credential(azure)
     return session
 
@@ -41,4 +41,4 @@ def session(azure: Azure) -> Iterator[Session]:
 @pytest.fixture
 def cloud(azure: Azure) -> clouds.Cloud:
     """Describe the emulator as a cloud."""
-    return Target(arm_endpoint=azure.arm).cloud({})
+    return CloudTarget(arm_endpoint=azure.arm).cloud({})

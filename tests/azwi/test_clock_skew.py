@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from azwi.clock_skew import Reading
+from azwi.clock_skew import ClockReading
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def reading(shown: float, took: float) -> Reading:
+def reading(shown: float, took: float) -> ClockReading:
     """Read a clock that is `shown` seconds ahead when it is asked, in an answer that took its time."""
-    return Reading(NOW + timedelta(seconds=shown), NOW, NOW + timedelta(seconds=took))
+    return ClockReading(NOW + timedelta(seconds=shown), NOW, NOW + timedelta(seconds=took))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from azwi.cluster import kube
-from azwi.cluster.kube import ApiError, Cluster, Target, path
+from azwi.cluster.kube import ApiError, Cluster, ClusterTarget, path
 from azwi.console.errors import CommandError
 from testbed.cluster.control_plane import ControlPlane, write_kubeconfig
 from testbed.processes import free_ports
@@ -14,7 +14,7 @@ from testbed.processes import free_ports
 @pytest.fixture
 def cluster(control_plane: ControlPlane) -> Cluster:
     """Connect as the administrator."""
-    return Cluster.connect(Target(kubeconfig=str(control_plane.kubeconfig)))
+    return Cluster.connect(ClusterTarget(kubeconfig=str(control_plane.kubeconfig)))
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_forbidden(control_plane: ControlPlane, space: str) -> None:
     """A forbidden request is reported in the API server's words, with what to do."""
     kubeconfig = control_plane.kubeconfig_for(space, "app")
     with pytest.raises(ApiError, match="cannot list resource") as refused:
-        list(Cluster.connect(Target(kubeconfig=str(kubeconfig))).list(path("v1", "pods")))
+        list(Cluster.connect(ClusterTarget(kubeconfig=str(kubeconfig))).list(path("v1", "pods")))
     assert refused.value.status == 403
     assert "permission" in refused.value.hint
 
@@ -110,9 +110,9 @@ def test_namespace(control_plane: ControlPlane, tmp_path: Path) -> None:
     file.write_text(
         control_plane.kubeconfig.read_text().replace('"cluster": "test",', '"cluster":"test","namespace":"x",')
     )
-    assert Cluster.connect(Target(kubeconfig=str(file), namespace="y")).namespace == "y"
-    assert Cluster.connect(Target(kubeconfig=str(file))).namespace == "x"
-    assert Cluster.connect(Target(kubeconfig=str(control_plane.kubeconfig))).namespace == "default"
+    assert Cluster.connect(ClusterTarget(kubeconfig=str(file), namespace="y")).namespace == "y"
+    assert Cluster.connect(ClusterTarget(kubeconfig=str(file))).namespace == "x"
+    assert Cluster.connect(ClusterTarget(kubeconfig=str(control_plane.kubeconfig))).namespace == "default"
 
 
 def test_wrong_authority(control_plane: ControlPlane, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_wrong_authority(control_plane: ControlPlane, tmp_path: Path) -> None:
     other = control_plane.directory / "accounts.crt"
     kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", control_plane.url, other, {"token": "none"})
     with pytest.raises(CommandError, match="certificate verify failed"):
-        Cluster.connect(Target(kubeconfig=str(kubeconfig))).get("/version")
+        Cluster.connect(ClusterTarget(kubeconfig=str(kubeconfig))).get("/version")
 
 
 def test_nobody_answers(control_plane: ControlPlane, tmp_path: Path) -> None:
@@ -128,6 +128,6 @@ def test_nobody_answers(control_plane: ControlPlane, tmp_path: Path) -> None:
     url = f"https://127.0.0.1:{free_ports(1)[0]}"
     kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", url, control_plane.ca_file, {"token": "none"})
     with pytest.raises(CommandError, match="Connection refused") as refused:
-        Cluster.connect(Target(kubeconfig=str(kubeconfig))).get("/version")
+        Cluster.connect(ClusterTarget(kubeconfig=str(kubeconfig))).get("/version")
     assert url in refused.value.message
     assert "--context" in refused.value.hint

@@ -53,4 +53,4 @@ def flags(command: click.Command) -> set[str]:
 
 def given(arguments: list[str]) -> set[str]:
     """Return the flags among arguments."""
-    return {each.partition("=")[0] for each in arguments if re.match(r"--?[a-z]", each)}
+    return {argument.partition("=")[0] for argument in arguments if re.match(r"--?[a-z]", argument)}

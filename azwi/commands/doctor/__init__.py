@@ -1,7 +1,7 @@
-"""Why pods get no token, and what mends it: `azwi doctor`.
+"""`azwi doctor`: finds out why pods get no token, and how to fix it.
 
-Read command.py first: reader.py makes a snapshot of the cluster, azure.py of what Azure trusts, and checks_*.py are
-functions from a snapshot to findings.
+Read command.py first: reader.py makes a snapshot of the cluster, azure.py reads the federated credentials,
+and the modules in checks/ are functions from a snapshot to findings.
 """
 
 from azwi.commands.doctor.command import command

@@ -1,4 +1,4 @@
-"""What the API server would say of a served certificate, told without its private key."""
+"""Verifies a served certificate as the API server does; needs no private key."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidSignature
 MAX_CHAIN: Final = 8
 
 
-def complaint(served: bytes, trusted: bytes, host: str, now: datetime) -> str:
+def unusable_reason(served: bytes, trusted: bytes, host: str, now: datetime) -> str:
     """Why a client that trusts `trusted` would not talk to `host`, which serves `served`; empty when it would.
 
     Args:
@@ -61,9 +61,9 @@ def _leads(
     """Whether issuers lead from the leaf to a CA that is trusted."""
     current = leaf
     for _ in range(MAX_CHAIN):
-        if any(each == current or (_issued(current, each) and not _time_fault(each, now)) for each in anchors):
+        if any(anchor == current or (_issued(current, anchor) and not _time_fault(anchor, now)) for anchor in anchors):
             return True
-        above = next((each for each in between if each != current and _issued(current, each)), None)
+        above = next((candidate for candidate in between if candidate != current and _issued(current, candidate)), None)
         if above is None or _time_fault(above, now):
             return False
         current = above

@@ -1,4 +1,6 @@
-"""`azwi doctor`: why pods get no token, by what is in the cluster and in Azure, and the commands that mend it."""
+"""`azwi doctor`: finds out why pods get no token, in the cluster and in Azure, and prints the commands that fix it."""
+
+# ruff: noqa: PLC0415  help texts do without cryptography, the server's settings and Azure
 
 # ruff: noqa: PLC0415  help texts do without cryptography, the server's settings and Azure
 
@@ -11,12 +13,12 @@ import click
 
 from azwi.azure import options
 from azwi.azure.auth import Login
-from azwi.azure.options import CLOUD, LOGIN, Given
-from azwi.azure.target import Target
+from azwi.azure.options import CLOUD, LOGIN, Params
+from azwi.azure.target import CloudTarget
 from azwi.cluster import kube
 from azwi.cluster.kube import Cluster
 from azwi.commands.doctor.findings import Finding, Severity
-from azwi.commands.doctor.fixes import Tools
+from azwi.commands.doctor.fixes import CommandBuilder
 from azwi.commands.doctor.snapshot import Snapshot
 from azwi.console import output
 from azwi.console.dry_run import Planned
@@ -24,13 +26,13 @@ from azwi.console.errors import Status, UsageError
 from azwi.console.printable import printable
 
 # The flags about Azure that printed commands repeat: no secret, but its file.
-_AZURE: Final = {"auth_method", *(each.name for each in (*fields(Target), *fields(Login)))} - {"client_secret"}
+_AZURE: Final = {"auth_method", *(field.name for field in (*fields(CloudTarget), *fields(Login)))} - {"client_secret"}
 
 
-@click.command("doctor", short_help="Say why pods get no token, and what mends it.")
+@click.command("doctor")
 @kube.cluster_options
 @click.option("--namespace", "-n", metavar="NAME", default="", help="Only this namespace; default: all.")
-@click.option("--pod", metavar="NAME", default="", help="Only this pod and what owns it.")
+@click.option("--pod", metavar="NAME", default="", help="Only this pod and its owner.")
 @click.option(
     "--service-account",
     "--service-account-name",
@@ -38,46 +40,46 @@ _AZURE: Final = {"auth_method", *(each.name for each in (*fields(Target), *field
     default="",
     help="Only this ServiceAccount and the workloads that use it.",
 )
-@click.option("--restart", is_flag=True, help="After asking, restart the owners of pods that must be created anew.")
+@click.option("--restart", is_flag=True, help="Restart the owners of pods that must be created again; asks first.")
 @click.option("--yes", "-y", is_flag=True, help="With --restart: do not ask.")
 @click.option("--dry-run", is_flag=True, help="With --restart: change nothing; print every request that would.")
-@options.of(CLOUD, LOGIN)
+@options.with_options(CLOUD, LOGIN)
 @output.option
 @click.pass_context
 def command(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401  click's
-    """Say why pods get no token of Microsoft Entra: what is wrong, what shows it, and the command that mends it.
+    """Find out why pods get no token of Microsoft Entra: each problem, its evidence, and the command that fixes it.
 
     Reads the cluster: the webhook and its certificates, workloads, ServiceAccounts, pods, NetworkPolicies; a labelled
-    pod is created in a dry run. With a subscription or a tenant that can be told, reads the federated credentials
-    in Azure, too. What may not be read is told, and the rest is looked at. Nothing is changed, but by --restart.
+    pod is created in a dry run. With a subscription or a tenant, reads the federated credentials in Azure, too.
+    What may not be read is listed, and the rest is checked. Nothing is changed, except by --restart.
 
     Exit status: 0 no errors (there may be warnings), 1 errors found, 2 wrong usage.
     """
     if given["yes"] and not given["restart"]:
-        raise UsageError("--yes is for --restart", "the doctor changes nothing without it")
+        raise UsageError("--yes is for --restart", "without it nothing is changed")
     if given["dry_run"] and not given["restart"]:
-        raise UsageError("--dry-run is for --restart", "the doctor changes nothing without it")
+        raise UsageError("--dry-run is for --restart", "without it nothing is changed")
     if given["restart"] and not (given["yes"] or given["dry_run"]) and not sys.stdin.isatty():
-        raise UsageError("--restart asks, and nobody can answer here", "give --yes, too")
-    target = kube.Target(given["kubeconfig"], given["context"], given["namespace"])
+        raise UsageError("--restart asks, and there is no terminal to answer on", "add --yes")
+    target = kube.ClusterTarget(given["kubeconfig"], given["context"], given["namespace"])
     with output.progress("reading the cluster") as shown:
         cluster = Cluster.connect(target)
-        snapshot = _read(cluster, given, tools(context, given))
+        snapshot = _read(cluster, given, commands(context, given))
         shown.update("reading Azure")
         snapshot = _with_azure(replace(snapshot, tenant=given["tenant_id"]), given)
     from azwi.commands.doctor import report
 
     findings = report.examine(snapshot)
     planned = _planned(snapshot, findings) if given["dry_run"] else None
-    shown_as = report.document(findings, snapshot.unseen, planned)
-    output.write(shown_as, given["form"], lambda: report.text(findings, snapshot.unseen, planned))
+    shown_as = report.document(findings, snapshot.unreadable, planned)
+    output.write(shown_as, given["output_format"], lambda: report.text(findings, snapshot.unreadable, planned))
     if given["restart"] and planned is None:
         _restart(cluster, snapshot, findings, ask=not given["yes"])
-    if any(each.severity is Severity.ERROR for each in findings):
+    if any(finding.severity is Severity.ERROR for finding in findings):
         context.exit(Status.FAILED)
 
 
-def _read(cluster: Cluster, given: Given, commands: Tools) -> Snapshot:
+def _read(cluster: Cluster, given: Params, commands: CommandBuilder) -> Snapshot:
     from azwi.commands.doctor import reader
 
     one = given["pod"] or given["service_account"]
@@ -85,18 +87,19 @@ def _read(cluster: Cluster, given: Given, commands: Tools) -> Snapshot:
     return reader.read(cluster, reader.Scope(namespace, given["pod"], given["service_account"]), commands)
 
 
-def _with_azure(snapshot: Snapshot, given: Given) -> Snapshot:
+def _with_azure(snapshot: Snapshot, given: Params) -> Snapshot:
     """The same, with what the identities of its accounts trust."""
     identities = snapshot.identities().values()
     if not identities:
         return snapshot
     from azwi.azure.session import Session
     from azwi.commands.doctor import azure
-    from azwi.commands.serviceaccount.options import login
 
-    with Session(login(given), options.target(given), environ=os.environ) as session:
+    with Session(options.login(given), options.target(given), environ=os.environ) as session:
         seen = azure.read(session, identities)
-    return replace(snapshot, held=seen.held, azure_clock=seen.clock, unseen=(*snapshot.unseen, *seen.unseen))
+    return replace(
+        snapshot, held=seen.held, azure_clock=seen.clock, unreadable=(*snapshot.unreadable, *seen.unreadable)
+    )
 
 
 def _planned(snapshot: Snapshot, findings: list[Finding]) -> list[Planned]:
@@ -116,11 +119,11 @@ def _restart(cluster: Cluster, snapshot: Snapshot, findings: list[Finding], *, a
             click.echo(printable(done), err=True)
 
 
-def tools(context: click.Context, given: Given) -> Tools:
+def commands(context: click.Context, given: Params) -> CommandBuilder:
     """The programs of the printed commands, with the flags of this one."""
     kubeconfig, name = given["kubeconfig"], given["context"]
     file = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
     cluster = (*file, *([f"--context={name}"] if name else []))
-    azure = tuple(options.repeated(context, _AZURE))
+    azure = tuple(options.flags_to_repeat(context, _AZURE))
     helm = (*file, *([f"--kube-context={name}"] if name else []))
-    return Tools(kubectl_flags=cluster, helm_flags=helm, cluster_flags=cluster, azure_flags=azure)
+    return CommandBuilder(kubectl_flags=cluster, helm_flags=helm, cluster_flags=cluster, azure_flags=azure)

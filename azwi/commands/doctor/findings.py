@@ -77,15 +77,15 @@ WARNINGS: Final = frozenset(
 class Finding:
     """One thing that is wrong.
 
-    `subject` names the object (`Deployment shop/web`), `what` is a sentence, `evidence` what was seen, and `command`
-    a line for a shell that mends it.
+    `subject` names the object (`Deployment shop/web`), `what` is a sentence, `evidence` what was observed, and `fix`
+    a shell command that fixes it.
     """
 
     code: Code
     subject: str
     what: str
     evidence: tuple[str, ...]
-    command: str
+    fix: str
 
     @property
     def severity(self) -> Severity:
@@ -100,7 +100,7 @@ class Finding:
             "subject": self.subject,
             "what": self.what,
             "evidence": list(self.evidence),
-            "command": self.command,
+            "fix": self.fix,
         }
 
 
@@ -111,7 +111,7 @@ def shown(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Unseen:
+class Unreadable:
     """What could not be looked at, and why."""
 
     what: str

@@ -1,4 +1,4 @@
-"""Commands that mend, as lines for a shell: names, values and patches come from others, so each word is quoted."""
+"""Builds shell commands that fix findings. Names and values are untrusted, so each word is quoted."""
 
 import json
 import shlex
@@ -8,13 +8,10 @@ from typing import Final
 
 from azure_workload_identity.types import JsonObject
 from azwi.offline.manifests import POD_PATHS
+from azwi.offline.owners import JOB_LABELS
 
 # Kinds that make new pods when their template changes, and that `kubectl rollout restart` knows.
 ROLLING: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
-# What the Job controller writes into a Job, and does not take from its creator.
-_JOB_LABELS: Final = frozenset(
-    {"controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"}
-)
 
 
 def quote(word: str) -> str:
@@ -22,7 +19,7 @@ def quote(word: str) -> str:
     if word.isprintable():
         return shlex.quote(word)
     escaped = word.replace("\\", "\\\\").replace("'", "\\'")
-    return "$'" + "".join(each if each.isprintable() else _escape(each) for each in escaped) + "'"
+    return "$'" + "".join(character if character.isprintable() else _escape(character) for character in escaped) + "'"
 
 
 def _escape(character: str) -> str:
@@ -41,7 +38,7 @@ def pointer(*parts: str | int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class CommandBuilder:
     """The programs of the commands, with the flags by which the doctor itself found cluster and cloud."""
 
     kubectl_flags: tuple[str, ...] = ()
@@ -87,13 +84,13 @@ class Tools:
     def change_pods(self, workload: JsonObject, operations: Sequence[JsonObject]) -> str:
         """Apply operations (RFC 6902), with paths in the pod, to the pods that a workload makes."""
         path = pointer(*POD_PATHS.get(workload["kind"], ("spec", "template")))
-        placed = [{**each, "path": path + each["path"]} for each in operations]
+        placed = [{**operation, "path": path + operation["path"]} for operation in operations]
         if workload["kind"] in {"Pod", "Job"}:
             return self._anew(workload, "json", placed)
         return self._patch(workload, "json", placed)
 
     def restart(self, workload: JsonObject, pods: Sequence[str]) -> str:
-        """Have a workload make its pods anew."""
+        """Restart a workload, so that its pods are created again."""
         kind, metadata = workload["kind"], workload["metadata"]
         namespace = metadata["namespace"]
         if kind in ROLLING:
@@ -147,7 +144,7 @@ def _without_selector(job: JsonObject) -> list[JsonObject]:
         parent = job
         for part in place:
             parent = parent.get(part) or {}
-        mine = sorted(_JOB_LABELS & (parent.get("labels") or {}).keys())
+        mine = sorted(JOB_LABELS & (parent.get("labels") or {}).keys())
         operations += [{"op": "remove", "path": pointer(*place, "labels", label)} for label in mine]
     return operations
 

@@ -1,4 +1,6 @@
-"""Reads a cluster for the doctor: page by page, with an end, and what is refused is told instead of failing."""
+"""Reads a cluster for the doctor, in bounded lists; what may not be read is recorded instead of failing."""
+
+# ruff: noqa: PLC0415  few installations have an identity mapping
 
 # ruff: noqa: PLC0415  few installations have an identity mapping
 
@@ -13,27 +15,26 @@ from typing import Any, Final
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi import clock_skew
-from azwi.clock_skew import Reading
+from azwi.clock_skew import ClockReading
 from azwi.cluster import kube
 from azwi.cluster.kube import ApiError, Cluster
 from azwi.commands.doctor import settings
-from azwi.commands.doctor.findings import Unseen
-from azwi.commands.doctor.fixes import Tools
+from azwi.commands.doctor.findings import Unreadable
+from azwi.commands.doctor.fixes import CommandBuilder
 from azwi.commands.doctor.selectors import matches
 from azwi.commands.doctor.snapshot import (
     HELM_RELEASE,
     Installation,
+    LiveWorkload,
     Probe,
     Snapshot,
     StoredMapping,
-    Workload,
     arguments,
     is_ours,
 )
-from azwi.commands.podidentity import workloads
 from azwi.console.errors import CommandError
 from azwi.issuer.discovery import CONFIGURATION_PATH
-from azwi.offline import admissions
+from azwi.offline import admissions, owners
 from azwi.offline.admissions import AdmissionContext
 from webhook.admission.identity import Account, IdentityMapping
 from webhook.admission.policy import Policy
@@ -46,7 +47,7 @@ CERTIFICATES: Final = ("ca.crt", "tls.crt")
 PROBE_CONTAINER: Final[Mapping[str, Any]] = {
     "name": "probe",
     "image": "azwi-doctor.invalid/probe",
-    "resources": {each: {"cpu": "1m", "memory": "1Mi"} for each in ("requests", "limits")},
+    "resources": {limit: {"cpu": "1m", "memory": "1Mi"} for limit in ("requests", "limits")},
     "securityContext": {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -74,7 +75,7 @@ class Reader:
     """A connection that notes what it is not shown."""
 
     cluster: Cluster
-    unseen: list[Unseen] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
 
     def find(self, what: str, path: str) -> JsonObject | None:
         """One object, {} when there is none, None when it is not shown."""
@@ -96,16 +97,16 @@ class Reader:
             self._note(what, error)
             return None
         if len(found) > most:
-            self.unseen.append(Unseen(what, f"there are more than {most}; name a namespace with --namespace"))
+            self.unreadable.append(Unreadable(what, f"there are more than {most}; name a namespace with --namespace"))
         return found[:most]
 
     def _note(self, what: str, error: ApiError) -> None:
         if error.status not in _NOT_ALLOWED:
             raise error
-        self.unseen.append(Unseen(what, error.message))
+        self.unreadable.append(Unreadable(what, error.message))
 
 
-def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
+def read(cluster: Cluster, scope: Scope, commands: CommandBuilder) -> Snapshot:
     """Read what the checks need; Azure is read elsewhere.
 
     Raises:
@@ -114,7 +115,11 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
     reader = Reader(cluster)
     server_clock = _server_clock(reader)
     found = reader.list("webhook configurations", kube.path(_ADMISSION, "mutatingwebhookconfigurations"))
-    installations = None if found is None else [_installation(reader, each) for each in found if is_ours(each)]
+    installations = (
+        None
+        if found is None
+        else [_installation(reader, configuration) for configuration in found if is_ours(configuration)]
+    )
     policy, mapping = _policy(reader, installations or [])
     namespaces = _namespaces(reader, scope.namespace)
     stored = reader.list("ServiceAccounts", kube.path("v1", "serviceaccounts", scope.namespace))
@@ -125,8 +130,8 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
     context = _admission_context(namespaces, accounts, policy, complete=complete)
     issuer = reader.find("the cluster's issuer", CONFIGURATION_PATH) or {}
     snapshot = Snapshot(
-        now=server_clock.asked if server_clock else clock_skew.now(),
-        tools=tools,
+        now=server_clock.sent_at if server_clock else clock_skew.now(),
+        commands=commands,
         server_clock=server_clock,
         issuer=str(issuer.get("issuer") or ""),
         policy=policy,
@@ -142,11 +147,11 @@ def read(cluster: Cluster, scope: Scope, tools: Tools) -> Snapshot:
         or (),
     )
     if scope.service_account or scope.pod:
-        wanted = {scope.service_account, *(each.service_account for each in snapshot.workloads)}
+        wanted = {scope.service_account, *(workload.service_account for workload in snapshot.workloads)}
         snapshot = replace(snapshot, accounts={key: value for key, value in accounts.items() if key[1] in wanted})
     if installations:
         snapshot = replace(snapshot, probe=_probe(reader, _probed(snapshot, cluster.namespace), policy))
-    return replace(snapshot, unseen=tuple(reader.unseen))
+    return replace(snapshot, unreadable=tuple(reader.unreadable))
 
 
 def _check(scope: Scope, accounts: Mapping[tuple[str, str], JsonObject]) -> None:
@@ -158,17 +163,17 @@ def _check(scope: Scope, accounts: Mapping[tuple[str, str], JsonObject]) -> None
         )
 
 
-def _server_clock(reader: Reader) -> Reading | None:
+def _server_clock(reader: Reader) -> ClockReading | None:
     """What the API server's clock shows, by an object that is not stored."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     asked = clock_skew.now()
     try:
         answer = reader.cluster.create(kube.path("authentication.k8s.io/v1", "selfsubjectreviews"), review)
     except ApiError as error:
-        reader.unseen.append(Unseen("the API server's clock", error.message))
+        reader.unreadable.append(Unreadable("the API server's clock", error.message))
         return None
     shown = timestamp((answer.get("metadata") or {}).get("creationTimestamp"))
-    return Reading(shown, asked, clock_skew.now()) if shown else None
+    return ClockReading(shown, asked, clock_skew.now()) if shown else None
 
 
 def timestamp(text: object) -> datetime | None:
@@ -199,10 +204,10 @@ def _installation(reader: Reader, configuration: JsonObject) -> Installation:
 def _behind(service: JsonObject, deployments: Iterable[JsonObject]) -> JsonObject:
     """The Deployment whose pods a Service has."""
     selector = (service.get("spec") or {}).get("selector")
-    for each in deployments:
-        labels = each["spec"]["template"]["metadata"].get("labels") or {}
+    for deployment in deployments:
+        labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
         if selector and matches({"matchLabels": selector}, labels):
-            return each
+            return deployment
     return {}
 
 
@@ -236,11 +241,11 @@ def _decoded(text: str) -> bytes:
 
 def _policy(reader: Reader, installations: Sequence[Installation]) -> tuple[Policy, StoredMapping | None]:
     """What the webhook was set up with; that of the first Deployment that is found, else the defaults."""
-    installation = next((each for each in installations if each.deployment), None)
+    installation = next((installation for installation in installations if installation.deployment), None)
     if installation is None or not installation.deployment:
         return settings.default(), None
     container = installation.deployment["spec"]["template"]["spec"]["containers"][0]
-    environ = {each["name"]: each["value"] for each in container.get("env") or () if each.get("value")}
+    environ = {variable["name"]: variable["value"] for variable in container.get("env") or () if variable.get("value")}
     line = arguments(installation.deployment)
     namespace, _ = installation.service_key
     for source in container.get("envFrom") or ():
@@ -249,7 +254,7 @@ def _policy(reader: Reader, installations: Sequence[Installation]) -> tuple[Poli
     if config_map := settings.flag(line, "identity-mapping-configmap"):
         mapping, stored = _mapping(reader, namespace, config_map)
     elif file := settings.flag(line, "identity-mapping"):
-        reader.unseen.append(Unseen("the identity mapping", f"it is in {file} of the server's pods"))
+        reader.unreadable.append(Unreadable("the identity mapping", f"it is in {file} of the server's pods"))
         stored = StoredMapping(namespace, file, there=None)
     return settings.policy(line, environ, mapping), stored
 
@@ -262,7 +267,7 @@ def _config_map(reader: Reader, namespace: str, name: str) -> Mapping[str, str]:
 
 
 def _mapping(reader: Reader, namespace: str, name: str) -> tuple[IdentityMapping, StoredMapping]:
-    """The entries that count, and what is to be told of their ConfigMap."""
+    """The valid entries, and the state of their ConfigMap."""
     from webhook.config import identity_mapping
 
     found = reader.find(f"ConfigMap {namespace}/{name}", kube.path("v1", "configmaps", namespace, name))
@@ -279,7 +284,7 @@ def _mapping(reader: Reader, namespace: str, name: str) -> tuple[IdentityMapping
 def _namespaces(reader: Reader, namespace: str) -> Mapping[str, JsonObject]:
     if not namespace:
         found = reader.list("namespaces", kube.path("v1", "namespaces"))
-        return {each["metadata"]["name"]: each for each in found or ()}
+        return {namespace_object["metadata"]["name"]: namespace_object for namespace_object in found or ()}
     one = reader.find(f"namespace {namespace}", kube.path("v1", "namespaces", name=namespace))
     if one == {}:
         raise CommandError(f"there is no namespace {namespace}", "kubectl get namespaces shows all")
@@ -287,39 +292,39 @@ def _namespaces(reader: Reader, namespace: str) -> Mapping[str, JsonObject]:
 
 
 def _by_key(manifests: Iterable[JsonObject]) -> Mapping[tuple[str, str], JsonObject]:
-    return {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in manifests}
+    return {(manifest["metadata"]["namespace"], manifest["metadata"]["name"]): manifest for manifest in manifests}
 
 
-def _workloads(reader: Reader, scope: Scope, context: AdmissionContext) -> Sequence[Workload]:
-    owners = [
+def _workloads(reader: Reader, scope: Scope, context: AdmissionContext) -> Sequence[LiveWorkload]:
+    makers = [
         manifest
-        for api_version, plurals in workloads.KINDS.items()
+        for api_version, plurals in owners.KINDS.items()
         for plural in plurals
         for manifest in reader.list(plural, kube.path(api_version, plural, scope.namespace), most=MAX_WORKLOADS) or ()
     ]
     pods = reader.list("pods", kube.path("v1", "pods", scope.namespace))
     if scope.pod:
-        pods = [each for each in pods or () if each["metadata"]["name"] == scope.pod]
+        pods = [pod for pod in pods or () if pod["metadata"]["name"] == scope.pod]
         if not pods:
             raise CommandError(
                 f"there is no pod {scope.pod} in namespace {scope.namespace}", "kubectl get pods shows what is there"
             )
-    by_uid = {each["metadata"]["uid"]: each for each in owners}
+    by_uid = {owner["metadata"]["uid"]: owner for owner in makers}
     grouped: dict[str, tuple[JsonObject, JsonObject, list[JsonObject]]] = {}
-    for manifest in (*([] if scope.pod else owners), *filter(_is_running, pods or ())):
-        top, stranger = workloads.top(manifest, by_uid)
-        owner = _named(stranger) if stranger else top
+    for manifest in (*([] if scope.pod else makers), *filter(_is_running, pods or ())):
+        top, unknown_owner = owners.topmost(manifest, by_uid)
+        owner = _named(unknown_owner) if unknown_owner else top
         *_, mine = grouped.setdefault(top["metadata"]["uid"], (top, owner, []))
         if manifest["kind"] == "Pod":
             mine.append(manifest)
     found = (
-        Workload(top, mine, admissions.mutate(top, context).admissions[0].outcome, owner)
+        LiveWorkload(top, mine, admissions.mutate(top, context).admissions[0].outcome, owner)
         for top, owner, mine in grouped.values()
-        if mine or not workloads.is_done(top)
+        if mine or not owners.is_finished(top)
     )
     return sorted(
-        (each for each in found if scope.service_account in ("", each.service_account)),
-        key=lambda each: (each.namespace, each.kind, each.name),
+        (workload for workload in found if scope.service_account in ("", workload.service_account)),
+        key=lambda workload: (workload.namespace, workload.kind, workload.name),
     )
 
 
@@ -328,10 +333,10 @@ def _is_running(pod: JsonObject) -> bool:
     return not ended and not pod["metadata"].get("deletionTimestamp")
 
 
-def _named(stranger: workloads.Stranger) -> JsonObject:
+def _named(unknown_owner: owners.UnknownOwner) -> JsonObject:
     """All that is known of an owner of another kind."""
-    metadata = {"namespace": stranger.namespace, "name": stranger.name}
-    return {"apiVersion": stranger.api_version, "kind": stranger.kind, "metadata": metadata}
+    metadata = {"namespace": unknown_owner.namespace, "name": unknown_owner.name}
+    return {"apiVersion": unknown_owner.api_version, "kind": unknown_owner.kind, "metadata": metadata}
 
 
 def _admission_context(
@@ -361,7 +366,7 @@ def _probed(snapshot: Snapshot, default: str) -> tuple[str, str]:
     if workload := next(snapshot.mutated(), None):
         return workload.namespace, workload.service_account
     if key := next(iter(snapshot.accounts), None):
-        return next((each for each in snapshot.accounts if each[0] == default), key)
+        return next((account for account in snapshot.accounts if account[0] == default), key)
     return default, "default"
 
 
@@ -369,7 +374,7 @@ def _probe(reader: Reader, where: tuple[str, str], policy: Policy) -> Probe | No
     """Create a labelled pod in a dry run."""
     namespace, account = where
     if not settings.takes_labels(policy):
-        reader.unseen.append(Unseen("the call of the webhook", "labelled pods do not take part (--opt-in)"))
+        reader.unreadable.append(Unreadable("the call of the webhook", "labelled pods do not take part (--opt-in)"))
         return None
     pod = {
         "metadata": {"generateName": "azwi-doctor-", "labels": {names.USE_LABEL: "true"}},
@@ -381,8 +386,8 @@ def _probe(reader: Reader, where: tuple[str, str], policy: Policy) -> Probe | No
         if "failed calling webhook" in error.message:
             return Probe(namespace, failure=error.message.removeprefix("the API server answered: "))
         if names.PREFIX in error.message or "workload-identity" in error.message:
-            return None  # it answered, and what it refuses is told of the account
-        reader.unseen.append(Unseen("the call of the webhook", error.message))
+            return None  # it answered; the check of the account reports the refusal
+        reader.unreadable.append(Unreadable("the call of the webhook", error.message))
         return None
     volumes = stored["spec"].get("volumes") or ()
-    return Probe(namespace, injected=any(each["name"] == names.VOLUME for each in volumes))
+    return Probe(namespace, injected=any(volume["name"] == names.VOLUME for volume in volumes))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from azwi.commands.doctor.checks import azure, certificates, mapping, pods, webhook, workloads
-from azwi.commands.doctor.findings import Finding, Severity, Unseen
+from azwi.commands.doctor.findings import Finding, Severity, Unreadable
 from azwi.commands.doctor.snapshot import Snapshot
 from azwi.console.dry_run import Planned
 from azwi.console.printable import printable
@@ -23,40 +23,42 @@ CHECKS: Final[tuple[Check, ...]] = (
 def examine(snapshot: Snapshot) -> list[Finding]:
     """All findings, errors first; otherwise in the order in which a pod meets them."""
     found = [finding for check in CHECKS for finding in check(snapshot)]
-    return sorted(found, key=lambda each: each.severity is not Severity.ERROR)
+    return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
 
 
 def document(
-    findings: Sequence[Finding], unseen: Sequence[Unseen], planned: Sequence[Planned] | None = None
+    findings: Sequence[Finding], unreadable: Sequence[Unreadable], planned: Sequence[Planned] | None = None
 ) -> Mapping[str, Any]:
     """As machines get it; `planned` is what --restart would send, None where that is not asked."""
-    requests = {} if planned is None else {"requests": [each.document() for each in planned]}
+    requests = {} if planned is None else {"requests": [request.document() for request in planned]}
     return {
-        "findings": [each.document() for each in findings],
-        "notLookedAt": [{"what": each.what, "why": each.why} for each in unseen],
+        "findings": [finding.document() for finding in findings],
+        "notLookedAt": [{"what": gap.what, "why": gap.why} for gap in unreadable],
         **requests,
     }
 
 
-def text(findings: Sequence[Finding], unseen: Sequence[Unseen], planned: Sequence[Planned] | None = None) -> str:
+def text(
+    findings: Sequence[Finding], unreadable: Sequence[Unreadable], planned: Sequence[Planned] | None = None
+) -> str:
     """As people get it."""
-    lines = [line for each in findings for line in (*_told(each), "")]
-    if unseen:
-        lines += ["Not looked at:", *(f"  {printable(f'{each.what}: {each.why}')}" for each in unseen), ""]
+    lines = [line for finding in findings for line in (*_told(finding), "")]
+    if unreadable:
+        lines += ["Not looked at:", *(f"  {printable(f'{gap.what}: {gap.why}')}" for gap in unreadable), ""]
     if planned is not None:
-        lines += [*(each.text() for each in planned), ""] if planned else ["Nothing to restart.", ""]
+        lines += [*(request.text() for request in planned), ""] if planned else ["Nothing to restart.", ""]
     return "\n".join([*lines, _summary(findings)])
 
 
-def _told(each: Finding) -> Iterator[str]:
-    yield printable(f"{each.severity}: {each.subject}: {each.what} ({each.code})")
-    for seen in each.evidence:
+def _told(finding: Finding) -> Iterator[str]:
+    yield printable(f"{finding.severity}: {finding.subject}: {finding.what} ({finding.code})")
+    for seen in finding.evidence:
         yield printable(f"  seen: {seen}")
-    yield printable(f"  mend: {each.command}")
+    yield printable(f"  fix: {finding.fix}")
 
 
 def _summary(findings: Sequence[Finding]) -> str:
-    errors = sum(each.severity is Severity.ERROR for each in findings)
+    errors = sum(finding.severity is Severity.ERROR for finding in findings)
     warnings = len(findings) - errors
     if not findings:
         return "No problem found."

@@ -1,4 +1,4 @@
-"""Has the owners of pods that lack something make them anew, as `kubectl rollout restart` and `kubectl delete` do."""
+"""Restarts the owners of pods that must be created again, as `kubectl rollout restart` and `kubectl delete` do."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -8,21 +8,21 @@ from azwi.cluster import kube
 from azwi.cluster.kube import Cluster
 from azwi.commands.doctor.findings import Code, Finding
 from azwi.commands.doctor.fixes import ROLLING
-from azwi.commands.doctor.snapshot import Snapshot, Workload
+from azwi.commands.doctor.snapshot import LiveWorkload, Snapshot
 from azwi.console.dry_run import Planned
 
 RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
 RESTARTED: Final = frozenset({Code.POD_NOT_INJECTED, Code.POD_OUTDATED})
 
 
-def wanted(snapshot: Snapshot, findings: Sequence[Finding]) -> list[Workload]:
-    """The owners whose pods are to be made anew; a pod that nobody owns would be gone, so it is left to its command."""
-    subjects = {each.subject for each in findings if each.code in RESTARTED}
-    return [each for each in snapshot.workloads if each.subject in subjects and each.kind != "Pod"]
+def wanted(snapshot: Snapshot, findings: Sequence[Finding]) -> list[LiveWorkload]:
+    """The owners to restart; a pod without an owner would be lost, so only its command is printed."""
+    subjects = {finding.subject for finding in findings if finding.code in RESTARTED}
+    return [workload for workload in snapshot.workloads if workload.subject in subjects and workload.kind != "Pod"]
 
 
-def requests(workload: Workload) -> Iterator[tuple[Planned, str]]:
-    """What is to be sent for it, each with a word of what that does."""
+def requests(workload: LiveWorkload) -> Iterator[tuple[Planned, str]]:
+    """The requests for a restart, each with a description."""
     if workload.kind in ROLLING:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         patch = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}}
@@ -34,8 +34,8 @@ def requests(workload: Workload) -> Iterator[tuple[Planned, str]]:
         yield Planned("DELETE", path), f"deleted Pod {workload.namespace}/{name} of {workload.subject}"
 
 
-def restart(cluster: Cluster, workload: Workload) -> Iterator[str]:
-    """Do it, and say what was done; a pod that has gone meanwhile is not told of."""
+def restart(cluster: Cluster, workload: LiveWorkload) -> Iterator[str]:
+    """Send them and yield the descriptions; a pod that is gone already is skipped."""
     for request, done in requests(workload):
         if request.method == "PATCH":
             cluster.patch(request.url, request.body)

@@ -13,7 +13,7 @@ def matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bo
     wanted = selector.get("matchLabels") or {}
     expressions = selector.get("matchExpressions") or ()
     return all(labels.get(key) == value for key, value in wanted.items()) and all(
-        _meets(each, labels) for each in expressions
+        _meets(expression, labels) for expression in expressions
     )
 
 
@@ -23,11 +23,11 @@ def missing(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> di
     changes: dict[str, str | None] = {
         key: value for key, value in (selector.get("matchLabels") or {}).items() if labels.get(key) != value
     }
-    for each in selector.get("matchExpressions") or ():
-        if _meets(each, labels):
+    for expression in selector.get("matchExpressions") or ():
+        if _meets(expression, labels):
             continue
-        adds = each["operator"] in {"In", "Exists"}
-        changes[each["key"]] = (each.get("values") or ["true"])[0] if adds else None
+        adds = expression["operator"] in {"In", "Exists"}
+        changes[expression["key"]] = (expression.get("values") or ["true"])[0] if adds else None
     return changes
 
 

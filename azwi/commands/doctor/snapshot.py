@@ -9,9 +9,9 @@ from typing import Final
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi.azure.federation import FederatedCredential
-from azwi.clock_skew import Reading
-from azwi.commands.doctor.findings import Unseen
-from azwi.commands.doctor.fixes import Tools
+from azwi.clock_skew import ClockReading
+from azwi.commands.doctor.findings import Unreadable
+from azwi.commands.doctor.fixes import CommandBuilder
 from azwi.commands.doctor.selectors import matches
 from azwi.offline.manifests import POD_PATHS
 from webhook.admission.identity import Account, MappingEntry, ids
@@ -29,7 +29,7 @@ _LABELS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """One MutatingWebhookConfiguration of ours and what it leads to; None is what could not be read, {} not there.
+    """A MutatingWebhookConfiguration of Azure Workload Identity and its objects; None: not readable, {}: missing.
 
     `certificates` has no private key.
     """
@@ -60,20 +60,21 @@ class Installation:
     @property
     def service_key(self) -> tuple[str, str]:
         """Namespace and name of its Service; empty where it is called by a URL."""
-        services = ((each.get("clientConfig") or {}).get("service") for each in self.webhooks)
+        services = ((webhook.get("clientConfig") or {}).get("service") for webhook in self.webhooks)
         service = next(filter(None, services), None)
         return (service["namespace"], service["name"]) if service else ("", "")
 
     @property
     def manages_certificates(self) -> bool:
-        """Whether its server makes its certificates and writes the caBundle, as far as its Deployment tells."""
+        """Whether its server creates its certificates and writes the caBundle, by its Deployment's flags."""
         return bool(self.deployment) and "--disable-cert-rotation" not in " ".join(arguments(self.deployment or {}))
 
     def watches(self, namespace_labels: Mapping[str, str], pod_labels: Mapping[str, str]) -> bool:
         """Whether the API server would send it such a pod."""
         return any(
-            matches(each.get("namespaceSelector"), namespace_labels) and matches(each.get("objectSelector"), pod_labels)
-            for each in self.webhooks
+            matches(webhook.get("namespaceSelector"), namespace_labels)
+            and matches(webhook.get("objectSelector"), pod_labels)
+            for webhook in self.webhooks
         )
 
 
@@ -101,11 +102,11 @@ def arguments(deployment: JsonObject) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Workload:
+class LiveWorkload:
     """What makes pods, with its pods and what the webhook would do with them when they are created now.
 
     `manifest` is the topmost object that is known and has the pod's template; `owner` is that object, or what owns it
-    and is of another kind, such as an Argo Rollout: of that no more is known than how it is called.
+    and is of another kind, such as an Argo Rollout, of which only the name is known.
     """
 
     manifest: JsonObject = field(repr=False)
@@ -160,7 +161,7 @@ class Workload:
     @property
     def pod_names(self) -> list[str]:
         """The names of its pods."""
-        return [each["metadata"]["name"] for each in self.pods]
+        return [pod["metadata"]["name"] for pod in self.pods]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +174,8 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """The federated credentials of one client id; `flags` name their holder to azwi, None: there is no such one."""
+class HeldCredentials:
+    """The federated credentials of one client id; `flags` identify their holder to azwi, None: it does not exist."""
 
     client_id: str
     label: str = ""
@@ -204,7 +205,7 @@ class StoredMapping:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ResolvedIdentity:
     """The identity of a ServiceAccount, by its annotations or by an entry of the mapping."""
 
     client_id: str
@@ -214,16 +215,16 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that the checks know. None is what could not be read; `unseen` says why.
+    """Everything that the checks know. None is what could not be read; `unreadable` says why.
 
     `accounts_of` is the namespace of which all accounts were read, empty for every namespace.
     """
 
     now: datetime
-    tools: Tools = field(default_factory=Tools)
+    commands: CommandBuilder = field(default_factory=CommandBuilder)
     tenant: str = ""
-    server_clock: Reading | None = None
-    azure_clock: Reading | None = None
+    server_clock: ClockReading | None = None
+    azure_clock: ClockReading | None = None
     issuer: str = ""
     policy: Policy | None = None
     mapping: StoredMapping | None = None
@@ -231,11 +232,11 @@ class Snapshot:
     namespaces: Mapping[str, JsonObject] = field(default_factory=dict)
     accounts: Mapping[tuple[str, str], JsonObject] = field(default_factory=dict)
     accounts_of: str | None = None
-    workloads: Sequence[Workload] = ()
+    workloads: Sequence[LiveWorkload] = ()
     network_policies: Sequence[JsonObject] = ()
     probe: Probe | None = None
-    held: Mapping[str, Held] | None = None
-    unseen: Sequence[Unseen] = ()
+    held: Mapping[str, HeldCredentials] | None = None
+    unreadable: Sequence[Unreadable] = ()
 
     def namespace_labels(self, name: str) -> Mapping[str, str] | None:
         """The labels of a namespace, None where they could not be read."""
@@ -247,32 +248,32 @@ class Snapshot:
         found = self.accounts.get((namespace, name))
         return None if found is None else Account.from_metadata(found["metadata"])
 
-    def identity(self, namespace: str, name: str) -> Named | None:
+    def identity(self, namespace: str, name: str) -> ResolvedIdentity | None:
         """The identity that a ServiceAccount has, if it is there and has one."""
         account = self.account(namespace, name)
         if account is None or self.policy is None:
             return None
         mapped = self.policy.mapping.find(namespace, name)
         client, tenant = ids(account, mapped, self.policy.identity.tenant_id)
-        return Named(client, tenant, None if account.client_id else mapped) if client else None
+        return ResolvedIdentity(client, tenant, None if account.client_id else mapped) if client else None
 
-    def identities(self) -> Mapping[tuple[str, str], Named]:
+    def identities(self) -> Mapping[tuple[str, str], ResolvedIdentity]:
         """The identities that tokens are exchanged for.
 
         An entry with a pattern matches accounts that no pod uses, such as `default`; it says nothing of those.
         """
-        used = {(each.namespace, each.service_account) for each in self.mutated()}
+        used = {(webhook.namespace, webhook.service_account) for webhook in self.mutated()}
         named = {key: self.identity(*key) for key in self.accounts}
         return {
-            key: each
-            for key, each in named.items()
-            if each is not None and (each.entry is None or each.entry.is_exact or key in used)
+            key: identity
+            for key, identity in named.items()
+            if identity is not None and (identity.entry is None or identity.entry.is_exact or key in used)
         }
 
     def knows_absent(self, namespace: str, name: str) -> bool:
         """Whether an account is certainly not there, since all of its namespace were read."""
         return self.accounts_of in ("", namespace) and (namespace, name) not in self.accounts
 
-    def mutated(self) -> Iterator[Workload]:
+    def mutated(self) -> Iterator[LiveWorkload]:
         """The workloads whose pods the webhook gives an identity."""
-        return (each for each in self.workloads if each.outcome.decision is Decision.MUTATE)
+        return (workload for workload in self.workloads if workload.outcome.decision is Decision.MUTATE)

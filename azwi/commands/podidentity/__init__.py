@@ -6,7 +6,7 @@ from azwi.commands.podidentity.detect import detect
 from azwi.console.groups import Group
 
 
-@click.group("podidentity", cls=Group, short_help="Migrate from aad-pod-identity.")
+@click.group("podidentity", cls=Group)
 def command() -> None:
     """Migrate from aad-pod-identity."""
 

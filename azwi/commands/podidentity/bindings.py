@@ -1,4 +1,4 @@
-"""What aad-pod-identity is told by its custom resources: which pods have which identity.
+"""aad-pod-identity's custom resources: which pods have which identity.
 
 Rules: https://azure.github.io/aad-pod-identity/docs/ (concepts, and "match pods in namespace").
 """
@@ -20,7 +20,7 @@ USER_ASSIGNED: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class AzureIdentity:
     """An AzureIdentity; `kind` is 0 for a managed identity, 1 and 2 for an application with a secret or certificate."""
 
     namespace: str
@@ -32,7 +32,7 @@ class Identity:
     namespaced: bool
 
     @classmethod
-    def parse(cls, manifest: JsonObject) -> "Identity":
+    def parse(cls, manifest: JsonObject) -> "AzureIdentity":
         """From the API server's object; what is not there is empty."""
         metadata, spec = manifest["metadata"], manifest.get("spec") or {}
         behavior = (metadata.get("annotations") or {}).get(BEHAVIOR, "")
@@ -51,13 +51,13 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
+class AzureIdentityBinding:
     """An AzureIdentityBinding with its identity: pods whose POD_LABEL is `selector` have it."""
 
     namespace: str
     name: str
     selector: str
-    identity: Identity
+    identity: AzureIdentity
 
     def matches(self, namespace: str, selector: str, *, force_namespaced: bool) -> bool:
         """Whether pods of that namespace and label have the identity."""
@@ -66,8 +66,8 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """A binding that gives nobody an identity, and why."""
+class BrokenBinding:
+    """A binding that has no effect, and why."""
 
     namespace: str
     name: str
@@ -76,24 +76,26 @@ class Broken:
 
 def parse_bindings(
     identities: Iterable[JsonObject], bindings: Iterable[JsonObject]
-) -> tuple[list[Binding], list[Broken]]:
+) -> tuple[list[AzureIdentityBinding], list[BrokenBinding]]:
     """The bindings in a fixed order (namespace, name), and those that are broken."""
-    known = {(each.namespace, each.name): each for each in map(Identity.parse, identities)}
-    good: list[Binding] = []
-    broken: list[Broken] = []
-    for manifest in sorted(bindings, key=lambda each: (each["metadata"]["namespace"], each["metadata"]["name"])):
+    known = {(identity.namespace, identity.name): identity for identity in map(AzureIdentity.parse, identities)}
+    good: list[AzureIdentityBinding] = []
+    broken: list[BrokenBinding] = []
+    for manifest in sorted(
+        bindings, key=lambda binding: (binding["metadata"]["namespace"], binding["metadata"]["name"])
+    ):
         metadata, spec = manifest["metadata"], manifest.get("spec") or {}
         namespace, name = metadata["namespace"], metadata["name"]
         wanted, selector = str(spec.get("azureIdentity") or ""), str(spec.get("selector") or "")
         identity = known.get((namespace, wanted))
         if why := _fault(selector, wanted, identity):
-            broken.append(Broken(namespace, name, why))
+            broken.append(BrokenBinding(namespace, name, why))
         elif identity is not None:
-            good.append(Binding(namespace, name, selector, identity))
+            good.append(AzureIdentityBinding(namespace, name, selector, identity))
     return good, broken
 
 
-def _fault(selector: str, wanted: str, identity: Identity | None) -> str:
+def _fault(selector: str, wanted: str, identity: AzureIdentity | None) -> str:
     if not selector:
         return "it has no selector"
     if not wanted:

@@ -6,8 +6,9 @@ from typing import Final
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from azwi.commands.podidentity.bindings import POD_LABEL, Identity
-from azwi.commands.podidentity.workloads import Found, pod_of
+from azwi.commands.podidentity.bindings import POD_LABEL, AzureIdentity
+from azwi.commands.podidentity.workloads import LabelledWorkload
+from azwi.offline.owners import JOB_LABELS, pod_of
 
 _METADATA: Final = ("name", "namespace", "labels", "annotations", "ownerReferences")
 # Written by kubectl and the controllers; a manifest that has them would undo what they write next.
@@ -17,14 +18,10 @@ _WRITTEN_BY_OTHERS: Final = (
     "deprecated.daemonset.template.generation",
     "batch.kubernetes.io/",
 )
-# A Job's selector and these labels are made by the API server, which refuses old ones.
-_JOB_LABELS: Final = frozenset(
-    {"controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"}
-)
 _API_ACCESS: Final = "kube-api-access-"
 
 
-def account(namespace: str, name: str, identity: Identity, tenant_id: str, token_expiration: int) -> JsonObject:
+def account(namespace: str, name: str, identity: AzureIdentity, tenant_id: str, token_expiration: int) -> JsonObject:
     """The ServiceAccount, with our annotations only: applied to one that is there it leaves the rest of it alone."""
     annotations = {names.CLIENT_ID: identity.client_id}
     if tenant := tenant_id or identity.tenant_id:
@@ -35,7 +32,7 @@ def account(namespace: str, name: str, identity: Identity, tenant_id: str, token
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
 
 
-def workload(found: Found, service_account: str, proxy_port: int) -> JsonObject:
+def workload(found: LabelledWorkload, service_account: str, proxy_port: int) -> JsonObject:
     """The live workload, ready to be applied: opted in, with the proxy, as that ServiceAccount."""
     live = deepcopy(found.manifest)
     made = {
@@ -55,7 +52,7 @@ def workload(found: Found, service_account: str, proxy_port: int) -> JsonObject:
 def selector(manifest: JsonObject) -> Mapping[str, object]:
     """The labels that a workload finds its pods by, which must stay on them."""
     found = manifest.get("spec", {}).get("selector") or {}
-    expressions = {each["key"]: each for each in found.get("matchExpressions") or ()}
+    expressions = {expression["key"]: expression for expression in found.get("matchExpressions") or ()}
     return {**(found.get("matchLabels") or ({} if expressions else found)), **expressions}
 
 
@@ -81,14 +78,14 @@ def _without_past(made: JsonObject) -> None:
     if made["kind"] == "Job" and not made["spec"].get("manualSelector"):
         made["spec"].pop("selector", None)
         metadata = pod_of(made)["metadata"]
-        metadata["labels"] = {key: value for key, value in metadata["labels"].items() if key not in _JOB_LABELS}
+        metadata["labels"] = {key: value for key, value in metadata["labels"].items() if key not in JOB_LABELS}
     if made["kind"] == "Pod":
         made["spec"].pop("nodeName", None)
         _without_api_access(made["spec"])
 
 
 def _without_api_access(spec: JsonObject) -> None:
-    """Take out the API token's volume, which the next admission makes anew."""
+    """Remove the API token's volume; the next admission adds it again."""
     spec["volumes"] = [volume for volume in spec.get("volumes") or () if not _is_api_access(volume)]
     for container in _containers(spec):
         mounts = container.get("volumeMounts") or ()

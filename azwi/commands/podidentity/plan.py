@@ -1,4 +1,4 @@
-"""From what was read of a cluster to what is to be applied: one migration a workload, and who was left out and why."""
+"""Plans the migration: one entry for each workload, and the reason for each that is skipped."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,14 +6,21 @@ from typing import Final
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
+from azwi.azure.federation import MAX_CREDENTIALS
 from azwi.commands.podidentity import manifests, workloads
-from azwi.commands.podidentity.bindings import POD_LABEL, USER_ASSIGNED, Binding, Identity, exempt, parse_bindings
-from azwi.commands.podidentity.workloads import Found, Snapshot
+from azwi.commands.podidentity.bindings import (
+    POD_LABEL,
+    USER_ASSIGNED,
+    AzureIdentity,
+    AzureIdentityBinding,
+    exempt,
+    parse_bindings,
+)
+from azwi.commands.podidentity.workloads import LabelledWorkload, PodIdentityResources
 from azwi.offline import admissions, policy
+from azwi.offline.owners import pod_of
 from webhook.admission.review import Decision
 
-# https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations
-MAX_CREDENTIALS: Final = 20
 DEFAULT_ACCOUNT: Final = "default"
 # What the API server does not let anybody change in place.
 _UNCHANGEABLE: Final = frozenset({"Job", "Pod"})
@@ -21,7 +28,7 @@ _LAZY: Final = frozenset({"ReplicaSet", "ReplicationController"})
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class MigrationOptions:
     """What the person asks for; `token_expiration` in seconds."""
 
     tenant_id: str = ""
@@ -32,12 +39,12 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One workload: its identity, its ServiceAccount, what is to be applied, and what is to be known."""
+    """One workload: its identity, its ServiceAccount, the manifests to apply, and notes."""
 
     namespace: str
     kind: str
     name: str
-    identity: Identity
+    identity: AzureIdentity
     service_account: str
     documents: Sequence[JsonObject] = field(repr=False)
     notes: Sequence[str] = ()
@@ -64,8 +71,8 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The whole migration, and what is to be known of it as a whole."""
+class MigrationPlan:
+    """The whole migration, with notes on it as a whole."""
 
     migrations: Sequence[Migration]
     skipped: Sequence[Skipped]
@@ -76,70 +83,76 @@ class _CannotMigrateError(Exception):
     """Why a workload is left out."""
 
 
-def make(snapshot: Snapshot, wishes: Wishes) -> Plan:
+def make(snapshot: PodIdentityResources, options: MigrationOptions) -> MigrationPlan:
     """Plan the migration of everything in a snapshot, in a fixed order."""
     bindings, broken = parse_bindings(snapshot.identities, snapshot.bindings)
-    found, strangers = workloads.find(snapshot.workloads, snapshot.pods)
-    planner = _Planner(bindings, snapshot, wishes)
+    found, unknown_owners = workloads.find(snapshot.workloads, snapshot.pods)
+    planner = _Planner(bindings, snapshot, options)
     migrations: list[Migration] = []
     skipped = [
-        *(Skipped(each.namespace, "AzureIdentityBinding", each.name, each.why) for each in broken),
-        *(Skipped(each.namespace, each.kind, each.name, _by_hand(each.api_version)) for each in strangers),
+        *(Skipped(binding.namespace, "AzureIdentityBinding", binding.name, binding.why) for binding in broken),
+        *(Skipped(owner.namespace, owner.kind, owner.name, _by_hand(owner.api_version)) for owner in unknown_owners),
     ]
-    for each in found:
+    for workload in found:
         try:
-            migrations.append(planner.migration(each))
+            migrations.append(planner.migration(workload))
         except _CannotMigrateError as why:
-            skipped.append(Skipped(each.namespace, each.kind, each.name, str(why)))
-    return Plan(
-        migrations, sorted(skipped, key=lambda each: (each.namespace, each.kind, each.name)), _counts(migrations)
+            skipped.append(Skipped(workload.namespace, workload.kind, workload.name, str(why)))
+    return MigrationPlan(
+        migrations,
+        sorted(skipped, key=lambda workload: (workload.namespace, workload.kind, workload.name)),
+        _counts(migrations),
     )
 
 
 class _Planner:
     """Plans one workload after the other; remembers which ServiceAccount got which identity."""
 
-    def __init__(self, bindings: Sequence[Binding], snapshot: Snapshot, wishes: Wishes) -> None:
+    def __init__(
+        self, bindings: Sequence[AzureIdentityBinding], snapshot: PodIdentityResources, options: MigrationOptions
+    ) -> None:
         self._bindings = bindings
         self._exceptions = snapshot.exceptions
-        self._wishes = wishes
+        self._options = options
         self._policy = policy.build({"tenant_id": policy.UNKNOWN_TENANT}, {})
         self._accounts: Mapping[tuple[str, str], JsonObject] = {
-            (each["metadata"]["namespace"], each["metadata"]["name"]): each for each in snapshot.accounts
+            (account["metadata"]["namespace"], account["metadata"]["name"]): account for account in snapshot.accounts
         }
-        self._given: dict[tuple[str, str], Identity] = {}
+        self._given: dict[tuple[str, str], AzureIdentity] = {}
 
-    def migration(self, found: Found) -> Migration:
+    def migration(self, found: LabelledWorkload) -> Migration:
         if found.labels.get(names.USE_LABEL) == "true":
             raise _CannotMigrateError(f"it is opted in already; its label {POD_LABEL} can go")
         matching = self._matching(found)
         identity = matching[0].identity
         name = self._account(found, identity)
-        wishes = self._wishes
-        account = manifests.account(found.namespace, name, identity, wishes.tenant_id, wishes.token_expiration)
-        documents = [account, manifests.workload(found, name, wishes.proxy_port)]
+        options = self._options
+        account = manifests.account(found.namespace, name, identity, options.tenant_id, options.token_expiration)
+        documents = [account, manifests.workload(found, name, options.proxy_port)]
         notes = [*_notes(found, matching), *self._admitted(found, documents)]
         self._given[found.namespace, name] = identity
         return Migration(found.namespace, found.kind, found.name, identity, name, documents, notes)
 
-    def _matching(self, found: Found) -> list[Binding]:
+    def _matching(self, found: LabelledWorkload) -> list[AzureIdentityBinding]:
         """The bindings of a workload, that of its own namespace first, one an identity."""
         if names_of := ", ".join(exempt(self._exceptions, found.namespace, found.labels)):
             raise _CannotMigrateError(f"AzurePodIdentityException {names_of} keeps it from pod identity")
-        force = self._wishes.force_namespaced
+        force = self._options.force_namespaced
         matching = [
-            each for each in self._bindings if each.matches(found.namespace, found.selector, force_namespaced=force)
+            binding
+            for binding in self._bindings
+            if binding.matches(found.namespace, found.selector, force_namespaced=force)
         ]
         if not matching:
             raise _CannotMigrateError(f"no AzureIdentityBinding for it has the selector {found.selector!r}")
-        matching.sort(key=lambda each: (each.namespace != found.namespace, each.namespace, each.name))
-        once: dict[str, Binding] = {}
-        for each in matching:
-            once.setdefault(each.identity.client_id, each)
+        matching.sort(key=lambda binding: (binding.namespace != found.namespace, binding.namespace, binding.name))
+        once: dict[str, AzureIdentityBinding] = {}
+        for binding in matching:
+            once.setdefault(binding.identity.client_id, binding)
         return list(once.values())
 
-    def _account(self, found: Found, identity: Identity) -> str:
-        spec = workloads.pod_of(found.manifest)["spec"]
+    def _account(self, found: LabelledWorkload, identity: AzureIdentity) -> str:
+        spec = pod_of(found.manifest)["spec"]
         used = spec.get("serviceAccountName") or spec.get("serviceAccount") or DEFAULT_ACCOUNT
         if used != DEFAULT_ACCOUNT:
             self._check(found.namespace, used, identity)
@@ -149,10 +162,10 @@ class _Planner:
             if self._is_free(found.namespace, name, identity):
                 return name
         raise _CannotMigrateError(
-            f"ServiceAccounts {found.name} and {found.name}-{found.kind.lower()} are somebody else's; give it one"
+            f"ServiceAccounts {found.name} and {found.name}-{found.kind.lower()} have other identities; give it one"
         )
 
-    def _check(self, namespace: str, name: str, identity: Identity) -> None:
+    def _check(self, namespace: str, name: str, identity: AzureIdentity) -> None:
         live = self._accounts.get((namespace, name))
         if live is None:
             raise _CannotMigrateError(f"its ServiceAccount {name} does not exist")
@@ -169,13 +182,13 @@ class _Planner:
                 f"{identity.client_id}: decide, then run this again"
             )
 
-    def _is_free(self, namespace: str, name: str, identity: Identity) -> bool:
+    def _is_free(self, namespace: str, name: str, identity: AzureIdentity) -> bool:
         given, live = self._given.get((namespace, name)), self._accounts.get((namespace, name))
         if given is not None:
             return given.client_id == identity.client_id
         return live is None or _client_id(live) == identity.client_id
 
-    def _admitted(self, found: Found, documents: Sequence[JsonObject]) -> list[str]:
+    def _admitted(self, found: LabelledWorkload, documents: Sequence[JsonObject]) -> list[str]:
         """What the webhook will say of the new pods: the same code, before they are made."""
         context = admissions.admission_context(documents, self._policy, found.namespace, None)
         [admission] = admissions.mutate(documents[1], context).admissions
@@ -184,7 +197,7 @@ class _Planner:
         return [warning.text for warning in admission.outcome.warnings]
 
 
-def _notes(found: Found, matching: Sequence[Binding]) -> Iterator[str]:
+def _notes(found: LabelledWorkload, matching: Sequence[AzureIdentityBinding]) -> Iterator[str]:
     identity = matching[0].identity
     for other in matching[1:]:
         yield (
@@ -198,15 +211,15 @@ def _notes(found: Found, matching: Sequence[Binding]) -> Iterator[str]:
     if POD_LABEL in manifests.selector(found.manifest):
         yield f"its selector has {POD_LABEL}, so the label stays"
     if found.kind in _UNCHANGEABLE:
-        yield "it cannot be changed in place: kubectl replace --force -f FILE ends it and makes it anew"
+        yield "it cannot be changed in place: kubectl replace --force -f FILE deletes and recreates it"
     if found.kind in _LAZY:
-        yield "its pods stay as they are until they are deleted"
+        yield "its pods do not change until they are deleted"
 
 
 def _counts(migrations: Iterable[Migration]) -> list[str]:
-    subjects: dict[Identity, set[str]] = {}
-    for each in migrations:
-        subjects.setdefault(each.identity, set()).add(each.subject)
+    subjects: dict[AzureIdentity, set[str]] = {}
+    for migration in migrations:
+        subjects.setdefault(migration.identity, set()).add(migration.subject)
     return [
         f"AzureIdentity {identity} would need {len(found)} federated credentials and can have {MAX_CREDENTIALS}: let "
         "workloads share ServiceAccounts, or spread them over identities"

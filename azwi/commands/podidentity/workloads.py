@@ -1,6 +1,6 @@
 """The workloads of a cluster whose pods carry aad-pod-identity's label, running or not, by their topmost owners."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -8,25 +8,17 @@ from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi.cluster.kube import ApiError, Cluster, path
 from azwi.commands.podidentity import bindings
-from azwi.offline.manifests import POD_PATHS
+from azwi.offline.owners import KINDS, UnknownOwner, is_finished, pod_labels, topmost
 
-# apiVersion → plural: pods apart, since of those only the labelled ones matter.
-KINDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "apps/v1": ("deployments", "statefulsets", "daemonsets", "replicasets"),
-    "batch/v1": ("cronjobs", "jobs"),
-    "v1": ("replicationcontrollers",),
-}
-# Longer chains than Pod, Job, CronJob are no cluster's; a circle is one.
-MAX_OWNERS: Final = 10
 _FINISHED: Final = frozenset({"Succeeded", "Failed"})
 _NOT_FOUND: Final = 404
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LabelledWorkload:
     """A workload that nothing owns: the live object, its pods' labels, and the value of POD_LABEL among them.
 
-    `of_template` tells whether its template has that label, or only its pods.
+    `of_template`: whether its template has that label, or only its pods.
     """
 
     manifest: JsonObject = field(repr=False)
@@ -50,18 +42,8 @@ class Found:
         return str(self.manifest["metadata"]["name"])
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Stranger:
-    """An owner that is not understood here; its pods carry the label."""
-
-    namespace: str
-    api_version: str
-    kind: str
-    name: str
-
-
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class PodIdentityResources:
     """What was read of a cluster."""
 
     identities: Sequence[JsonObject] = ()
@@ -72,13 +54,13 @@ class Snapshot:
     accounts: Sequence[JsonObject] = ()
 
 
-def read(cluster: Cluster, namespace: str) -> Snapshot:
+def read(cluster: Cluster, namespace: str) -> PodIdentityResources:
     """Read a namespace, or all where `namespace` is empty; bindings are read of all, since they reach across.
 
     Raises:
         CommandError: when something cannot be read.
     """
-    return Snapshot(
+    return PodIdentityResources(
         identities=_custom(cluster, bindings.IDENTITIES),
         bindings=_custom(cluster, bindings.BINDINGS),
         exceptions=_custom(cluster, bindings.EXCEPTIONS),
@@ -103,69 +85,34 @@ def _custom(cluster: Cluster, plural: str) -> list[JsonObject]:
         raise
 
 
-def find(workloads: Iterable[JsonObject], pods: Iterable[JsonObject]) -> tuple[list[Found], list[Stranger]]:
+def find(
+    workloads: Iterable[JsonObject], pods: Iterable[JsonObject]
+) -> tuple[list[LabelledWorkload], list[UnknownOwner]]:
     """The topmost workloads with the label in their template or on their pods, and the owners not understood."""
     by_uid = {manifest["metadata"]["uid"]: manifest for manifest in workloads}
-    found: dict[str, Found] = {}
-    strangers: set[Stranger] = set()
+    found: dict[str, LabelledWorkload] = {}
+    unknown_owners: set[UnknownOwner] = set()
     running = [pod for pod in pods if (pod.get("status") or {}).get("phase") not in _FINISHED]
     for manifest in (*by_uid.values(), *running):
         labels = pod_labels(manifest)
         if bindings.POD_LABEL not in labels:
             continue
-        topmost, stranger = top(manifest, by_uid)
-        if stranger is not None:
-            strangers.add(stranger)
-        elif is_done(topmost):
+        top, unknown_owner = topmost(manifest, by_uid)
+        if unknown_owner is not None:
+            unknown_owners.add(unknown_owner)
+        elif is_finished(top):
             continue
-        elif (of_template := pod_labels(topmost)).get(bindings.POD_LABEL):
-            found[topmost["metadata"]["uid"]] = Found(topmost, of_template, of_template[bindings.POD_LABEL])
+        elif (of_template := pod_labels(top)).get(bindings.POD_LABEL):
+            found[top["metadata"]["uid"]] = LabelledWorkload(top, of_template, of_template[bindings.POD_LABEL])
         elif manifest["kind"] == "Pod" and names.USE_LABEL not in of_template:
             # Something else put the label there, such as a policy; a workload migrated already has old pods, too.
             merged = {**of_template, **labels}
             found.setdefault(
-                topmost["metadata"]["uid"], Found(topmost, merged, labels[bindings.POD_LABEL], of_template=False)
+                top["metadata"]["uid"],
+                LabelledWorkload(top, merged, labels[bindings.POD_LABEL], of_template=False),
             )
-    return sorted(found.values(), key=_order), sorted(strangers)
+    return sorted(found.values(), key=_order), sorted(unknown_owners)
 
 
-def pod_labels(manifest: JsonObject) -> Mapping[str, str]:
-    """The labels of a workload's pods."""
-    return (pod_of(manifest).get("metadata") or {}).get("labels") or {}
-
-
-def pod_of(manifest: JsonObject) -> JsonObject:
-    """The pod in a workload of a known kind: its metadata and spec."""
-    for part in POD_PATHS[manifest["kind"]]:
-        manifest = manifest[part]
-    return manifest
-
-
-def top(manifest: JsonObject, by_uid: Mapping[str, JsonObject]) -> tuple[JsonObject, Stranger | None]:
-    """The topmost known owner, or the owner that is not known."""
-    for _ in range(MAX_OWNERS):
-        owner = next(_controllers(manifest), None)
-        if owner is None:
-            return manifest, None
-        above = by_uid.get(owner["uid"])
-        if above is None:
-            namespace = manifest["metadata"]["namespace"]
-            return manifest, Stranger(namespace, owner["apiVersion"], owner["kind"], owner["name"])
-        manifest = above
-    metadata = manifest["metadata"]
-    return manifest, Stranger(metadata["namespace"], manifest["apiVersion"], manifest["kind"], metadata["name"])
-
-
-def _controllers(manifest: JsonObject) -> Iterator[JsonObject]:
-    return (owner for owner in manifest["metadata"].get("ownerReferences") or () if owner.get("controller"))
-
-
-def is_done(manifest: JsonObject) -> bool:
-    """Whether it is a Job that will run nothing any more."""
-    conditions = (manifest.get("status") or {}).get("conditions") or ()
-    ended = any(each.get("type") in {"Complete", "Failed"} and each.get("status") == "True" for each in conditions)
-    return manifest["kind"] == "Job" and ended
-
-
-def _order(each: Found) -> tuple[str, str, str]:
-    return each.namespace, each.kind, each.name
+def _order(workload: LabelledWorkload) -> tuple[str, str, str]:
+    return workload.namespace, workload.kind, workload.name

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from azwi.azure.options import Option, of
+from azwi.azure.options import Option, with_options
 from azwi.commands.serviceaccount import options
 from azwi.commands.serviceaccount.phases import (
     ALIASES,
@@ -53,7 +53,7 @@ class Phases(Group):
         return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
 
 
-@click.group("serviceaccount", cls=Group, short_help="Give a ServiceAccount an identity in Azure, or take it away.")
+@click.group("serviceaccount", cls=Group)
 def command() -> None:
     """Give a ServiceAccount an identity in Azure, or take it away.
 
@@ -67,11 +67,11 @@ def _verb(verb: str, text: str, groups: Groups, helps: Mapping[str, str], flags:
     listed = ", ".join(f"{name} ({alias})" for alias, name in ALIASES.items() if name in helps)
 
     @command.group(verb, invoke_without_command=True, help=f"{text}\n\nPhases: {listed}.", short_help=text)
-    @of(*groups, options.SKIP, *_END)
+    @with_options(*groups, options.SKIP, *_END)
     def whole(**given: Any) -> None:  # noqa: ANN401  click's
         context = click.get_current_context()
         if context.invoked_subcommand is None:
-            _perform(verb, given)
+            _execute(verb, given)
         elif any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in given):
             raise click.UsageError(f"the flags of a phase follow its name: azwi sa {verb} phase NAME FLAGS")
 
@@ -83,18 +83,18 @@ def _verb(verb: str, text: str, groups: Groups, helps: Mapping[str, str], flags:
 
 def _phase(verb: str, name: str, text: str, groups: Groups) -> click.Command:
     @click.command(name, help=text, short_help=text)
-    @of(*groups, *_END)
+    @with_options(*groups, *_END)
     def phase(**given: Any) -> None:  # noqa: ANN401  click's
-        _perform(verb, given, name)
+        _execute(verb, given, name)
 
     return phase
 
 
-def _perform(verb: str, given: dict[str, Any], only: str = "") -> None:
+def _execute(verb: str, given: dict[str, Any], only: str = "") -> None:
     # azure-core is half a second that helptexts and completion do without.
-    from azwi.commands.serviceaccount.perform import perform
+    from azwi.commands.serviceaccount.execute import execute
 
-    perform(verb, given, only)
+    execute(verb, given, only)
 
 
 _verb(

@@ -1,11 +1,11 @@
-"""The ServiceAccount in the cluster: our annotations are applied, everything else of it stays as it is."""
+"""The ServiceAccount in the cluster: only azwi's annotations are applied."""
 
 from typing import Final
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi.cluster.kube import FIELD_MANAGER, ApiError, path
-from azwi.commands.serviceaccount.phases import Outcome, Step
+from azwi.commands.serviceaccount.phases import PhaseOutcome, PhaseResult
 from azwi.commands.serviceaccount.run import Run
 from azwi.console.errors import CommandError
 
@@ -14,7 +14,7 @@ _CONFLICT: Final = 409
 
 
 def manifest(namespace: str, name: str, client_id: str, tenant_id: str, token_expiration: int) -> JsonObject:
-    """The fields that are ours, as server-side apply takes them; the expiration only when it is not the default."""
+    """The fields that azwi owns, for server-side apply; the expiration only when it is not the default."""
     annotations = {names.CLIENT_ID: client_id, names.TENANT_ID: tenant_id}
     if token_expiration != names.DEFAULT_TOKEN_EXPIRATION:
         annotations[names.TOKEN_EXPIRATION] = str(token_expiration)
@@ -23,12 +23,12 @@ def manifest(namespace: str, name: str, client_id: str, tenant_id: str, token_ex
 
 
 def find(run: Run) -> JsonObject | None:
-    """The ServiceAccount as it is."""
+    """The ServiceAccount, if it exists."""
     return run.cluster.find(_path(run))
 
 
-def rehearse(run: Run) -> None:
-    """Have the API server judge the name, the namespace and whether we may: without that, an identity is of no use.
+def preflight(run: Run) -> None:
+    """Check name, namespace and permission in a dry run, before an identity is created in vain.
 
     Raises:
         CommandError: when it refuses.
@@ -46,7 +46,7 @@ def _path(run: Run) -> str:
     return path("v1", "serviceaccounts", run.request.service_account_namespace, run.request.service_account_name)
 
 
-def apply(run: Run, client_id: str, tenant_id: str) -> Step:
+def apply(run: Run, client_id: str, tenant_id: str) -> PhaseResult:
     """Create the ServiceAccount, or set its annotations.
 
     Raises:
@@ -57,12 +57,12 @@ def apply(run: Run, client_id: str, tenant_id: str) -> Step:
     body = manifest(namespace, name, client_id, tenant_id, request.token_expiration)
     where = _path(run)
     before = find(run)
-    outcome = Outcome.UPDATED if before else Outcome.CREATED
+    outcome = PhaseOutcome.UPDATED if before else PhaseOutcome.CREATED
     try:
-        # What would come of it, by the API server itself: annotations that were ours may go, and others stay.
+        # A dry run shows the result: annotations that azwi owned may go, others stay.
         after = run.cluster.apply(where, body, force=request.force_conflicts, dry_run=True)
         if before and _annotations(before) == _annotations(after):
-            outcome = Outcome.UNCHANGED
+            outcome = PhaseOutcome.UNCHANGED
         elif run.session.plan is not None:
             force = "&force=true" if request.force_conflicts else ""
             run.session.plan.add("PATCH", f"{where}?fieldManager={FIELD_MANAGER}{force}", body)
@@ -70,15 +70,15 @@ def apply(run: Run, client_id: str, tenant_id: str) -> Step:
             run.cluster.apply(where, body, force=request.force_conflicts)
     except ApiError as error:
         raise _explained(error, namespace) from error
-    return Step(outcome, f"{namespace}/{name}", _annotations(body), _issuer_notes(run))
+    return PhaseResult(outcome, f"{namespace}/{name}", _annotations(body), _issuer_notes(run))
 
 
 def _annotations(account: JsonObject) -> dict[str, str]:
     return account["metadata"].get("annotations") or {}
 
 
-def delete(run: Run) -> Step:
-    """Delete the ServiceAccount; one that is not there is no error."""
+def delete(run: Run) -> PhaseResult:
+    """Delete the ServiceAccount; it is not an error when it does not exist."""
     namespace, name = run.request.service_account_namespace, run.request.service_account_name
     where = _path(run)
     if run.session.plan is None:
@@ -87,11 +87,11 @@ def delete(run: Run) -> Step:
         there = find(run) is not None
         if there:
             run.session.plan.add("DELETE", where)
-    return Step(Outcome.DELETED if there else Outcome.ABSENT, f"{namespace}/{name}")
+    return PhaseResult(PhaseOutcome.DELETED if there else PhaseOutcome.ABSENT, f"{namespace}/{name}")
 
 
 def _issuer_notes(run: Run) -> tuple[str, ...]:
-    """What is to be said of an issuer that was given, and is not the cluster's."""
+    """Notes on a given issuer that is not the cluster's."""
     given = run.request.service_account_issuer_url
     own = run.issuer_of_cluster() if given else ""
     if own in ("", given):

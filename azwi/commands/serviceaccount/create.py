@@ -8,7 +8,7 @@ from azwi.azure.arm import Arm
 from azwi.azure.errors import AzureApiError
 from azwi.azure.graph import Application
 from azwi.azure.ids import checked_scope
-from azwi.azure.polling import Patience
+from azwi.azure.polling import Polling
 from azwi.commands.serviceaccount import account, federate, principals
 from azwi.commands.serviceaccount.phases import (
     APPLICATION,
@@ -16,9 +16,9 @@ from azwi.commands.serviceaccount.phases import (
     IDENTITY,
     ROLE_ASSIGNMENT,
     SERVICE_ACCOUNT,
-    Outcome,
     Phase,
-    Step,
+    PhaseOutcome,
+    PhaseResult,
 )
 from azwi.commands.serviceaccount.run import Run
 from azwi.console.errors import CommandError, UsageError
@@ -32,11 +32,11 @@ ASSIGNED: Final = "RoleAssignmentExists"
 
 
 def check_application(run: Run) -> None:
-    """Refuse when it cannot be told which application is meant."""
+    """Refuse when the application is not named."""
     run.check_application()
 
 
-def make_application(run: Run) -> Step:
+def make_application(run: Run) -> PhaseResult:
     """The application and its service principal."""
     found = run.find_application()
     if found is None:
@@ -44,13 +44,13 @@ def make_application(run: Run) -> Step:
     else:
         application = _adopted(run, found)
     run.principal, made = principals.ensure(run, application)
-    outcome = Outcome.CREATED if found is None else Outcome.UPDATED if made else Outcome.UNCHANGED
+    outcome = PhaseOutcome.CREATED if found is None else PhaseOutcome.UPDATED if made else PhaseOutcome.UNCHANGED
     details = {
         "client id": application.client_id,
         "object id": application.object_id,
         "service principal": run.principal.object_id,
     }
-    return Step(outcome, application.name, details)
+    return PhaseResult(outcome, application.name, details)
 
 
 def _new_application(run: Run) -> Application:
@@ -60,19 +60,19 @@ def _new_application(run: Run) -> Application:
     created = graph.create_application(run.request.application_name)
     if not created.planned:
         # By the name, as the next run will look for it: then it finds this one, and makes no second.
-        run.patience.until(
+        run.polling.until(
             f"application {created.name}", lambda: created if created in graph.applications(created.name) else None
         )
     return created
 
 
 def _adopted(run: Run, found: Application) -> Application:
-    """One that was found by the name that anybody can derive is ours only while nobody else holds a key to it."""
+    """An application found by its derived name is used only if no one else may hold a secret of it."""
     if found.keys and not run.request.names_application:
         raise CommandError(
             f"application {found.name} (client id {found.client_id}) exists and has {found.keys} secrets or "
-            "certificates: who holds one of them can act as this ServiceAccount",
-            f"if it is yours, say so with --aad-application-client-id={found.client_id}",
+            "certificates: anyone anyone who holds one of them can act as this ServiceAccount",
+            f"if it is yours, confirm it with --aad-application-client-id={found.client_id}",
         )
     return found
 
@@ -89,33 +89,33 @@ def check_identity(run: Run) -> None:
         )
 
 
-def make_identity(run: Run) -> Step:
-    """The user-assigned identity; created only where a location says that it is to be."""
-    outcome = Outcome.UNCHANGED
+def make_identity(run: Run) -> PhaseResult:
+    """The user-assigned identity; created only if --identity-location is given."""
+    outcome = PhaseOutcome.UNCHANGED
     identity = run.find_identity()
     if identity is None and run.request.identity_location:
         arm, resource_id = run.session.arm, run.request.identity_resource_id
         run.identity = arm.create_identity(resource_id, run.request.identity_location)
-        outcome = Outcome.CREATED
+        outcome = PhaseOutcome.CREATED
         if not run.identity.planned:
-            run.patience.until("the managed identity", lambda: arm.identity(resource_id))
+            run.polling.until("the managed identity", lambda: arm.identity(resource_id))
     identity = run.need_identity()
     details = {"client id": identity.client_id, "principal id": identity.principal_id}
-    return Step(outcome, identity.resource_id, details)
+    return PhaseResult(outcome, identity.resource_id, details)
 
 
 # -- service-account
 
 
 def check_account(run: Run) -> None:
-    """Refuse when the ServiceAccount, or whom it is to be, is not named."""
+    """Refuse when the ServiceAccount or its identity is not named."""
     if not run.request.service_account_name:
         raise UsageError("--service-account-name is required", "the ServiceAccount's name in the cluster")
     if not run.request.uses_identity:
         run.check_application()
 
 
-def make_account(run: Run) -> Step:
+def make_account(run: Run) -> PhaseResult:
     """The ServiceAccount with its annotations."""
     identity = run.need_identity() if run.request.uses_identity else None
     tenant = run.session.tenant if identity is None or identity.planned else identity.tenant_id
@@ -138,18 +138,18 @@ def check_federated_identity(run: Run) -> None:
         run.check_application()
 
 
-def make_federated_identity(run: Run) -> Step:
+def make_federated_identity(run: Run) -> PhaseResult:
     """The trust in the ServiceAccount's tokens."""
     notes = _published(run.trust.issuer)
-    step = federate.add(run.holder(), run.trust, run.patience, planning=run.planning)
+    step = federate.add(run.holder(), run.trust, run.polling, planning=run.planning)
     return replace(step, notes=(*notes, *step.notes))
 
 
 def _published(issuer_url: str) -> tuple[str, ...]:
-    """What is to be said of the issuer's discovery.
+    """Notes on the issuer's discovery document.
 
     Raises:
-        CommandError: when they are of another issuer.
+        CommandError: when it names another issuer.
     """
     try:
         found = discovery.fetch(discovery.configuration_url(issuer_url)).get("issuer")
@@ -174,7 +174,7 @@ def check_role(run: Run) -> None:
     principals.check(run)
 
 
-def make_role(run: Run) -> Step:
+def make_role(run: Run) -> PhaseResult:
     """The role assignment; a failure to make it is a failure."""
     arm = run.session.arm
     scope = checked_scope(run.request.azure_scope)
@@ -183,24 +183,28 @@ def make_role(run: Run) -> Step:
     what = f"{run.request.azure_role} at {scope}"
     details = {"principal": principal_id}
     if not _is_planned(run):
-        known = [each for each in arm.assignments(scope, principal_id) if each.is_of(scope, role_id, principal_id)]
+        known = [
+            assignment
+            for assignment in arm.assignments(scope, principal_id)
+            if assignment.is_of(scope, role_id, principal_id)
+        ]
         if known:
-            return Step(Outcome.UNCHANGED, what, {**details, "id": known[0].id})
-    assignment_id, made = _assigned(arm, run.patience, (scope, role_id, principal_id))
+            return PhaseResult(PhaseOutcome.UNCHANGED, what, {**details, "id": known[0].id})
+    assignment_id, made = _assigned(arm, run.polling, (scope, role_id, principal_id))
     known_by = {"id": assignment_id} if assignment_id else {}
-    return Step(Outcome.CREATED if made else Outcome.UNCHANGED, what, {**details, **known_by})
+    return PhaseResult(PhaseOutcome.CREATED if made else PhaseOutcome.UNCHANGED, what, {**details, **known_by})
 
 
 def _is_planned(run: Run) -> bool:
-    """Whether whom the role is for does not exist yet."""
+    """Whether the principal of the role does not exist yet."""
     made = (run.application, run.identity, run.principal)
-    return any(each is not None and each.planned for each in made)
+    return any(holder is not None and holder.planned for holder in made)
 
 
-def _assigned(arm: Arm, patience: Patience, key: tuple[str, str, str]) -> tuple[str, bool]:
-    """The id of the assignment as far as it is known, and whether it was made now."""
+def _assigned(arm: Arm, polling: Polling, key: tuple[str, str, str]) -> tuple[str, bool]:
+    """The id of the assignment if it is known, and whether it was created now."""
     try:
-        made = patience.attempt(
+        made = polling.attempt(
             "the principal", lambda: arm.assign(*key), AzureApiError, lambda error: error.code == PRINCIPAL_UNKNOWN
         )
     except AzureApiError as error:
@@ -228,7 +232,7 @@ PHASES: Final = (
         lambda run, _: "" if run.request.uses_identity else "an application is used",
         make_identity,
     ),
-    Phase(SERVICE_ACCOUNT, check_account, _never, make_account, account.rehearse),
+    Phase(SERVICE_ACCOUNT, check_account, _never, make_account, account.preflight),
     Phase(
         FEDERATED_IDENTITY,
         check_federated_identity,

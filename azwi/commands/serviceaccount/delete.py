@@ -1,4 +1,4 @@
-"""The phases of `azwi serviceaccount delete`. What is not there is no error, so that a second run ends well."""
+"""The phases of `azwi serviceaccount delete`. A missing object is not an error, so a second run succeeds."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -12,9 +12,9 @@ from azwi.commands.serviceaccount.phases import (
     FEDERATED_IDENTITY,
     ROLE_ASSIGNMENT,
     SERVICE_ACCOUNT,
-    Outcome,
     Phase,
-    Step,
+    PhaseOutcome,
+    PhaseResult,
 )
 from azwi.commands.serviceaccount.run import Run
 from azwi.console.errors import UsageError
@@ -37,26 +37,30 @@ def check_role(run: Run) -> None:
     principals.check(run)
 
 
-def delete_role(run: Run) -> Step:
+def delete_role(run: Run) -> PhaseResult:
     """The role assignment that is named, by its id or by what it says."""
     request, arm = run.request, run.session.arm
     if request.role_assignment_id:
         gone = arm.unassign(request.role_assignment_id)
-        return Step(Outcome.DELETED if gone else Outcome.ABSENT, request.role_assignment_id)
+        return PhaseResult(PhaseOutcome.DELETED if gone else PhaseOutcome.ABSENT, request.role_assignment_id)
     what = f"{request.azure_role} at {request.azure_scope}"
-    if _nobody(run):
-        return Step(Outcome.ABSENT, what)
+    if _principal_is_gone(run):
+        return PhaseResult(PhaseOutcome.ABSENT, what)
     scope = checked_scope(request.azure_scope)
     role_id = arm.role_id(scope, request.azure_role)
     principal_id = principals.principal_id(run)
-    found = [each for each in arm.assignments(scope, principal_id) if each.is_of(scope, role_id, principal_id)]
-    for each in found:
-        arm.unassign(each.id)
-    return Step(Outcome.DELETED if found else Outcome.ABSENT, what, {"principal": principal_id})
+    found = [
+        assignment
+        for assignment in arm.assignments(scope, principal_id)
+        if assignment.is_of(scope, role_id, principal_id)
+    ]
+    for assignment in found:
+        arm.unassign(assignment.id)
+    return PhaseResult(PhaseOutcome.DELETED if found else PhaseOutcome.ABSENT, what, {"principal": principal_id})
 
 
-def _nobody(run: Run) -> bool:
-    """Whether the one whom the role was for is gone; with it went the way to tell which assignment is meant."""
+def _principal_is_gone(run: Run) -> bool:
+    """Whether the principal of the role is gone, so that its assignment can no longer be identified."""
     request = run.request
     if request.uses_identity:
         return run.find_identity() is None
@@ -69,20 +73,20 @@ def _nobody(run: Run) -> bool:
 
 
 def check_federated_identity(run: Run) -> None:
-    """Refuse when it cannot be told whose tokens are meant, or who trusts them."""
+    """Refuse when the ServiceAccount or its identity is not named."""
     if not run.request.service_account_name:
-        raise UsageError("--service-account-name is required", "it says whose tokens are trusted no more")
+        raise UsageError("--service-account-name is required", "its federated credential is removed")
     run.complete_issuer()
     if not run.request.uses_identity:
         run.check_application()
 
 
-def delete_federated_identity(run: Run) -> Step:
+def delete_federated_identity(run: Run) -> PhaseResult:
     """The trust in the ServiceAccount's tokens."""
     there = run.find_identity() if run.request.uses_identity else run.find_application()
     if there is None:
-        return Step(Outcome.ABSENT, run.request.identity_resource_id or run.request.application_name)
-    return federate.remove(run.holder(), run.trust, run.patience)
+        return PhaseResult(PhaseOutcome.ABSENT, run.request.identity_resource_id or run.request.application_name)
+    return federate.remove(run.holder(), run.trust, run.polling)
 
 
 # -- service-account
@@ -98,23 +102,23 @@ def check_account(run: Run) -> None:
 
 
 def check_application(run: Run) -> None:
-    """Refuse when it cannot be told which application is meant."""
+    """Refuse when the application is not named."""
     run.check_application()
 
 
-def delete_application(run: Run) -> Step:
+def delete_application(run: Run) -> PhaseResult:
     """The application, with its service principal and its federated credentials."""
     found = run.find_application()
     if found is None:
-        return Step(Outcome.ABSENT, run.request.application_name)
+        return PhaseResult(PhaseOutcome.ABSENT, run.request.application_name)
     notes = tuple(_orphans(run, found))
     gone = run.session.graph.delete_application(found.object_id)
     details = {"client id": found.client_id, "object id": found.object_id}
-    return Step(Outcome.DELETED if gone else Outcome.ABSENT, found.name, details, notes)
+    return PhaseResult(PhaseOutcome.DELETED if gone else PhaseOutcome.ABSENT, found.name, details, notes)
 
 
 def _orphans(run: Run, application: Application) -> Iterator[str]:
-    """What is to be said of roles that Azure keeps although nobody has them any more, as far as they can be seen."""
+    """Notes on role assignments that outlive the application, as far as they can be read."""
     subscription = run.session.subscription
     principal = run.session.graph.principal(client_id=application.client_id)
     if not subscription or principal is None:
@@ -123,8 +127,8 @@ def _orphans(run: Run, application: Application) -> Iterator[str]:
         left = run.session.arm.assignments(f"/subscriptions/{subscription}", principal.object_id)
     except AzureApiError:
         return
-    for each in left:
-        yield f"a role stays behind: azwi sa delete phase role-assignment --role-assignment-id {each.id}"
+    for assignment in left:
+        yield f"a role assignment remains: azwi sa delete phase role-assignment --role-assignment-id {assignment.id}"
 
 
 PHASES: Final = (

@@ -5,8 +5,8 @@ from typing import Final
 
 from azwi.azure.errors import NOT_FOUND, AzureApiError
 from azwi.azure.federation import MAX_CREDENTIALS, FederatedCredential, Holder, Trust
-from azwi.azure.polling import Patience
-from azwi.commands.serviceaccount.phases import Outcome, Step
+from azwi.azure.polling import Polling
+from azwi.commands.serviceaccount.phases import PhaseOutcome, PhaseResult
 from azwi.console.errors import CommandError
 
 CONFLICT: Final = 409
@@ -14,17 +14,17 @@ CONFLICT: Final = 409
 CONCURRENT: Final = "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity"
 
 
-def add(holder: Holder, trust: Trust, patience: Patience, *, planning: bool = False) -> Step:
+def add(holder: Holder, trust: Trust, polling: Polling, *, planning: bool = False) -> PhaseResult:
     """Make the holder trust these tokens, unless it does.
 
     Raises:
         CommandError: when it has a credential for them with another audience, or no room for one more.
     """
-    existing = patience.attempt(holder.label, holder.credentials, AzureApiError, _is_passing)
+    existing = polling.attempt(holder.label, holder.credentials, AzureApiError, _is_passing)
     notes = tuple(_near_misses(existing, trust))
     found = _covering(existing, trust)
     if found is not None:
-        return _step(Outcome.UNCHANGED, holder, trust, _checked(found, trust).name, notes)
+        return _step(PhaseOutcome.UNCHANGED, holder, trust, _checked(found, trust).name, notes)
     if len(existing) >= MAX_CREDENTIALS:
         raise CommandError(
             f"{holder.label} has {len(existing)} federated credentials, and Entra allows {MAX_CREDENTIALS}",
@@ -33,31 +33,31 @@ def add(holder: Holder, trust: Trust, patience: Patience, *, planning: bool = Fa
         )
     name = _free_name(holder, trust, existing)
     try:
-        patience.attempt(holder.label, lambda: holder.add(name, trust), AzureApiError, _is_passing)
+        polling.attempt(holder.label, lambda: holder.add(name, trust), AzureApiError, _is_passing)
     except AzureApiError as error:
         if error.status != CONFLICT:
             raise
-        # Somebody else was quicker, or the list came from a replica that lags behind.
-        known = patience.until("the federated credential", lambda: _covering(holder.credentials(), trust))
-        return _step(Outcome.UNCHANGED, holder, trust, _checked(known, trust).name, notes)
+        # Created concurrently, or the list came from a replica that lags behind.
+        known = polling.until("the federated credential", lambda: _covering(holder.credentials(), trust))
+        return _step(PhaseOutcome.UNCHANGED, holder, trust, _checked(known, trust).name, notes)
     if not planning:
-        patience.until("the federated credential", lambda: _covering(holder.credentials(), trust))
-    return _step(Outcome.CREATED, holder, trust, name, notes)
+        polling.until("the federated credential", lambda: _covering(holder.credentials(), trust))
+    return _step(PhaseOutcome.CREATED, holder, trust, name, notes)
 
 
-def remove(holder: Holder, trust: Trust, patience: Patience) -> Step:
-    """Make the holder trust these tokens no more."""
+def remove(holder: Holder, trust: Trust, polling: Polling) -> PhaseResult:
+    """Remove the holder's trust in these tokens."""
     existing = holder.credentials()
     notes = tuple(_near_misses(existing, trust))
     found = _covering(existing, trust)
     if found is None:
-        return _step(Outcome.ABSENT, holder, trust, "", notes)
-    patience.attempt(holder.label, lambda: holder.remove(found), AzureApiError, _is_concurrent)
-    return _step(Outcome.DELETED, holder, trust, found.name, notes)
+        return _step(PhaseOutcome.ABSENT, holder, trust, "", notes)
+    polling.attempt(holder.label, lambda: holder.remove(found), AzureApiError, _is_concurrent)
+    return _step(PhaseOutcome.DELETED, holder, trust, found.name, notes)
 
 
 def _covering(credentials: Iterable[FederatedCredential], trust: Trust) -> FederatedCredential | None:
-    return next((each for each in credentials if each.covers(trust)), None)
+    return next((credential for credential in credentials if credential.covers(trust)), None)
 
 
 def _checked(found: FederatedCredential, trust: Trust) -> FederatedCredential:
@@ -66,23 +66,23 @@ def _checked(found: FederatedCredential, trust: Trust) -> FederatedCredential:
         raise CommandError(
             f"federated credential {found.name!r} has this issuer and subject, but audience {audiences} instead of "
             f"{trust.audience}",
-            "if no pod uses it as it is, delete it with azwi serviceaccount delete phase federated-identity and create "
-            "it anew; or give the audience that is meant with --audience",
+            "if no pod uses it, delete it with azwi serviceaccount delete phase federated-identity and create it "
+            "again; or give its audience with --audience",
         )
     return found
 
 
 def _near_misses(credentials: Iterable[FederatedCredential], trust: Trust) -> Iterable[str]:
-    for each in credentials:
-        if each.nearly_covers(trust):
+    for credential in credentials:
+        if credential.nearly_covers(trust):
             yield (
-                f"federated credential {each.name!r} is nearly for the same tokens: issuer {each.issuer}, subject "
-                f"{each.subject}; Entra compares every byte, a slash at the end and case included"
+                f"federated credential {credential.name!r} is nearly for the same tokens: issuer {credential.issuer}, "
+                f"subject {credential.subject}; Entra compares every byte, a slash at the end and case included"
             )
 
 
 def _free_name(holder: Holder, trust: Trust, existing: Iterable[FederatedCredential]) -> str:
-    taken = {each.name for each in existing}
+    taken = {credential.name for credential in existing}
     names = holder.names(trust)
     return next((name for name in names if name not in taken), names[-1])
 
@@ -96,6 +96,6 @@ def _is_concurrent(error: AzureApiError) -> bool:
     return error.code == CONCURRENT
 
 
-def _step(outcome: Outcome, holder: Holder, trust: Trust, name: str, notes: tuple[str, ...]) -> Step:
+def _step(outcome: PhaseOutcome, holder: Holder, trust: Trust, name: str, notes: tuple[str, ...]) -> PhaseResult:
     details = {"issuer": trust.issuer, "subject": trust.subject, "audience": trust.audience}
-    return Step(outcome, holder.label, {**({"name": name} if name else {}), **details}, notes)
+    return PhaseResult(outcome, holder.label, {**({"name": name} if name else {}), **details}, notes)

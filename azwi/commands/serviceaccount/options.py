@@ -6,9 +6,8 @@ from typing import Final
 
 import click
 
-from azwi.azure.auth import Login
 from azwi.azure.ids import identity_id
-from azwi.azure.options import CLOUD, LOGIN, Given, Option, without_equals_sign
+from azwi.azure.options import CLOUD, LOGIN, Option, Params, without_equals_sign
 from azwi.azure.polling import DEFAULT_SECONDS
 from azwi.cluster import kube
 from azwi.commands.serviceaccount.request import DEFAULT_NAMESPACE, Request
@@ -25,7 +24,7 @@ ACCOUNT: Final[tuple[Option, ...]] = (
 )  # fmt: skip
 ISSUER: Final[tuple[Option, ...]] = (
     click.option("--service-account-issuer-url", default="", metavar="URL",
-                 help="Issuer of its tokens, byte for byte; default: the one that the cluster tells."),
+                 help="Issuer of its tokens, byte for byte; default: the cluster's own."),
 )  # fmt: skip
 EXPIRATION: Final[tuple[Option, ...]] = (
     click.option("--service-account-token-expiration", "token_expiration", type=TokenExpiration(), default="1h0m0s",
@@ -66,32 +65,22 @@ SKIP: Final[tuple[Option, ...]] = (
 )
 RUN: Final[tuple[Option, ...]] = (
     click.option("--propagation-timeout", type=Duration(), default=f"{DEFAULT_SECONDS:.0f}s", show_default=True,
-                 help="How long to wait until Azure shows what was written."),
+                 help="How long to wait until Azure shows a written object."),
     click.option("--dry-run", is_flag=True, help="Change nothing; print every request that would change something."),
     output.option,
 )  # fmt: skip
 
 
-def login(given: Given) -> Login:
-    """Who logs in; the subscription is that of the managed identity where none is named."""
-    values = {field.name: given[field.name] for field in fields(Login) if field.name in given}
-    method = given["auth_method"]
-    resource_id = given.get("identity_resource_id") or ""
-    if not values.get("subscription_id") and resource_id.count("/") > 2:  # noqa: PLR2004  /subscriptions/UUID/...
-        values["subscription_id"] = resource_id.split("/")[2]
-    return Login(**{**values, "method": method}).checked()
+def cluster_target(given: Params) -> kube.ClusterTarget:
+    """The cluster that the flags select."""
+    return kube.ClusterTarget(given.get("kubeconfig", ""), given.get("context", ""))
 
 
-def cluster_target(given: Given) -> kube.Target:
-    """Which cluster is meant."""
-    return kube.Target(given.get("kubeconfig", ""), given.get("context", ""))
-
-
-def request(given: Given, subscription: Callable[[], str]) -> Request:
+def request(given: Params, subscription: Callable[[], str]) -> Request:
     """What is wanted; `subscription` is asked when a managed identity is named without one.
 
     Raises:
-        UsageError: for what cannot be meant.
+        UsageError: for values that cannot be right.
     """
     values = {field.name: given[field.name] for field in fields(Request) if field.name in given}
     group, name = given.get("identity_resource_group"), given.get("identity_name")

@@ -34,13 +34,13 @@ CREATE: Final[Mapping[str, str]] = {
 }
 DELETE: Final[Mapping[str, str]] = {
     ROLE_ASSIGNMENT: "Take the identity's role in Azure away.",
-    FEDERATED_IDENTITY: "Let the identity trust the ServiceAccount's tokens no more.",
+    FEDERATED_IDENTITY: "Remove the identity's trust in the ServiceAccount's tokens.",
     SERVICE_ACCOUNT: "Delete the ServiceAccount in the cluster.",
     APPLICATION: "Delete the Entra application with its service principal and credentials.",
 }
 
 
-class Outcome(StrEnum):
+class PhaseOutcome(StrEnum):
     """How a phase ended."""
 
     CREATED = "created"
@@ -53,10 +53,10 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PhaseResult:
     """What a phase did or found: what it is about, and what is worth knowing of that."""
 
-    outcome: Outcome
+    outcome: PhaseOutcome
     what: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -70,40 +70,40 @@ class Phase:
     Args:
         name: as on the command line.
         check: refuses what it cannot work with, before any phase has begun.
-        left_out: why it has nothing to do within the whole command, of which some phases are skipped; else empty.
+        skip_reason: why it has nothing to do within the whole command, of which some phases are skipped; else empty.
         work: does it.
-        rehearse: has the cluster or Azure refuse it, once all checks have passed and before any phase has begun.
+        preflight: has the cluster or Azure refuse it, once all checks have passed and before any phase has begun.
     """
 
     name: str
     check: "Callable[[Run], None]"
-    left_out: "Callable[[Run, Collection[str]], str]"
-    work: "Callable[[Run], Step]"
-    rehearse: "Callable[[Run], object]" = lambda _: None
+    skip_reason: "Callable[[Run, Collection[str]], str]"
+    work: "Callable[[Run], PhaseResult]"
+    preflight: "Callable[[Run], object]" = lambda _: None
 
 
 class PhaseError(CommandError):
     """A phase failed; `steps` are those before it and itself."""
 
-    def __init__(self, phase: str, steps: list[Step], cause: CommandError) -> None:
+    def __init__(self, phase: str, steps: list[PhaseResult], cause: CommandError) -> None:
         super().__init__(f"{phase}: {cause.message}", cause.hint)
-        self.steps = [*steps, Step(Outcome.FAILED, cause.message, phase=phase)]
+        self.steps = [*steps, PhaseResult(PhaseOutcome.FAILED, cause.message, phase=phase)]
 
 
-class PhaseInterrupted(PhaseError):  # noqa: N818  somebody's wish, not an error
+class PhaseInterrupted(PhaseError):  # noqa: N818  a request, not an error
     """Ctrl-C within a phase."""
 
     exit_code = Status.INTERRUPTED
 
-    def __init__(self, phase: str, steps: list[Step]) -> None:
-        super().__init__(phase, steps, CommandError("interrupted", "run it again: it goes on where it stopped"))
+    def __init__(self, phase: str, steps: list[PhaseResult]) -> None:
+        super().__init__(phase, steps, CommandError("interrupted", "run it again: it continues where it stopped"))
 
 
 def skipped(given: Iterable[str], phases: Iterable[Phase]) -> frozenset[str]:
     """The phases that `--skip-phases` names: a list with commas, the flag repeated, or both.
 
     Raises:
-        UsageError: when one is no phase.
+        UsageError: when a name is not a phase.
     """
     named = [name.strip() for text in given for name in text.split(",") if name.strip()]
     known = [phase.name for phase in phases]
@@ -113,39 +113,39 @@ def skipped(given: Iterable[str], phases: Iterable[Phase]) -> frozenset[str]:
     return frozenset(ALIASES.get(name, name) for name in named)
 
 
-def run_all(phases: Iterable[Phase], run: "Run", skip: Collection[str] = ()) -> list[Step]:
+def run_all(phases: Iterable[Phase], run: "Run", skip: Collection[str] = ()) -> list[PhaseResult]:
     """Run the phases that are not left out, in order; all are checked and rehearsed before the first begins.
 
     Raises:
         CommandError: when a check or a rehearsal refuses.
         PhaseError: when a phase fails; none after it is run.
     """
-    reasons = {phase.name: "--skip-phases" if phase.name in skip else phase.left_out(run, skip) for phase in phases}
+    reasons = {phase.name: "--skip-phases" if phase.name in skip else phase.skip_reason(run, skip) for phase in phases}
     due = [phase for phase in phases if not reasons[phase.name]]
     for phase in due:
         phase.check(run)
     for phase in due:
-        phase.rehearse(run)
-    steps: list[Step] = []
+        phase.preflight(run)
+    steps: list[PhaseResult] = []
     for phase in phases:
         if reasons[phase.name]:
-            steps.append(Step(Outcome.SKIPPED, reasons[phase.name], phase=phase.name))
+            steps.append(PhaseResult(PhaseOutcome.SKIPPED, reasons[phase.name], phase=phase.name))
         else:
             steps.append(run_one(phase, run, steps))
     return steps
 
 
-def run_one(phase: Phase, run: "Run", before: Iterable[Step] = ()) -> Step:
+def run_one(phase: Phase, run: "Run", before: Iterable[PhaseResult] = ()) -> PhaseResult:
     """Run one phase, whose check has passed.
 
     Raises:
         PhaseError: when it fails or is interrupted.
     """
-    run.tell(phase.name)
+    run.report(phase.name)
     try:
         step = phase.work(run)
     except CommandError as error:
         raise PhaseError(phase.name, list(before), error) from error
     except KeyboardInterrupt as stop:
         raise PhaseInterrupted(phase.name, list(before)) from stop
-    return Step(step.outcome, step.what, step.details, step.notes, phase.name)
+    return PhaseResult(step.outcome, step.what, step.details, step.notes, phase.name)

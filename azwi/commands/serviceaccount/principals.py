@@ -19,16 +19,16 @@ def ensure(run: Run, application: Application) -> tuple[ServicePrincipal, bool]:
         return found, False
     what = f"application {application.name}"
     try:
-        created = run.patience.attempt(
+        created = run.polling.attempt(
             what, lambda: graph.create_principal(application), AzureApiError, _application_is_new
         )
     except AzureApiError as error:
         if error.code != DUPLICATE:
             raise
-        # Somebody else was quicker, or a replica that has not seen it answered us.
-        return run.patience.until(what, lambda: graph.principal(client_id=application.client_id)), False
+        # Created concurrently, or a replica answered that does not know it yet.
+        return run.polling.until(what, lambda: graph.principal(client_id=application.client_id)), False
     if not created.planned:
-        run.patience.until(
+        run.polling.until(
             f"service principal {created.object_id}", lambda: graph.principal(object_id=created.object_id)
         )
     return created, True
@@ -40,7 +40,7 @@ def _application_is_new(error: AzureApiError) -> bool:
 
 
 def check(run: Run) -> None:
-    """Refuse when nothing names whom to give the role."""
+    """Refuse when no principal is named for the role."""
     request = run.request
     named = request.service_principal_object_id or request.service_principal_name
     if not (named or request.uses_identity or request.names_application or request.application_name):
@@ -51,7 +51,7 @@ def check(run: Run) -> None:
 
 
 def principal_id(run: Run) -> str:
-    """The object id of whom the role is for.
+    """The object id of the principal that gets the role.
 
     Raises:
         CommandError: when it is not there, or its name is not unique.
@@ -83,7 +83,7 @@ def _named(run: Run, name: str) -> ServicePrincipal:
             "give --service-principal-object-id, or the application's flags",
         )
     if len(found) > 1:
-        ids = ", ".join(each.object_id for each in found)
+        ids = ", ".join(principal.object_id for principal in found)
         raise CommandError(
             f"{len(found)} service principals are named {name!r}; their object ids are {ids}",
             "name the right one with --service-principal-object-id",

@@ -36,7 +36,7 @@ class Request:
         """Check what can be checked without asking anybody.
 
         Raises:
-            UsageError: for what cannot be meant.
+            UsageError: for values that cannot be right.
         """
         for flag, value in (
             ("--aad-application-client-id", self.aad_application_client_id),
@@ -44,7 +44,9 @@ class Request:
             ("--service-principal-object-id", self.service_principal_object_id),
         ):
             if value and not is_uuid(value):
-                raise UsageError(f"{flag} {value!r} is no UUID", "look for a letter too many, too few or mistyped")
+                raise UsageError(
+                    f"{flag} {value!r} is not a UUID", "check it for a missing, extra or mistyped character"
+                )
         if self.identity_resource_id:
             ids.checked_identity_id(self.identity_resource_id)
             if self.names_application:
@@ -79,7 +81,7 @@ class Request:
 
     @property
     def trust(self) -> Trust:
-        """The tokens that this is about; the audience is the cloud's affair."""
+        """The tokens that the command is about; the cloud decides the audience."""
         return Trust(self.service_account_namespace, self.service_account_name, self.service_account_issuer_url)
 
     @property

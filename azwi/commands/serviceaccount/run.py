@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
-from azwi.azure.arm import Identity, IdentityCredentials
+from azwi.azure.arm import IdentityCredentials, ManagedIdentity
 from azwi.azure.federation import Holder, Trust
 from azwi.azure.graph import Application, ApplicationCredentials, ServicePrincipal
-from azwi.azure.polling import Patience
+from azwi.azure.polling import Polling
 from azwi.azure.session import Session
 from azwi.cluster.kube import ApiError, Cluster
 from azwi.commands.serviceaccount.request import Request
@@ -29,15 +29,15 @@ class Run:
         request: what is wanted.
         session: Azure; its plan, when it has one, makes this a dry run.
         connect: connects to the cluster when that is needed.
-        patience: how long to wait for Azure.
+        polling: how long to wait for Azure.
     """
 
     request: Request
     session: Session
     connect: Callable[[], Cluster]
-    patience: Patience = field(default_factory=Patience)
+    polling: Polling = field(default_factory=Polling)
     application: Application | None = None
-    identity: Identity | None = None
+    identity: ManagedIdentity | None = None
     principal: ServicePrincipal | None = None
 
     @property
@@ -55,9 +55,9 @@ class Run:
         """The tokens that this is about, with the cloud's audience."""
         return replace(self.request.trust, audience=self.session.cloud.audience)
 
-    def tell(self, text: str) -> None:
-        """Say what is being done."""
-        self.patience.tell(text)
+    def report(self, text: str) -> None:
+        """Show what is being done."""
+        self.polling.on_wait(text)
 
     def find_application(self) -> Application | None:
         """The application that is named; None when none has that name.
@@ -87,13 +87,13 @@ class Run:
             "azwi serviceaccount create phase aad-application makes it",
         )
 
-    def find_identity(self) -> Identity | None:
+    def find_identity(self) -> ManagedIdentity | None:
         """The managed identity that is named; None when it is not there."""
         if self.identity is None:
             self.identity = self.session.arm.identity(self.request.identity_resource_id)
         return self.identity
 
-    def need_identity(self) -> Identity:
+    def need_identity(self) -> ManagedIdentity:
         """The managed identity that is named.
 
         Raises:
@@ -144,20 +144,20 @@ class Run:
         """Take the cluster's issuer where none is given.
 
         Raises:
-            CommandError: when the cluster does not tell it.
+            CommandError: when the cluster does not publish it.
         """
         if self.request.service_account_issuer_url:
             return
         found = self.issuer_of_cluster()
         if not found:
             raise UsageError(
-                "--service-account-issuer-url is required, because the cluster does not tell you its own",
+                "--service-account-issuer-url is required, because the cluster does not publish its own to you",
                 "on AKS: az aks show --query oidcIssuerProfile.issuerUrl",
             )
         self.request = replace(self.request, service_account_issuer_url=found)
 
     def issuer_of_cluster(self) -> str:
-        """The issuer of the cluster's tokens; empty when it does not tell.
+        """The issuer of the cluster's tokens; empty when it is not published.
 
         Raises:
             CommandError: when the cluster does not answer.
@@ -178,7 +178,7 @@ def _find_application(run: Run) -> Application | None:
         return found
     named = graph.applications(request.application_name)
     if len(named) > 1:
-        ids = ", ".join(each.client_id for each in named)
+        ids = ", ".join(application.client_id for application in named)
         raise CommandError(
             f"{len(named)} applications are named {request.application_name!r}; their client ids are {ids}",
             "name the right one with --aad-application-client-id",

@@ -1,4 +1,4 @@
-"""`azwi token exchange`: the exchange that a pod would make, made now, and what came of it explained."""
+"""`azwi token exchange`: performs the token exchange that a pod would, and explains the result."""
 
 import os
 import time
@@ -8,12 +8,12 @@ import click
 
 from azure_workload_identity import entra, names
 from azure_workload_identity.types import JsonObject
-from azwi.azure.options import CLOUD, Given, of, target
-from azwi.azure.polling import Patience
+from azwi.azure.options import CLOUD, Params, target, with_options
+from azwi.azure.polling import Polling
 from azwi.cluster import kube
 from azwi.cluster.kube import Cluster
 from azwi.commands.token import exchange
-from azwi.commands.token.exchange import Ask, Assertion, RefusedError
+from azwi.commands.token.exchange import Assertion, RefusedError, TokenRequest
 from azwi.console import output
 from azwi.console.errors import CommandError, UsageError
 from azwi.console.groups import Group
@@ -23,7 +23,7 @@ from webhook.admission.identity import Account
 TOKEN_CLAIMS: Final = ("aud", "iss", "tid", "appid", "azp", "oid", "idtyp", "roles", "xms_mirid")
 
 
-def _identity(given: Given, account: Account) -> tuple[str, str]:
+def _identity(given: Params, account: Account) -> tuple[str, str]:
     """Client id and tenant, by flag, annotation, or variable."""
     client_id = given["client_id"] or account.client_id or os.environ.get(names.ENV_CLIENT_ID, "")
     tenant_id = given["tenant_id"] or account.tenant_id or os.environ.get(names.ENV_TENANT_ID, "")
@@ -39,12 +39,12 @@ def _identity(given: Given, account: Account) -> tuple[str, str]:
     return client_id, tenant_id
 
 
-@click.group("token", cls=Group, short_help="Try the exchange of a ServiceAccount's token.")
+@click.group("token", cls=Group)
 def command() -> None:
     """Try the exchange of a ServiceAccount's token."""
 
 
-@command.command("exchange", short_help="Exchange a ServiceAccount's token for one of Entra, now.")
+@command.command("exchange")
 @click.option("--service-account", "--service-account-name", default="", metavar="NAME", help="The ServiceAccount.")
 @kube.options
 @click.option(
@@ -65,7 +65,7 @@ def command() -> None:
     show_default=True,
     help="Try again that long, while the answer may be one that passes, as after a change.",
 )
-@of(CLOUD)
+@with_options(CLOUD)
 @output.option
 def exchange_command(**given: Any) -> None:  # noqa: ANN401  click's
     """Exchange a ServiceAccount's token for one of Microsoft Entra, as its pods do, and explain the answer.
@@ -74,37 +74,40 @@ def exchange_command(**given: Any) -> None:  # noqa: ANN401  click's
     """
     with output.progress("asking for the assertion") as shown:
         cloud = target(given).cloud(os.environ)
-        ask, assertion = _prepared(given, cloud.audience, cloud.authority_host, cloud.arm_audience)
+        request, assertion = _prepared(given, cloud.audience, cloud.authority_host, cloud.arm_audience)
         shown.update("asking Entra")
-        patience = Patience(given["wait"], shown.update)
+        polling = Polling(given["wait"], shown.update)
         try:
-            answer = patience.attempt(
-                "the credential", lambda: exchange.exchange(ask, assertion), RefusedError, lambda error: error.may_pass
+            answer = polling.attempt(
+                "the credential",
+                lambda: exchange.exchange(request, assertion),
+                RefusedError,
+                lambda error: error.is_transient,
             )
             failure = None
         except RefusedError as error:
             answer, failure = {}, error
     document: JsonObject = {
-        "request": {"url": ask.url, "clientId": ask.client_id, "scope": ask.scope},
+        "request": {"url": request.url, "clientId": request.client_id, "scope": request.scope},
         "assertion": assertion.claims,
     }
     document |= _refused(failure) if failure else _accepted(answer)
-    output.write(document, given["form"], lambda: _text(document))
+    output.write(document, given["output_format"], lambda: _text(document))
     if failure:
         raise failure
 
 
-def _prepared(given: Given, audience: str, authority_host: str, arm: str) -> tuple[Ask, Assertion]:
+def _prepared(given: Params, audience: str, authority_host: str, arm: str) -> tuple[TokenRequest, Assertion]:
     name = given["service_account"]
     if name:
-        cluster = Cluster.connect(kube.Target(given["kubeconfig"], given["context"], given["namespace"]))
+        cluster = Cluster.connect(kube.ClusterTarget(given["kubeconfig"], given["context"], given["namespace"]))
         assertion, account = exchange.from_cluster(cluster, name, audience)
     elif given["token_file"]:
         assertion, account = exchange.from_file(given["token_file"]), Account()
     else:
         raise UsageError("--service-account is required", "or --token-file, which the webhook's pods have set")
     client_id, tenant_id = _identity(given, account)
-    return Ask(authority_host, tenant_id, client_id, given["scope"] or f"{arm}/.default"), assertion
+    return TokenRequest(authority_host, tenant_id, client_id, given["scope"] or f"{arm}/.default"), assertion
 
 
 def _accepted(answer: JsonObject) -> JsonObject:

@@ -29,7 +29,7 @@ _OK: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class TokenRequest:
     """A token request, without the assertion."""
 
     authority_host: str
@@ -59,17 +59,17 @@ class RefusedError(CommandError):
     """Entra gave no token; `refusal` says why."""
 
     def __init__(self, refusal: Refusal) -> None:
-        told = refusal.description or refusal.error or "it gave no reason"
-        super().__init__(f"Entra refuses the exchange: {told}", refusal.meaning.remedy)
+        reason = refusal.description or refusal.error or "no reason given"
+        super().__init__(f"Entra refuses the exchange: {reason}", refusal.meaning.remedy)
         self.refusal = refusal
 
     @property
-    def may_pass(self) -> bool:
-        """Whether the same request may be answered otherwise a little later."""
+    def is_transient(self) -> bool:
+        """Whether the same request may succeed a little later."""
         return self.refusal.meaning.kind is not Kind.PERMANENT
 
 
-def exchange(ask: Ask, assertion: Assertion, environ: Mapping[str, str] = os.environ) -> JsonObject:
+def exchange(request: TokenRequest, assertion: Assertion, environ: Mapping[str, str] = os.environ) -> JsonObject:
     """The token endpoint's answer; `access_token` in it is a secret.
 
     Raises:
@@ -78,25 +78,25 @@ def exchange(ask: Ask, assertion: Assertion, environ: Mapping[str, str] = os.env
     """
     import httpx
 
-    form = entra.token_form(ask.client_id, ask.scope, assertion.token)
+    form = entra.token_form(request.client_id, request.scope, assertion.token)
     # The variable that the Azure CLI and azure-core look at, besides OpenSSL's own.
     context = ssl.create_default_context(cafile=environ.get("REQUESTS_CA_BUNDLE") or None)
     try:
         with (
             httpx.Client(verify=context, timeout=TIMEOUT_SECONDS, headers=HEADERS) as http,
-            http.stream("POST", ask.url, data=form) as answer,
+            http.stream("POST", request.url, data=form) as answer,
         ):
             content = _bounded_body(answer.iter_bytes())
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise CommandError(
-            f"no answer from {ask.authority_host}: {cause(error)}",
-            "is there a way to it from here (HTTPS_PROXY, SSL_CERT_FILE), and is --azure-env the right cloud?",
+            f"no answer from {request.authority_host}: {cause(error)}",
+            "check that it can be reached from here (HTTPS_PROXY, SSL_CERT_FILE) and that --azure-env is right",
         ) from error
     document = _decoded(content)
     if answer.status_code == _OK and isinstance(document, dict) and isinstance(document.get("access_token"), str):
         return document
     if answer.status_code == _OK:
-        raise CommandError(f"{ask.authority_host} answered with no token", "is it Entra?")
+        raise CommandError(f"{request.authority_host} answered without a token", "check that it is Microsoft Entra")
     raise RefusedError(entra.refusal(answer.status_code, document))
 
 
@@ -142,5 +142,5 @@ def from_file(file: str) -> Assertion:
         why = error.strerror if isinstance(error, OSError) else "it is not ASCII"
         raise CommandError(f"cannot read a token from {file}: {why}", "it is what the webhook mounts") from error
     if not entra.claims(token, ASSERTION_CLAIMS):
-        raise CommandError(f"{file} holds no token", f"{names.ENV_TOKEN_FILE} names the right one in a pod")
+        raise CommandError(f"{file} contains no token", f"{names.ENV_TOKEN_FILE} names the right one in a pod")
     return Assertion(token)

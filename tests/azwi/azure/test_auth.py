@@ -86,7 +86,7 @@ def test_secret_is_not_shown() -> None:
         ({"method": Method.CLIENT_SECRET}, "--client-id"),
         ({"method": Method.CLIENT_SECRET, "client_id": CLIENT}, "needs a secret"),
         ({"method": Method.CLIENT_CERTIFICATE, "client_id": CLIENT}, "--certificate-path"),
-        ({"client_id": "8a2f2b5c"}, "no UUID"),
+        ({"client_id": "8a2f2b5c"}, "not a UUID"),
         ({"subscription_id": "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c"}, "--subscription-id"),
     ],
 )

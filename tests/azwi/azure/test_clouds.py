@@ -8,7 +8,7 @@ import pytest
 from azure_workload_identity import names
 from azwi.azure import clouds
 from azwi.azure.clouds import Cloud
-from azwi.azure.target import Target
+from azwi.azure.target import CloudTarget
 from azwi.console.errors import CommandError, UsageError
 from testbed.azure_management import Azure
 
@@ -80,18 +80,18 @@ def test_stack_file_unusable(tmp_path: Path, content: str | None) -> None:
 
 def test_arm_endpoint(azure: Azure) -> None:
     """A cloud that is named by its ARM endpoint is asked for the rest, and what is given goes before that."""
-    cloud = Target(arm_endpoint=f"{azure.arm}/").cloud({})
+    cloud = CloudTarget(arm_endpoint=f"{azure.arm}/").cloud({})
     assert (cloud.arm, cloud.arm_audience, cloud.graph) == (azure.arm, azure.arm, azure.graph)
     assert cloud.authority_host == "https://login.microsoftonline.com"
     assert not cloud.well_known
-    given = Target(arm_endpoint=azure.arm, authority_host="https://login.test/", audience="api://Mine").cloud({})
+    given = CloudTarget(arm_endpoint=azure.arm, authority_host="https://login.test/", audience="api://Mine").cloud({})
     assert (given.authority_host, given.audience) == ("https://login.test", "api://Mine")
 
 
 @pytest.mark.parametrize("host", ["login.microsoftonline.com", "https://login.microsoftonline.com/"])
 def test_authority_of_the_cloud(host: str) -> None:
     """The cloud's own authority, as AZURE_AUTHORITY_HOST has it for SDKs, changes nothing."""
-    assert Target(authority_host=host).cloud({}) == clouds.PUBLIC
+    assert CloudTarget(authority_host=host).cloud({}) == clouds.PUBLIC
 
 
 def test_public_arm_endpoint() -> None:
@@ -101,6 +101,6 @@ def test_public_arm_endpoint() -> None:
 
 @pytest.mark.parametrize("url", ["http://arm.test", "arm.test", "https://u@arm.test", "https://arm.test?x", "https://"])
 def test_https_only(url: str) -> None:
-    """An endpoint that is no https URL is refused: a token would go there."""
+    """An endpoint that is not an https URL is refused: a token would go there."""
     with pytest.raises(UsageError):
-        Target(arm_endpoint=url).cloud({})
+        CloudTarget(arm_endpoint=url).cloud({})

@@ -159,10 +159,10 @@ def test_untrusted(azure: Azure, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_json(azure: Azure, arm: Endpoint) -> None:
-    """An answer that is no JSON object, as of a captive portal, is told."""
+    """An answer that is not a JSON object, as of a captive portal, is told."""
     azure.faults.failures.append(Failure(200, ""))
     azure.faults.raw = b"<html>log in</html>"
-    with pytest.raises(CommandError, match="no JSON object"):
+    with pytest.raises(CommandError, match="a JSON object"):
         arm.get("/subscriptions", VERSION)
 
 
@@ -192,4 +192,4 @@ def test_clock(azure: Azure, graph: Endpoint) -> None:
     reading = graph.clock
     assert reading is not None
     assert 3598 < reading.ahead().total_seconds() <= 3600
-    assert reading.way.total_seconds() < 1
+    assert reading.round_trip.total_seconds() < 1

@@ -3,7 +3,7 @@
 import pytest
 
 from azwi.azure.errors import AzureApiError
-from azwi.azure.polling import LONGEST_PAUSE, Patience
+from azwi.azure.polling import LONGEST_PAUSE, Polling
 from azwi.console.errors import CommandError
 
 
@@ -26,21 +26,21 @@ def clock() -> Clock:
     return Clock()
 
 
-def patience(clock: Clock, seconds: float, told: list[str] | None = None) -> Patience:
+def polling(clock: Clock, seconds: float, told: list[str] | None = None) -> Polling:
     """Be patient by that clock."""
-    return Patience(seconds, (told if told is not None else []).append, clock.sleep, lambda: clock.now)
+    return Polling(seconds, (told if told is not None else []).append, clock.sleep, lambda: clock.now)
 
 
 def test_pauses_grow_and_end(clock: Clock) -> None:
     """Pauses double up to the longest, and together are not longer than what was allowed."""
-    with pytest.raises(CommandError, match="does not show it yet"):
-        patience(clock, 40).until("it", lambda: None)
+    with pytest.raises(CommandError, match="does not show it after"):
+        polling(clock, 40).until("it", lambda: None)
     assert clock.pauses == [1, 2, 4, 8, LONGEST_PAUSE, LONGEST_PAUSE, 5]
 
 
 def test_seen_at_once(clock: Clock) -> None:
     """What is there at once is not waited for."""
-    assert patience(clock, 40).until("it", lambda: "there") == "there"
+    assert polling(clock, 40).until("it", lambda: "there") == "there"
     assert clock.pauses == []
 
 
@@ -53,7 +53,7 @@ def test_attempts(clock: Clock) -> None:
             raise failures.pop()
         return "done"
 
-    assert patience(clock, 40, told).attempt("it", action, AzureApiError, lambda _: True) == "done"
+    assert polling(clock, 40, told).attempt("it", action, AzureApiError, lambda _: True) == "done"
     assert told == ["waiting for Azure to know it"] * 2
 
 
@@ -67,5 +67,5 @@ def test_failures(clock: Clock, *, passing: bool, seconds: float, tries: int) ->
         raise AzureApiError(403, "Denied", "no")
 
     with pytest.raises(AzureApiError, match="Denied"):
-        patience(clock, seconds).attempt("it", action, AzureApiError, lambda _: passing)
+        polling(clock, seconds).attempt("it", action, AzureApiError, lambda _: passing)
     assert len(calls) == tries

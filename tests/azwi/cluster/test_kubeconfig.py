@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from azwi.cluster.kube import Cluster, Target
+from azwi.cluster.kube import Cluster, ClusterTarget
 from azwi.console.errors import CommandError
 
 KUBECONFIG = """
@@ -20,8 +20,8 @@ def test_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "config"
     file.write_text(KUBECONFIG)
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'none'}:{file}")
-    assert Cluster.connect(Target()).namespace == "default"
-    assert Cluster.connect(Target(context="two")).namespace == "n"
+    assert Cluster.connect(ClusterTarget()).namespace == "default"
+    assert Cluster.connect(ClusterTarget(context="two")).namespace == "n"
 
 
 def test_current_context_of_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +31,7 @@ def test_current_context_of_several_files(tmp_path: Path, monkeypatch: pytest.Mo
     files[1].write_text(KUBECONFIG.replace("current-context: one", "current-context: two"))
     files[2].write_text(KUBECONFIG)
     monkeypatch.setenv("KUBECONFIG", ":".join(map(str, files)))
-    assert Cluster.connect(Target()).namespace == "n"
+    assert Cluster.connect(ClusterTarget()).namespace == "n"
 
 
 def test_unknown_context(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_unknown_context(tmp_path: Path) -> None:
     file = tmp_path / "config"
     file.write_text(KUBECONFIG)
     with pytest.raises(CommandError, match="three") as refused:
-        Cluster.connect(Target(kubeconfig=str(file), context="three"))
+        Cluster.connect(ClusterTarget(kubeconfig=str(file), context="three"))
     assert str(file) in refused.value.message
     assert "--context" in refused.value.hint
 
@@ -50,7 +50,7 @@ def test_broken_kubeconfig(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config"
     file.write_text(text)
     with pytest.raises(CommandError, match="no usable cluster configuration"):
-        Cluster.connect(Target(kubeconfig=str(file)))
+        Cluster.connect(ClusterTarget(kubeconfig=str(file)))
 
 
 def test_no_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_no_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(CommandError) as refused:
-        Cluster.connect(Target())
+        Cluster.connect(ClusterTarget())
     assert "--kubeconfig" in refused.value.hint
     with pytest.raises(CommandError, match=r"there is no kubeconfig .*none"):
-        Cluster.connect(Target(kubeconfig=str(tmp_path / "none")))
+        Cluster.connect(ClusterTarget(kubeconfig=str(tmp_path / "none")))

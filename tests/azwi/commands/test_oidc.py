@@ -123,7 +123,7 @@ def test_other_issuer(published: Callable[..., Result], site: str, tmp_path: Pat
     ("file", "content", "told"),
     [
         (".well-known/openid-configuration", None, "HTTP 404"),
-        (".well-known/openid-configuration", "<html>", "no JSON object"),
+        (".well-known/openid-configuration", "<html>", "a JSON object"),
         ("openid/v1/jwks", None, "HTTP 404"),
         ("openid/v1/jwks", '{"keys": []}', "has no keys"),
     ],

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from azwi.console import output
-from azwi.console.output import Form
+from azwi.console.output import OutputFormat
 from testbed.processes import PATIENCE_SECONDS, until
 
 
@@ -25,9 +25,10 @@ def test_nothing_steers_the_terminal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "expected"), [(Form.TABLE, "text\n"), (Form.JSON, '{\n  "a": 1\n}\n'), (Form.YAML, "a: 1\n")]
+    ("form", "expected"),
+    [(OutputFormat.TABLE, "text\n"), (OutputFormat.JSON, '{\n  "a": 1\n}\n'), (OutputFormat.YAML, "a: 1\n")],
 )
-def test_forms(capsys: pytest.CaptureFixture[str], form: Form, expected: str) -> None:
+def test_forms(capsys: pytest.CaptureFixture[str], form: OutputFormat, expected: str) -> None:
     """A result is text for people, or JSON, or YAML."""
     output.write({"a": 1}, form, lambda: "text")
     assert capsys.readouterr().out == expected

@@ -117,7 +117,7 @@ def test_curves(curve: ec.EllipticCurve, name: str, algorithm: str, size: int) -
     ids=["empty", "zeros", "ed25519", "curve", "damaged", "encrypted", "encrypted-pkcs1"],
 )
 def test_refused(pem: bytes, message: str) -> None:
-    """What no JWKS can hold is refused with the file's name and the reason."""
+    """What not a JWKS can hold is refused with the file's name and the reason."""
     with pytest.raises(CommandError, match=message) as refused:
         keys.parse_pem(pem, "some.pem")
     assert "some.pem" in refused.value.message
@@ -146,14 +146,14 @@ def test_published_keys_stay_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("[]", "no JWKS"),
-        ("{", "no JWKS"),
-        ('{"keys": [1]}', "no key with a kid"),
+        ("[]", "not a JWKS"),
+        ("{", "not a JWKS"),
+        ('{"keys": [1]}', "not a key with a kid"),
         ('{"keys": [{"kid": "1", "kty": "RSA", "d": "secret"}]}', "private key"),
     ],
 )
 def test_no_jwks(tmp_path: Path, document: str, message: str) -> None:
-    """What is no JWKS is refused, and one with a private key above all; the secret is not shown."""
+    """What is not a JWKS is refused, and one with a private key above all; the secret is not shown."""
     (tmp_path / "jwks").write_text(document)
     with pytest.raises(CommandError, match=message) as refused:
         keys.read_jwks(tmp_path / "jwks")

@@ -90,7 +90,7 @@ def test_full(patient: Patient, azure: Azure) -> None:
     patient.mended("credentials-full")
     held = azure.credentials[key]
     assert len(held) == 20
-    assert gone not in [each.get("properties", each)["subject"] for each in held]
+    assert gone not in [credential.get("properties", credential)["subject"] for credential in held]
 
 
 def test_identity_missing(patient: Patient, azure: Azure) -> None:
@@ -117,7 +117,7 @@ def test_no_client_id(patient: Patient, azure: Azure) -> None:
     patient.mended("no-client-id")
     (application,) = azure.applications
     assert patient.get("serviceaccounts", "bare")["metadata"]["annotations"][names.CLIENT_ID] == application["appId"]
-    assert [each for each in patient.examined()["findings"] if "bare" in each["subject"]] == []
+    assert [finding for finding in patient.examined()["findings"] if "bare" in finding["subject"]] == []
 
 
 def test_clock(patient: Patient, azure: Azure) -> None:
@@ -127,7 +127,7 @@ def test_clock(patient: Patient, azure: Azure) -> None:
     azure.faults.clock_ahead = 600
     finding = patient.one("clock-skew")
     assert "behind Azure's" in finding["what"]
-    assert [each.partition(" 2")[0] for each in finding["evidence"]] == ["API server", "Azure"]
+    assert [line.partition(" 2")[0] for line in finding["evidence"]] == ["API server", "Azure"]
     azure.faults.clock_ahead = 0
     assert patient.examined()["findings"] == []
 
@@ -139,4 +139,4 @@ def test_denied(patient: Patient, azure: Azure) -> None:
     azure.permissions.clear()
     document = patient.examined()
     assert document["findings"] == []
-    assert [each["what"] for each in document["notLookedAt"]] == [f"federated credentials of {client_id}"]
+    assert [gap["what"] for gap in document["notLookedAt"]] == [f"federated credentials of {client_id}"]

@@ -76,19 +76,19 @@ def test_nobodys(patient: Patient, release: Installation, azure: Azure, monkeypa
     subject = by_entry(patient, release, NOBODYS)
     finding = patient.one("identity-missing", subject)
     assert f"by ConfigMap {release.name}/map, entry for" in finding["evidence"][1]
-    create, _, change = finding["command"].partition(" && ")
+    create, _, change = finding["fix"].partition(" && ")
     assert azure.applications == []
     told = patient.run(create)
     (application,) = azure.applications
     assert application["appId"] in told
     edit(monkeypatch, f"s/{NOBODYS}/{application['appId']}/")
     patient.run(change)
-    assert [each for each in patient.examined()["findings"] if subject in each["subject"]] == []
+    assert [finding for finding in patient.examined()["findings"] if subject in finding["subject"]] == []
     assert not patient.get("serviceaccounts", "plain")["metadata"].get("annotations")
 
 
 def test_file_of_the_server(patient: Patient, release: Installation) -> None:
     """A mapping in a file of the server's pods cannot be looked at, which is told."""
     release.control_plane.apply(server_deployment(release, 2, "--identity-mapping=/etc/azwi/mapping.yaml"))
-    unseen = {each["what"]: each["why"] for each in patient.examined()["notLookedAt"]}
-    assert "/etc/azwi/mapping.yaml" in unseen["the identity mapping"]
+    unreadable = {gap["what"]: gap["why"] for gap in patient.examined()["notLookedAt"]}
+    assert "/etc/azwi/mapping.yaml" in unreadable["the identity mapping"]

@@ -66,7 +66,7 @@ def test_deployment_of_before(late: Patient) -> None:
     watch(late)
     finding = late.one("pod-not-injected", "Deployment")
     assert "web-1-a" in finding["evidence"][0]
-    late.run(finding["command"])
+    late.run(finding["fix"])
     template = late.get("deployments", "web", "apis/apps/v1")["spec"]["template"]
     assert "kubectl.kubernetes.io/restartedAt" in template["metadata"]["annotations"]
     remade(late)
@@ -113,7 +113,7 @@ def test_owner_of_another_kind(patient: Patient) -> None:
     replicas["metadata"]["ownerReferences"] = [owner]
     patient.apply(replicas)
     finding = patient.one("label-missing", "Rollout")
-    assert " patch rollout.v1alpha1.argoproj.io roll --type=merge " in finding["command"]
+    assert " patch rollout.v1alpha1.argoproj.io roll --type=merge " in finding["fix"]
 
 
 def test_restart(late: Patient) -> None:
@@ -142,7 +142,7 @@ def test_one_pod(late: Patient) -> None:
     late.apply(deployment("other", labels={}))
     watch(late)
     by_pod = late.examined("--pod", "web-1-a")["findings"]
-    assert [each["code"] for each in by_pod] == ["pod-not-injected"]
+    assert [finding["code"] for finding in by_pod] == ["pod-not-injected"]
     by_account = late.examined("--service-account", "default")["findings"]
     assert by_account == []
 
@@ -153,6 +153,6 @@ def test_clock(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock_skew, "now", lambda: right() - timedelta(minutes=10))
     finding = patient.one("clock-skew")
     assert "ahead of" in finding["what"]
-    assert "timedatectl set-ntp true" in finding["command"]
+    assert "timedatectl set-ntp true" in finding["fix"]
     monkeypatch.setattr(clock_skew, "now", right)
     assert patient.found("clock-skew") == []

@@ -47,7 +47,7 @@ def test_not_ready(patient: Patient, release: Installation) -> None:
     patient.plane.apply(endpoints(release, ready=False))
     finding = patient.one("webhook-not-ready")
     assert finding["subject"] == f"Deployment {release.name}/azwi"
-    patient.run(finding["command"])
+    patient.run(finding["fix"])
     patient.plane.apply(endpoints(release))
     assert patient.found("webhook-not-ready") == []
 
@@ -56,7 +56,7 @@ def test_call_fails(patient: Patient, release: Installation) -> None:
     """What the API server says of a call that fails is told; once the server runs, it is not."""
     finding = patient.one("webhook-call-failed")
     assert "failed calling webhook" in finding["evidence"][0]
-    patient.run(finding["command"])
+    patient.run(finding["fix"])
     with release.replica():
         assert patient.examined()["findings"] == []
 
@@ -66,7 +66,7 @@ def test_failure_ignored(patient: Patient, release: Installation) -> None:
     register_release(patient.plane, release.name, failurePolicy="Ignore")
     finding = patient.one("webhook-not-called")
     assert "failurePolicy Ignore" in finding["evidence"]
-    patient.run(finding["command"])
+    patient.run(finding["fix"])
     with release.replica():
         assert patient.found("webhook-not-called") == []
 
@@ -90,7 +90,7 @@ def test_old_certificate(patient: Patient, release: Installation, code: str, age
     store(release, authority, leaf)
     trust(release, authority.certificate)
     finding = patient.one(code, f"Secret {release.name}/{names.CERT_SECRET}")
-    patient.run(finding["command"])
+    patient.run(finding["fix"])
     with release.replica():
         assert release.certificates()["tls.crt"] != leaf.certificate
         assert patient.found(code) == []

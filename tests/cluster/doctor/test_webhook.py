@@ -61,7 +61,7 @@ def test_namespace_excluded(patient: Patient, plane: ControlPlane, monkeypatch: 
     try:
         monkeypatch.setenv("KUBE_EDITOR", f"sed -i s/-.{namespace}$/-\\ other/")
         finding = excluded.mended("namespace-not-watched")
-        assert finding["command"].endswith(" edit mutatingwebhookconfiguration a-second")
+        assert finding["fix"].endswith(" edit mutatingwebhookconfiguration a-second")
     finally:
         plane.kubectl("delete", "mutatingwebhookconfiguration", "a-second")
 
@@ -74,7 +74,7 @@ def test_several_managers(patient: Patient, server: Server) -> None:
         apply = ("apply", "--server-side", "--force-conflicts", f"--field-manager={manager}", "-f", "-")
         assert patient.plane.kubectl(*apply, stdin=text).returncode == 0
     finding = patient.mended("cabundle-contested")
-    assert any(each.startswith("argocd (Apply)") for each in finding["evidence"])
+    assert any(line.startswith("argocd (Apply)") for line in finding["evidence"])
 
 
 ROOT = Path(__file__).parents[3]
@@ -91,7 +91,7 @@ def test_not_installed(patient: Patient, server: Server) -> None:
     try:
         patient.mended("not-installed")
         patient.plane.apply(configuration("main", server.url + names.MUTATE_PATH, server.ca_pem))
-        assert "helm" in patient.mended("several-webhooks")["command"]
+        assert "helm" in patient.mended("several-webhooks")["fix"]
     finally:
         patient.run(f"helm {flags} uninstall azwi --namespace azwi-system --ignore-not-found")
         register(patient.plane, server, "main")
@@ -102,8 +102,8 @@ def test_forbidden(patient: Patient) -> None:
     kubeconfig = patient.plane.kubeconfig_for(patient.namespace, "app")
     document = json.loads(patient.doctor("-o", "json", kubeconfig=kubeconfig).stdout)
     assert document["findings"] == []
-    unseen = {each["what"] for each in document["notLookedAt"]}
-    assert {"webhook configurations", "ServiceAccounts", "pods", "NetworkPolicies"} <= unseen
+    unreadable = {gap["what"] for gap in document["notLookedAt"]}
+    assert {"webhook configurations", "ServiceAccounts", "pods", "NetworkPolicies"} <= unreadable
 
 
 def test_accounts_unread(patient: Patient) -> None:
@@ -117,9 +117,9 @@ def test_accounts_unread(patient: Patient) -> None:
     kubeconfig = patient.plane.kubeconfig_for(patient.namespace, "app")
     document = json.loads(patient.doctor("-o", "json", kubeconfig=kubeconfig).stdout)
     assert document["findings"] == []
-    unseen = {each["what"] for each in document["notLookedAt"]}
-    assert "ServiceAccounts" in unseen
-    assert "deployments" not in unseen
+    unreadable = {gap["what"] for gap in document["notLookedAt"]}
+    assert "ServiceAccounts" in unreadable
+    assert "deployments" not in unreadable
 
 
 def test_nowhere(patient: Patient) -> None:

@@ -19,7 +19,7 @@ def test_healthy(patient: Patient) -> None:
     patient.plane.create_pod(patient.namespace, pod(serviceAccountName="app"))
     document = patient.examined()
     assert document["findings"] == []
-    assert [each["what"] for each in document["notLookedAt"]] == ["federated credentials"]
+    assert [gap["what"] for gap in document["notLookedAt"]] == ["federated credentials"]
     assert patient.doctor().stdout.endswith("No problem found.\n")
 
 
@@ -142,4 +142,4 @@ def test_taken_volume(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None
     """What no annotation causes is edited by a person."""
     patient.apply(deployment(volumes=[{"name": names.VOLUME, "emptyDir": {}}]))
     monkeypatch.setenv("KUBE_EDITOR", f"sed -i s/{names.VOLUME}/scratch/")
-    assert patient.mended("pod-refused")["command"].endswith(" edit deployment web")
+    assert patient.mended("pod-refused")["fix"].endswith(" edit deployment web")

@@ -68,7 +68,7 @@ class Patient:
     def mended(self, code: str, subject: str = "") -> JsonObject:
         """Find it, run its command, and find it no more."""
         finding = self.one(code, subject)
-        self.run(finding["command"])
+        self.run(finding["fix"])
         after = [each for each in self.examined()["findings"] if each["code"] == code and subject in each["subject"]]
         assert after == []
         return finding

@@ -8,7 +8,7 @@ from azwi.azure.federation import MAX_CREDENTIALS, FederatedCredential, Trust
 from azwi.commands.doctor.checks.workloads import identity_command
 from azwi.commands.doctor.findings import Code, Finding
 from azwi.commands.doctor.fixes import line
-from azwi.commands.doctor.snapshot import Held, Snapshot
+from azwi.commands.doctor.snapshot import HeldCredentials, Snapshot
 
 SUBJECT: Final = "system:serviceaccount:"
 
@@ -24,15 +24,15 @@ def trusted(snapshot: Snapshot) -> Iterator[Finding]:
             yield from _judged(snapshot, held, Trust(namespace, name, snapshot.issuer, audience))
 
 
-def _judged(snapshot: Snapshot, held: Held, trust: Trust) -> Iterator[Finding]:
+def _judged(snapshot: Snapshot, held: HeldCredentials, trust: Trust) -> Iterator[Finding]:
     subject = f"ServiceAccount {trust.namespace}/{trust.service_account}"
     if held.flags is None:
         what = f"no application or managed identity of this tenant has its client id {held.client_id} (AADSTS700016)"
         evidence = ("Graph knows no such application or principal", *_by_mapping(snapshot, trust))
         yield Finding(Code.IDENTITY_MISSING, subject, what, evidence, _another_identity(snapshot, trust))
         return
-    covering = [each for each in held.credentials if each.covers(trust)]
-    if any(trust.audience in each.audiences for each in covering):
+    covering = [credential for credential in held.credentials if credential.covers(trust)]
+    if any(trust.audience in credential.audiences for credential in covering):
         return
     add = _phase(snapshot, "create", held, trust, trust.issuer)
     if covering:
@@ -48,7 +48,7 @@ def _judged(snapshot: Snapshot, held: Held, trust: Trust) -> Iterator[Finding]:
 
 
 def _by_mapping(snapshot: Snapshot, trust: Trust) -> Iterator[str]:
-    """Where the client id is from, when it is no annotation."""
+    """The source of the client id, when it is not an annotation."""
     named = snapshot.identity(trust.namespace, trust.service_account)
     if snapshot.mapping and named and named.entry:
         patterns = f"namespace {named.entry.namespace}, serviceAccount {named.entry.service_account}"
@@ -60,22 +60,22 @@ def _another_identity(snapshot: Snapshot, trust: Trust) -> str:
     command = identity_command(snapshot, trust.namespace, trust.service_account)
     if not (snapshot.mapping and any(_by_mapping(snapshot, trust))):
         return f"{command} --force-conflicts"
-    edit = snapshot.tools.kubectl("edit", "configmap", snapshot.mapping.name, namespace=snapshot.mapping.namespace)
+    edit = snapshot.commands.kubectl("edit", "configmap", snapshot.mapping.name, namespace=snapshot.mapping.namespace)
     return f"{command} --skip-phases=service-account && {edit}"
 
 
-def _untrusted(held: Held, trust: Trust, command: str) -> Finding:
-    """The credential that was meant for it, if one shows, tells what differs."""
+def _untrusted(held: HeldCredentials, trust: Trust, command: str) -> Finding:
+    """Compares with the credential that was probably intended for the account, if there is one."""
     subject = f"ServiceAccount {trust.namespace}/{trust.service_account}"
-    for each in held.credentials:
-        if each.subject == trust.subject:
+    for credential in held.credentials:
+        if credential.subject == trust.subject:
             what = f"{held.label} trusts its tokens by another issuer than they have (AADSTS700211)"
-            evidence = (*_difference("issuer", trust.issuer, each.issuer), f"credential {each.name}")
+            evidence = (*_difference("issuer", trust.issuer, credential.issuer), f"credential {credential.name}")
             return Finding(Code.ISSUER_DIFFERS, subject, what, evidence, command)
-    for each in held.credentials:
-        if each.issuer == trust.issuer and _alike(each.subject, trust.subject):
+    for credential in held.credentials:
+        if credential.issuer == trust.issuer and _alike(credential.subject, trust.subject):
             what = f"{held.label} trusts another subject than its tokens have (AADSTS700213)"
-            evidence = (*_difference("subject", trust.subject, each.subject), f"credential {each.name}")
+            evidence = (*_difference("subject", trust.subject, credential.subject), f"credential {credential.name}")
             return Finding(Code.SUBJECT_DIFFERS, subject, what, evidence, command)
     what = f"{held.label} has no federated credential for its tokens (AADSTS70021)"
     evidence = (
@@ -102,8 +102,8 @@ def _difference(what: str, ours: str, theirs: str) -> tuple[str, ...]:
     )
 
 
-def _full(snapshot: Snapshot, held: Held, trust: Trust, add: str) -> Finding:
-    """Make room by what trusts nobody who is there; else another identity is needed."""
+def _full(snapshot: Snapshot, held: HeldCredentials, trust: Trust, add: str) -> Finding:
+    """Delete a credential that no existing account uses; else another identity is needed."""
     gone = next(_useless(snapshot, held, trust), None)
     if gone is None:
         command = _another_identity(snapshot, trust)
@@ -121,15 +121,15 @@ def _full(snapshot: Snapshot, held: Held, trust: Trust, add: str) -> Finding:
     )
 
 
-def _useless(snapshot: Snapshot, held: Held, trust: Trust) -> Iterator[Trust]:
-    """Those that were meant for this account, and those of accounts of this cluster that are gone."""
-    for each in held.credentials:
-        if each.nearly_covers(trust) and each.subject == trust.subject:
-            yield Trust(trust.namespace, trust.service_account, each.issuer, trust.audience)
-    for each in held.credentials:
-        namespace, name = _account_of(each)
-        if each.issuer == trust.issuer and name and snapshot.knows_absent(namespace, name):
-            yield Trust(namespace, name, each.issuer, trust.audience)
+def _useless(snapshot: Snapshot, held: HeldCredentials, trust: Trust) -> Iterator[Trust]:
+    """Credentials that nearly match this account, and those of deleted accounts of this cluster."""
+    for credential in held.credentials:
+        if credential.nearly_covers(trust) and credential.subject == trust.subject:
+            yield Trust(trust.namespace, trust.service_account, credential.issuer, trust.audience)
+    for credential in held.credentials:
+        namespace, name = _account_of(credential)
+        if credential.issuer == trust.issuer and name and snapshot.knows_absent(namespace, name):
+            yield Trust(namespace, name, credential.issuer, trust.audience)
 
 
 def _account_of(credential: FederatedCredential) -> tuple[str, str]:
@@ -137,11 +137,13 @@ def _account_of(credential: FederatedCredential) -> tuple[str, str]:
     return (namespace, name) if credential.subject.startswith(SUBJECT) else ("", "")
 
 
-def _phase(snapshot: Snapshot, verb: str, held: Held, trust: Trust, issuer: str) -> str:
+def _phase(snapshot: Snapshot, verb: str, held: HeldCredentials, trust: Trust, issuer: str) -> str:
     words = ["serviceaccount", verb, "phase", "federated-identity", *(held.flags or ())]
     words += ["--service-account-namespace", trust.namespace, "--service-account-name", trust.service_account]
     # What pods have counts, whatever the cloud's own is.
-    return f"{snapshot.tools.azwi(*words, '--service-account-issuer-url', issuer)} {line('--audience', trust.audience)}"
+    return (
+        f"{snapshot.commands.azwi(*words, '--service-account-issuer-url', issuer)} {line('--audience', trust.audience)}"
+    )
 
 
 CHECKS: Final = (trusted,)

@@ -18,11 +18,11 @@ def readable(snapshot: Snapshot) -> Iterator[Finding]:
     if not found.there:
         what = "it is not there, so the identity mapping gives no identity to anybody"
         create = ("create", "configmap", found.name, f"--from-file={names.MAPPING_KEY}")
-        command = snapshot.tools.kubectl(*create, namespace=found.namespace)
+        command = snapshot.commands.kubectl(*create, namespace=found.namespace)
         seen = "the server was started with --identity-mapping-configmap"
         yield Finding(Code.MAPPING_MISSING, found.subject, what, (seen,), command)
     elif found.broken:
-        what = "it is no identity mapping: servers keep the one before it, and have none when they start anew"
+        what = "it is not an identity mapping: servers keep the previous one, and have none after a restart"
         yield _unusable(snapshot, found, Code.MAPPING_UNREADABLE, what, [found.broken])
     elif found.faults:
         what = "entries of the identity mapping are left out, so that no pod has an identity by them"
@@ -32,14 +32,16 @@ def readable(snapshot: Snapshot) -> Iterator[Finding]:
 def _unusable(snapshot: Snapshot, found: StoredMapping, code: Code, what: str, faults: Sequence[str]) -> Finding:
     more = [f"and {len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
     written = (
-        [f"Helm release {found.release} writes it: mend its identityMapping.mappings, too"] if found.release else []
+        [f"Helm release {found.release} writes it: fix its value identityMapping.mappings, too"]
+        if found.release
+        else []
     )
     return Finding(
         code,
         found.subject,
         what,
         (*faults[:MAX_FAULTS], *more, *written),
-        snapshot.tools.kubectl("edit", "configmap", found.name, namespace=found.namespace),
+        snapshot.commands.kubectl("edit", "configmap", found.name, namespace=found.namespace),
     )
 
 

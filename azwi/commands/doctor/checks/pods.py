@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from azwi.clock_skew import Reading
+from azwi.clock_skew import ClockReading
 from azwi.commands.doctor.findings import Code, Finding, shown
 from azwi.commands.doctor.reader import timestamp
 from azwi.commands.doctor.selectors import matches
-from azwi.commands.doctor.snapshot import Snapshot, Workload
+from azwi.commands.doctor.snapshot import LiveWorkload, Snapshot
 from webhook.admission.review import Decision
 
 # Entra refuses tokens that are not valid yet by its own clock, with five minutes' grace.
@@ -32,28 +32,30 @@ _EVERYWHERE: Final = ({"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "
 
 def injected(snapshot: Snapshot) -> Iterator[Finding]:
     """Pods of a workload that takes part have the token volume, and the client id that their account names now."""
-    for each in snapshot.mutated():
-        if bare := [pod for pod in each.pods if not _has_volume(pod)]:
-            command = snapshot.tools.restart(each.owner, _names(bare))
-            yield _stale(each, bare, Code.POD_NOT_INJECTED, list(_since(snapshot, each)), command)
+    for workload in snapshot.mutated():
+        if bare := [pod for pod in workload.pods if not _has_volume(pod)]:
+            command = snapshot.commands.restart(workload.owner, _names(bare))
+            yield _stale(workload, bare, Code.POD_NOT_INJECTED, list(_since(snapshot, workload)), command)
             continue
-        named = snapshot.identity(each.namespace, each.service_account)
-        if named is None or (each.kind != "Pod" and _sets(each.pod, names.ENV_CLIENT_ID)):
+        named = snapshot.identity(workload.namespace, workload.service_account)
+        if named is None or (workload.kind != "Pod" and _sets(workload.pod, names.ENV_CLIENT_ID)):
             continue
-        if old := [pod for pod in each.pods if _variable(pod, names.ENV_CLIENT_ID) != named.client_id]:
+        if old := [pod for pod in workload.pods if _variable(pod, names.ENV_CLIENT_ID) != named.client_id]:
             theirs = _variable(old[0], names.ENV_CLIENT_ID) or "not set"
             source = "that of the identity mapping" if named.entry else names.CLIENT_ID
             evidence = [f"{source} is {named.client_id}, and theirs {theirs}"]
-            yield _stale(each, old, Code.POD_OUTDATED, evidence, _renewal(snapshot, each, old))
+            yield _stale(workload, old, Code.POD_OUTDATED, evidence, _renewal(snapshot, workload, old))
 
 
-def _stale(each: Workload, pods: Sequence[JsonObject], code: Code, evidence: Sequence[str], command: str) -> Finding:
+def _stale(
+    workload: LiveWorkload, pods: Sequence[JsonObject], code: Code, evidence: Sequence[str], command: str
+) -> Finding:
     found = _names(pods)
     more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
     created = min(str(pod["metadata"].get("creationTimestamp", "")) for pod in pods)
     return Finding(
         code,
-        each.subject,
+        workload.subject,
         f"{_LACKS[code]}: they are older than what gives it to them, and only new pods get it",
         (f"pods {', '.join(found[:MAX_NAMED])}{more}, the oldest created at {created}", *evidence),
         command,
@@ -64,18 +66,18 @@ def _names(pods: Sequence[JsonObject]) -> list[str]:
     return [pod["metadata"]["name"] for pod in pods]
 
 
-def _renewal(snapshot: Snapshot, each: Workload, pods: Sequence[JsonObject]) -> str:
+def _renewal(snapshot: Snapshot, workload: LiveWorkload, pods: Sequence[JsonObject]) -> str:
     """New pods from the template; one without an owner carries what was injected, which is taken out first."""
-    if each.kind != "Pod":
-        return snapshot.tools.restart(each.owner, _names(pods))
+    if workload.kind != "Pod":
+        return snapshot.commands.restart(workload.owner, _names(pods))
     operations: list[JsonObject] = [
         {"op": "remove", "path": f"/spec/{group}/{number}/env/{index}"}
         for group in ("initContainers", "containers")
-        for number, container in enumerate(each.pod["spec"].get(group) or ())
+        for number, container in enumerate(workload.pod["spec"].get(group) or ())
         for index, entry in reversed(list(enumerate(container.get("env") or ())))
         if entry.get("name") in names.INJECTED_VARIABLES
     ]
-    return snapshot.tools.change_pods(each.owner, operations)
+    return snapshot.commands.change_pods(workload.owner, operations)
 
 
 def _has_volume(pod: JsonObject) -> bool:
@@ -97,13 +99,13 @@ def _sets(pod: JsonObject, name: str) -> bool:
     return any(entry.get("name") == name for entry in _variables(pod))
 
 
-def _since(snapshot: Snapshot, each: Workload) -> Iterator[str]:
+def _since(snapshot: Snapshot, workload: LiveWorkload) -> Iterator[str]:
     """When what gives pods an identity came to be."""
-    account = snapshot.accounts.get((each.namespace, each.service_account), {"metadata": {}})
+    account = snapshot.accounts.get((workload.namespace, workload.service_account), {"metadata": {}})
     for entry in account["metadata"].get("managedFields") or ():
         if names.CLIENT_ID in str(entry.get("fieldsV1")):
             by = entry.get("manager")
-            yield f"ServiceAccount {each.service_account} was annotated at {entry.get('time')} by {by}"
+            yield f"ServiceAccount {workload.service_account} was annotated at {entry.get('time')} by {by}"
     for installation in snapshot.installations or ():
         created = installation.configuration["metadata"].get("creationTimestamp")
         yield f"{installation.subject} was created at {created}"
@@ -111,30 +113,30 @@ def _since(snapshot: Snapshot, each: Workload) -> Iterator[str]:
 
 def rotated(snapshot: Snapshot) -> Iterator[Finding]:
     """The token that apps read is the one that the kubelet replaces: a mount by subPath never sees the new one."""
-    for each in snapshot.workloads:
-        for pointer, mount in _fixed_mounts(each):
+    for workload in snapshot.workloads:
+        for pointer, mount in _fixed_mounts(workload):
             path = str(mount.get("mountPath"))
-            whole = _webhook_mounts(each, path)
+            whole = _webhook_mounts(workload, path)
             operations: list[JsonObject] = [{"op": "remove", "path": pointer}] if whole else _widened(pointer, path)
             ages = [
                 snapshot.now - made
-                for pod in each.pods
+                for pod in workload.pods
                 if (made := timestamp(pod["metadata"].get("creationTimestamp")))
             ]
             oldest = f"the oldest pod is {_hours(max(ages))} old" if ages else "no pod runs"
             yield Finding(
                 Code.TOKEN_NOT_ROTATED,
-                each.subject,
+                workload.subject,
                 f"its token at {path} is never replaced: what is mounted by subPath stays as it was at the start, "
-                f"and the token expires after {_hours(_lifetime(each))}",
+                f"and the token expires after {_hours(_lifetime(workload))}",
                 (f"volumeMount {mount.get('name')} with subPath {mount.get('subPath')}", oldest),
-                snapshot.tools.change_pods(each.owner, operations),
+                snapshot.commands.change_pods(workload.owner, operations),
             )
 
 
-def _fixed_mounts(each: Workload) -> Iterator[tuple[str, JsonObject]]:
+def _fixed_mounts(workload: LiveWorkload) -> Iterator[tuple[str, JsonObject]]:
     """The mounts by subPath of a volume with a ServiceAccount's token, with their JSON pointers in the pod."""
-    spec = each.pod.get("spec") or {}
+    spec = workload.pod.get("spec") or {}
     volumes = {volume["name"] for volume in spec.get("volumes") or () if _has_token(volume)} | {names.VOLUME}
     for group in ("initContainers", "containers"):
         for number, container in enumerate(spec.get(group) or ()):
@@ -148,10 +150,10 @@ def _has_token(volume: JsonObject) -> bool:
     return any((source.get("serviceAccountToken") or {}).get("audience") for source in sources)
 
 
-def _webhook_mounts(each: Workload, path: str) -> bool:
+def _webhook_mounts(workload: LiveWorkload, path: str) -> bool:
     """Whether the webhook mounts the token itself where this one is, once this one is gone."""
     places = (names.DOCUMENTED_DIRECTORY, names.V160_DIRECTORY)
-    return each.outcome.decision is Decision.MUTATE and path.startswith(places)
+    return workload.outcome.decision is Decision.MUTATE and path.startswith(places)
 
 
 def _widened(pointer: str, path: str) -> list[JsonObject]:
@@ -162,10 +164,10 @@ def _widened(pointer: str, path: str) -> list[JsonObject]:
     ]
 
 
-def _lifetime(each: Workload) -> timedelta:
+def _lifetime(workload: LiveWorkload) -> timedelta:
     sources = (
         source["serviceAccountToken"].get("expirationSeconds") or names.DEFAULT_TOKEN_EXPIRATION
-        for volume in (each.pod.get("spec") or {}).get("volumes") or ()
+        for volume in (workload.pod.get("spec") or {}).get("volumes") or ()
         for source in (volume.get("projected") or {}).get("sources") or ()
         if "serviceAccountToken" in source
     )
@@ -196,10 +198,11 @@ def clocks(snapshot: Snapshot) -> Iterator[Finding]:
     )
 
 
-def _clock(whose: str, reading: Reading | None) -> Iterator[str]:
+def _clock(whose: str, reading: ClockReading | None) -> Iterator[str]:
     if reading:
-        here = f"when it was {_second(reading.asked)} here, and the answer took {reading.way.total_seconds():.3f} s"
-        yield f"{whose} {_second(reading.shown)} UTC, asked {here}"
+        took = f"{reading.round_trip.total_seconds():.3f} s"
+        here = f"when it was {_second(reading.sent_at)} here, and the answer took {took}"
+        yield f"{whose} {_second(reading.server_time)} UTC, asked {here}"
 
 
 def _second(moment: datetime) -> str:
@@ -209,36 +212,39 @@ def _second(moment: datetime) -> str:
 def reaches_entra(snapshot: Snapshot) -> Iterator[Finding]:
     """NetworkPolicies let pods that take part look up and reach Entra."""
     seen: set[tuple[str, ...]] = set()
-    for each in snapshot.mutated():
+    for workload in snapshot.mutated():
         policies = [
             policy
             for policy in snapshot.network_policies
-            if policy["metadata"]["namespace"] == each.namespace
+            if policy["metadata"]["namespace"] == workload.namespace
             and "Egress" in (policy["spec"].get("policyTypes") or ("Ingress",))
-            and matches(policy["spec"].get("podSelector"), each.labels)
+            and matches(policy["spec"].get("podSelector"), workload.labels)
         ]
         rules = [rule for policy in policies for rule in policy["spec"].get("egress") or ()]
         blocked = [name for name, where in _NEEDED.items() if not any(_allows(rule, *where) for rule in rules)]
         key = tuple(sorted(policy["metadata"]["name"] for policy in policies))
-        if not policies or not blocked or (each.namespace, *key) in seen:
+        if not policies or not blocked or (workload.namespace, *key) in seen:
             continue
-        seen.add((each.namespace, *key))
+        seen.add((workload.namespace, *key))
         yield Finding(
             Code.EGRESS_BLOCKED,
-            f"NetworkPolicy {each.namespace}/{key[0]}",
-            f"pods of {each.subject} cannot reach Entra: no policy that selects them lets {' or '.join(blocked)} out",
+            f"NetworkPolicy {workload.namespace}/{key[0]}",
+            f"pods of {workload.subject} cannot reach Entra: no policy that selects them "
+            f"lets {' or '.join(blocked)} out",
             tuple(
                 f"policy {policy['metadata']['name']}: egress {shown(policy['spec'].get('egress') or [])}"
                 for policy in policies
             ),
-            snapshot.tools.apply(_allowing(each.namespace, key[0], policies[0]["spec"].get("podSelector") or {})),
+            snapshot.commands.apply(
+                _allowing(workload.namespace, key[0], policies[0]["spec"].get("podSelector") or {})
+            ),
         )
 
 
 def _allows(rule: JsonObject, protocol: str, port: int) -> bool:
     """Whether a rule lets that out: for Entra to the internet, for DNS to anywhere."""
     ports = rule.get("ports")
-    if ports and not any(_covers(each, protocol, port) for each in ports):
+    if ports and not any(_covers(port_entry, protocol, port) for port_entry in ports):
         return False
     peers = rule.get("to")
     return not peers or port == DNS or any(_is_public(peer) for peer in peers)

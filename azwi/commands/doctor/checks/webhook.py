@@ -28,8 +28,10 @@ def installed(snapshot: Snapshot) -> Iterator[Finding]:
     """There is a configuration that sends pods to the webhook."""
     if snapshot.installations != []:
         return
-    annotations = (each["metadata"].get("annotations") or {} for each in snapshot.accounts.values())
-    tenant = snapshot.tenant or next((each[names.TENANT_ID] for each in annotations if each.get(names.TENANT_ID)), "")
+    annotations = (account["metadata"].get("annotations") or {} for account in snapshot.accounts.values())
+    tenant = snapshot.tenant or next(
+        (found[names.TENANT_ID] for found in annotations if found.get(names.TENANT_ID)), ""
+    )
     install = ("install", RELEASE, CHART, "--namespace", SYSTEM_NAMESPACE, "--create-namespace", "--set")
     wanted = line(f"azureTenantID={tenant}") if tenant else f'azureTenantID="$({AZ_TENANT})"'
     yield Finding(
@@ -37,7 +39,7 @@ def installed(snapshot: Snapshot) -> Iterator[Finding]:
         "cluster",
         "the webhook is not installed: no MutatingWebhookConfiguration is Azure Workload Identity's",
         ("none has an entry named mutation.azure-workload-identity.io",),
-        f"{snapshot.tools.helm(*install)} {wanted}",
+        f"{snapshot.commands.helm(*install)} {wanted}",
     )
 
 
@@ -46,15 +48,18 @@ def alone(snapshot: Snapshot) -> Iterator[Finding]:
     installations = snapshot.installations or ()
     for name, namespace in snapshot.namespaces.items():
         labels = namespace["metadata"].get("labels") or {}
-        watching = [each for each in installations if each.watches(labels, USED)]
+        watching = [installation for installation in installations if installation.watches(labels, USED)]
         if len(watching) > 1:
             surplus = _surplus(watching)
             yield Finding(
                 Code.SEVERAL_WEBHOOKS,
-                ", ".join(each.subject for each in watching),
+                ", ".join(installation.subject for installation in watching),
                 f"{len(watching)} webhooks are sent the same pods, such as those of namespace {name}: they may give "
                 "them different tenants, images and tokens",
-                tuple(f"{each.name}: created {_created(each)}, calls {_called(each)}" for each in watching),
+                tuple(
+                    f"{installation.name}: created {_created(installation)}, calls {_called(installation)}"
+                    for installation in watching
+                ),
                 _removal(snapshot, surplus),
             )
             return
@@ -62,15 +67,19 @@ def alone(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _surplus(watching: Sequence[Installation]) -> Installation:
     """The one to remove: one that nobody answers, else one that is not the cloud's own, else the older."""
-    return min(watching, key=lambda each: (_answers(each), _is_managed(each), _created(each)))
+    return min(
+        watching, key=lambda installation: (_answers(installation), _is_managed(installation), _created(installation))
+    )
 
 
-def _answers(each: Installation) -> bool:
-    return each.service != {} and (each.slices is None or bool(_ready(each)) or not each.service_key[1])
+def _answers(installation: Installation) -> bool:
+    return installation.service != {} and (
+        installation.slices is None or bool(_ready(installation)) or not installation.service_key[1]
+    )
 
 
-def _is_managed(each: Installation) -> bool:
-    return each.service_key[0] == "kube-system"
+def _is_managed(installation: Installation) -> bool:
+    return installation.service_key[0] == "kube-system"
 
 
 def _removal(snapshot: Snapshot, surplus: Installation) -> str:
@@ -78,40 +87,44 @@ def _removal(snapshot: Snapshot, surplus: Installation) -> str:
     release = annotations.get(HELM_RELEASE)
     namespace = annotations.get("meta.helm.sh/release-namespace")
     if release and namespace:
-        return snapshot.tools.helm("uninstall", release, "--namespace", namespace)
-    return snapshot.tools.kubectl("delete", "mutatingwebhookconfiguration", surplus.name)
+        return snapshot.commands.helm("uninstall", release, "--namespace", namespace)
+    return snapshot.commands.kubectl("delete", "mutatingwebhookconfiguration", surplus.name)
 
 
-def _created(each: Installation) -> str:
-    return str(each.configuration["metadata"].get("creationTimestamp", ""))
+def _created(installation: Installation) -> str:
+    return str(installation.configuration["metadata"].get("creationTimestamp", ""))
 
 
-def _called(each: Installation) -> str:
-    namespace, name = each.service_key
-    urls = [str((entry.get("clientConfig") or {}).get("url", "")) for entry in each.webhooks]
+def _called(installation: Installation) -> str:
+    namespace, name = installation.service_key
+    urls = [str((entry.get("clientConfig") or {}).get("url", "")) for entry in installation.webhooks]
     return f"Service {namespace}/{name}" if name else ", ".join(urls)
 
 
 def served(snapshot: Snapshot) -> Iterator[Finding]:
     """The Service of a configuration is there and has a server that is ready."""
-    for each in snapshot.installations or ():
-        namespace, name = each.service_key
-        if not name or each.service is None:
+    for installation in snapshot.installations or ():
+        namespace, name = installation.service_key
+        if not name or installation.service is None:
             continue
-        if not each.service:
+        if not installation.service:
             yield Finding(
                 Code.SERVICE_MISSING,
-                each.subject,
-                f"it calls Service {namespace}/{name}, which is not there: what is left of an installation that went",
-                (f"failurePolicy {', '.join(sorted({str(entry.get('failurePolicy')) for entry in each.webhooks}))}",),
-                _removal(snapshot, each),
+                installation.subject,
+                f"it calls Service {namespace}/{name}, which does not exist",
+                (_failure_policies(installation),),
+                _removal(snapshot, installation),
             )
-        elif each.slices is not None and each.deployment and not _ready(each):
-            yield _not_ready(snapshot, each.deployment)
+        elif installation.slices is not None and installation.deployment and not _ready(installation):
+            yield _not_ready(snapshot, installation.deployment)
 
 
-def _ready(each: Installation) -> list[Any]:
-    endpoints = (endpoint for found in each.slices or () for endpoint in found.get("endpoints") or ())
+def _failure_policies(installation: Installation) -> str:
+    return f"failurePolicy {', '.join(sorted({str(entry.get('failurePolicy')) for entry in installation.webhooks}))}"
+
+
+def _ready(installation: Installation) -> list[Any]:
+    endpoints = (endpoint for found in installation.slices or () for endpoint in found.get("endpoints") or ())
     return [endpoint for endpoint in endpoints if (endpoint.get("conditions") or {}).get("ready", True)]
 
 
@@ -130,14 +143,14 @@ def _not_ready(snapshot: Snapshot, deployment: JsonObject) -> Finding:
             f"Deployment {namespace}/{name}",
             "the webhook is scaled to zero",
             (counted,),
-            snapshot.tools.kubectl("scale", f"deployment/{name}", f"--replicas={REPLICAS}", namespace=namespace),
+            snapshot.commands.kubectl("scale", f"deployment/{name}", f"--replicas={REPLICAS}", namespace=namespace),
         )
     return Finding(
         Code.WEBHOOK_NOT_READY,
         f"Deployment {namespace}/{name}",
-        f"no server of the webhook is ready; its pods' log tells why: kubectl logs -n {namespace} deployment/{name}",
+        f"no server of the webhook is ready; its log has the reason: kubectl logs -n {namespace} deployment/{name}",
         (counted, *conditions),
-        snapshot.tools.kubectl("rollout", "restart", f"deployment/{name}", namespace=namespace),
+        snapshot.commands.kubectl("rollout", "restart", f"deployment/{name}", namespace=namespace),
     )
 
 
@@ -147,9 +160,13 @@ def called(snapshot: Snapshot) -> Iterator[Finding]:
     if probe is None or probe.injected:
         return
     labels = snapshot.namespace_labels(probe.namespace)
-    watching = [each for each in snapshot.installations or () if labels is None or each.watches(labels, USED)]
+    watching = [
+        installation
+        for installation in snapshot.installations or ()
+        if labels is None or installation.watches(labels, USED)
+    ]
     if not watching:
-        return  # not_watched tells
+        return  # reported by not_watched
     first = watching[0]
     command = _revival(snapshot, first)
     if probe.failure:
@@ -161,25 +178,24 @@ def called(snapshot: Snapshot) -> Iterator[Finding]:
             command,
         )
     else:
-        policies = ", ".join(sorted({str(entry.get("failurePolicy")) for entry in first.webhooks}))
         yield Finding(
             Code.WEBHOOK_NOT_CALLED,
             first.subject,
             f"a labelled pod in namespace {probe.namespace} is admitted without identity: the webhook was not called, "
             "or its failure was ignored",
-            (f"dry-run creation of a pod labelled {names.USE_LABEL}=true", f"failurePolicy {policies}"),
+            (f"dry-run creation of a pod labelled {names.USE_LABEL}=true", _failure_policies(first)),
             command,
         )
 
 
-def _revival(snapshot: Snapshot, each: Installation) -> str:
-    if each.deployment:
-        metadata = each.deployment["metadata"]
+def _revival(snapshot: Snapshot, installation: Installation) -> str:
+    if installation.deployment:
+        metadata = installation.deployment["metadata"]
         name = f"deployment/{metadata['name']}"
-        return snapshot.tools.kubectl("rollout", "restart", name, namespace=metadata["namespace"])
-    if each.service_key[1] and each.deployment is None:  # it may be there
-        return snapshot.tools.kubectl("rollout", "restart", "deployment", namespace=each.service_key[0])
-    return _removal(snapshot, each)
+        return snapshot.commands.kubectl("rollout", "restart", name, namespace=metadata["namespace"])
+    if installation.service_key[1] and installation.deployment is None:  # it may be there
+        return snapshot.commands.kubectl("rollout", "restart", "deployment", namespace=installation.service_key[0])
+    return _removal(snapshot, installation)
 
 
 def not_watched(snapshot: Snapshot) -> Iterator[Finding]:
@@ -187,12 +203,16 @@ def not_watched(snapshot: Snapshot) -> Iterator[Finding]:
     installations = snapshot.installations
     if not installations:
         return
-    using = {each.namespace: each for each in snapshot.mutated() if each.labels.get(names.USE_LABEL) == "true"}
+    using = {
+        installation.namespace: installation
+        for installation in snapshot.mutated()
+        if installation.labels.get(names.USE_LABEL) == "true"
+    }
     for namespace, workload in using.items():
         labels = snapshot.namespace_labels(namespace)
-        if labels is None or any(each.watches(labels, USED) for each in installations):
+        if labels is None or any(installation.watches(labels, USED) for installation in installations):
             continue
-        entry = next(entry for each in installations for entry in each.webhooks)
+        entry = next(entry for installation in installations for entry in installation.webhooks)
         changes = missing(entry.get("namespaceSelector"), labels)
         excluded = "kubernetes.io/metadata.name" in changes  # a label that cannot be changed
         yield Finding(
@@ -203,32 +223,34 @@ def not_watched(snapshot: Snapshot) -> Iterator[Finding]:
                 f"namespaceSelector of {installations[0].name}: {shown(entry.get('namespaceSelector'))}",
                 f"labels of the namespace: {shown(labels)}",
             ),
-            snapshot.tools.kubectl("edit", "mutatingwebhookconfiguration", installations[0].name)
+            snapshot.commands.kubectl("edit", "mutatingwebhookconfiguration", installations[0].name)
             if excluded
-            else snapshot.tools.label("namespace", "", namespace, changes),
+            else snapshot.commands.label("namespace", "", namespace, changes),
         )
 
 
 def contested(snapshot: Snapshot) -> Iterator[Finding]:
     """One writes the caBundle: the server, cert-manager's injector, or a person."""
-    for each in snapshot.installations or ():
-        annotations = each.configuration["metadata"].get("annotations") or {}
+    for installation in snapshot.installations or ():
+        annotations = installation.configuration["metadata"].get("annotations") or {}
         injected = [key for key in INJECTORS if key in annotations]
-        if injected and each.manages_certificates:
+        if injected and installation.manages_certificates:
             yield Finding(
                 Code.CABUNDLE_CONTESTED,
-                each.subject,
+                installation.subject,
                 "both the webhook's server and cert-manager's injector write its caBundle, in turns",
                 (*(f"annotation {key}={annotations[key]}" for key in injected), "no --disable-cert-rotation"),
-                snapshot.tools.annotate("mutatingwebhookconfiguration", "", each.name, dict.fromkeys(injected)),
+                snapshot.commands.annotate(
+                    "mutatingwebhookconfiguration", "", installation.name, dict.fromkeys(injected)
+                ),
             )
         else:
-            yield from _several_managers(snapshot, each)
+            yield from _several_managers(snapshot, installation)
 
 
-def _several_managers(snapshot: Snapshot, each: Installation) -> Iterator[Finding]:
+def _several_managers(snapshot: Snapshot, installation: Installation) -> Iterator[Finding]:
     """By managedFields: https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management."""
-    entries = each.configuration["metadata"].get("managedFields") or ()
+    entries = installation.configuration["metadata"].get("managedFields") or ()
     owning = [(number, entry) for number, entry in enumerate(entries) if "f:caBundle" in str(entry.get("fieldsV1"))]
     if len({entry["manager"] for _, entry in owning}) < 2:  # noqa: PLR2004  one is as it should be
         return
@@ -241,10 +263,10 @@ def _several_managers(snapshot: Snapshot, each: Installation) -> Iterator[Findin
             operations.append({"op": "remove", "path": path})
     yield Finding(
         Code.CABUNDLE_CONTESTED,
-        each.subject,
+        installation.subject,
         "several managers own its caBundle: when one of them writes again, the others' is gone",
         tuple(f"{entry['manager']} ({entry.get('operation')}) at {entry.get('time')}" for _, entry in owning),
-        snapshot.tools.patch("mutatingwebhookconfiguration", each.name, operations),
+        snapshot.commands.patch("mutatingwebhookconfiguration", installation.name, operations),
     )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from azwi.clock_skew import Reading
+from azwi.clock_skew import ClockReading
 from azwi.commands.doctor import settings
-from azwi.commands.doctor.snapshot import Installation, Snapshot, Workload
+from azwi.commands.doctor.snapshot import Installation, LiveWorkload, Snapshot
 from azwi.offline import admissions
 from azwi.offline.admissions import AdmissionContext
 from webhook.admission.identity import Account, IdentityMapping, MappingEntry
@@ -19,7 +19,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLIENT_ID = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
 USE = {names.USE_LABEL: "true"}
 HEALTHY = Snapshot(
-    now=NOW, server_clock=Reading(NOW, NOW, NOW), issuer="https://issuer.test/", policy=settings.default()
+    now=NOW, server_clock=ClockReading(NOW, NOW, NOW), issuer="https://issuer.test/", policy=settings.default()
 )
 
 
@@ -31,11 +31,11 @@ def account(name: str = "app", annotations: Mapping[str, str] | None = None) -> 
 
 def mapped(*entries: tuple[str, str]) -> Policy:
     """Write the policy of a server whose mapping has an entry a namespace and account."""
-    mapping = IdentityMapping(MappingEntry(*each, CLIENT_ID) for each in entries)
+    mapping = IdentityMapping(MappingEntry(*entry, CLIENT_ID) for entry in entries)
     return replace(settings.default(), mapping=mapping)
 
 
-def workload(labels: Mapping[str, str] = USE, annotations: Mapping[str, str] | None = None) -> Workload:
+def workload(labels: Mapping[str, str] = USE, annotations: Mapping[str, str] | None = None) -> LiveWorkload:
     """Write a workload of the account `app`, annotated so, with what the webhook would do with its pods."""
     pod = {"metadata": {"labels": dict(labels)}, "spec": {"serviceAccountName": "app", "containers": [{"name": "app"}]}}
     metadata = {"namespace": "shop", "name": "web"}
@@ -45,7 +45,7 @@ def workload(labels: Mapping[str, str] = USE, annotations: Mapping[str, str] | N
         return Account.from_metadata(account(name, annotations)["metadata"])
 
     context = AdmissionContext(find, lambda _: False, settings.default())
-    return Workload(manifest, (), admissions.mutate(manifest, context).admissions[0].outcome, manifest)
+    return LiveWorkload(manifest, (), admissions.mutate(manifest, context).admissions[0].outcome, manifest)
 
 
 def installation(name: str = "main", **webhook: Any) -> Installation:  # noqa: ANN401  fields

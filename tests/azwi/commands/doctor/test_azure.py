@@ -5,7 +5,7 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 
 from azwi.azure.session import Session
 from azwi.commands.doctor import azure as reading
-from azwi.commands.doctor.snapshot import Held, Named
+from azwi.commands.doctor.snapshot import HeldCredentials, ResolvedIdentity
 from azwi.offline.policy import UNKNOWN_TENANT
 from testbed.azure_management import Azure
 from tests.azwi.conftest import session_of
@@ -16,12 +16,12 @@ OTHER_TENANT = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 def test_another_tenant(session: Session) -> None:
     """A client id of another tenant is not missing in this one: that is told, with what to do."""
-    seen = reading.read(session, [Named(CLIENT_ID, OTHER_TENANT)])
+    seen = reading.read(session, [ResolvedIdentity(CLIENT_ID, OTHER_TENANT)])
     assert seen.held == {}
-    [unseen] = seen.unseen
-    assert unseen.what == f"federated credentials of {CLIENT_ID}"
-    assert OTHER_TENANT in unseen.why
-    assert "--tenant-id" in unseen.why
+    [unreadable] = seen.unreadable
+    assert unreadable.what == f"federated credentials of {CLIENT_ID}"
+    assert OTHER_TENANT in unreadable.why
+    assert "--tenant-id" in unreadable.why
 
 
 class Nobody:
@@ -39,15 +39,17 @@ def test_no_way(azure: Azure) -> None:
     """Where Azure gives no token it is asked once, not for every identity, and what to look at is told."""
     with session_of(azure) as session:
         session.__dict__["credential"] = nobody = Nobody()
-        seen = reading.read(session, [Named(CLIENT_ID, UNKNOWN_TENANT), Named(OTHER_TENANT, UNKNOWN_TENANT)])
-    [unseen] = seen.unseen
-    assert "Failed to resolve; is there a way to it from here" in unseen.why
+        seen = reading.read(
+            session, [ResolvedIdentity(CLIENT_ID, UNKNOWN_TENANT), ResolvedIdentity(OTHER_TENANT, UNKNOWN_TENANT)]
+        )
+    [unreadable] = seen.unreadable
+    assert "Failed to resolve; check that it can be reached from here" in unreadable.why
     assert nobody.asked == 1
 
 
 def test_this_tenant(session: Session, azure: Azure) -> None:
     """It is missing when an account says this tenant, or none that is known."""
     for tenant in (azure.tenant.upper(), UNKNOWN_TENANT):
-        identities = [Named(CLIENT_ID, tenant), Named(CLIENT_ID, OTHER_TENANT)]
+        identities = [ResolvedIdentity(CLIENT_ID, tenant), ResolvedIdentity(CLIENT_ID, OTHER_TENANT)]
         seen = reading.read(session, identities)
-        assert (seen.held, seen.unseen) == ({CLIENT_ID: Held(CLIENT_ID)}, [])
+        assert (seen.held, seen.unreadable) == ({CLIENT_ID: HeldCredentials(CLIENT_ID)}, [])

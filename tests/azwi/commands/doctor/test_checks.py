@@ -9,12 +9,12 @@ import pytest
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi.azure.federation import FederatedCredential
-from azwi.clock_skew import Reading
+from azwi.clock_skew import ClockReading
 from azwi.commands.doctor.checks import azure, mapping, pods, webhook
-from azwi.commands.doctor.findings import Code, Unseen
+from azwi.commands.doctor.findings import Code, Unreadable
 from azwi.commands.doctor.fixes import line
 from azwi.commands.doctor.report import document, examine, text
-from azwi.commands.doctor.snapshot import Held, Installation, StoredMapping, is_ours
+from azwi.commands.doctor.snapshot import HeldCredentials, Installation, StoredMapping, is_ours
 from tests.azwi.commands.doctor.snapshots import CLIENT_ID, NOW, USE, account, installation, mapped, snapshot, workload
 
 ISSUER = "https://issuer.test/"
@@ -57,7 +57,9 @@ def port(number: int | str, protocol: str = "TCP", **fields: int) -> JsonObject:
 def test_egress(policies: list[JsonObject], blocked: str) -> None:
     """Policies add up; one without an egress type does not count, and Entra is any public address."""
     found = list(pods.reaches_entra(snapshot(workloads=[workload()], network_policies=policies)))
-    assert [each.what.partition("lets ")[2].removesuffix(" out") for each in found] == ([blocked] if blocked else [])
+    assert [finding.what.partition("lets ")[2].removesuffix(" out") for finding in found] == (
+        [blocked] if blocked else []
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,14 +76,14 @@ def test_egress(policies: list[JsonObject], blocked: str) -> None:
 )
 def test_clocks(server: int, azure: int | None, said: str) -> None:
     """Five minutes are forgiven, in both directions; what Azure shows counts before what this machine does."""
-    clocks = [None if each is None else reading(each) for each in (server, azure)]
+    clocks = [None if minutes is None else reading(minutes) for minutes in (server, azure)]
     found = list(pods.clocks(snapshot(server_clock=clocks[0], azure_clock=clocks[1])))
-    assert [said in each.what for each in found] == ([True] if said else [])
+    assert [said in finding.what for finding in found] == ([True] if said else [])
 
 
-def reading(minutes: int) -> Reading:
+def reading(minutes: int) -> ClockReading:
     """Read a clock that is wrong, at once."""
-    return Reading(NOW + timedelta(minutes=minutes), NOW, NOW)
+    return ClockReading(NOW + timedelta(minutes=minutes), NOW, NOW)
 
 
 def unlike(entry: JsonObject, **fields: Any) -> Installation:  # noqa: ANN401  fields
@@ -103,9 +105,9 @@ def test_unreadable_is_no_finding() -> None:
     assert list(webhook.installed(snapshot(installations=None))) == []
     [finding] = webhook.installed(snapshot(installations=[]))
     assert finding.code is Code.NOT_INSTALLED
-    assert finding.command.endswith('azureTenantID="$(az account show --query tenantId -o tsv)"')
+    assert finding.fix.endswith('azureTenantID="$(az account show --query tenantId -o tsv)"')
     [finding] = webhook.installed(snapshot(installations=[], tenant="it's"))
-    assert finding.command.endswith(line("azureTenantID=it's"))
+    assert finding.fix.endswith(line("azureTenantID=it's"))
 
 
 def test_disjoint_webhooks() -> None:
@@ -118,13 +120,13 @@ def test_disjoint_webhooks() -> None:
     assert finding.code is Code.SEVERAL_WEBHOOKS
 
 
-def held(*credentials: tuple[str, str]) -> Held:
+def held(*credentials: tuple[str, str]) -> HeldCredentials:
     """Write an application with credentials of these issuers and subjects."""
     found = [
         FederatedCredential(f"id-{number}", f"name-{number}", issuer, subject, (names.DEFAULT_AUDIENCE,))
         for number, (issuer, subject) in enumerate(credentials)
     ]
-    return Held(CLIENT_ID, "application web", ("--aad-application-client-id", CLIENT_ID), found)
+    return HeldCredentials(CLIENT_ID, "application web", ("--aad-application-client-id", CLIENT_ID), found)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def held(*credentials: tuple[str, str]) -> Held:
 def test_trusted(credentials: list[tuple[str, str]], code: Code | None) -> None:
     """What Entra compares is compared byte for byte, and the nearest credential is told."""
     seen = snapshot(accounts={("shop", "app"): account()}, held={CLIENT_ID: held(*credentials)})
-    assert [each.code for each in azure.trusted(seen)] == ([code] if code else [])
+    assert [finding.code for finding in azure.trusted(seen)] == ([code] if code else [])
 
 
 @pytest.mark.parametrize(
@@ -155,13 +157,13 @@ def test_trusted_by_mapping(entry: tuple[str, str], judged: list[str]) -> None:
     accounts = {("shop", name): account(name, {}) for name in ("app", "other")}
     seen = snapshot(accounts=accounts, held={CLIENT_ID: held()}, workloads=[workload()], policy=mapped(entry))
     found = list(azure.trusted(seen))
-    assert [each.subject for each in found] == [f"ServiceAccount shop/{name}" for name in judged]
+    assert [finding.subject for finding in found] == [f"ServiceAccount shop/{name}" for name in judged]
 
 
 def test_annotation_before_mapping() -> None:
     """An annotation wins over an entry, also for what is compared."""
     seen = snapshot(accounts={("shop", "app"): account(annotations={names.CLIENT_ID: "x"})}, policy=mapped(("*", "*")))
-    assert [(each.client_id, each.entry) for each in seen.identities().values()] == [("x", None)]
+    assert [(identity.client_id, identity.entry) for identity in seen.identities().values()] == [("x", None)]
 
 
 def test_outdated_by_mapping() -> None:
@@ -188,7 +190,7 @@ def test_many_faults() -> None:
     assert finding.evidence[9:] == (
         "mappings.9: no",
         "and 2 more",
-        "Helm release azwi writes it: mend its identityMapping.mappings, too",
+        "Helm release azwi writes it: fix its value identityMapping.mappings, too",
     )
 
 
@@ -197,17 +199,17 @@ def test_unread_accounts_are_not_gone() -> None:
     full = held(*((ISSUER, f"system:serviceaccount:else:{number}") for number in range(20)))
     known = snapshot(accounts={("shop", "app"): account()}, held={CLIENT_ID: full}, accounts_of="shop")
     [finding] = azure.trusted(known)
-    assert " delete " not in finding.command
+    assert " delete " not in finding.fix
     [finding] = azure.trusted(snapshot(accounts=known.accounts, held=known.held, accounts_of=""))
-    assert " delete phase federated-identity " in finding.command
+    assert " delete phase federated-identity " in finding.fix
 
 
 def test_report() -> None:
     """Errors come first; what steers a terminal does not reach it; what was not looked at is told."""
     strange = account(annotations={"azure.workload.identity/\x1b[31m": "x", "azure.workload.identity/client_id": "y"})
     findings = examine(snapshot(installations=[installation()], accounts={("shop", "app"): strange}))
-    assert [each.code for each in findings] == [Code.NEAR_MISS, Code.UNKNOWN_KEY]
-    shown = text(findings, [Unseen("Secrets", "no")])
+    assert [finding.code for finding in findings] == [Code.NEAR_MISS, Code.UNKNOWN_KEY]
+    shown = text(findings, [Unreadable("Secrets", "no")])
     assert "\x1b" not in shown
     assert "Not looked at:\n  Secrets: no" in shown
     assert shown.endswith("1 error, 1 warning.")

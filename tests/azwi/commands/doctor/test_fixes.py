@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from azwi.commands.doctor.fixes import Tools, line, pointer
+from azwi.commands.doctor.fixes import CommandBuilder, line, pointer
 
 JOB = {
     "apiVersion": "batch/v1",
@@ -43,10 +43,12 @@ def test_words(word: str) -> None:
 
 def test_flags() -> None:
     """The flags by which the cluster was found are in each command."""
-    tools = Tools(("--context=my ctx",), ("--kube-context=my ctx",), ("--context=my ctx",), ("--azure-env=X",))
-    assert tools.kubectl("get", "pods", namespace="shop") == "kubectl '--context=my ctx' -n shop get pods"
-    assert tools.helm("uninstall", "x") == "helm '--kube-context=my ctx' uninstall x"
-    assert tools.azwi("sa") == "azwi sa '--context=my ctx' --azure-env=X"
+    commands = CommandBuilder(
+        ("--context=my ctx",), ("--kube-context=my ctx",), ("--context=my ctx",), ("--azure-env=X",)
+    )
+    assert commands.kubectl("get", "pods", namespace="shop") == "kubectl '--context=my ctx' -n shop get pods"
+    assert commands.helm("uninstall", "x") == "helm '--kube-context=my ctx' uninstall x"
+    assert commands.azwi("sa") == "azwi sa '--context=my ctx' --azure-env=X"
 
 
 def test_pointer() -> None:
@@ -57,11 +59,11 @@ def test_pointer() -> None:
 def test_custom_kind() -> None:
     """A kind that is not Kubernetes' own is named with its group."""
     rollout = {"apiVersion": "argoproj.io/v1", "kind": "Rollout", "metadata": {"name": "r", "namespace": "shop"}}
-    assert " patch rollout.v1.argoproj.io r " in Tools().merge_into_pods(rollout, {})
+    assert " patch rollout.v1.argoproj.io r " in CommandBuilder().merge_into_pods(rollout, {})
 
 
 def test_job() -> None:
     """What only its controller may write is taken out of a Job that is created anew."""
-    command = Tools().merge_into_pods(JOB, {"metadata": {}})
+    command = CommandBuilder().merge_into_pods(JOB, {"metadata": {}})
     for path in ("/spec/selector", "/metadata/labels/job-name", "/spec/template/metadata/labels/controller-uid"):
         assert f'{{"op":"remove","path":"{path}"}}' in command

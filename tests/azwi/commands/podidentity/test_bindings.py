@@ -3,11 +3,11 @@
 import pytest
 
 from azure_workload_identity.types import JsonObject
-from azwi.commands.podidentity.bindings import Binding, Identity, exempt, parse_bindings
+from azwi.commands.podidentity.bindings import AzureIdentity, AzureIdentityBinding, exempt, parse_bindings
 from tests.azwi.commands.podidentity.objects import CLIENT, binding, exception, identity
 
 
-def parsed(*, namespaced: bool = False) -> Binding:
+def parsed(*, namespaced: bool = False) -> AzureIdentityBinding:
     """Return the one binding of namespace and selector `shop`."""
     [found], _ = parse_bindings([identity(namespaced=namespaced)], [binding()])
     return found
@@ -51,13 +51,13 @@ def test_order() -> None:
     found, _ = parse_bindings(
         [identity(), identity(namespace="a")], [binding("b"), binding("a"), binding("z", namespace="a")]
     )
-    assert [(each.namespace, each.name) for each in found] == [("a", "z"), ("shop", "a"), ("shop", "b")]
+    assert [(binding.namespace, binding.name) for binding in found] == [("a", "z"), ("shop", "a"), ("shop", "b")]
 
 
 def test_identity() -> None:
-    """An identity is read with what is there; blanks around ids are no part of them."""
+    """An identity is read with what is there; blanks context ids are no part of them."""
     raw = identity(client_id=f" {CLIENT}\n", type=1, tenantID="t", resourceID=None)
-    assert Identity.parse(raw) == Identity("shop", "shop", 1, CLIENT, "", "t", namespaced=False)
+    assert AzureIdentity.parse(raw) == AzureIdentity("shop", "shop", 1, CLIENT, "", "t", namespaced=False)
 
 
 def test_exceptions() -> None:

@@ -8,7 +8,7 @@ from click.testing import Result
 from azure_workload_identity.types import JsonObject
 from azwi.cluster.kube import Cluster
 from azwi.commands.podidentity import workloads
-from azwi.commands.podidentity.workloads import Snapshot
+from azwi.commands.podidentity.workloads import PodIdentityResources
 from tests.azwi.commands.podidentity.objects import CLIENT, RESOURCE, binding, identity, workload
 from tests.azwi.test_main import azwi
 from tests.support.commands import azwi_commands, parsed
@@ -18,7 +18,7 @@ HOSTILE = "x'; rm -rf ~; \x1b[2J$(id)"
 
 def detected(monkeypatch: pytest.MonkeyPatch, identities: list[JsonObject], *arguments: str) -> Result:
     """Run the command on a snapshot with one Deployment."""
-    snapshot = Snapshot(identities=identities, bindings=[binding()], workloads=[workload()])
+    snapshot = PodIdentityResources(identities=identities, bindings=[binding()], workloads=[workload()])
     monkeypatch.setattr(Cluster, "connect", lambda _target: None)
     monkeypatch.setattr(workloads, "read", lambda _cluster, _namespace: snapshot)
     return azwi("podidentity", "detect", *arguments)

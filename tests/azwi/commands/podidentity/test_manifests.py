@@ -7,15 +7,16 @@ import pytest
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi.commands.podidentity import manifests
-from azwi.commands.podidentity.bindings import POD_LABEL, Identity
-from azwi.commands.podidentity.workloads import Found, pod_of
+from azwi.commands.podidentity.bindings import POD_LABEL, AzureIdentity
+from azwi.commands.podidentity.workloads import LabelledWorkload
+from azwi.offline.owners import pod_of
 from tests.azwi.commands.podidentity.objects import CLIENT, identity, workload
 
 
 def migrated(live: JsonObject, proxy_port: int = names.DEFAULT_PROXY_PORT) -> JsonObject:
     """Return the manifest of a live workload."""
     before = copy.deepcopy(live)
-    made = manifests.workload(Found(live, {}, "shop"), "app", proxy_port)
+    made = manifests.workload(LabelledWorkload(live, {}, "shop"), "app", proxy_port)
     assert live == before
     return made
 
@@ -92,7 +93,7 @@ def test_label_in_the_selector(selector: JsonObject) -> None:
 )
 def test_account(raw: JsonObject, tenant: str, expiration: int, expected: dict[str, str]) -> None:
     """A ServiceAccount has our annotations and nothing else, so that applying it leaves the rest alone."""
-    made = manifests.account("shop", "app", Identity.parse(raw), tenant, expiration)
+    made = manifests.account("shop", "app", AzureIdentity.parse(raw), tenant, expiration)
     assert made == {
         "apiVersion": "v1",
         "kind": "ServiceAccount",

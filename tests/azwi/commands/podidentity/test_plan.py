@@ -8,8 +8,8 @@ import pytest
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi.commands.podidentity import plan
-from azwi.commands.podidentity.plan import Migration, Plan, Skipped, Wishes
-from azwi.commands.podidentity.workloads import Snapshot
+from azwi.commands.podidentity.plan import Migration, MigrationOptions, MigrationPlan, Skipped
+from azwi.commands.podidentity.workloads import PodIdentityResources
 from tests.azwi.commands.podidentity.objects import (
     OTHER_CLIENT,
     account,
@@ -20,16 +20,16 @@ from tests.azwi.commands.podidentity.objects import (
     workload,
 )
 
-PLAIN = Snapshot(identities=[identity()], bindings=[binding()], accounts=[account("default")])
+PLAIN = PodIdentityResources(identities=[identity()], bindings=[binding()], accounts=[account("default")])
 OTHER = [identity(), identity("other", client_id=OTHER_CLIENT)]
 OTHER_BINDINGS = [binding(), binding("other", selector="other", azure_identity="other")]
 BOUND_TO_OTHER = {"aadpodidbinding": "other"}
 
 
-def planned(*workloads: JsonObject, wishes: Wishes | None = None, **changes: Any) -> Plan:  # noqa: ANN401  fields of a snapshot
+def planned(*workloads: JsonObject, options: MigrationOptions | None = None, **changes: Any) -> MigrationPlan:  # noqa: ANN401  fields of a snapshot
     """Plan for workloads in a cluster with one identity, or with what `changes` says."""
     snapshot = dataclasses.replace(PLAIN, workloads=workloads, **changes)
-    return plan.make(snapshot, wishes or Wishes())
+    return plan.make(snapshot, options or MigrationOptions())
 
 
 def migration(*workloads: JsonObject, **changes: Any) -> Migration:  # noqa: ANN401  as above
@@ -54,7 +54,7 @@ def test_default_account() -> None:
     assert found.service_account == "web"
     assert found.subject == "system:serviceaccount:shop:web"
     assert found.file == "shop.deployment.web.yaml"
-    assert [each["kind"] for each in found.documents] == ["ServiceAccount", "Deployment"]
+    assert [document["kind"] for document in found.documents] == ["ServiceAccount", "Deployment"]
 
 
 def test_own_account() -> None:
@@ -66,7 +66,7 @@ def test_own_account() -> None:
 def test_account_of_somebody_else() -> None:
     """An account that happens to have the workload's name is not taken."""
     assert migration(workload(), accounts=[account("web")]).service_account == "web-deployment"
-    assert "are somebody else's" in left_out(workload(), accounts=[account("web"), account("web-deployment")])
+    assert "have other identities" in left_out(workload(), accounts=[account("web"), account("web-deployment")])
 
 
 def test_again() -> None:
@@ -79,11 +79,11 @@ def test_again() -> None:
 def test_two_kinds_of_one_name() -> None:
     """Two workloads of one name share an account and not a file, and get two accounts for two identities."""
     made = planned(workload(), workload("CronJob"))
-    assert {each.service_account for each in made.migrations} == {"web"}
-    assert len({each.file for each in made.migrations}) == 2
+    assert {migration.service_account for migration in made.migrations} == {"web"}
+    assert len({migration.file for migration in made.migrations}) == 2
 
     made = planned(workload(), workload("CronJob", labels=BOUND_TO_OTHER), identities=OTHER, bindings=OTHER_BINDINGS)
-    assert [(each.kind, each.service_account) for each in made.migrations] == [
+    assert [(migration.kind, migration.service_account) for migration in made.migrations] == [
         ("CronJob", "web"),
         ("Deployment", "web-deployment"),
     ]
@@ -95,7 +95,7 @@ def test_one_account_two_identities() -> None:
     two = workload(name="b", serviceAccountName="app", labels=BOUND_TO_OTHER)
     for order in ([one, two], [two, one]):
         made = planned(*order, identities=OTHER, bindings=OTHER_BINDINGS, accounts=[account("app")])
-        assert [each.name for each in made.migrations] == ["a"]
+        assert [migration.name for migration in made.migrations] == ["a"]
         assert "give it a ServiceAccount of its own" in made.skipped[0].why
 
 
@@ -151,7 +151,7 @@ def test_across_namespaces() -> None:
     """A binding of another namespace counts, unless bindings are forced into theirs."""
     elsewhere = workload(namespace="elsewhere")
     assert migration(elsewhere).identity.namespace == "shop"
-    assert planned(elsewhere, wishes=Wishes(force_namespaced=True)).migrations == []
+    assert planned(elsewhere, options=MigrationOptions(force_namespaced=True)).migrations == []
 
 
 @pytest.mark.parametrize(("kind", "told"), [("Job", "replace --force"), ("ReplicaSet", "until they are deleted")])
@@ -175,7 +175,7 @@ def test_impossible_tenant() -> None:
         identities=[identity(), identity("other", client_id=OTHER_CLIENT, tenantID="no tenant")],
         bindings=OTHER_BINDINGS,
     )
-    assert [each.name for each in made.migrations] == ["web"]
+    assert [migration.name for migration in made.migrations] == ["web"]
     assert "tenant-id" in made.skipped[0].why
 
 

@@ -5,15 +5,16 @@ import pytest
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi.commands.podidentity.bindings import POD_LABEL
-from azwi.commands.podidentity.workloads import KINDS, Stranger, find
+from azwi.commands.podidentity.workloads import find
+from azwi.offline.owners import KINDS, UnknownOwner
 from tests.azwi.commands.podidentity.objects import workload
 
 
 def found(workloads: list[JsonObject], pods: list[JsonObject] | None = None) -> list[tuple[str, str]]:
     """Return kind and name of what is found, where nothing is strange."""
-    known, strangers = find(workloads, pods or [])
-    assert strangers == []
-    return [(each.kind, each.name) for each in known]
+    known, unknown_owners = find(workloads, pods or [])
+    assert unknown_owners == []
+    return [(workload.kind, workload.name) for workload in known]
 
 
 @pytest.mark.parametrize(
@@ -55,24 +56,24 @@ def test_unknown_owner() -> None:
     rollout = {"kind": "Rollout", "apiVersion": "argoproj.io/v1alpha1", "metadata": {"name": "roll", "uid": "r"}}
     replicas = [workload("ReplicaSet", f"roll-{number}", owner=rollout) for number in range(2)]
     pod = workload("Pod", "roll-1-a", owner=replicas[1])
-    known, strangers = find([*replicas, workload()], [pod])
-    assert [each.name for each in known] == ["web"]
-    assert strangers == [Stranger("shop", "argoproj.io/v1alpha1", "Rollout", "roll")]
+    known, unknown_owners = find([*replicas, workload()], [pod])
+    assert [workload.name for workload in known] == ["web"]
+    assert unknown_owners == [UnknownOwner("shop", "argoproj.io/v1alpha1", "Rollout", "roll")]
 
 
 def test_kind_of_another_group() -> None:
     """A Deployment of somebody else's API group is not taken for one."""
     other = {"kind": "Deployment", "apiVersion": "example.com/v1", "metadata": {"name": "web", "uid": "other"}}
-    known, strangers = find([workload()], [workload("Pod", owner=other)])
-    assert [each.name for each in known] == ["web"]
-    assert strangers == [Stranger("shop", "example.com/v1", "Deployment", "web")]
+    known, unknown_owners = find([workload()], [workload("Pod", owner=other)])
+    assert [workload.name for workload in known] == ["web"]
+    assert unknown_owners == [UnknownOwner("shop", "example.com/v1", "Deployment", "web")]
 
 
 def test_label_on_pods_only() -> None:
     """A label that something puts on pods counts, unless their workload has been migrated already."""
     deployment = workload(labels={})
-    [each], _ = find([deployment], [workload("Pod", "web-a", owner=deployment)])
-    assert (each.name, each.selector, each.of_template) == ("web", "shop", False)
+    [labelled], _ = find([deployment], [workload("Pod", "web-a", owner=deployment)])
+    assert (labelled.name, labelled.selector, labelled.of_template) == ("web", "shop", False)
 
     migrated = workload(labels={names.USE_LABEL: "true"})
     assert found([migrated], [workload("Pod", "web-a", owner=migrated)]) == []
@@ -86,9 +87,9 @@ def test_empty_label() -> None:
 def test_circle_of_owners() -> None:
     """Owners that own each other end."""
     one, two = workload("ReplicaSet", "one"), workload("ReplicaSet", "two")
-    for each, owner in ((one, two), (two, one)):
+    for manifest, owner in ((one, two), (two, one)):
         reference = {"controller": True, "uid": owner["metadata"]["uid"], "kind": "ReplicaSet", "apiVersion": "apps/v1"}
-        each["metadata"]["ownerReferences"] = [{**reference, "name": owner["metadata"]["name"]}]
-    known, strangers = find([one, two], [])
+        manifest["metadata"]["ownerReferences"] = [{**reference, "name": owner["metadata"]["name"]}]
+    known, unknown_owners = find([one, two], [])
     assert known == []
-    assert {each.kind for each in strangers} == {"ReplicaSet"}
+    assert {owner.kind for owner in unknown_owners} == {"ReplicaSet"}

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from azwi.azure.polling import Patience
+from azwi.azure.polling import Polling
 from azwi.cluster.kube import Cluster
 from azwi.commands.serviceaccount import create, delete
-from azwi.commands.serviceaccount.phases import SERVICE_ACCOUNT, Outcome, Phase, Step, run_all
+from azwi.commands.serviceaccount.phases import SERVICE_ACCOUNT, Phase, PhaseOutcome, PhaseResult, run_all
 from azwi.commands.serviceaccount.request import Request
 from azwi.commands.serviceaccount.run import Run
 from azwi.console.dry_run import Plan
@@ -38,18 +38,18 @@ class Runs:
         """Prepare one."""
         given = {"service_account_name": "web", "service_account_issuer_url": ISSUER, **request}
         session = self._sessions.enter_context(session_of(self._azure, self.plan))
-        patience = Patience(30, self.told.append, lambda _: None)
-        return Run(Request(**given), session, no_cluster, patience)
+        polling = Polling(30, self.told.append, lambda _: None)
+        return Run(Request(**given), session, no_cluster, polling)
 
-    def create(self, *skip: str, **request: Any) -> dict[str, Step]:  # noqa: ANN401  the fields of Request
+    def create(self, *skip: str, **request: Any) -> dict[str, PhaseResult]:  # noqa: ANN401  the fields of Request
         """Run the phases of `create` but that of the cluster, and return what each did."""
         return self._all(create.PHASES, skip, request)
 
-    def delete(self, *skip: str, **request: Any) -> dict[str, Step]:  # noqa: ANN401  the fields of Request
+    def delete(self, *skip: str, **request: Any) -> dict[str, PhaseResult]:  # noqa: ANN401  the fields of Request
         """Run the phases of `delete` but that of the cluster, and return what each did."""
         return self._all(delete.PHASES, skip, request)
 
-    def _all(self, phases: tuple[Phase, ...], skip: tuple[str, ...], request: dict[str, Any]) -> dict[str, Step]:
+    def _all(self, phases: tuple[Phase, ...], skip: tuple[str, ...], request: dict[str, Any]) -> dict[str, PhaseResult]:
         steps = run_all(phases, self.run(**request), {SERVICE_ACCOUNT, *skip})
         return {step.phase: step for step in steps}
 
@@ -62,6 +62,8 @@ def runs(azure: Azure) -> Iterator[Runs]:
 
 
 @pytest.fixture
-def outcomes() -> Callable[[dict[str, Step]], dict[str, Outcome]]:
+def outcomes() -> Callable[[dict[str, PhaseResult]], dict[str, PhaseOutcome]]:
     """Reduce steps to their outcomes, without those that were skipped."""
-    return lambda steps: {name: step.outcome for name, step in steps.items() if step.outcome is not Outcome.SKIPPED}
+    return lambda steps: {
+        name: step.outcome for name, step in steps.items() if step.outcome is not PhaseOutcome.SKIPPED
+    }

@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from azwi.azure.options import AZURE_VARIABLES
-from azwi.azure.polling import Patience
+from azwi.azure.polling import Polling
 from azwi.commands.serviceaccount.phases import ALIASES, CREATE, DELETE
 from azwi.console.errors import Status
 from azwi.main import program
@@ -55,11 +55,11 @@ def test_interrupted(azure: Azure, azwi: Azwi, monkeypatch: pytest.MonkeyPatch) 
         raise KeyboardInterrupt
 
     azure.faults.hidden_reads = 1
-    monkeypatch.setattr(Patience, "until", stop)
+    monkeypatch.setattr(Polling, "until", stop)
     done = azwi("create", *WEB, NO_CLUSTER, "--output=json")
     assert done.exit_code == Status.INTERRUPTED
-    assert "goes on where it stopped" in done.stderr
-    outcomes = {each["phase"]: each["outcome"] for each in json.loads(done.stdout)["phases"]}
+    assert "continues where it stopped" in done.stderr
+    outcomes = {phase["phase"]: phase["outcome"] for phase in json.loads(done.stdout)["phases"]}
     assert "failed" in outcomes.values()
     assert len(azure.applications) == 1
 
@@ -179,7 +179,7 @@ def test_mistyped_subscription(azure: Azure, azwi: Azwi, tmp_path: Path, monkeyp
     monkeypatch.setenv("AZURE_CONFIG_DIR", str(tmp_path))
     done = azwi("create", *WEB, "-s", "5f9c2b1a")
     assert done.exit_code == 2
-    assert "--subscription-id '5f9c2b1a' is no UUID" in done.stderr
+    assert "--subscription-id '5f9c2b1a' is not a UUID" in done.stderr
 
 
 def test_flags_before_a_phase() -> None:

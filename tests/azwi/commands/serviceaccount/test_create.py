@@ -11,7 +11,7 @@ import trustme
 
 from azure_workload_identity.types import JsonObject
 from azwi.commands.serviceaccount.create import PHASES
-from azwi.commands.serviceaccount.phases import Outcome, PhaseError, Step
+from azwi.commands.serviceaccount.phases import PhaseError, PhaseOutcome, PhaseResult
 from azwi.console.dry_run import Plan
 from azwi.console.errors import CommandError, UsageError
 from testbed.azure_management import Azure, Failure
@@ -19,7 +19,7 @@ from testbed.azure_management.wire import Answer, listening
 from tests.azwi.commands.serviceaccount.conftest import ISSUER, Runs
 
 SUBJECT = "system:serviceaccount:default:web"
-Outcomes = Callable[[dict[str, Step]], dict[str, Outcome]]
+Outcomes = Callable[[dict[str, PhaseResult]], dict[str, PhaseOutcome]]
 
 
 def role(azure: Azure, name: str = "Reader") -> dict[str, str]:
@@ -39,9 +39,9 @@ def identity(azure: Azure) -> JsonObject:
 def test_from_nothing(azure: Azure, runs: Runs, outcomes: Outcomes) -> None:
     """From nothing come an application, its service principal, its trust in the tokens, and the role."""
     assert outcomes(runs.create(**role(azure))) == {
-        "aad-application": Outcome.CREATED,
-        "federated-identity": Outcome.CREATED,
-        "role-assignment": Outcome.CREATED,
+        "aad-application": PhaseOutcome.CREATED,
+        "federated-identity": PhaseOutcome.CREATED,
+        "role-assignment": PhaseOutcome.CREATED,
     }
     (application,) = azure.applications
     (principal,) = azure.service_principals
@@ -65,7 +65,7 @@ def test_again(azure: Azure, runs: Runs, outcomes: Outcomes) -> None:
     """A second run finds everything and sends no change."""
     runs.create(**role(azure))
     azure.requests.clear()
-    assert set(outcomes(runs.create(**role(azure))).values()) == {Outcome.UNCHANGED}
+    assert set(outcomes(runs.create(**role(azure))).values()) == {PhaseOutcome.UNCHANGED}
     assert azure.writes() == []
 
 
@@ -74,36 +74,36 @@ def test_only_what_is_missing(azure: Azure, runs: Runs, outcomes: Outcomes) -> N
     azure.faults.failures.append(Failure(403, "Authorization_RequestDenied", method="POST", fragment="federated"))
     with pytest.raises(PhaseError, match="federated-identity") as failed:
         runs.create(**role(azure))
-    assert [step.outcome for step in failed.value.steps if step.outcome is not Outcome.SKIPPED] == [
-        Outcome.CREATED,
-        Outcome.FAILED,
+    assert [step.outcome for step in failed.value.steps if step.outcome is not PhaseOutcome.SKIPPED] == [
+        PhaseOutcome.CREATED,
+        PhaseOutcome.FAILED,
     ]
     assert outcomes(runs.create(**role(azure))) == {
-        "aad-application": Outcome.UNCHANGED,
-        "federated-identity": Outcome.CREATED,
-        "role-assignment": Outcome.CREATED,
+        "aad-application": PhaseOutcome.UNCHANGED,
+        "federated-identity": PhaseOutcome.CREATED,
+        "role-assignment": PhaseOutcome.CREATED,
     }
 
 
 def test_eventual_consistency(azure: Azure, runs: Runs, outcomes: Outcomes) -> None:
     """What Azure does not show at once is waited for, and no second object is made."""
     azure.faults.hidden_reads = 3
-    assert set(outcomes(runs.create(**role(azure))).values()) == {Outcome.CREATED}
+    assert set(outcomes(runs.create(**role(azure))).values()) == {PhaseOutcome.CREATED}
     assert len(azure.applications) == len(azure.service_principals) == len(azure.role_assignments) == 1
-    assert any("waiting for Azure to know" in each for each in runs.told)
+    assert any("waiting for Azure to know" in text for text in runs.told)
 
 
 def test_never_consistent(azure: Azure, runs: Runs) -> None:
     """What Azure does not show in time is told, with what to do."""
     azure.faults.hidden_reads = 10**6
     run = runs.run()
-    object.__setattr__(run.patience, "seconds", 0.0)
-    with pytest.raises(CommandError, match="does not show it yet") as failed:
+    object.__setattr__(run.polling, "seconds", 0.0)
+    with pytest.raises(CommandError, match="does not show it after") as failed:
         runs_phase("aad-application", run)
     assert "again" in failed.value.hint
 
 
-def runs_phase(name: str, run: Any) -> Step:  # noqa: ANN401  a Run
+def runs_phase(name: str, run: Any) -> PhaseResult:  # noqa: ANN401  a Run
     """Run one phase of `create`."""
     phase = next(phase for phase in PHASES if phase.name == name)
     phase.check(run)
@@ -118,7 +118,7 @@ def test_replicas_disagree(azure: Azure, runs: Runs, outcomes: Outcomes) -> None
         Failure(404, "Request_ResourceNotFound", 2, "", "federatedIdentityCredentials"),
         Failure(400, "PrincipalNotFound", 2, "PUT", "roleAssignments"),
     ]
-    assert set(outcomes(runs.create(**role(azure))).values()) == {Outcome.CREATED}
+    assert set(outcomes(runs.create(**role(azure))).values()) == {PhaseOutcome.CREATED}
 
 
 def test_somebody_else_was_quicker(azure: Azure, runs: Runs, outcomes: Outcomes) -> None:
@@ -131,7 +131,7 @@ def test_somebody_else_was_quicker(azure: Azure, runs: Runs, outcomes: Outcomes)
     azure.role_assignments[0]["name"] = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"  # which another tool gave it
     azure.faults.failures.append(Failure(200, "", method="GET", fragment="roleAssignments"))
     azure.faults.raw = b'{"value": []}'
-    assert set(outcomes(runs.create(**role(azure))).values()) == {Outcome.UNCHANGED}
+    assert set(outcomes(runs.create(**role(azure))).values()) == {PhaseOutcome.UNCHANGED}
     assert len(azure.role_assignments) == 1
 
 
@@ -140,7 +140,7 @@ def test_ambiguous_name(azure: Azure, runs: Runs) -> None:
     ids = [azure.add_application("app")["appId"] for _ in range(3)]
     with pytest.raises(CommandError, match="3 applications are named 'app'") as refused:
         runs.create(aad_application_name="app")
-    assert all(each in refused.value.message for each in ids)
+    assert all(client_id in refused.value.message for client_id in ids)
     assert "--aad-application-client-id" in refused.value.hint
     assert azure.writes() == []
 
@@ -151,8 +151,8 @@ def test_named_application(azure: Azure, runs: Runs, outcomes: Outcomes, by: str
     application = azure.add_application("o'neill", passwordCredentials=[{"keyId": "1"}])
     value = application[{"client": "appId", "object": "id", "name": "displayName"}[by.split("_")[2]]]
     assert outcomes(runs.create(**{by: value})) == {
-        "aad-application": Outcome.UPDATED,
-        "federated-identity": Outcome.CREATED,
+        "aad-application": PhaseOutcome.UPDATED,
+        "federated-identity": PhaseOutcome.CREATED,
     }
     assert len(azure.applications) == 1
 
@@ -201,9 +201,9 @@ def test_managed_identity(azure: Azure, runs: Runs, outcomes: Outcomes, identity
     """A managed identity trusts the tokens through ARM and gets the role; Graph is not asked."""
     created = runs.create(identity_resource_id=identity["id"], **role(azure))
     assert outcomes(created) == {
-        "managed-identity": Outcome.UNCHANGED,
-        "federated-identity": Outcome.CREATED,
-        "role-assignment": Outcome.CREATED,
+        "managed-identity": PhaseOutcome.UNCHANGED,
+        "federated-identity": PhaseOutcome.CREATED,
+        "role-assignment": PhaseOutcome.CREATED,
     }
     (credential,) = azure.credentials[identity["id"].lower()]
     assert credential["properties"] == {
@@ -214,7 +214,7 @@ def test_managed_identity(azure: Azure, runs: Runs, outcomes: Outcomes, identity
     assert azure.role_assignments[0]["properties"]["principalId"] == identity["properties"]["principalId"]
     assert azure.applications == []
     assert set(outcomes(runs.create(identity_resource_id=identity["id"], **role(azure))).values()) == {
-        Outcome.UNCHANGED
+        PhaseOutcome.UNCHANGED
     }
 
 
@@ -226,7 +226,7 @@ def test_managed_identity_is_created_where_told(azure: Azure, runs: Runs, outcom
         runs.create(identity_resource_id=resource_id)
     assert "--identity-location" in refused.value.hint
     created = runs.create(identity_resource_id=resource_id, identity_location="northeurope", **role(azure))
-    assert set(outcomes(created).values()) == {Outcome.CREATED}
+    assert set(outcomes(created).values()) == {PhaseOutcome.CREATED}
     assert azure.identities[-1]["location"] == "northeurope"
 
 
@@ -234,7 +234,7 @@ def test_concurrent_writes(azure: Azure, runs: Runs, identity: JsonObject) -> No
     """ARM's refusal to write two credentials of one identity at once is waited out."""
     code = "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity"
     azure.faults.failures.append(Failure(409, code, 2, "PUT"))
-    assert runs.create(identity_resource_id=identity["id"])["federated-identity"].outcome is Outcome.CREATED
+    assert runs.create(identity_resource_id=identity["id"])["federated-identity"].outcome is PhaseOutcome.CREATED
 
 
 # -- federated credentials
@@ -261,9 +261,9 @@ def test_collision_of_names(azure: Azure, runs: Runs) -> None:
     given = {"aad_application_name": "shared"}
     runs.create(service_account_namespace="a-b", service_account_name="c", **given)
     created = runs.create(service_account_namespace="a", service_account_name="b-c", **given)
-    assert created["federated-identity"].outcome is Outcome.CREATED
+    assert created["federated-identity"].outcome is PhaseOutcome.CREATED
     credentials = azure.credentials[azure.applications[0]["id"]]
-    assert len({each["name"] for each in credentials}) == 2
+    assert len({credential["name"] for credential in credentials}) == 2
 
 
 def test_other_audience(azure: Azure, runs: Runs) -> None:
@@ -278,7 +278,7 @@ def test_near_miss(runs: Runs) -> None:
     """A credential whose issuer lacks the slash is told of, and the right one is made."""
     runs.create(aad_application_name="app", service_account_issuer_url=ISSUER.rstrip("/"))
     step = runs.create(aad_application_name="app")["federated-identity"]
-    assert step.outcome is Outcome.CREATED
+    assert step.outcome is PhaseOutcome.CREATED
     assert any("nearly" in note for note in step.notes)
 
 
@@ -342,7 +342,7 @@ def test_role_elsewhere_is_another(azure: Azure, runs: Runs, identity: JsonObjec
         identity_resource_id=identity["id"], azure_scope=f"/subscriptions/{azure.subscription}", azure_role="Reader"
     )
     step = runs.create(identity_resource_id=identity["id"], **role(azure))["role-assignment"]
-    assert step.outcome is Outcome.CREATED
+    assert step.outcome is PhaseOutcome.CREATED
     assert len(azure.role_assignments) == 2
 
 

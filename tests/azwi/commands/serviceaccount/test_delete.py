@@ -5,32 +5,32 @@ from typing import Any
 
 import pytest
 
-from azwi.commands.serviceaccount.phases import Outcome, Step
+from azwi.commands.serviceaccount.phases import PhaseOutcome, PhaseResult
 from azwi.console.dry_run import Plan
 from azwi.console.errors import CommandError, UsageError
 from testbed.azure_management import Azure
 from tests.azwi.commands.serviceaccount.conftest import Runs
 from tests.azwi.commands.serviceaccount.test_create import role
 
-Outcomes = Callable[[dict[str, Step]], dict[str, Outcome]]
+Outcomes = Callable[[dict[str, PhaseResult]], dict[str, PhaseOutcome]]
 
 
 def test_everything(azure: Azure, runs: Runs, outcomes: Outcomes) -> None:
     """The role and the application go, and with it its credentials; a second run finds nothing, and ends well."""
     runs.create(**role(azure))
     assert outcomes(runs.delete(**role(azure))) == {
-        "role-assignment": Outcome.DELETED,
-        "aad-application": Outcome.DELETED,
+        "role-assignment": PhaseOutcome.DELETED,
+        "aad-application": PhaseOutcome.DELETED,
     }
     assert azure.applications == azure.service_principals == azure.role_assignments == []
-    assert set(outcomes(runs.delete(**role(azure))).values()) == {Outcome.ABSENT}
+    assert set(outcomes(runs.delete(**role(azure))).values()) == {PhaseOutcome.ABSENT}
 
 
 def test_credential_alone(azure: Azure, runs: Runs, outcomes: Outcomes) -> None:
     """Where the application stays, its credential goes; others of it stay."""
     runs.create(aad_application_name="shared")
     runs.create(aad_application_name="shared", service_account_name="other")
-    for expected in (Outcome.DELETED, Outcome.ABSENT):
+    for expected in (PhaseOutcome.DELETED, PhaseOutcome.ABSENT):
         steps = runs.delete("aad-application", aad_application_name="shared")
         assert outcomes(steps) == {"federated-identity": expected}
     (left,) = azure.credentials[azure.applications[0]["id"]]
@@ -42,7 +42,7 @@ def test_managed_identity(azure: Azure, runs: Runs, outcomes: Outcomes) -> None:
     identity = azure.add_identity("web-identity")
     given = {"identity_resource_id": identity["id"], **role(azure)}
     runs.create(**given)
-    for expected in (Outcome.DELETED, Outcome.ABSENT):
+    for expected in (PhaseOutcome.DELETED, PhaseOutcome.ABSENT):
         assert outcomes(runs.delete(**given)) == {"role-assignment": expected, "federated-identity": expected}
     assert azure.identities == [identity]
 
@@ -61,16 +61,16 @@ def test_gone_identity(azure: Azure, runs: Runs, outcomes: Outcomes) -> None:
     """Where the identity is gone, so are its credential and its role."""
     resource_id = azure.add_identity("x")["id"].replace("/x", "/gone-identity")
     steps = runs.delete(identity_resource_id=resource_id, **role(azure))
-    assert set(outcomes(steps).values()) == {Outcome.ABSENT}
+    assert set(outcomes(steps).values()) == {PhaseOutcome.ABSENT}
 
 
 def test_role_by_id(azure: Azure, runs: Runs) -> None:
     """A role assignment is deleted by its id, as in v1.6.0; one that is gone is no error, one that is none is."""
     runs.create(**role(azure))
     given = {"role_assignment_id": azure.role_assignments[0]["id"]}
-    assert runs.delete("aad-application", **given)["role-assignment"].outcome is Outcome.DELETED
-    assert runs.delete("aad-application", **given)["role-assignment"].outcome is Outcome.ABSENT
-    with pytest.raises(UsageError, match="no id of a role assignment"):
+    assert runs.delete("aad-application", **given)["role-assignment"].outcome is PhaseOutcome.DELETED
+    assert runs.delete("aad-application", **given)["role-assignment"].outcome is PhaseOutcome.ABSENT
+    with pytest.raises(UsageError, match="not the id of a role assignment"):
         runs.delete(role_assignment_id="/subscriptions/x")
 
 
@@ -78,7 +78,7 @@ def test_role_of_another_scope_stays(azure: Azure, runs: Runs) -> None:
     """Only the assignment at that scope is deleted."""
     runs.create(**role(azure))
     subscription: dict[str, Any] = {"azure_scope": f"/subscriptions/{azure.subscription}", "azure_role": "Reader"}
-    assert runs.delete("aad-application", **subscription)["role-assignment"].outcome is Outcome.ABSENT
+    assert runs.delete("aad-application", **subscription)["role-assignment"].outcome is PhaseOutcome.ABSENT
     assert len(azure.role_assignments) == 1
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from azure_workload_identity import names
 from azwi.azure.options import AZURE_VARIABLES
-from azwi.commands.token.exchange import Ask, Assertion
+from azwi.commands.token.exchange import Assertion, TokenRequest
 from azwi.main import program
 from testbed.entra import Entra, FederatedCredential, Issuer, entra
 
@@ -108,7 +108,7 @@ def test_wait(exchange: Exchange, served: Entra, monkeypatch: pytest.MonkeyPatch
     before = len(served.exchanges)
     done = exchange("--wait=10s")
     assert done.exit_code == 0, done.output
-    assert [each.code for each in served.exchanges[before:]] == [700213, 700213, 0]
+    assert [exchange.code for exchange in served.exchanges[before:]] == [700213, 700213, 0]
 
 
 def test_no_wait_for_what_does_not_pass(exchange: Exchange, served: Entra) -> None:
@@ -121,9 +121,9 @@ def test_no_wait_for_what_does_not_pass(exchange: Exchange, served: Entra) -> No
 def test_no_entra(exchange: Exchange, served: Entra) -> None:
     """What answers otherwise than Entra does, half an answer or one without end, is told in a sentence."""
     served.faults.garbage()
-    assert "answered with no token" in exchange().stderr
+    assert "answered without a token" in exchange().stderr
     served.faults.huge(4)
-    assert "answered with no token" in exchange().stderr
+    assert "answered without a token" in exchange().stderr
     served.faults.cut()
     assert "no answer from" in exchange().stderr
     served.faults.fail(503)
@@ -142,10 +142,10 @@ def test_no_answer(exchange: Exchange) -> None:
     [
         ({names.ENV_TOKEN_FILE: ""}, 2, "--service-account is required"),
         ({names.ENV_TOKEN_FILE: "/none"}, 1, "cannot read a token from /none: No such file or directory\n"),
-        ({names.ENV_TOKEN_FILE: "/etc/hostname"}, 1, "holds no token"),
+        ({names.ENV_TOKEN_FILE: "/etc/hostname"}, 1, "contains no token"),
         ({names.ENV_TENANT_ID: ""}, 2, "--tenant-id is required"),
         ({names.ENV_CLIENT_ID: ""}, 1, names.CLIENT_ID),
-        ({names.ENV_AUTHORITY_HOST: "http://login.test"}, 2, "no https address"),
+        ({names.ENV_AUTHORITY_HOST: "http://login.test"}, 2, "not an https address"),
     ],
 )
 def test_not_enough(exchange: Exchange, environ: dict[str, str], status: int, told: str) -> None:
@@ -158,4 +158,4 @@ def test_not_enough(exchange: Exchange, environ: dict[str, str], status: int, to
 def test_secrets_are_not_shown() -> None:
     """An assertion can be logged: the token is not in it."""
     assert "s3cret" not in repr(Assertion("s3cret"))
-    assert Ask("https://login.test", "t", "c", "s").url == "https://login.test/t/oauth2/v2.0/token"
+    assert TokenRequest("https://login.test", "t", "c", "s").url == "https://login.test/t/oauth2/v2.0/token"

@@ -1,4 +1,4 @@
-"""Carries a command out: from what click gave to what is printed."""
+"""Runs a command: from the parameters to the printed results."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -9,19 +9,20 @@ from typing import Final
 import click
 
 from azure_workload_identity.types import JsonObject
+from azwi.azure import options as azure_options
 from azwi.azure.auth import Method
-from azwi.azure.options import Given, repeated, target
-from azwi.azure.polling import Patience
+from azwi.azure.options import Params, flags_to_repeat, target
+from azwi.azure.polling import Polling
 from azwi.azure.session import Session
-from azwi.azure.target import Target
+from azwi.azure.target import CloudTarget
 from azwi.cluster.kube import Cluster
 from azwi.commands.serviceaccount import create, delete, options
 from azwi.commands.serviceaccount.phases import (
     SERVICE_ACCOUNT,
-    Outcome,
     Phase,
     PhaseError,
-    Step,
+    PhaseOutcome,
+    PhaseResult,
     run_all,
     run_one,
     skipped,
@@ -29,58 +30,58 @@ from azwi.commands.serviceaccount.phases import (
 from azwi.commands.serviceaccount.run import Run
 from azwi.console import output
 from azwi.console.dry_run import Plan
-from azwi.console.output import Form
+from azwi.console.output import OutputFormat
 from azwi.console.printable import printable
 
 PHASES: Final = {"create": create.PHASES, "delete": delete.PHASES}
 # The flags that a try needs, too: in which cluster and which cloud.
-EXCHANGED: Final = {"kubeconfig", "context", *(each.name for each in fields(Target))}
-CHANGES: Final = frozenset({Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED})
-READY: Final = frozenset({Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED})
+EXCHANGED: Final = {"kubeconfig", "context", *(field.name for field in fields(CloudTarget))}
+CHANGES: Final = frozenset({PhaseOutcome.CREATED, PhaseOutcome.UPDATED, PhaseOutcome.DELETED})
+READY: Final = frozenset({PhaseOutcome.CREATED, PhaseOutcome.UPDATED, PhaseOutcome.UNCHANGED})
 
 
-def perform(verb: str, given: Given, only: str = "") -> None:
-    """Run all phases of a verb, or only one, and print what came of it.
+def execute(verb: str, given: Params, only: str = "") -> None:
+    """Run all phases of a verb, or only one, and print the results.
 
     Raises:
-        CommandError: when something was refused or failed; what was done before it is printed.
+        CommandError: when a phase failed; the results of the phases before it are printed.
     """
     plan = Plan() if given["dry_run"] else None
-    login = options.login(given)
+    login = azure_options.login(given)
     skip = skipped(given.get("skip_phases", ()), PHASES[verb])
-    with Session(login, target(given), plan) as session, _telling(login.method) as tell:
-        tell(f"{verb} in {session.cloud.name}")  # a cloud that cannot be meant is refused here
+    with Session(login, target(given), plan) as session, _reporting(login.method) as report:
+        report(f"{verb} in {session.cloud.name}")  # an unknown cloud is refused here
         request = options.request(given, session.need_subscription)
-        patience = Patience(given["propagation_timeout"], tell)
-        run = Run(request, session, lambda: Cluster.connect(options.cluster_target(given)), patience)
+        polling = Polling(given["propagation_timeout"], report)
+        run = Run(request, session, lambda: Cluster.connect(options.cluster_target(given)), polling)
         try:
             steps = [_only(PHASES[verb], only, run)] if only else run_all(PHASES[verb], run, skip)
             failure = None
         except PhaseError as error:
             steps, failure = error.steps, error
-    _print(steps, plan, given["form"])
+    _print(steps, plan, given["output_format"])
     if failure is not None:
         raise failure
-    if plan is None and given["form"] is Form.TABLE and any(map(_is_ready, steps)):
+    if plan is None and given["output_format"] is OutputFormat.TABLE and any(map(_is_ready, steps)):
         account = [f"--namespace={run.trust.namespace}", f"--service-account={run.trust.service_account}"]
-        where = repeated(click.get_current_context(), EXCHANGED)
+        where = flags_to_repeat(click.get_current_context(), EXCHANGED)
         click.echo(f"\nTry it: {shlex.join(['azwi', 'token', 'exchange', *account, *where])}")
 
 
-def _is_ready(step: Step) -> bool:
+def _is_ready(step: PhaseResult) -> bool:
     """Whether the ServiceAccount now has what an exchange needs of it."""
     return step.phase == SERVICE_ACCOUNT and step.outcome in READY
 
 
-def _only(phases: tuple[Phase, ...], name: str, run: Run) -> Step:
+def _only(phases: tuple[Phase, ...], name: str, run: Run) -> PhaseResult:
     phase = next(phase for phase in phases if phase.name == name)
     phase.check(run)
     return run_one(phase, run)
 
 
 @contextmanager
-def _telling(method: Method) -> Iterator[Callable[[str], None]]:
-    """Where to say what is being done; nowhere when somebody has to read how to log in."""
+def _reporting(method: Method) -> Iterator[Callable[[str], None]]:
+    """Shows progress, except while the device code prompt is on the terminal."""
     if method is Method.DEVICE_CODE:
         yield lambda _: None
         return
@@ -88,14 +89,14 @@ def _telling(method: Method) -> Iterator[Callable[[str], None]]:
         yield shown.update
 
 
-def _print(steps: list[Step], plan: Plan | None, form: Form) -> None:
+def _print(steps: list[PhaseResult], plan: Plan | None, output_format: OutputFormat) -> None:
     document: JsonObject = {"dryRun": plan is not None, "phases": [_document(step) for step in steps]}
     if plan is not None:
         document["requests"] = [request.document() for request in plan.requests]
-    output.write(document, form, lambda: _text(steps, plan))
+    output.write(document, output_format, lambda: _text(steps, plan))
 
 
-def _document(step: Step) -> JsonObject:
+def _document(step: PhaseResult) -> JsonObject:
     return {
         "phase": step.phase,
         "outcome": str(step.outcome),
@@ -105,7 +106,7 @@ def _document(step: Step) -> JsonObject:
     }
 
 
-def _text(steps: list[Step], plan: Plan | None) -> str:
+def _text(steps: list[PhaseResult], plan: Plan | None) -> str:
     rows = [(step.phase, _outcome(step, plan), step.what) for step in steps]
     parts = [output.table(("phase", "outcome", "what"), rows)]
     for step in steps:
@@ -116,5 +117,5 @@ def _text(steps: list[Step], plan: Plan | None) -> str:
     return "\n".join(parts)
 
 
-def _outcome(step: Step, plan: Plan | None) -> str:
+def _outcome(step: PhaseResult, plan: Plan | None) -> str:
     return f"would be {step.outcome}" if plan is not None and step.outcome in CHANGES else str(step.outcome)
