@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def measure(rounds: int, seconds: int) -> Result:
-    """Measure everything, each process started anew.
+    """Measure everything, in a new process each time.
 
     Raises:
         BenchmarkError: when not every request was answered with a token.
@@ -99,7 +99,7 @@ def _tokens(port: int) -> Load:
 
 
 def _start(directory: Path, emulator: Entra, token_file: Path) -> float:
-    """Seconds from the start of the process until it says that it is ready."""
+    """Seconds from the start of the process until it is ready."""
     (port,) = free_ports(1)
     log = directory / "start.log"
     env = environment(emulator, token_file)

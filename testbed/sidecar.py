@@ -29,7 +29,7 @@ PROGRAM: Final = (sys.executable, "-c", "from imds_proxy.main import run; run()"
 
 @dataclass(frozen=True)
 class Reply:
-    """What was answered."""
+    """A response."""
 
     status: int
     headers: Mapping[str, str]
@@ -45,7 +45,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Sidecar:
-    """A running proxy; `token_file` holds the pod's projected token, `log` what the proxy wrote."""
+    """A running proxy; `token_file` contains the pod's projected token, `log` is the proxy's output."""
 
     process: "subprocess.Popen[bytes]"
     port: int
@@ -69,22 +69,22 @@ class Sidecar:
             connection.close()
 
     def token(self, resource: str = RESOURCE, **parameters: str) -> Reply:
-        """Ask for a token as an SDK does."""
+        """Request a token as an SDK does."""
         query = {"api-version": "2018-02-01", "resource": resource, **parameters}
         return self.get(f"{TOKEN_PATH}?{urlencode(query)}")
 
     def metric(self, line: str) -> float:
-        """Return the value of one sample."""
+        """The value of one sample."""
         text = self.get("/metrics").body.decode()
-        return next(float(each.rpartition(" ")[2]) for each in text.splitlines() if each.startswith(line + " "))
+        return next(float(sample.rpartition(" ")[2]) for sample in text.splitlines() if sample.startswith(line + " "))
 
     def lines(self) -> list[JsonObject]:
-        """Return the log, each line decoded."""
+        """The log, each line decoded."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
 def environment(emulator: Entra, token_file: Path) -> dict[str, str]:
-    """Write the variables that a container gets, and those that make the emulator's certificate trusted."""
+    """The variables that the webhook injects, and those that make the emulator's certificate trusted."""
     return {
         "PATH": os.environ["PATH"],
         "AZURE_CLIENT_ID": CLIENT,
@@ -96,7 +96,7 @@ def environment(emulator: Entra, token_file: Path) -> dict[str, str]:
 
 
 def register(emulator: Entra, issuer: Issuer) -> None:
-    """Make the identity that the sidecar's token file belongs to."""
+    """Create the identity that trusts the subject of the sidecar's token file."""
     emulator.trust(issuer.url, issuer.jwks)
     emulator.register(TENANT, CLIENT, FederatedCredential(issuer.url, SUBJECT))
 
@@ -115,7 +115,7 @@ def sidecar(directory: Path, emulator: Entra, issuer: Issuer, *flags: str, **var
 
 
 def is_ready(started: Sidecar) -> bool:
-    """Ask `/readyz`."""
+    """Whether `/readyz` answers 200."""
     try:
         return started.get("/readyz").status == http.client.OK
     except OSError:

@@ -23,7 +23,7 @@ CLOCK_SKEW: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What an assertion claims, before anything is believed."""
+    """The claims of an assertion, before any of them is verified."""
 
     issuer: str
     subject: str
@@ -34,7 +34,7 @@ class Claimed:
 
     @classmethod
     def read(cls, assertion: str) -> "Claimed":
-        """Read an assertion without a look at its signature.
+        """Read an assertion without verifying its signature.
 
         Raises:
             AadstsError: 50027 if it is no JWT or lacks a claim, 5002727 or 5002738 for a header of the wrong kind.
@@ -54,7 +54,7 @@ class Claimed:
         audiences = audience if isinstance(audience, list) else [audience]
         texts = [header.get("kid"), claims.get("iss"), claims.get("sub"), *audiences]
         times = [claims.get("nbf", claims.get("iat")), claims.get("exp")]
-        if not all(isinstance(each, str) for each in texts) or not all(_is_time(each) for each in times):
+        if not all(isinstance(text, str) for text in texts) or not all(_is_time(value) for value in times):
             raise AadstsError(50027)
         return cls(claims["iss"], claims["sub"], tuple(audiences), times[0], times[1], header["kid"])
 
@@ -71,12 +71,12 @@ def matching_credential(identity: Identity, claimed: Claimed) -> FederatedCreden
     """
     if not identity.credentials:
         raise AadstsError(70025, client_id=identity.client_id)
-    of_issuer = [each for each in identity.credentials if each.issuer == claimed.issuer]
+    of_issuer = [credential for credential in identity.credentials if credential.issuer == claimed.issuer]
     if not of_issuer:
         raise AadstsError(700211, issuer=claimed.issuer)
-    of_subject = [each for each in of_issuer if each.subject == claimed.subject]
+    of_subject = [credential for credential in of_issuer if credential.subject == claimed.subject]
     if not of_subject:
-        folded = any(each.subject.casefold() == claimed.subject.casefold() for each in of_issuer)
+        folded = any(other.subject.casefold() == claimed.subject.casefold() for other in of_issuer)
         raise AadstsError(7002138 if folded else 700213, subject=claimed.subject)
     for credential in of_subject:
         if credential.audience in claimed.audiences:
@@ -99,7 +99,7 @@ def check_signature(assertion: str, claimed: Claimed, directory: Directory) -> N
 
 
 def check_time(claimed: Claimed) -> None:
-    """Check that now is within the assertion's time, give or take the skew.
+    """Check that the assertion is valid now, within the allowed clock skew.
 
     Raises:
         AadstsError: 700024.

@@ -1,4 +1,4 @@
-"""What Entra knows: tenants, their identities, the federated credentials of these, and the issuers' keys."""
+"""Entra's directory: tenants, their identities with federated credentials, and the issuers' keys."""
 
 import json
 import ssl
@@ -21,12 +21,12 @@ KeySet = Mapping[str, jwt.PyJWK]
 
 
 class RegistrationError(ValueError):
-    """Microsoft Graph or Azure Resource Manager would not take this federated credential."""
+    """Microsoft Graph or Azure Resource Manager would reject this federated credential."""
 
 
 @dataclass(frozen=True, slots=True)
 class FederatedCredential:
-    """Whose assertions an identity trusts: all three are compared exactly, a trailing slash included."""
+    """The assertions that an identity trusts: all three values are compared exactly, a trailing slash included."""
 
     issuer: str
     subject: str
@@ -54,7 +54,7 @@ class Identity:
         """
         if len(self.credentials) >= MAX_CREDENTIALS:
             raise RegistrationError(f"an identity has at most {MAX_CREDENTIALS} federated credentials")
-        if any((each.issuer, each.subject) == (credential.issuer, credential.subject) for each in self.credentials):
+        if any((other.issuer, other.subject) == (credential.issuer, credential.subject) for other in self.credentials):
             raise RegistrationError("issuer and subject of a federated credential must be unique in an identity")
         self.credentials.append(credential)
 
@@ -68,7 +68,7 @@ class Directory:
         self._lock = threading.Lock()
 
     def register(self, tenant: str, client_id: str, credentials: tuple[FederatedCredential, ...]) -> None:
-        """Make the tenant and the identity if there are none, and add credentials.
+        """Create the tenant and the identity if they do not exist, and add credentials.
 
         Raises:
             RegistrationError: A credential would not be taken.
@@ -80,7 +80,7 @@ class Directory:
                 identity.add(credential)
 
     def has_tenant(self, tenant: str) -> bool:
-        """Tell whether there is such a tenant."""
+        """Whether the tenant exists."""
         return tenant.lower() in self._identities
 
     def identity(self, tenant: str, client_id: str) -> Identity:
@@ -98,12 +98,12 @@ class Directory:
         return identity
 
     def trust(self, issuer: str, jwks: Mapping[str, Any]) -> None:
-        """Know the keys of an issuer."""
+        """Register the keys of an issuer."""
         keys = _key_set(jwks)
         self._key_sources[issuer] = lambda: keys
 
     def trust_url(self, issuer: str, url: str, ca_file: Path, token: str | None) -> None:
-        """Fetch the keys of an issuer whenever an assertion of its comes; what Entra does with an issuer's jwks_uri."""
+        """Fetch the keys of an issuer for each of its assertions, as Entra does with an issuer's jwks_uri."""
         context = ssl.create_default_context(cafile=str(ca_file))
         request = urllib.request.Request(url)  # noqa: S310  the test's own https address
         if token:
@@ -134,4 +134,4 @@ class Directory:
 
 
 def _key_set(jwks: Mapping[str, Any]) -> KeySet:
-    return {each["kid"]: jwt.PyJWK(each) for each in jwks["keys"]}
+    return {key["kid"]: jwt.PyJWK(key) for key in jwks["keys"]}

@@ -1,4 +1,4 @@
-"""What clients ask for before they ask for a token; `base` is the emulator's URL as the client wrote it."""
+"""The documents that clients read before a token request; `base` is the emulator's URL as the client wrote it."""
 
 from azure_workload_identity.types import JsonObject
 from testbed.entra.keys import ALGORITHM
@@ -23,7 +23,7 @@ def configuration(base: str, tenant: str) -> JsonObject:
 
 
 def instance(base: str) -> JsonObject:
-    """Write what tells a client that this host is an authority, under which names."""
+    """The instance metadata: this host is an authority, with these aliases."""
     host = base.partition("://")[2]
     return {
         "tenant_discovery_endpoint": f"{base}/common/v2.0/.well-known/openid-configuration",

@@ -172,7 +172,7 @@ def new_id() -> str:
 
 
 def body(error: AadstsError, trace_id: str = "", correlation_id: str = "") -> JsonObject:
-    """Write the JSON of a failure; ids that are not given are made."""
+    """The JSON of an error; missing ids are generated."""
     trace_id, correlation_id = trace_id or new_id(), correlation_id or new_id()
     timestamp = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}"
     ids = f"Trace ID: {trace_id} Correlation ID: {correlation_id} Timestamp: {timestamp}"

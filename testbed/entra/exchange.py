@@ -80,7 +80,7 @@ def _required(form: Mapping[str, str], name: str) -> str:
 
 def _resource(scope: str, tenant: str) -> str:
     scopes = scope.split(" ")
-    if not all(each.endswith(DEFAULT_SCOPE) for each in scopes):
+    if not all(value.endswith(DEFAULT_SCOPE) for value in scopes):
         raise AadstsError(1002012, scope=scope)
     if len(scopes) > 1:
         raise AadstsError(70011, scope=scope, reason="static scope limit exceeded.")
@@ -109,7 +109,7 @@ def _authenticate(form: Mapping[str, str], identity: Identity, directory: Direct
 
 
 def _claims(tenant: str, identity: Identity, resource: str, lifetime: int) -> JsonObject:
-    """Write the claims of an access token of version 1.0, which most resources of Azure ask for."""
+    """The claims of an access token of version 1.0, which most resources of Azure require."""
     now = int(time.time())
     return {
         "aud": resource,

@@ -1,4 +1,4 @@
-"""What can be wrong with Entra on a bad day, chosen by the test."""
+"""Failures of Entra that a test switches on."""
 
 import threading
 from collections import Counter
@@ -20,7 +20,7 @@ Reply = Callable[[], Response]
 
 
 class Faults:
-    """Switches; each holds until `healthy`, or for so many `times`.
+    """Switches for failures; each stays on until `healthy`, or for a number of `times`.
 
     A new one replaces the last, except `slow` and `hold`.
     """
@@ -30,7 +30,7 @@ class Faults:
         self.healthy()
 
     def healthy(self) -> None:
-        """Work as ever."""
+        """Switch every fault off."""
         with self._lock:
             self._delay = 0.0
             self._held: threading.Event | None = None
@@ -41,16 +41,16 @@ class Faults:
             self._asked: Counter[tuple[str, FederatedCredential]] = Counter()
 
     def slow(self, seconds: float) -> None:
-        """Think for so long before each answer."""
+        """Wait for some seconds before each response."""
         self._delay = seconds
 
     def hold(self) -> threading.Event:
-        """Answer nobody before `healthy`; the event is set as soon as somebody waits."""
+        """Send no response before `healthy`; the event is set as soon as a request waits."""
         self._held = threading.Event()
         return self._held
 
     async def wait(self) -> None:
-        """Take the time that an answer takes now."""
+        """Wait as long as a response takes at present."""
         held = self._held
         while held is not None and self._held is held:
             held.set()
@@ -58,28 +58,28 @@ class Faults:
         await anyio.sleep(self._delay)
 
     def throttle(self, retry_after: int, times: int | None = None) -> None:
-        """Answer 429 with Retry-After in seconds; the body is no JSON, as the real one's."""
+        """Respond 429 with Retry-After in seconds; the body is not JSON."""
         headers = {"Retry-After": str(retry_after)}
         self._answer(lambda: PlainTextResponse("Too Many Requests", 429, headers), times)
 
     def fail(self, status: int, times: int | None = None) -> None:
-        """Answer 500, 503 or any other status as Entra does when it is at fault."""
+        """Respond with 500, 503 or any other status, and an error body like Entra's."""
         self._answer(lambda: _failure(status), times)
 
     def garbage(self, text: str = HALF_AN_ANSWER, times: int | None = None) -> None:
-        """Answer 200 with something that is no token response."""
+        """Respond 200 with a body that is not a token response."""
         self._answer(lambda: Response(text, media_type="application/json"), times)
 
     def huge(self, mebibytes: int = 64, times: int | None = None) -> None:
-        """Answer 200 with a body that never seems to end."""
+        """Respond 200 with an enormous body."""
         self._answer(lambda: StreamingResponse(_pieces(mebibytes), media_type="application/json"), times)
 
     def cut(self, times: int | None = None) -> None:
-        """Close the connection in the middle of an answer."""
+        """Close the connection in the middle of a response."""
         self._answer(CutResponse, times)
 
     def lag(self, times: int, code: int = 700213) -> None:
-        """Know a credential only after so many exchanges with it: it has been made, but not everywhere yet."""
+        """Reject a credential in the first exchanges with it: it is new, and has not propagated yet."""
         with self._lock:
             self._lag, self._lag_code = times, code
             self._asked.clear()
@@ -89,7 +89,7 @@ class Faults:
             self._reply, self._left = reply, times
 
     def reply(self) -> Response | None:
-        """Take the wrong answer that is due now, if one is."""
+        """The faulty response for this request, if a fault is on."""
         with self._lock:
             if self._reply is None or self._left == 0:
                 return None
@@ -98,7 +98,7 @@ class Faults:
             return self._reply()
 
     def check_propagation(self, client_id: str, credential: FederatedCredential, claimed: Claimed) -> None:
-        """Fail as if the credential were not known here yet.
+        """Fail as if the credential had not propagated yet.
 
         Raises:
             AadstsError: The code given to `lag`.
@@ -130,13 +130,13 @@ def _pieces(mebibytes: int) -> Generator[bytes]:
 
 
 class CutResponse(Response):
-    """Promises more than it sends; the server then closes the connection."""
+    """Announces more bytes than it sends; the server then closes the connection."""
 
     def __init__(self) -> None:
         super().__init__(HALF_AN_ANSWER, media_type="application/json")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head of a whole answer and half of its body."""
+        """Send the head of a complete response and half of its body."""
         del scope, receive
         headers = [(b"content-type", b"application/json"), (b"content-length", b"1800")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -50,7 +50,7 @@ class SigningKey:
 
 
 class Issuer:
-    """What a cluster is to Entra: an issuer URL, its keys, and tokens of its service accounts."""
+    """A cluster as Entra sees it: an issuer URL, its keys, and tokens of its service accounts."""
 
     def __init__(self, url: str = "https://issuer.azwi.test/") -> None:
         self.url = url
@@ -58,7 +58,7 @@ class Issuer:
 
     @property
     def jwks(self) -> JsonObject:
-        """What the issuer publishes at /openid/v1/jwks."""
+        """The document that the issuer publishes at /openid/v1/jwks."""
         return self.key.jwks
 
     def token(

@@ -36,7 +36,7 @@ TOKEN_SECONDS: Final = 3599
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What was asked and what came of it.
+    """One token request and its result.
 
     `code` is the AADSTS code, 0 without one; `host` is where it was sent; `assertion` is what was to be believed.
     """
@@ -53,7 +53,7 @@ class Exchange:
 
 
 class Entra:
-    """A running emulator: what it knows, what is wrong with it, what it was asked."""
+    """A running emulator: its directory, its switched-on faults, the requests it received."""
 
     def __init__(self, url: str, ca_file: Path) -> None:
         self.url = url
@@ -65,15 +65,15 @@ class Entra:
         self._key = SigningKey.generate()
 
     def trust(self, issuer: str, jwks: Mapping[str, Any]) -> None:
-        """Know the keys of an issuer."""
+        """Register the keys of an issuer."""
         self._directory.trust(issuer, jwks)
 
     def trust_url(self, issuer: str, url: str, ca_file: Path, token: str | None = None) -> None:
-        """Fetch the keys of an issuer over HTTPS, with a bearer token if one is given, for each of its assertions."""
+        """Fetch the keys of an issuer over HTTPS for each of its assertions, with an optional bearer token."""
         self._directory.trust_url(issuer, url, ca_file, token)
 
     def register(self, tenant_id: str, client_id: str, *credentials: FederatedCredential) -> None:
-        """Make the tenant and the identity if there are none, and give the identity credentials.
+        """Create the tenant and the identity if they do not exist, and add credentials to the identity.
 
         Raises:
             RegistrationError: A credential would not be taken.
@@ -91,7 +91,7 @@ class Entra:
         return claims
 
     def app(self) -> Starlette:
-        """Make the endpoints of Entra."""
+        """The endpoints of Entra."""
         return Starlette(
             routes=[
                 Route("/common/discovery/instance", self._instance),
@@ -105,7 +105,7 @@ class Entra:
     def token_proxy(
         self, directory: Path, sni_name: str, path: str = "", listener: socket.socket | None = None
     ) -> Iterator[str]:
-        """Listen as the token proxy of AKS identity bindings too; yields what AZURE_KUBERNETES_TOKEN_PROXY has.
+        """Listen as the token proxy of AKS identity bindings too; yields the value of AZURE_KUBERNETES_TOKEN_PROXY.
 
         Its certificate is of a CA of its own (`ca.crt` in `directory`) and for `sni_name` alone; a client that does
         not send this name in the handshake gets no connection. Below `path` it takes what Entra takes.

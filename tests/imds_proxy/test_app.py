@@ -70,7 +70,7 @@ class Asked:
 
 
 def test_token() -> None:
-    """A proper request is given a token."""
+    """A valid request gets a token."""
     status, document = Asked().get(QUERY)
     assert status == 200
     assert (document["access_token"], document["expires_in"], document["client_id"]) == ("secret", "3000", CLIENT)
@@ -110,14 +110,14 @@ def test_refusals(target: str, headers: Headers, method: str, status: int, error
 
 
 def test_identity_is_never_passed() -> None:
-    """Nobody is told to have a path of identities passed; of others that it can be."""
+    """Pass-through is suggested for other paths, never for a path of identities."""
     asked = Asked()
     assert "--pass-through" not in asked.get("/metadata/identity/info")[1]["error_description"]
     assert "--pass-through" in asked.get("/metadata/attested")[1]["error_description"]
 
 
 def test_no_client_id() -> None:
-    """Without a client id anywhere it is said what is missing, and where it belongs."""
+    """Without a client id anywhere, the error says what is missing and where to set it."""
     asked = Asked()
     asked.client_id = ""
     status, document = asked.get(QUERY)
@@ -127,14 +127,14 @@ def test_no_client_id() -> None:
 
 
 def test_outage() -> None:
-    """An outage is told with the time after which to ask again."""
+    """An outage is reported with Retry-After."""
     response = Asked(down).response(QUERY, GUARD)
     assert response.status == 503
     assert ("retry-after", "30") in response.headers
 
 
-def test_fault_of_ours() -> None:
-    """A fault of the proxy is an answer too, without its inside."""
+def test_internal_error() -> None:
+    """An internal error is a response too, without internal details."""
     status, document = Asked(broken).get(QUERY)
     assert (status, document) == (
         500,

@@ -33,16 +33,16 @@ def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def redirected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
-    """Run a pod in redirect mode; whatever its tests ask, nothing reaches the real IMDS."""
+    """Run a pod in redirect mode; whatever its tests request, nothing reaches the real IMDS."""
     require()
     with pod(tmp_path_factory.mktemp("redirected"), {}, redirect=True) as made:
         yield made
         assert made.outside.imds.asked == []
-        assert {each.user_agent.partition("/")[0] for each in made.outside.entra.exchanges} == {"azwi-proxy"}
+        assert {exchange.user_agent.partition("/")[0] for exchange in made.outside.entra.exchanges} == {"azwi-proxy"}
 
 
-def requests(pod: Pod) -> float:
-    """Count what the pod's app has asked for so far: who is refused at once asks once."""
+def request_count(pod: Pod) -> float:
+    """Count the requests of the pod's app so far: an app that is refused at once sends one."""
     metrics = pod.curl("http://127.0.0.1:8000/metrics")
     return sum(
         int(float(count)) for count in re.findall(r"^azwi_proxy_requests_total{.*} (\S+)$", metrics, re.MULTILINE)
@@ -55,35 +55,35 @@ def test_sdks(either: Pod) -> None:
     found = either.app(VAULT, *UNIDENTIFIED, *BY_CLIENT_ID)
 
     assert found.errors == {}
-    assert [each.client_id for each in either.outside.entra.exchanges[before:]] == [CLIENT_ID, OTHER_CLIENT_ID]
+    assert [exchange.client_id for exchange in either.outside.entra.exchanges[before:]] == [CLIENT_ID, OTHER_CLIENT_ID]
     claims = {name: either.outside.entra.verify(token) for name, token in found.tokens.items()}
-    assert {name: each["appid"] for name, each in claims.items()} == {
+    assert {name: claim["appid"] for name, claim in claims.items()} == {
         **dict.fromkeys(UNIDENTIFIED, CLIENT_ID),
         **dict.fromkeys(BY_CLIENT_ID, OTHER_CLIENT_ID),
     }
-    assert {(each["aud"], each["tid"]) for each in claims.values()} == {(VAULT, TENANT_ID)}
+    assert {(claim["aud"], claim["tid"]) for claim in claims.values()} == {(VAULT, TENANT_ID)}
 
 
 def test_foreign_identities(either: Pod) -> None:
-    """Who asks for an identity by object or resource id is refused at once, never given another identity's token."""
-    before = requests(either)
+    """A request for an identity by object or resource id is refused at once, never given another one's token."""
+    before = request_count(either)
     found = either.app(VAULT, *FOREIGN)
 
     assert found.tokens == {}
     assert sorted(found.errors) == sorted(FOREIGN)
     assert all("is not supported: ask by client_id" in error for error in found.errors.values())
-    assert requests(either) == before + len(FOREIGN)
+    assert request_count(either) == before + len(FOREIGN)
 
 
 def test_refusal(either: Pod) -> None:
-    """What Entra refuses for good, the SDK tells its user at once."""
+    """A permanent refusal by Entra is reported by the SDK at once."""
     before = len(either.outside.entra.exchanges)
-    asked = requests(either)
+    asked = request_count(either)
     found = either.app("https://nowhere.invalid", "managed-identity")
 
     assert "AADSTS500011" in found.errors["managed-identity"]
     assert len(either.outside.entra.exchanges) == before + 1
-    assert requests(either) == asked + 1
+    assert request_count(either) == asked + 1
 
 
 @pytest.mark.parametrize("uid", [0, 10001])
@@ -164,7 +164,7 @@ def test_proxys_user(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def test_outage(redirected: Pod) -> None:
-    """While Entra fails, an app that has had a token goes on, and one that asks for another is told to come again."""
+    """While Entra fails, an app with a cached token keeps working, and a request for another gets Retry-After."""
     first = redirected.curl(*METADATA, f"http://{IMDS}{ASKED}?resource={VAULT}")
     redirected.outside.entra.faults.fail(503)
     try:

@@ -1,4 +1,4 @@
-"""One outgoing request, and all that can come back."""
+"""One outgoing request, and every kind of response."""
 
 import asyncio
 import ssl
@@ -41,7 +41,7 @@ def fetched(serve: Serve) -> tuple[int, bytes]:
 
 
 def failed(serve: Serve) -> str:
-    """Send a request to a server that gives no whole answer; what is said of it."""
+    """Send a request to a server without a complete response; returns the error."""
     with pytest.raises(ClientError) as caught:
         fetched(serve)
     return str(caught.value)
@@ -82,7 +82,7 @@ def test_answers(pieces: list[bytes], status: int, body: bytes) -> None:
     ],
 )
 def test_no_whole_answer(pieces: list[bytes], said: str) -> None:
-    """What is cut, no HTTP or too large is an error that says so."""
+    """A response that is cut, not HTTP or too large is an error that says so."""
     assert said in failed(answering(*pieces))
 
 
@@ -100,7 +100,7 @@ def test_no_such_host(host: str) -> None:
 
 
 def test_request() -> None:
-    """The request is whole, and asks for one answer only."""
+    """The request is complete, and its connection is for one response only."""
     heard = b""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -158,27 +158,27 @@ class Tls:
 
 
 def test_http_proxy() -> None:
-    """Through an HTTP proxy TLS goes from end to end, with the server's name."""
+    """Through an HTTP proxy TLS is end to end, with the server's name."""
     server = Tls()
     assert asyncio.run(server.through()) == (200, b"ok")
     assert server.heads == [b"CONNECT entra.test:443 HTTP/1.1\r\nHost: entra.test:443\r\n\r\n"]
 
 
 def test_http_proxy_with_password() -> None:
-    """A proxy that wants a password gets it; the server never does."""
+    """The password goes to the HTTP proxy, never to the server."""
     server, basic = Tls(), "Basic " + b64encode(b"u:p").decode()
     assert asyncio.run(server.through(basic)) == (200, b"ok")
     assert f"Proxy-Authorization: {basic}\r\n".encode() in server.heads[0]
 
 
 def test_http_proxy_that_refuses() -> None:
-    """A proxy that refuses is named with what it said."""
+    """An HTTP proxy that refuses is named with its status."""
     with pytest.raises(ClientError, match=r"the proxy 127\.0\.0\.1:\d+ answered 407 to CONNECT: check HTTPS_PROXY"):
         asyncio.run(Tls(proxy_status=407).through())
 
 
 def test_no_http_proxy() -> None:
-    """Something that is no proxy is named too."""
+    """A server that is not an HTTP proxy is named too."""
 
     async def run() -> None:
         async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

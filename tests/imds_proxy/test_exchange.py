@@ -1,4 +1,4 @@
-"""The exchange with Microsoft Entra, on a good day and on bad ones, over real TLS."""
+"""The exchange with Microsoft Entra, healthy and failing, over real TLS."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ ASKED = TokenRequest(CLIENT, RESOURCE)
 
 
 class Bench:
-    """An exchange whose waits take no time but are written down."""
+    """An exchange whose waits take no time but are recorded."""
 
     def __init__(self, emulator: Entra, token_file: Path, **variables: str) -> None:
         self.emulator = emulator
@@ -87,13 +87,13 @@ def test_token(bench: Bench) -> None:
 
 
 def test_trailing_slash(bench: Bench) -> None:
-    """A slash at the resource's end goes into the scope, so that the token's audience has it."""
+    """A trailing slash of the resource is in the scope, and so in the token's audience."""
     bench.run(TokenRequest(CLIENT, RESOURCE + "/"))
     assert bench.emulator.exchanges[0].scope == RESOURCE + "//.default"
 
 
 def test_file_is_read_each_time(bench: Bench, issuer: Issuer) -> None:
-    """A token that the kubelet renewed is what is sent, from one try to the next."""
+    """Every attempt sends the token that the kubelet wrote last."""
     good = bench.token_file.read_text()
     bench.token_file.write_text(issuer.token(SUBJECT, lifetime=-400))
     bench.before_next_try = lambda: bench.token_file.write_text(good)
@@ -102,16 +102,16 @@ def test_file_is_read_each_time(bench: Bench, issuer: Issuer) -> None:
 
 
 @pytest.mark.parametrize("code", [70021, 700213, 700024])
-def test_fresh_credential(bench: Bench, code: int) -> None:
-    """A credential that is not yet known everywhere is waited for."""
+def test_propagating_credential(bench: Bench, code: int) -> None:
+    """A credential that has not propagated yet is waited for."""
     bench.emulator.faults.lag(3, code)
     assert bench.run().secret
     assert bench.waits == [0.75, 1.5, 3.0]
     assert bench.results == Counter({"propagating": 3, "success": 1})
 
 
-def test_credential_that_does_not_come(bench: Bench, issuer: Issuer) -> None:
-    """Within a bound; then it is told with 400, which SDKs do not try again, and what the token says."""
+def test_missing_credential(bench: Bench, issuer: Issuer) -> None:
+    """The wait is bounded; then the error is a 400, which SDKs do not retry, with the claims of the token."""
     bench.token_file.write_text(issuer.token("system:serviceaccount:shop:other"))
     error = bench.failed()
     assert (error.status, error.error, error.retry_after) == (400, "invalid_client", 0)
@@ -122,7 +122,7 @@ def test_credential_that_does_not_come(bench: Bench, issuer: Issuer) -> None:
 
 
 def test_permanent(bench: Bench) -> None:
-    """What no waiting mends is told at once."""
+    """A permanent error is reported at once."""
     error = bench.failed(TokenRequest("00000000-0000-0000-0000-000000000000", RESOURCE))
     assert (error.status, error.kind, bench.waits) == (400, Kind.PERMANENT, [])
     assert "check azure.workload.identity/client-id" in error.message
@@ -130,7 +130,7 @@ def test_permanent(bench: Bench) -> None:
 
 
 def test_unknown_tenant(bench: Bench) -> None:
-    """A tenant that is not there is named by its annotation."""
+    """The error for an unknown tenant names its annotation."""
     bench.variables["AZURE_TENANT_ID"] = "00000000-0000-0000-0000-000000000000"
     error = bench.failed()
     assert (error.status, bench.waits) == (400, [])
@@ -138,15 +138,15 @@ def test_unknown_tenant(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-def test_passing_failure(bench: Bench, status: int) -> None:
-    """One failure at Entra is not noticed."""
+def test_transient_failure(bench: Bench, status: int) -> None:
+    """A short failure of Entra is not noticed."""
     bench.emulator.faults.fail(status, times=2)
     assert bench.run().secret
     assert len(bench.waits) == 2
 
 
 def test_outage(bench: Bench) -> None:
-    """A lasting one is told with 503 and Retry-After, after few tries with growing waits."""
+    """A long one becomes 503 with Retry-After, after a few attempts with growing waits."""
     bench.emulator.faults.fail(500)
     error = bench.failed()
     assert (error.status, error.error, error.retry_after) == (503, "server_error", 5)
@@ -161,14 +161,14 @@ def test_throttled(bench: Bench) -> None:
 
 
 def test_throttled_for_long(bench: Bench) -> None:
-    """A long one is handed on with 429, and nobody waits here."""
+    """A long one is passed on with 429, without a wait here."""
     bench.emulator.faults.throttle(120)
     error = bench.failed()
     assert (error.status, error.retry_after, bench.waits) == (429, 120, [])
 
 
 def test_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer that does not come is given up, and tried again."""
+    """A response that does not arrive is given up, and retried."""
     monkeypatch.setattr(exchange, "ATTEMPT_SECONDS", 0.2)
     bench.emulator.faults.hold()
 
@@ -183,7 +183,7 @@ def test_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("fault", ["garbage", "cut", "huge"])
 def test_broken_answer(bench: Bench, fault: str) -> None:
-    """Half a document, half a connection and a body without end are outages like any other."""
+    """Half a document, a broken connection and an endless body are outages like any other."""
     getattr(bench.emulator.faults, fault)(times=1)
     assert bench.run().secret
     assert bench.results == Counter({"outage": 1, "success": 1})
@@ -200,7 +200,7 @@ def test_broken_answer(bench: Bench, fault: str) -> None:
         '{"access_token": "a", "expires_in": true}',
     ],
 )
-def test_no_token_in_a_good_answer(bench: Bench, text: str) -> None:
+def test_success_without_token(bench: Bench, text: str) -> None:
     """An answer of 200 without a token that can be used is an outage."""
     bench.emulator.faults.garbage(text)
     assert "something other than Microsoft Entra" in bench.failed().message
@@ -215,7 +215,7 @@ def test_seconds_as_text(bench: Bench, seconds: str) -> None:
 
 
 def test_something_else_answers(bench: Bench) -> None:
-    """A page of somebody else is not taken for an error of Entra's."""
+    """A page of another server is not taken for an error of Entra."""
 
     async def run() -> ExchangeError:
         async with listening(answering(b"HTTP/1.1 403 No\r\nContent-Length: 6\r\n\r\n<html>")) as origin:
@@ -231,7 +231,7 @@ def test_something_else_answers(bench: Bench) -> None:
 
 
 def test_wrong_certificate(bench: Bench, tmp_path: Path) -> None:
-    """A server that is not trusted is told nothing, and what to do is said."""
+    """Nothing is sent to an untrusted server, and the error says what to do."""
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
     bench.variables["SSL_CERT_FILE"] = str(other)
@@ -242,20 +242,20 @@ def test_wrong_certificate(bench: Bench, tmp_path: Path) -> None:
     assert bench.emulator.exchanges == []
 
 
-def test_nobody_there(bench: Bench) -> None:
+def test_refused_connection(bench: Bench) -> None:
     """A refused connection is an outage."""
     bench.variables["AZURE_AUTHORITY_HOST"] = "https://127.0.0.1:1"
     assert bench.failed().message.startswith("no connection to 127.0.0.1:1: ")
 
 
 def test_unusable_proxy(bench: Bench) -> None:
-    """A proxy that cannot be used is said to be so."""
+    """An unusable HTTP proxy is reported."""
     bench.variables |= {"AZURE_AUTHORITY_HOST": "https://entra.test", "HTTPS_PROXY": "socks5://x"}
     assert "HTTPS_PROXY must be" in bench.failed().message
 
 
-def test_tries_end(bench: Bench) -> None:
-    """Tries that each take long are not all made."""
+def test_attempts_end(bench: Bench) -> None:
+    """The attempts end when their time is used up."""
     bench.emulator.faults.throttle(15)
     assert bench.failed().status == 429
     assert bench.waits == [15]
@@ -266,7 +266,7 @@ def test_tries_end(bench: Bench) -> None:
     [(None, "cannot be read (No such file or directory)"), (b" \n", "is empty"), (b"\xff\xfe", "is not a token")],
 )
 def test_no_assertion(bench: Bench, content: bytes | None, said: str) -> None:
-    """Without a token of the pod nothing is sent, and the file is named with 400."""
+    """Without the pod's token nothing is sent, and a 400 names the file."""
     bench.token_file.unlink()
     if content is not None:
         bench.token_file.write_bytes(content)
@@ -276,14 +276,14 @@ def test_no_assertion(bench: Bench, content: bytes | None, said: str) -> None:
 
 
 def test_huge_assertion(tmp_path: Path) -> None:
-    """A file that is no token by its size is not read whole."""
+    """An oversized token file is not read to its end."""
     (tmp_path / "token").write_bytes(b"a" * 70_000)
     with pytest.raises(ExchangeError, match="is not a token"):
         read_assertion(str(tmp_path / "token"))
 
 
 def test_token_proxy(bench: Bench, tmp_path: Path) -> None:
-    """With identity bindings the exchange goes to the token proxy, below its path, by its name and its own CA."""
+    """With identity bindings the exchange goes to the token proxy: its path, its TLS name, its CA."""
     with bench.emulator.token_proxy(tmp_path, "proxy.azwi.test", "/bindings") as url:
         bench.variables |= {
             "AZURE_KUBERNETES_TOKEN_PROXY": url,
@@ -318,7 +318,7 @@ def tunnel(port: int) -> Serve:
 
 
 def test_http_proxy(bench: Bench, tmp_path: Path) -> None:
-    """Through HTTPS_PROXY Entra is reached by a name that only the proxy can resolve, and TLS goes to its end."""
+    """Through HTTPS_PROXY Entra is reached by a name that only the proxy can resolve, with TLS end to end."""
 
     async def run(port: int) -> AccessToken:
         async with listening(tunnel(port)) as proxy:

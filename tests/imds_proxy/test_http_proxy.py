@@ -1,4 +1,4 @@
-"""Which way an outgoing connection takes."""
+"""The HTTP proxy of an outgoing connection."""
 
 import pytest
 
@@ -38,14 +38,14 @@ def test_urls(url: str, proxy: HttpProxy) -> None:
 
 @pytest.mark.parametrize("url", ["socks5://proxy.test", "http://", "http://proxy.test:x", "http://[proxy"])
 def test_bad_urls(url: str) -> None:
-    """What cannot be used is refused without being shown, since it may hold a password."""
+    """An unusable URL is refused without being shown, since it may contain a password."""
     with pytest.raises(HttpProxyError) as caught:
         proxy_for(ENTRA, {"HTTPS_PROXY": url})
     assert url not in str(caught.value)
 
 
 def test_password_is_not_printed() -> None:
-    """The password of a proxy does not show where the value is printed."""
+    """The password of a proxy is not in its repr."""
     assert "dTpw" not in repr(proxy_for(ENTRA, {"HTTPS_PROXY": "http://u:p@proxy.test"}))
 
 

@@ -19,7 +19,7 @@ from testbed.sidecar import CLIENT, PROGRAM, RESOURCE, SUBJECT, TOKEN_PATH, Side
 
 
 def ran(*arguments: str, **environment: str) -> tuple[int, str]:
-    """Run the program to its end; its status and what it said."""
+    """Run the program to its end; returns its status and output."""
     done = subprocess.run(
         [*PROGRAM, *arguments],
         cwd=ROOT,
@@ -33,7 +33,7 @@ def ran(*arguments: str, **environment: str) -> tuple[int, str]:
 
 
 def test_token(shared: Sidecar, emulator: Entra) -> None:
-    """An app that asks as the SDKs do gets a token that Entra made for the pod's identity."""
+    """A request like an SDK's gets a token that Entra issued for the pod's identity."""
     before = time.time()
     reply = shared.token()
     after = time.time()
@@ -71,7 +71,7 @@ def test_many_at_once(shared: Sidecar, emulator: Entra) -> None:
 
 
 def test_entra_down(shared: Sidecar, emulator: Entra) -> None:
-    """While Entra is down a token at hand is served; another is refused with 503 and when to ask again."""
+    """While Entra is down, a cached token is served; any other request gets 503 with Retry-After."""
     assert shared.token().status == 200
     emulator.faults.fail(503)
     assert shared.token().status == 200
@@ -81,7 +81,7 @@ def test_entra_down(shared: Sidecar, emulator: Entra) -> None:
 
 
 def test_wrong_token_file(tmp_path: Path, running_entra: Entra, issuer: Issuer) -> None:
-    """A token file that is missing, then empty, then right: each is told, and nothing has to be started anew."""
+    """A missing and an empty token file are reported, and a good one works without a restart."""
     with sidecar(tmp_path, running_entra, issuer) as own:
         own.token_file.unlink()
         missing = own.token("https://missing.test")
@@ -95,7 +95,7 @@ def test_wrong_token_file(tmp_path: Path, running_entra: Entra, issuer: Issuer) 
 
 
 def test_log(shared: Sidecar) -> None:
-    """Each request is a line of JSON that says what was asked and how it ended, without any secret."""
+    """Each request is one line of JSON with its parameters and result, without any secret."""
     token = shared.token("https://logged.azwi.test").json["access_token"]
     shared.token("https://logged.azwi.test\r\nx")
     line = next(line for line in reversed(shared.lines()) if line.get("resource") == "https://logged.azwi.test")
@@ -117,7 +117,7 @@ def test_log(shared: Sidecar) -> None:
 
 
 def test_metrics(shared: Sidecar) -> None:
-    """What is asked and exchanged is counted."""
+    """Requests and exchanges are counted."""
     before = shared.metric('azwi_proxy_requests_total{path="refused",status="400"}') if refused(shared) else 0
     refused(shared)
     assert shared.metric('azwi_proxy_requests_total{path="refused",status="400"}') == before + 1
@@ -202,18 +202,18 @@ def test_help() -> None:
     ],
 )
 def test_bad_start(arguments: list[str], environment: dict[str, str], said: str) -> None:
-    """What keeps it from starting is said in a line, with status 2."""
+    """The reason for not starting is printed in one line, with status 2."""
     assert ran(*arguments, **environment) == (2, said)
 
 
 def test_port_in_use(shared: Sidecar) -> None:
-    """A port that is taken is named."""
+    """A port in use is named."""
     status, text = ran(f"--proxy-port={shared.port}", AZURE_TENANT_ID="t")
     assert (status, f"port {shared.port} of localhost" in text, "choose another port" in text) == (2, True, True)
 
 
 def test_pass_through_without_imds(tmp_path: Path, running_entra: Entra, issuer: Issuer) -> None:
-    """An allowed path is asked of the real address; identity paths never are."""
+    """An allowed path is forwarded to the real address; identity paths never are."""
     with sidecar(tmp_path, running_entra, issuer, "--pass-through=/metadata/instance") as own:
         assert own.get("/metadata/identity/info").status == 403
         assert own.get("/metadata/versions").status == 403

@@ -14,7 +14,9 @@ def test_exposition() -> None:
     metrics.record_exchange(Kind.OUTAGE, 0.5)
     families = {family.name: family for family in text_string_to_metric_families(metrics.text(3).decode())}
     samples = {
-        (sample.name, *sample.labels.values()): sample.value for each in families.values() for sample in each.samples
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families.values()
+        for sample in family.samples
     }
     assert samples["azwi_proxy_requests_total", "token", "200"] == 1
     assert {key[1]: value for key, value in samples.items() if key[0] == "azwi_proxy_exchanges_total"} == {

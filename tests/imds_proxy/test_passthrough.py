@@ -63,7 +63,7 @@ def test_nothing_by_default() -> None:
 
 
 def test_answer() -> None:
-    """Status, headers and body of the real answer are given."""
+    """Status, headers and body of the real response are passed on."""
     response, body = passed(answering(OK))
     assert (response.status, body) == (200, b"{}")
     assert response.headers == (("content-type", "application/json"),)
@@ -89,12 +89,12 @@ def test_request() -> None:
 
 
 def test_path_is_encoded_again() -> None:
-    """What a path had encoded cannot become a query or a second request."""
+    """Encoded characters of a path cannot become a query or a second request."""
     assert heard("/metadata/instance/a%20HTTP%2F1.1%3Fb")[0] == "GET /metadata/instance/a%20http/1.1%3Fb HTTP/1.1"
 
 
 def test_hop_by_hop_headers_of_the_answer() -> None:
-    """What is for one hop only is dropped from the answer."""
+    """Headers for one hop only are dropped from the response."""
     answer = b"HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTransfer-Encoding: chunked\r\n"
     response, body = passed(answering(answer + b"X-Kept: 1\r\n\r\n2\r\nok\r\n0\r\n\r\n"))
     assert (response.headers, body) == ((("x-kept", "1"),), b"ok")
@@ -107,14 +107,14 @@ def test_redirect_is_not_followed() -> None:
 
 
 def test_loop() -> None:
-    """A request of this proxy that comes back to it is not sent on once more."""
+    """A request of this proxy that returns to it is not forwarded again."""
     with pytest.raises(ImdsError, match="uid 1501") as caught:
         passed(answering(OK), headers=(("via", "1.1 azwi-proxy"),))
     assert caught.value.status == 508
 
 
 def test_no_imds() -> None:
-    """Where there is none, that is told."""
+    """A missing IMDS is reported."""
     with pytest.raises(ImdsError, match="did not answer") as caught:
         asyncio.run(
             PassThrough(ALLOWED, Origin("http", "127.0.0.1", 1, ""))(Request("GET", "/", ()), "/metadata/instance")

@@ -1,4 +1,4 @@
-"""An answer that comes in pieces, as a real server's does."""
+"""A response that arrives in several segments, as from a real server."""
 
 import asyncio
 import gc
@@ -31,7 +31,7 @@ async def serve_in_pieces(reader: asyncio.StreamReader, writer: asyncio.StreamWr
 
 
 def test_body_after_head(tmp_path: Path) -> None:
-    """The connection stays open until the body has come, whatever is collected meanwhile."""
+    """The connection stays open until the body is complete, whatever is garbage-collected meanwhile."""
     of_server, of_client = contexts(tmp_path)
 
     async def ask() -> bytes:

@@ -1,4 +1,4 @@
-"""The probe that holds back what comes after the proxy."""
+"""The probe that delays the other containers until the proxy is ready."""
 
 import math
 import socket
@@ -17,7 +17,7 @@ from testbed.program import ROOT
 
 @pytest.fixture
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let it ask only once, however much time is left."""
+    """Allow one attempt only, however much time remains."""
     monkeypatch.setattr(module, "PAUSE_SECONDS", math.inf)
 
 
@@ -28,7 +28,7 @@ def test_ready(shared_port: int) -> None:
 
 
 def test_nobody_yet(capsys: pytest.CaptureFixture[str]) -> None:
-    """A refused connection is tried again until the deadline, and then told."""
+    """A refused connection is retried until the deadline, and then reported."""
     (port,) = free_ports(1)
     began = time.monotonic()
     assert probe(port, 0.3) == 1
@@ -37,7 +37,7 @@ def test_nobody_yet(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_late() -> None:
-    """A proxy that begins to listen in the meantime is seen."""
+    """A proxy that starts to listen meanwhile is found."""
     (port,) = free_ports(1)
 
     def listen_later() -> None:

@@ -49,7 +49,7 @@ def init(pod: Network, *flags: str, **environment: str) -> "subprocess.Completed
 
 
 def curl(pod: Network, url: str = f"http://{IMDS}{ASKED}", uid: int | None = None) -> str:
-    """Ask for something in the pod, and return who answers."""
+    """Send a request from the pod, and return the name of the responder."""
     return pod.pod.run("curl", "--silent", "--max-time", "60", "--globoff", url, uid=uid).stdout
 
 
@@ -71,7 +71,7 @@ def only(backend: str, directory: Path) -> str:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_users(pod: Network, imds: Listener, sidecar: Listener, tmp_path: Path, backend: str) -> None:
-    """What any user asks of IMDS goes to the proxy, root included; what the proxy asks goes to IMDS."""
+    """Requests of any user for IMDS go to the proxy, root's included; the proxy's own go to IMDS."""
     done = init(pod, PATH=only(backend, tmp_path))
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -147,7 +147,7 @@ def test_check_without_rules(pod: Network, tmp_path: Path, backend: str) -> None
 
 
 def test_check(pod: Network) -> None:
-    """The check fails with rules for another port and with rules that somebody has spoilt; init mends them."""
+    """The check fails with rules for another port and with damaged rules; init repairs them."""
     init(pod)
     assert init(pod, "--check").returncode == 0
     assert init(pod, "--check", "--proxy-port=8123").returncode == 1
@@ -159,7 +159,7 @@ def test_check(pod: Network) -> None:
 
 
 def test_remove(pod: Network) -> None:
-    """Removing takes the rules from both backends, and is no failure when there are none."""
+    """Removing deletes the rules of both backends, and succeeds when there are none."""
     empty = rules(pod, "iptables-nft")
     init(pod)
     pod.pod.run("iptables-legacy", "-t", "nat", "-N", redirect.CHAIN)
@@ -186,7 +186,7 @@ def test_no_route() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_as_injected(pod: Network, imds: Listener, sidecar: Listener, tmp_path: Path, backend: str) -> None:
-    """Root with two capabilities and a read-only root file system is all it takes, with either backend."""
+    """Root with two capabilities and a read-only root file system is enough, with either backend."""
     script = (
         "mount -t tmpfs none /dev/shm && mount -t tmpfs -o ro none /run && mount -o remount,bind,ro / && "
         'exec setpriv --no-new-privs --bounding-set=-all,+net_admin,+net_raw "$@"'
@@ -207,7 +207,7 @@ def test_as_injected(pod: Network, imds: Listener, sidecar: Listener, tmp_path: 
 
 @pytest.mark.parametrize("flags", [(), ("--check",), ("--remove",)])
 def test_without_capabilities(pod: Network, flags: tuple[str, ...]) -> None:
-    """Without the capabilities nothing can be written, checked or removed, and it says what it needs."""
+    """Without the capabilities nothing can be written, checked or removed, and the error names them."""
     init(pod)
     done = pod.pod.run("setpriv", "--bounding-set=-all", "--inh-caps=-all", *INIT, *flags)
 
@@ -230,7 +230,7 @@ def test_plain_iptables(pod: Network, tmp_path: Path) -> None:
 
 
 def test_other_backend(pod: Network, tmp_path: Path) -> None:
-    """Where the kernel does not take the rules of one backend, the other one writes them."""
+    """Where the kernel rejects the rules of one backend, the other one writes them."""
     path = only("iptables-legacy", tmp_path)
     for name in ("iptables-nft", "iptables-nft-restore"):
         broken = tmp_path / name
@@ -245,7 +245,7 @@ def test_other_backend(pod: Network, tmp_path: Path) -> None:
 
 
 def test_lock(pod: Network, tmp_path: Path) -> None:
-    """While another program holds the lock of iptables-legacy, it waits."""
+    """It waits while another program holds the lock of iptables-legacy."""
     lock = tmp_path / "xtables.lock"
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -259,7 +259,7 @@ def test_lock(pod: Network, tmp_path: Path) -> None:
 
 
 def test_no_iptables(tmp_path: Path) -> None:
-    """Where there is no iptables it says so."""
+    """A missing iptables is reported."""
     done = subprocess.run(INIT, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "azwi-proxy init: no iptables on PATH: run it in the proxy's own image\n"

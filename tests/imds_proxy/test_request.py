@@ -28,7 +28,7 @@ def asked(query: str, client_id: str = CLIENT) -> TokenRequest:
 
 
 def refused(query: str, client_id: str = CLIENT) -> str:
-    """Read the query of a token request that is refused with 400; what it is told."""
+    """Read the query of a token request that is refused with 400; returns the message."""
     with pytest.raises(ImdsError) as caught:
         asked(query, client_id)
     assert (caught.value.status, caught.value.error) == (400, "invalid_request")
@@ -80,7 +80,7 @@ def test_token_path(target: str) -> None:
     ],
 )
 def test_other_paths(target: str, path: str) -> None:
-    """Other paths are not taken for it."""
+    """Other paths are not mistaken for it."""
     assert path_of(target) == path
 
 
@@ -88,7 +88,7 @@ def test_other_paths(target: str, path: str) -> None:
     "target", ["/metadata%00", "/metadat%zz", "/m\xe9", "/%c3%a9", "/a%0d%0ab", "/%" + "25" * 9 + "61"]
 )
 def test_odd_paths(target: str) -> None:
-    """A path that cannot be told, or has what no path has, is refused."""
+    """An ambiguous path, or one with characters that no path has, is refused."""
     with pytest.raises(ImdsError) as caught:
         path_of(target)
     assert caught.value.status == 400
@@ -162,7 +162,7 @@ def test_guards_refuse(method: str, headers: tuple[tuple[str, str], ...], status
 
 
 def test_resource_and_client() -> None:
-    """The client id of the query comes before that of the pod."""
+    """The client id of the query precedes that of the pod."""
     assert asked(f"resource={RESOURCE}") == TokenRequest(CLIENT, RESOURCE)
     assert asked(f"resource={RESOURCE}&client_id=other&api-version=2018-02-01") == TokenRequest("other", RESOURCE)
     assert asked(f"Resource={RESOURCE}&client_id=") == TokenRequest(CLIENT, RESOURCE)
@@ -188,7 +188,7 @@ def test_scope(resource: str, scope: str) -> None:
 
 
 def test_missing_parameters() -> None:
-    """Without a resource, or without any client id, it is told which is missing."""
+    """Without a resource, or without any client id, the error names the missing one."""
     assert refused("") == "The resource parameter is required."
     assert refused("resource=") == "The resource parameter is required."
     assert refused(f"resource={RESOURCE}", "").startswith(

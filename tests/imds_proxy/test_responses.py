@@ -19,7 +19,7 @@ def document(response: Response) -> JsonObject:
 
 
 def test_token() -> None:
-    """A token is answered as IMDS does: numbers are strings, times Unix seconds, the resource as it was asked."""
+    """A token is written as by IMDS: numbers are strings, times Unix seconds, the resource as it was requested."""
     response = token_response(ASKED, GIVEN, 1600.7)
     assert response.status == 200
     assert ("cache-control", "no-store") in response.headers
@@ -36,7 +36,7 @@ def test_token() -> None:
 
 
 def test_expires_in_is_never_zero() -> None:
-    """Of a token in its last moment SDKs are told a second."""
+    """The expires_in of a token in its last moment is one second."""
     assert document(token_response(ASKED, GIVEN, 4600.6))["expires_in"] == "1"
 
 
@@ -54,6 +54,6 @@ def test_failure() -> None:
 
 
 def test_headers_of_failures() -> None:
-    """What may be tried again says when, and a wrong method which is right."""
+    """A transient error has Retry-After, and a wrong method the allowed one."""
     assert ("retry-after", "7") in error_response(ImdsError(503, "x", "y", 7)).headers
     assert ("allow", "GET") in error_response(ImdsError(405, "x", "y")).headers

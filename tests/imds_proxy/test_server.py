@@ -19,7 +19,7 @@ LAST_ANSWER = b"HTTP/1.1 200 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 async def echo(request: Request) -> Response:
-    """Answer with what was asked."""
+    """Respond with the method and target."""
     return Response(200, f"{request.method} {request.target}".encode(), (("x-a", "b"),))
 
 
@@ -41,7 +41,7 @@ async def serving(handler: Handler = echo) -> AsyncIterator[tuple[Server, int]]:
 
 
 def exchanged(*pieces: bytes, handler: Handler = echo) -> bytes:
-    """Send pieces of bytes on a connection; all that comes back until the server ends it, as it must."""
+    """Send segments on a connection; returns all bytes until the server closes it, as it must."""
 
     async def run() -> bytes:
         async with serving(handler) as (_, port):
@@ -51,7 +51,7 @@ def exchanged(*pieces: bytes, handler: Handler = echo) -> bytes:
 
 
 async def sent(port: int, *pieces: bytes) -> bytes:
-    """Send pieces of bytes, the first one before the server takes the connection; all that comes back."""
+    """Send segments, the first one before the server accepts the connection; returns all received bytes."""
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.settimeout(0)
         with suppress(ConnectionError):
@@ -62,7 +62,7 @@ async def sent(port: int, *pieces: bytes) -> bytes:
 
 
 async def until_the_end(client: socket.socket) -> bytes:
-    """Read until the server ends the connection, in whatever way."""
+    """Read until the server closes or resets the connection."""
     received = b""
     with suppress(ConnectionError):
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -72,7 +72,7 @@ async def until_the_end(client: socket.socket) -> bytes:
 
 
 def kept(*pieces: bytes, handler: Handler = echo) -> bytes:
-    """Send pieces of bytes on a connection; all that comes back before the answer to a last request on it."""
+    """Send segments on a connection; returns all bytes before the response to a last request on it."""
 
     async def or_last(request: Request) -> Response:
         return Response(200, b"") if request.target == "/last" else await handler(request)
@@ -106,7 +106,7 @@ def test_request_is_what_was_sent() -> None:
 
 
 def test_pipeline() -> None:
-    """Requests that come together are answered one after the other."""
+    """Pipelined requests are handled one after the other."""
     received = kept(b"".join(GET.replace(b"/x", b"/%d" % number) for number in range(5)))
     assert [received.index(b"GET /%d" % number) for number in range(5)] == sorted(
         received.index(b"GET /%d" % number) for number in range(5)
@@ -114,36 +114,36 @@ def test_pipeline() -> None:
 
 
 def test_too_many_in_a_pipeline() -> None:
-    """A client that does not wait for answers is cut off."""
+    """A client that sends too many requests ahead is cut off."""
     assert exchanged(GET * 40, handler=never) == b""
 
 
 def test_close() -> None:
-    """A connection that is not to be kept is closed."""
+    """A connection is closed on request."""
     received = exchanged(CLOSE)
     assert received.endswith(b"GET /x")
     assert b"connection: close\r\n" in received
 
 
 def test_http_1_0() -> None:
-    """An old client gets its answer and the end of the connection."""
+    """A client of HTTP/1.0 gets its response and the end of the connection."""
     assert b"connection: close\r\n" in exchanged(b"GET /x HTTP/1.0\r\n\r\n")
 
 
 def test_body_is_ignored() -> None:
-    """A body is read and thrown away; the next request is found behind it."""
+    """A body is discarded; the next request is parsed behind it."""
     post = b"POST /p HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello"
     assert kept(post + GET).count(b"HTTP/1.1 200") == 2
 
 
 def test_head() -> None:
-    """The answer to HEAD has no body, so that the next answer is where a client looks for it."""
+    """The response to HEAD has no body, so that the next response starts where a client expects it."""
     received = kept(b"HEAD /x HTTP/1.1\r\n\r\n" + GET)
     assert received.startswith(b"HTTP/1.1 200 \r\nx-a: b\r\ncontent-length: 7\r\n\r\nHTTP/1.1 200")
 
 
 def test_upgrade_offer() -> None:
-    """An offer of HTTP/2, as Java's client makes it, is passed over, and requests behind it are answered."""
+    """An offer of HTTP/2, as Java's client sends it, is ignored, and requests behind it are handled."""
     offer = b"GET /x HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEA\r\n\r\n"
     assert kept(offer, GET).count(b"GET /x") == 2
     assert kept(offer + offer + GET).count(b"GET /x") == 3
@@ -160,7 +160,7 @@ def test_upgrade_offer() -> None:
     ],
 )
 def test_junk(junk: bytes) -> None:
-    """What is no HTTP/1.1 is told so and cut."""
+    """Anything but HTTP/1.1 gets an error and is cut."""
     received = exchanged(junk)
     assert received.startswith(b"HTTP/1.1 400 ")
     assert b'"error":"bad_request"' in received
@@ -168,18 +168,18 @@ def test_junk(junk: bytes) -> None:
 
 
 def test_large_head() -> None:
-    """A head without end is cut."""
+    """An endless head is cut."""
     assert exchanged(GET[:-2], *([b"X: " + b"y" * 10_000 + b"\r\n"] * 4)).startswith(b"HTTP/1.1 431 ")
 
 
 def test_large_body() -> None:
-    """So is a body without end."""
+    """So is an endless body."""
     head = b"POST /x HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n"
     assert exchanged(head, *([b"y" * 20_000] * 2)).startswith(b"HTTP/1.1 431 ")
 
 
 def test_junk_behind_a_request_that_is_answered() -> None:
-    """Junk while an answer is under way ends the connection, not the server."""
+    """Junk while a request is handled ends the connection, not the server."""
 
     async def never_x(request: Request) -> Response:
         return await (never if request.target == "/x" else echo)(request)
@@ -194,7 +194,7 @@ def test_junk_behind_a_request_that_is_answered() -> None:
 
 
 def test_slow_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request that is not whole in time is cut; so is a connection on which nothing happens."""
+    """A request that is not complete in time is cut; so is an idle connection."""
     monkeypatch.setattr(module, "REQUEST_SECONDS", 0.05)
     assert exchanged(GET[:9]) == b""
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
@@ -202,7 +202,7 @@ def test_slow_head(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_answer_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither bound counts while an answer is made."""
+    """Neither limit applies while a request is handled."""
     monkeypatch.setattr(module, "REQUEST_SECONDS", 0.05)
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
 
@@ -214,7 +214,7 @@ def test_answer_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_too_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One more than allowed is cut; the others go on."""
+    """One connection over the limit is cut; the others keep working."""
     monkeypatch.setattr(module, "MAX_CONNECTIONS", 1)
 
     async def run() -> tuple[bytes, bytes]:
@@ -232,7 +232,7 @@ def test_too_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def streaming(*pieces: bytes, fails: bool = False) -> Handler:
-    """Make a handler whose answer comes in pieces."""
+    """Make a handler whose response is sent in chunks."""
 
     async def body() -> AsyncGenerator[bytes]:
         for piece in pieces:
@@ -247,7 +247,7 @@ def streaming(*pieces: bytes, fails: bool = False) -> Handler:
 
 
 def test_stream() -> None:
-    """A body in pieces is sent in chunks, and the connection is kept."""
+    """A generated body is sent in chunks, and the connection is kept."""
     received = kept(GET, handler=streaming(b"hello", b"w" * 17))
     assert received.endswith(
         b"\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n11\r\n" + b"w" * 17 + b"\r\n0\r\n\r\n"
@@ -255,13 +255,13 @@ def test_stream() -> None:
 
 
 def test_stream_that_breaks() -> None:
-    """A body that breaks off is not made to look whole."""
+    """A body that breaks off does not look complete."""
     received = exchanged(GET, handler=streaming(b"hello", fails=True))
     assert not received.endswith(b"0\r\n\r\n")
 
 
 def test_stream_to_a_client_that_does_not_read() -> None:
-    """A body is not gathered for a client that does not read; when it goes away, the source is closed."""
+    """A body is not buffered for a client that does not read; when it disconnects, the source is closed."""
     made, closed = 0, asyncio.Event()
 
     async def handler(_request: Request) -> Response:
@@ -290,7 +290,7 @@ def test_stream_to_a_client_that_does_not_read() -> None:
 
 
 def test_stream_to_a_client_that_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does a client that never reads hold it open."""
+    """A client that never reads does not keep it open."""
     monkeypatch.setattr(module, "REQUEST_SECONDS", 0.05)
     closed = asyncio.Event()
 
@@ -315,7 +315,7 @@ def test_stream_to_a_client_that_stalls(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_drain() -> None:
-    """What is under way is answered to its end; idle connections are closed; nobody new is let in."""
+    """Open requests are finished, idle connections closed, and new connections refused."""
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(_request: Request) -> Response:
@@ -347,7 +347,7 @@ def test_drain() -> None:
 
 
 def test_drain_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer that takes too long does not hold the stop up."""
+    """A request that takes too long does not delay the stop."""
     monkeypatch.setattr(module, "GRACE_SECONDS", 0.05)
     begun = asyncio.Event()
 
@@ -369,7 +369,7 @@ def test_drain_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_loopback(host: str) -> None:
-    """Both loopback addresses are listened on."""
+    """It listens on both loopback addresses."""
 
     async def run() -> None:
         async with serving() as (_, port):
@@ -380,7 +380,7 @@ def test_loopback(host: str) -> None:
 
 
 def test_no_other_address() -> None:
-    """No other address of the machine is."""
+    """It listens on no other address of the machine."""
 
     async def run() -> None:
         async with serving() as (_, port):
@@ -391,7 +391,7 @@ def test_no_other_address() -> None:
 
 
 def test_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where IPv6 is switched off, IPv4 is enough."""
+    """Where IPv6 is disabled, IPv4 is enough."""
     real: Callable[..., socket.socket] = socket.create_server
 
     def without_ipv6(address: tuple[str, int], **options: object) -> socket.socket:
@@ -405,7 +405,7 @@ def test_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("taken", ["127.0.0.1", "::1"])
 def test_port_in_use(taken: str) -> None:
-    """A port that is taken on either address cannot be had, and the other one is given back."""
+    """A port in use on either address is an error, and the other address is released."""
     family = socket.AF_INET6 if ":" in taken else socket.AF_INET
     with socket.create_server((taken, 0), family=family) as other:
         port = other.getsockname()[1]

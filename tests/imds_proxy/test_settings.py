@@ -9,20 +9,20 @@ PROXY_URL = "https://token-proxy.test/bindings/"
 
 
 def loaded(*flags: str, **environ: str) -> Settings:
-    """Load settings with a tenant and what is given."""
+    """Load settings with a tenant, flags and variables."""
     variables = {**ENVIRON, **environ}
     return load(parse(flags, variables), variables)
 
 
 def fault(*flags: str, **environ: str) -> str:
-    """Load settings that cannot be used; what is said of them."""
+    """Load unusable settings; returns the error."""
     with pytest.raises(SettingsError) as caught:
         loaded(*flags, **environ)
     return str(caught.value)
 
 
 def test_defaults() -> None:
-    """A tenant is all that must be given."""
+    """Only the tenant is required."""
     settings = loaded()
     assert (settings.port, settings.log_level, settings.client_id) == (8000, "", "")
     assert settings.token_file == "/var/run/secrets/azure/tokens/azure-identity-token"
@@ -32,7 +32,7 @@ def test_defaults() -> None:
 
 @pytest.mark.parametrize("flags", [["--proxy-port=8080"], ["--proxy-port", "8080"], ["-proxy-port=8080"]])
 def test_v160_flags(flags: list[str]) -> None:
-    """Flags are written as Go's flag package takes them, and win over the variable."""
+    """Flags may be written as for Go's flag package, and win over the variable."""
     assert loaded(*flags, PROXY_PORT="9000").port == 8080
     assert loaded(PROXY_PORT="9000").port == 9000
 
@@ -45,13 +45,13 @@ def test_probe(text: str, probes: bool) -> None:  # noqa: FBT001  a parameter of
 
 @pytest.mark.parametrize("port", ["0", "65536", "http", "", "-1", "8_000", "٨٠٠٠", "9" * 5000])
 def test_bad_port(port: str) -> None:
-    """What is no port is named."""
+    """An invalid port is named."""
     assert "is not a port from 1 to 65535" in fault(f"--proxy-port={port}")
 
 
 @pytest.mark.parametrize("flag", ["--log-level=loud", "--probe=maybe", "--prox=1", "extra"])
 def test_bad_flags(flag: str) -> None:
-    """What cannot be understood is named."""
+    """An invalid flag is named."""
     assert flag.partition("=")[0].removeprefix("--") in fault(flag)
 
 
@@ -63,12 +63,12 @@ def test_tenant(tenant: str) -> None:
 
 @pytest.mark.parametrize("tenant", ["common", "organizations", "consumers", "a/b", "a b", "..", "a?b", "é", "a" * 300])
 def test_bad_tenant(tenant: str) -> None:
-    """Anything else, and the words that mean any tenant, are refused."""
+    """Anything else, and the words for any tenant, are refused."""
     assert "neither a tenant's UUID nor" in fault(AZURE_TENANT_ID=tenant)
 
 
 def test_no_tenant() -> None:
-    """Without one it is said as v1.6.0 says it."""
+    """Without one, the error is that of v1.6.0."""
     assert fault(AZURE_TENANT_ID="").startswith("AZURE_TENANT_ID not set")
 
 
@@ -171,8 +171,8 @@ def test_bad_pass_through(path: str) -> None:
     assert "is not a path below /metadata outside /metadata/identity" in fault(f"--pass-through={path}")
 
 
-def test_all_faults_are_told() -> None:
-    """Each fault has a line."""
+def test_all_problems_are_reported() -> None:
+    """Each problem has a line."""
     assert len(fault(AZURE_TENANT_ID="", AZURE_AUTHORITY_HOST="x").splitlines()) == 2
 
 

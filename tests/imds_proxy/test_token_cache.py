@@ -1,4 +1,4 @@
-"""The tokens at hand, over hours that pass in milliseconds."""
+"""The token cache, over hours that pass in milliseconds."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -46,250 +46,250 @@ async def cache() -> AsyncIterator[tuple[TokenCache, Entra, Time]]:
     """Make a cache; at its end nothing of it is left running."""
     time = Time()
     entra = Entra(time)
-    held = TokenCache(entra.exchange, time.clock)
+    tokens = TokenCache(entra.exchange, time.clock)
     try:
-        yield held, entra, time
+        yield tokens, entra, time
     finally:
-        await held.close()
+        await tokens.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-Story = Callable[[TokenCache, Entra, Time], Awaitable[None]]
+Test = Callable[[TokenCache, Entra, Time], Awaitable[None]]
 
 
-def played(story: Story) -> None:
-    """Run a story."""
+def run_async(test: Test) -> None:
+    """Run a test with a cache."""
 
     async def run() -> None:
-        async with cache() as (held, entra, time):
-            await story(held, entra, time)
+        async with cache() as (tokens, entra, time):
+            await test(tokens, entra, time)
 
     asyncio.run(run())
 
 
-def story(test: Callable[[TokenCache, Entra, Time], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Make a test of a story."""
+def async_test(test: Callable[[TokenCache, Entra, Time], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Make a coroutine a test."""
 
     def run() -> None:
-        played(test)
+        run_async(test)
 
     run.__doc__, run.__name__ = test.__doc__, test.__name__
     return run
 
 
-@story
-async def test_second_request(held: TokenCache, entra: Entra, time: Time) -> None:
-    """A token at hand is given again; another resource is another token."""
-    first = await held.get(VAULT)
+@async_test
+async def test_second_request(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """A cached token is returned again; another resource is another token."""
+    first = await tokens.get(VAULT)
     await time.pass_by(60)
-    assert await held.get(VAULT) is first
-    assert await held.get(STORAGE) is not first
-    assert (entra.asked, len(held)) == ([VAULT, STORAGE], 2)
+    assert await tokens.get(VAULT) is first
+    assert await tokens.get(STORAGE) is not first
+    assert (entra.asked, len(tokens)) == ([VAULT, STORAGE], 2)
 
 
-@story
-async def test_single_flight(held: TokenCache, entra: Entra, time: Time) -> None:
-    """However many ask at once, one exchange is made."""
+@async_test
+async def test_single_flight(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """Any number of concurrent requests make one exchange."""
     entra.seconds = 3
-    many = [asyncio.create_task(held.get(VAULT)) for _ in range(500)]
+    many = [asyncio.create_task(tokens.get(VAULT)) for _ in range(500)]
     await time.pass_by(5)
-    assert len({(await each).secret for each in many}) == 1
+    assert len({(await request).secret for request in many}) == 1
     assert len(entra.asked) == 1
 
 
-@story
-async def test_asker_who_goes_away(held: TokenCache, entra: Entra, time: Time) -> None:
-    """The one who asked first may go away; the others get their token all the same."""
+@async_test
+async def test_cancelled_request(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """When the first requester is cancelled, the others still get their token."""
     entra.seconds = 3
-    first, second = asyncio.create_task(held.get(VAULT)), asyncio.create_task(held.get(VAULT))
+    first, second = asyncio.create_task(tokens.get(VAULT)), asyncio.create_task(tokens.get(VAULT))
     await time.pass_by(1)
     first.cancel()
     await time.pass_by(3)
     assert (await second).secret == "token-1"
 
 
-@story
-async def test_renewal(held: TokenCache, entra: Entra, time: Time) -> None:
-    """Half way through its life a token that is asked for is renewed in the background."""
-    await held.get(VAULT)
+@async_test
+async def test_renewal(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """A requested token is renewed in the background half way through its lifetime."""
+    await tokens.get(VAULT)
     await time.pass_by(LIFETIME * 0.54)
     assert len(entra.asked) == 1
     await time.pass_by(LIFETIME * 0.02)
     assert len(entra.asked) == 2
-    assert (await held.get(VAULT)).secret == "token-2"
+    assert (await tokens.get(VAULT)).secret == "token-2"
 
 
-@story
-async def test_forgetting(held: TokenCache, entra: Entra, time: Time) -> None:
-    """A token that nobody asks for any more is renewed for a while, then forgotten when it expires."""
-    await held.get(VAULT)
+@async_test
+async def test_dropped_when_idle(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """A token that is no longer requested is renewed for a while, then dropped when it expires."""
+    await tokens.get(VAULT)
     await time.pass_by(LIFETIME * 2)
-    assert len(held) == 1
+    assert len(tokens) == 1
     await time.pass_by(LIFETIME * 24)
-    assert (len(entra.asked), len(held)) == (3, 0)
+    assert (len(entra.asked), len(tokens)) == (3, 0)
 
 
-@story
-async def test_asking_again_late(held: TokenCache, entra: Entra, time: Time) -> None:
-    """A token that was not to be renewed, and is asked for at its end, is renewed at once and given fresh."""
-    await held.get(VAULT)
+@async_test
+async def test_late_request(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """A token that was not renewed any more, and is requested near its end, is renewed at once."""
+    await tokens.get(VAULT)
     await time.pass_by(LIFETIME * 2.08)
-    token = await held.get(VAULT)
+    token = await tokens.get(VAULT)
     assert (token.secret, token.expires - time.now) == ("token-4", LIFETIME)
     await time.pass_by(LIFETIME * 3)
     assert len(entra.asked) == 6
 
 
 def test_nearly_expired_and_entra_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token that is good for little longer is given after a moment, if a better one does not come."""
+    """A token near its expiry is returned after a moment if no newer one arrives."""
     monkeypatch.setattr(token_cache, "RENEWAL_WAIT_SECONDS", 0.05)
 
-    async def slow(held: TokenCache, entra: Entra, time: Time) -> None:
-        await held.get(VAULT)
+    async def slow(tokens: TokenCache, entra: Entra, time: Time) -> None:
+        await tokens.get(VAULT)
         await time.pass_by(LIFETIME * 2.08)
         entra.seconds = 30
-        assert (await held.get(VAULT)).secret == "token-3"
+        assert (await tokens.get(VAULT)).secret == "token-3"
         assert entra.asked == [VAULT] * 4
 
-    played(slow)
+    run_async(slow)
 
 
-@story
-async def test_renewal_in_a_crowd(held: TokenCache, entra: Entra, time: Time) -> None:
-    """A renewal for which there is no room now is made later."""
-    await held.get(VAULT)
+@async_test
+async def test_renewal_with_too_many_exchanges(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """A renewal that finds too many exchanges running is made later."""
+    await tokens.get(VAULT)
     await time.pass_by(LIFETIME * 0.5)
     entra.seconds = LIFETIME * 0.1
     requests = [TokenRequest("client", f"https://{number}.test") for number in range(token_cache.MAX_EXCHANGES)]
-    many = [asyncio.create_task(held.get(request)) for request in requests]
+    many = [asyncio.create_task(tokens.get(request)) for request in requests]
     await time.pass_by(LIFETIME * 0.3)
     assert len(await asyncio.gather(*many)) == token_cache.MAX_EXCHANGES
-    assert (await held.get(VAULT)).expires > time.now + LIFETIME * 0.8
+    assert (await tokens.get(VAULT)).expires > time.now + LIFETIME * 0.8
 
 
-@story
-async def test_outage(held: TokenCache, entra: Entra, time: Time) -> None:
-    """While Entra is down, what is still valid is served at once, and Entra is asked now and then."""
-    await held.get(VAULT)
+@async_test
+async def test_outage(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """While Entra is down, a valid token is served at once, and renewal is retried now and then."""
+    await tokens.get(VAULT)
     entra.error = outage("down")
     for _ in range(LIFETIME - 10):
         await time.pass_by(1)
-        assert (await held.get(VAULT)).secret == "token-1"
+        assert (await tokens.get(VAULT)).secret == "token-1"
     assert 20 < len(entra.asked) < 60
     entra.error = None
     await time.pass_by(61)
-    assert (await held.get(VAULT)).expires > time.now + LIFETIME - 61
+    assert (await tokens.get(VAULT)).expires > time.now + LIFETIME - 61
 
 
-@story
-async def test_outage_that_outlasts_the_token(held: TokenCache, entra: Entra, time: Time) -> None:
-    """An expired token is never served; the failure is told instead, until Entra is back."""
-    await held.get(VAULT)
+@async_test
+async def test_outage_that_outlasts_the_token(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """An expired token is never served; the failure is reported instead, until Entra is back."""
+    await tokens.get(VAULT)
     entra.error = outage("down")
     await time.pass_by(LIFETIME + 1)
     with pytest.raises(ImdsError, match="down"):
-        await held.get(VAULT)
+        await tokens.get(VAULT)
     entra.error = None
     await time.pass_by(6)
-    assert (await held.get(VAULT)).expires == time.now + LIFETIME
+    assert (await tokens.get(VAULT)).expires == time.now + LIFETIME
 
 
-@story
-async def test_failure_is_remembered(held: TokenCache, entra: Entra, time: Time) -> None:
-    """For the seconds that it names, a failure is told again without a further exchange."""
+@async_test
+async def test_failure_is_remembered(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """For the seconds of its Retry-After, a failure is repeated without another exchange."""
     entra.error = ExchangeError(Kind.THROTTLED, "too_many_requests", "wait", 60)
     for _ in range(59):
         with pytest.raises(ImdsError, match="wait"):
-            await held.get(VAULT)
+            await tokens.get(VAULT)
         await time.pass_by(1)
     assert len(entra.asked) == 1
     entra.error = None
     await time.pass_by(2)
-    assert (await held.get(VAULT)).secret
+    assert (await tokens.get(VAULT)).secret
 
 
-@story
-async def test_permanent_failure_is_remembered_for_a_moment(held: TokenCache, entra: Entra, time: Time) -> None:
-    """One that names no time is asked for again after a moment, since somebody may be mending it."""
+@async_test
+async def test_permanent_failure_is_remembered_for_a_moment(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """A failure without Retry-After is retried after a moment, since somebody may be fixing it."""
     entra.error = ExchangeError(Kind.PERMANENT, "invalid_client", "no")
     for _ in range(3):
         with pytest.raises(ImdsError, match="no"):
-            await held.get(VAULT)
+            await tokens.get(VAULT)
     assert len(entra.asked) == 1
     await time.pass_by(token_cache.FAILURE_SECONDS)
     with pytest.raises(ImdsError, match="no"):
-        await held.get(VAULT)
+        await tokens.get(VAULT)
     assert len(entra.asked) == 2
 
 
-@story
-async def test_failure_of_many(held: TokenCache, entra: Entra, time: Time) -> None:
-    """All who wait for an exchange are told of its failure."""
+@async_test
+async def test_failure_of_many(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """Every request that waits for an exchange gets its failure."""
     entra.seconds, entra.error = 1, outage("down")
-    many = [asyncio.create_task(held.get(VAULT)) for _ in range(20)]
+    many = [asyncio.create_task(tokens.get(VAULT)) for _ in range(20)]
     await time.pass_by(2)
     results = await asyncio.gather(*many, return_exceptions=True)
     assert {str(result) for result in results} == {"down"}
     assert len(entra.asked) == 1
 
 
-@story
-async def test_failure_that_nobody_waits_for(held: TokenCache, entra: Entra, time: Time) -> None:
-    """It disturbs nobody."""
+@async_test
+async def test_failure_without_a_waiting_request(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """A failure without a waiting request has no effect."""
     entra.seconds, entra.error = 1, outage("down")
-    asker = asyncio.create_task(held.get(VAULT))
+    asker = asyncio.create_task(tokens.get(VAULT))
     await time.pass_by(0.5)
     asker.cancel()
     await time.pass_by(1)
-    assert len(held) == 0
+    assert len(tokens) == 0
 
 
-@story
-async def test_short_lives(held: TokenCache, entra: Entra, time: Time) -> None:
-    """A token with next to no life left is not given twice."""
+@async_test
+async def test_short_lives(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """A token that is about to expire is not returned twice."""
     entra.lifetime = 4
-    assert (await held.get(VAULT)).secret == "token-1"
-    assert (await held.get(VAULT)).secret == "token-2"
+    assert (await tokens.get(VAULT)).secret == "token-1"
+    assert (await tokens.get(VAULT)).secret == "token-2"
     await time.pass_by(60)
-    assert len(held) == 0
+    assert len(tokens) == 0
 
 
-@story
-async def test_many_resources(held: TokenCache, entra: Entra, time: Time) -> None:
-    """The number of tokens at hand is bounded: of too many the oldest goes."""
+@async_test
+async def test_many_resources(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """The number of cached tokens is bounded: the oldest is evicted."""
     for number in range(token_cache.MAX_TOKENS + 10):
-        await held.get(TokenRequest("client", f"https://{number}.test"))
-    assert len(held) == token_cache.MAX_TOKENS
-    await held.get(TokenRequest("client", "https://0.test"))
+        await tokens.get(TokenRequest("client", f"https://{number}.test"))
+    assert len(tokens) == token_cache.MAX_TOKENS
+    await tokens.get(TokenRequest("client", "https://0.test"))
     assert len(entra.asked) == token_cache.MAX_TOKENS + 11
     await time.pass_by(LIFETIME * 3)
-    assert len(held) == 0
+    assert len(tokens) == 0
 
 
-@story
-async def test_many_failures(held: TokenCache, entra: Entra, time: Time) -> None:
-    """So is the number of failures that are remembered."""
+@async_test
+async def test_many_failures(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """So is the number of remembered failures."""
     entra.error = outage("down")
     for number in range(token_cache.MAX_TOKENS + 10):
         with pytest.raises(ImdsError):
-            await held.get(TokenRequest("client", f"https://{number}.test"))
-    assert len(held._failures) == token_cache.MAX_TOKENS
+            await tokens.get(TokenRequest("client", f"https://{number}.test"))
+    assert len(tokens._failures) == token_cache.MAX_TOKENS
     await time.pass_by(0)
 
 
-@story
-async def test_many_at_once(held: TokenCache, entra: Entra, time: Time) -> None:
-    """So is the number of exchanges under way; what is at hand is given all the same."""
-    await held.get(VAULT)
+@async_test
+async def test_many_at_once(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """So is the number of running exchanges; a cached token is still returned."""
+    await tokens.get(VAULT)
     await time.pass_by(LIFETIME * 2.08)
     entra.seconds = 5
     requests = [TokenRequest("client", f"https://{number}.test") for number in range(token_cache.MAX_EXCHANGES)]
-    many = [asyncio.create_task(held.get(request)) for request in requests]
+    many = [asyncio.create_task(tokens.get(request)) for request in requests]
     await time.pass_by(1)
     with pytest.raises(ImdsError, match="too many different tokens") as caught:
-        await held.get(STORAGE)
+        await tokens.get(STORAGE)
     assert (caught.value.status, caught.value.retry_after) == (503, 1)
-    assert (await held.get(VAULT)).secret == "token-3"
+    assert (await tokens.get(VAULT)).secret == "token-3"
     await time.pass_by(5)
     assert len(await asyncio.gather(*many)) == token_cache.MAX_EXCHANGES
 
@@ -299,12 +299,12 @@ async def test_many_at_once(held: TokenCache, entra: Entra, time: Time) -> None:
 def test_a_day(every: int, lifetime: int) -> None:
     """A day with an outage of twenty minutes in each hour passes without a failed request, and few exchanges."""
 
-    async def day(held: TokenCache, entra: Entra, time: Time) -> None:
+    async def day(tokens: TokenCache, entra: Entra, time: Time) -> None:
         entra.lifetime = lifetime
         least = float(lifetime)
         for second in range(0, 86400, every):
             entra.error = outage("down") if second % 3600 >= 2400 else None
-            token = await held.get(VAULT)
+            token = await tokens.get(VAULT)
             least = min(least, token.expires - time.now)
             step = every
             while step > 0:
@@ -317,4 +317,4 @@ def test_a_day(every: int, lifetime: int) -> None:
         assert least > 300
         assert len(entra.asked) < 24 * 40
 
-    played(day)
+    run_async(day)

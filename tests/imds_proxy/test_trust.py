@@ -1,4 +1,4 @@
-"""Whom outgoing connections trust."""
+"""The authorities that outgoing connections trust."""
 
 import ssl
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_bundle_where_there_is_no_directory(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_nothing_to_trust(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A system without authorities is told what to install."""
+    """Without any authority, the error says what to install."""
     system_has(monkeypatch, openssl_cafile=str(tmp_path / "missing"), openssl_capath=str(tmp_path / "missing"))
     with pytest.raises(TrustError, match="install ca-certificates"):
         trust.system({})
@@ -76,7 +76,7 @@ def test_bad_bundle(tmp_path: Path, content: str | None, said: str) -> None:
 
 
 def test_bundle_is_followed(tmp_path: Path) -> None:
-    """SSL_CERT_FILE is read anew when it changes, as it does when a ConfigMap does; comments may have any letters."""
+    """SSL_CERT_FILE is read again when it changes, as a mounted ConfigMap does; comments may be of any script."""
     bundle = tmp_path / "bundle.pem"
     bundle.write_text(f"# Főtanúsítvány\n{pem('first')}", encoding="utf-8")
     follow = trust.system({"SSL_CERT_FILE": str(bundle)})
@@ -99,7 +99,7 @@ def test_token_proxy_without_ca() -> None:
 
 
 def test_token_proxy_file_is_followed(tmp_path: Path) -> None:
-    """A CA file is read anew when it changes; unreadable, empty or broken for a moment, what was there before stays."""
+    """A CA file is read again when it changes; while it is unreadable, empty or broken, the former content stays."""
     file = tmp_path / "ca.crt"
     file.write_text(pem("first"))
     follow = trust.of_token_proxy(TokenProxy(ORIGIN, "", str(file), ""), system)

@@ -52,7 +52,7 @@ def _msal(identity: Callable[[], Any]) -> Callable[[str], str]:
 
 
 def _msal_confidential(resource: str) -> str:
-    """Get a token as msal's users do who read the projected token themselves."""
+    """Get a token with msal alone, from an app that reads the projected token itself."""
     with open(os.environ["AZURE_FEDERATED_TOKEN_FILE"], encoding="utf-8") as file:  # noqa: PTH123  as in their code
         assertion = file.read()
     client = msal.ConfidentialClientApplication(

@@ -1,4 +1,4 @@
-"""Servers of raw bytes, for what no proper server would send."""
+"""Servers of raw bytes, for responses that no proper server sends."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

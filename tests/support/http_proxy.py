@@ -1,4 +1,4 @@
-"""An HTTP proxy: takes CONNECT, leads to that port of its own host whatever was asked for, and prints what that was."""
+"""An HTTP proxy for CONNECT: it connects to the requested port of its own host, and prints the requested target."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""An HTTP listener that says who it is and remembers what it was asked; it stands where something else would."""
+"""An HTTP listener in the place of another server: it responds with its name and records its requests."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True)
 class Listener:
-    """What was asked: method and path of each request, in order."""
+    """The requests so far: method and path of each, in order."""
 
     name: str
     asked: list[str] = field(default_factory=list)

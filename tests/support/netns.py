@@ -54,7 +54,7 @@ class Namespace:
     name: str
 
     def command(self, *command: str, uid: int | None = None) -> list[str]:
-        """Write the command that runs another one in here, as another user if told.
+        """Write the command that runs another one in here, optionally as another user.
 
         The user may read every file: the checkout may lie where only root can look.
         """
@@ -128,9 +128,9 @@ def network(*names: str, routed: bool = True) -> Iterator[Network]:
         etc.mkdir(parents=True)
         (etc / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{NODE} {' '.join(names)}\n")
         (etc / "resolv.conf").write_text("")
-        for each in (made.pod, made.node):
-            _ip("netns", "add", each.name)
-            _ip("-n", each.name, "link", "set", "lo", "up")
+        for namespace in (made.pod, made.node):
+            _ip("netns", "add", namespace.name)
+            _ip("-n", namespace.name, "link", "set", "lo", "up")
         _ip("link", "add", "eth0", "netns", made.pod.name, "type", "veth", "peer", "eth0", "netns", made.node.name)
         for namespace, addresses in ((made.pod, [f"{POD}/24"]), (made.node, [f"{NODE}/24", f"{IMDS}/32"])):
             for address in addresses:
@@ -140,8 +140,8 @@ def network(*names: str, routed: bool = True) -> Iterator[Network]:
             _ip("-n", made.pod.name, "route", "add", "default", "via", NODE)
         yield made
     finally:
-        for each in (made.pod, made.node):
-            subprocess.run(["ip", "netns", "del", each.name], capture_output=True, check=False)
+        for namespace in (made.pod, made.node):
+            subprocess.run(["ip", "netns", "del", namespace.name], capture_output=True, check=False)
         shutil.rmtree(etc, ignore_errors=True)
 
 

@@ -53,7 +53,7 @@ def _proxy(pod: Namespace, log: Path, env: Mapping[str, str]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod whose app may ask for tokens; `env` is the app's.
+    """A pod whose app may request tokens; `env` is the app's.
 
     The app is one that knows nothing of workload identity: it does not look at what is injected for those that do, of
     which the newer SDKs' managed-identity credentials are some.

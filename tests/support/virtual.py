@@ -10,7 +10,7 @@ SETTLING_STEPS = 12
 
 
 class Time:
-    """The time of day, as Unix seconds, and who waits for it."""
+    """The current time, as Unix seconds, and the tasks that sleep."""
 
     def __init__(self, chance: float = 0.5) -> None:
         self.now = 1_800_000_000.0
@@ -19,7 +19,7 @@ class Time:
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     async def pass_by(self, seconds: float) -> None:
-        """Let so much time pass, and everybody do what they do meanwhile."""
+        """Let some seconds pass, and run every task that becomes due meanwhile."""
         until = self.now + seconds
         await self._settle()
         while self._sleepers and self._sleepers[0][0] <= until:

@@ -17,7 +17,7 @@ SCOPE = "https://vault.azure.net/.default"
 
 @dataclass
 class Client:
-    """An identity's app: `ask` sends a good request, changed as told."""
+    """An identity's app: `ask` sends a valid request with the given changes."""
 
     entra: Entra
     issuer: Issuer

@@ -32,7 +32,7 @@ def test_claims(client: Client, claims: JsonObject, expected: tuple[int, str, in
 
 @pytest.mark.parametrize(("lifetime", "status"), [(-240, 200), (-310, 401)])
 def test_expiry(client: Client, lifetime: int, status: int) -> None:
-    """An assertion is taken until five minutes after its expiry."""
+    """An assertion is accepted until five minutes after its expiry."""
     answer = client.ask(client_assertion=client.issuer.token(client.subject, lifetime=lifetime))
     assert answer.status_code == status
     if status != 200:
@@ -66,7 +66,7 @@ def test_algorithm(client: Client, header: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("spoil", ["{}\n", " {}", "{}.{}", "{}%"])
 def test_malformed(client: Client, spoil: str) -> None:
-    """What is no JWT to the last character, a line's end included, is malformed."""
+    """Anything but an exact JWT, a trailing newline included, is malformed."""
     token = client.issuer.token(client.subject)
     assert client.refused(client_assertion=spoil.format(token, token)) == (400, "invalid_request", 50027)
 
@@ -78,7 +78,7 @@ def test_header_type(client: Client) -> None:
 
 
 def test_no_credentials(client: Client, running: Entra) -> None:
-    """An identity without federated credentials is told from one whose credentials do not match."""
+    """An identity without federated credentials has another code than one whose credentials do not match."""
     bare = Client(running, client.issuer)
     running.register(bare.tenant, bare.client_id)
     assert bare.refused() == (401, "invalid_client", 70025)

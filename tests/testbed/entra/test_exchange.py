@@ -103,7 +103,7 @@ def test_wrong_parameter(client: Client, changes: dict[str, str | None], expecte
     ("tenant", "code"), [("00000000-0000-4000-8000-000000000000", 90002), ("not-a-tenant", 900023)]
 )
 def test_wrong_tenant(client: Client, tenant: str, code: int) -> None:
-    """A tenant that does not exist is told from one that cannot."""
+    """A tenant that does not exist and a malformed one have different codes."""
     assert client.refused(tenant) == (400, "invalid_request", code)
 
 
@@ -139,7 +139,7 @@ def test_parameter_twice(client: Client) -> None:
 
 
 def test_get(client: Client) -> None:
-    """The token endpoint takes POST only."""
+    """The token endpoint accepts POST only."""
     answer = client.send(f"/{client.tenant}/oauth2/v2.0/token", method="GET")
     assert refusal(answer) == (400, "invalid_request", 900561)
 

@@ -1,4 +1,4 @@
-"""The bad days that a test can ask for."""
+"""The failures that a test can switch on."""
 
 import ssl
 import time
@@ -13,7 +13,7 @@ from tests.testbed.entra.client import Client, refusal
 
 
 def test_slow(client: Client) -> None:
-    """Slow, it answers right, later."""
+    """A slow response is right, but late."""
     client.entra.faults.slow(0.3)
     start = time.monotonic()
     assert client.ask().status_code == 200
@@ -21,7 +21,7 @@ def test_slow(client: Client) -> None:
 
 
 def test_throttle(client: Client) -> None:
-    """Throttling, it says after how many seconds to come again, for as many times as told."""
+    """Throttling sends Retry-After, for the given number of times."""
     client.entra.faults.throttle(7, times=1)
     answer = client.ask()
     assert (answer.status_code, answer.headers["retry-after"], answer.text) == (429, "7", "Too Many Requests")
@@ -31,7 +31,7 @@ def test_throttle(client: Client) -> None:
 
 @pytest.mark.parametrize(("status", "error"), [(500, "server_error"), (503, "temporarily_unavailable")])
 def test_fail(client: Client, status: int, error: str) -> None:
-    """Failing, it goes on until it is told to be healthy."""
+    """A failure lasts until `healthy`."""
     client.entra.faults.fail(status)
     assert [refusal(client.ask())[:2] for _ in range(3)] == [(status, error)] * 3
     client.entra.faults.healthy()
@@ -40,7 +40,7 @@ def test_fail(client: Client, status: int, error: str) -> None:
 
 @pytest.mark.parametrize("code", [70021, 70025, 700213, 700024])
 def test_lag(client: Client, code: int) -> None:
-    """Lagging, it does not know a credential in the first exchanges with it."""
+    """With a lag, a credential is unknown in the first exchanges with it."""
     client.entra.faults.lag(2, code)
     assert [refusal(client.ask())[2] for _ in range(2)] == [code, code]
     assert client.ask().status_code == 200
@@ -56,7 +56,7 @@ def test_garbage(client: Client) -> None:
 
 
 def test_huge(client: Client) -> None:
-    """Its huge answer has as many mebibytes as told."""
+    """The huge response has the given number of mebibytes."""
     client.entra.faults.huge(3)
     assert len(client.ask().content) > 3 * MEBIBYTE
 
@@ -70,7 +70,7 @@ def test_cut(client: Client) -> None:
 
 
 def test_token_proxy(client: Client, running: Entra, tmp_path: Path) -> None:
-    """As the token proxy of identity bindings it takes the same below its path, from those who send its name."""
+    """As the token proxy of identity bindings it accepts the same requests below its path, by its TLS name."""
     with running.token_proxy(tmp_path, "proxy.azwi.test", "/bindings") as url:
         context = ssl.create_default_context(cafile=tmp_path / "ca.crt")
 

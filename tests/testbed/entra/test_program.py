@@ -1,4 +1,4 @@
-"""`make entra`, as somebody uses it who tries an exchange."""
+"""`make entra`, used for trying an exchange."""
 
 import json
 import re
@@ -22,7 +22,7 @@ SUBJECT = "system:serviceaccount:default:quickstart"
 
 @contextmanager
 def started(log: Path, *arguments: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
-    """Start it, and wait until it has said what to do."""
+    """Start it, and wait until it has printed its introduction."""
     with running([*PROGRAM, *arguments], log, cwd=ROOT) as process:
         wait_until(lambda: "client_assertion@" in log.read_text(), process, log, PATIENCE_SECONDS)
         yield process, log.read_text()
@@ -40,7 +40,7 @@ def test_page() -> None:
 
 
 def follow(introduction: str) -> str:
-    """Do what it says; what curl prints."""
+    """Run the printed commands; returns the output of curl."""
     commands = introduction.partition("In another terminal:\n")[2].replace("curl ", "curl --silent ")
     done = subprocess.run(["sh", "-c", commands], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr
@@ -48,7 +48,7 @@ def follow(introduction: str) -> str:
 
 
 def test_introduction(tmp_path: Path) -> None:
-    """The commands that it prints end in a token; Ctrl-C ends it, and nothing of it stays."""
+    """The printed commands end in a token; Ctrl-C stops it, and nothing remains."""
     with started(tmp_path / "log") as (process, introduction):
         answer = json.loads(follow(introduction))
         (env,) = re.findall(r"^  \. (\S+)$", introduction, re.MULTILINE)
@@ -61,7 +61,7 @@ def test_introduction(tmp_path: Path) -> None:
 
 
 def test_own_cluster(tmp_path: Path) -> None:
-    """It trusts the keys of a cluster of the user's, and takes a token that the user puts into its directory."""
+    """It trusts the keys of the user's cluster, and accepts a token that the user puts into its directory."""
     cluster = Issuer("https://cluster.example/")
     keys = tmp_path / "jwks.json"
     keys.write_text(json.dumps(cluster.jwks))
@@ -91,7 +91,7 @@ def test_own_cluster(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_use(arguments: tuple[str, ...], status: int, message: str) -> None:
-    """What cannot work is said in one line."""
+    """Wrong usage is reported in one line."""
     done = subprocess.run(
         [*PROGRAM, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
     )

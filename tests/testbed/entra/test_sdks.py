@@ -25,7 +25,7 @@ def environment(client: Client, directory: Path, assertion: str) -> dict[str, st
 
 
 def test_direct(client: Client, running: Entra, tmp_path: Path) -> None:
-    """The SDKs of workload identity take the emulator for Entra."""
+    """The SDKs' workload identity credentials work with the emulator."""
     env = environment(client, tmp_path, client.issuer.token(client.subject))
     found = azure_app.run(env, "https://vault.azure.net", *DIRECT)
 
@@ -37,7 +37,7 @@ def test_direct(client: Client, running: Entra, tmp_path: Path) -> None:
 
 
 def test_refused(client: Client, tmp_path: Path) -> None:
-    """What Entra says is wrong is what the SDK tells its user, after one request."""
+    """The SDK reports Entra's error after one request."""
     env = environment(client, tmp_path, client.issuer.token("system:serviceaccount:shop:other"))
     before = len(client.entra.exchanges)
     found = azure_app.run(env, "https://vault.azure.net", "workload-identity")
