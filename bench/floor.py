@@ -16,7 +16,8 @@ from certs.serving import ServingContext
 from certs.source import InMemorySource
 from webhook.config.settings import TLS_VERSIONS, Address
 from webhook.runtime.components import LOCAL_NAMES
-from webhook.runtime.lifecycle import _server, _settle_memory
+from webhook.runtime.http_server import HttpServer
+from webhook.runtime.lifecycle import tune_garbage_collector
 from webhook.runtime.sockets import Listeners
 
 _PATCH: Final = b64encode(b'[{"op":"add","path":"/metadata/labels/floor","value":"true"}]').decode()
@@ -45,8 +46,9 @@ async def floor(_scope: Scope, receive: Receive, send: Send) -> None:
 def main(port: int) -> None:
     """Serve until killed."""
     context = ServingContext(InMemorySource(LOCAL_NAMES), TLS_VERSIONS["1.3"])
-    _settle_memory()  # else the floor would be higher than the house: the collector would run for each large review
-    uvloop.run(_server(floor, Listeners().listen(Address("127.0.0.1", port)), context).serve())
+    # Without it a collection would run for each large review, and the floor would cost more than the webhook.
+    tune_garbage_collector()
+    uvloop.run(HttpServer(floor, Listeners().listen(Address("127.0.0.1", port)), context).serve())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from time import monotonic, time
 from typing import Final
 
 from azure_workload_identity.cluster.client import ClusterUnavailableError
-from azure_workload_identity.cluster.retry import patiently
+from azure_workload_identity.cluster.retry import retry
 from certs.ca_bundle import CaBundle, SyncResult
 from certs.key_pair import KeyPair
 from certs.secret import CertSecret
@@ -116,7 +116,7 @@ class SecretSource:
         """
         # More than once if another replica writes the Secret at the same time.
         while self._pair is None:
-            await patiently(self._reconcile, CertificateError, (WorkerError,))
+            await retry(self._reconcile, CertificateError, (WorkerError,))
 
     async def run(self) -> None:
         """Rotate until cancelled."""

@@ -17,7 +17,7 @@ from webhook.accounts.files import accounts_in
 from webhook.admission.admit import FindAccount, admit
 from webhook.admission.identity import Account
 from webhook.admission.policy import Policy
-from webhook.admission.review import AdmissionOutcome, BrokenReviewError, Review
+from webhook.admission.review import AdmissionOutcome, BrokenReviewError, Review, pod_creation
 
 T = TypeVar("T")
 
@@ -82,19 +82,8 @@ def mutate(document: JsonObject, context: AdmissionContext) -> MutatedDocument:
 
 
 def _admitted(template: PodTemplate, context: AdmissionContext) -> AdmissionOutcome:
-    envelope = {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "offline",
-            "operation": "CREATE",
-            "namespace": template.namespace,
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "object": template.pod,
-        },
-    }
     try:
-        review = Review.parse(envelope)
+        review = Review.parse(pod_creation(template.pod, template.namespace, "offline"))
     except BrokenReviewError as error:
         raise CommandError(f"{template}: {error.message}") from error
     labelled = context.namespace_labelled(template.namespace)

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from azure_workload_identity import names
 from webhook.admission import values
+from webhook.admission.errors import HttpError
 from webhook.admission.misspellings import UnrecognizedKey, unrecognized_keys
 from webhook.admission.pod import Pod
 from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, WarningCode, quoted
@@ -26,19 +27,15 @@ Match = Callable[[str], object]
 _GLOB: Final = frozenset("*?[")
 
 
-class AccountsUnavailableError(Exception):
+class AccountsUnavailableError(HttpError):
     """Whether an account exists cannot be told now.
 
     It is not the pod's fault, so it becomes an HTTP 500 and the cluster's failurePolicy decides. Not a 503: of that the
     API server shows its user no message of ours (client-go replaces it).
     """
 
-    status: Final = 500
-    code: Final = "accounts-unavailable"
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+    status = 500
+    code = "accounts-unavailable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 from azure_workload_identity.types import JsonObject
+from webhook.admission.errors import HttpError
 from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, quoted
 
+KIND: Final = "AdmissionReview"
 VERSIONS: Final = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
 MAX_UID: Final = 128
 # As many as the API server shows, which cuts them at 4,096 characters in all; a bound on logs and metrics too.
@@ -20,15 +22,11 @@ MAX_WARNINGS: Final = 16
 DNS_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
-class BrokenReviewError(Exception):
+class BrokenReviewError(HttpError):
     """The envelope is not an AdmissionReview: an HTTP 400, since there is no uid to answer to."""
 
-    status: Final = 400
-    code: Final = "broken-review"
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+    status = 400
+    code = "broken-review"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Review:
         if not isinstance(envelope, dict):
             raise BrokenReviewError("the body is not a JSON object; send an AdmissionReview")
         version = envelope.get("apiVersion")
-        if envelope.get("kind") != "AdmissionReview" or version not in VERSIONS:
+        if envelope.get("kind") != KIND or version not in VERSIONS:
             raise BrokenReviewError(
                 f"kind {quoted(envelope.get('kind'))} of apiVersion {quoted(version)} is not an AdmissionReview of "
                 + " or ".join(VERSIONS)
@@ -103,6 +101,21 @@ class AdmissionOutcome:
         return cls(Decision.REFUSE, refusal.reason, refusal.message)
 
 
+def pod_creation(pod: JsonObject, namespace: str, uid: str) -> JsonObject:
+    """The AdmissionReview that the API server sends when `pod` is created, with the fields that admission reads."""
+    return {
+        "apiVersion": VERSIONS[0],
+        "kind": KIND,
+        "request": {
+            "uid": uid,
+            "operation": "CREATE",
+            "namespace": namespace,
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "object": pod,
+        },
+    }
+
+
 def response(review: Review, outcome: AdmissionOutcome, patch: str | None) -> JsonObject:
     """The AdmissionReview to answer with; `patch` is the base64 of the operations as JSON, or None for no change."""
     answer: JsonObject = {
@@ -122,7 +135,7 @@ def response(review: Review, outcome: AdmissionOutcome, patch: str | None) -> Js
         }
     if outcome.warnings:
         answer["warnings"] = [str(warning) for warning in outcome.warnings]
-    return {"kind": "AdmissionReview", "apiVersion": review.version, "response": answer}
+    return {"kind": KIND, "apiVersion": review.version, "response": answer}
 
 
 def _member(parent: Mapping[str, Any], key: str, kind: type[Any]) -> Any:  # noqa: ANN401  the caller names the type

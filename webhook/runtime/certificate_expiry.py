@@ -1,4 +1,4 @@
-"""A word in time before the certificate that is served ends."""
+"""Warns before the serving certificate expires."""
 
 import asyncio
 import logging
@@ -10,23 +10,23 @@ from typing import Final
 from certs.serving import ServingContext
 
 CHECK_SECONDS: Final = 60.0
-AGAIN_SECONDS: Final = 24 * 3600.0
+REPEAT_SECONDS: Final = 24 * 3600.0
 
 log = logging.getLogger(__name__)
 
 
 async def watch(
-    context: ServingContext, told: Callable[[str], Awaitable[None]], *, check_seconds: float = CHECK_SECONDS
+    context: ServingContext, on_expiring: Callable[[str], Awaitable[None]], *, check_seconds: float = CHECK_SECONDS
 ) -> None:
-    """Warn, by the log and `told`, when less than a fifth of the certificate's life is left; again each day."""
+    """Log a warning and call `on_expiring` with less than a fifth of the validity left; repeat daily."""
     warned: tuple[datetime, float] | None = None
     while True:
         ends = context.validity.not_after
         if context.validity.is_expiring(datetime.now(UTC)) and (
-            warned is None or warned[0] != ends or monotonic() - warned[1] > AGAIN_SECONDS
+            warned is None or warned[0] != ends or monotonic() - warned[1] > REPEAT_SECONDS
         ):
             note = f"the certificate of the webhook ends at {ends:%Y-%m-%d %H:%M:%S} UTC and was not replaced in time"
             log.warning("%s", note)
-            await told(note)
+            await on_expiring(note)
             warned = (ends, monotonic())
         await asyncio.sleep(check_seconds)

@@ -1,4 +1,4 @@
-"""What a server is made of, from its settings."""
+"""The components of a server."""
 
 import asyncio
 import logging
@@ -9,12 +9,12 @@ from typing import Any, Final
 from certs.source import FileSource, Source
 from webhook.accounts.base import Accounts
 from webhook.config.settings import Settings
-from webhook.runtime.current_policy import Current
+from webhook.runtime.current_policy import CurrentPolicy
 from webhook.server.metrics import Metrics
 from webhook.server.readiness import Readiness
 
 LOCAL_NAMES: Final = ["localhost", "127.0.0.1", "::1"]
-Run = Callable[[], Coroutine[Any, Any, None]]
+BackgroundTask = Callable[[], Coroutine[Any, Any, None]]
 
 log = logging.getLogger(__name__)
 
@@ -23,34 +23,34 @@ class StartError(Exception):
     """The server cannot start; the message is a sentence that says what to do."""
 
 
-async def _nothing() -> None:
+async def _do_nothing() -> None:
     """Do nothing."""
 
 
-async def _told_to_nobody(_note: str) -> None:
-    """Tell nobody."""
+async def _ignore(_note: str) -> None:
+    """Notify nobody."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What a server is made of.
+class Components:
+    """The components of a server.
 
-    `first` is awaited before the webhook port answers, `background` runs as long as the server does, `near_expiry` is
-    told of a certificate that ends, and `close` is awaited last.
+    `before_serving` is awaited before the webhook port answers, `background` runs as long as the server does,
+    `on_expiring` is called with a note about a certificate that ends soon, and `close` is awaited last.
     """
 
     accounts: Accounts
-    current: Current
+    policy: CurrentPolicy
     certificates: Source
     metrics: Metrics
     readiness: Readiness = field(default_factory=Readiness)
-    first: Callable[[], Awaitable[None]] = _nothing
-    background: tuple[Run, ...] = ()
-    near_expiry: Callable[[str], Awaitable[None]] = _told_to_nobody
-    close: Callable[[], Awaitable[None]] = _nothing
+    before_serving: Callable[[], Awaitable[None]] = _do_nothing
+    background: tuple[BackgroundTask, ...] = ()
+    on_expiring: Callable[[str], Awaitable[None]] = _ignore
+    close: Callable[[], Awaitable[None]] = _do_nothing
 
 
-def mounted(settings: Settings) -> FileSource:
+def mounted_certificates(settings: Settings) -> FileSource:
     """The certificates of --webhook-cert-dir.
 
     Raises:
@@ -61,11 +61,11 @@ def mounted(settings: Settings) -> FileSource:
     return source
 
 
-async def supervise(run: Run, *, seconds: float = 5.0) -> None:
-    """Run something for good; a fault of ours in it is told, and it begins anew. It must not end admissions."""
+async def run_forever(task: BackgroundTask, *, seconds: float = 5.0) -> None:
+    """Run a background task, and again after it fails: an internal error there must not end admissions."""
     while True:
         try:
-            await run()
+            await task()
         except Exception:
-            log.exception("a background task failed and begins anew; this is a fault of the webhook, please report it")
+            log.exception("a background task failed and is restarted; this is an internal error, please report it")
         await asyncio.sleep(seconds)

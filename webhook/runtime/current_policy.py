@@ -1,4 +1,4 @@
-"""The policy as it is now: settings, and what the cluster says of its version and its identity mapping."""
+"""The policy in force: settings, the cluster's version and the identity mapping."""
 
 from webhook.admission.identity import IdentityMapping
 from webhook.admission.policy import Policy
@@ -6,27 +6,31 @@ from webhook.config import policies
 from webhook.config.settings import Settings
 
 
-class Current:
-    """The policy that the next admission gets."""
+class CurrentPolicy:
+    """Holds the policy for the next admission, and rebuilds it when the version or the mapping changes."""
 
     def __init__(self, settings: Settings, mapping: IdentityMapping, version: tuple[int, int] | None = None) -> None:
         self._settings = settings
         self._mapping = mapping
         self._version = version
-        self.policy: Policy = policies.build(settings, mapping, version)
+        self._policy = policies.build(settings, mapping, version)
+
+    def get(self) -> Policy:
+        """The policy for the next admission."""
+        return self._policy
 
     @property
     def version(self) -> tuple[int, int] | None:
-        """The cluster's version, None while it is not known."""
+        """The cluster's version, None while unknown."""
         return self._version
 
-    def learn_version(self, version: tuple[int, int]) -> None:
-        """The cluster has this version."""
+    def set_version(self, version: tuple[int, int]) -> None:
+        """Set the cluster's version."""
         if version != self._version:
             self._version = version
-            self.policy = policies.build(self._settings, self._mapping, version)
+            self._policy = policies.build(self._settings, self._mapping, version)
 
-    def learn_mapping(self, mapping: IdentityMapping) -> None:
-        """The identity mapping has changed."""
+    def set_mapping(self, mapping: IdentityMapping) -> None:
+        """Set the identity mapping."""
         self._mapping = mapping
-        self.policy = policies.build(self._settings, mapping, self._version)
+        self._policy = policies.build(self._settings, mapping, self._version)

@@ -18,10 +18,11 @@ import yaml
 from azure_workload_identity import logs, marked_yaml, names
 from azure_workload_identity.types import JsonObject
 from certs.source import InMemorySource
+from webhook.admission.review import pod_creation
 from webhook.config.command_line import SettingsError, load
 from webhook.config.settings import Settings
-from webhook.runtime.components import Parts, StartError
-from webhook.runtime.factory import prepare
+from webhook.runtime.components import Components, StartError
+from webhook.runtime.factory import create_components
 from webhook.runtime.lifecycle import serve
 from webhook.runtime.main import USAGE
 
@@ -51,21 +52,21 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _run(settings: Settings) -> None:
-    parts = await prepare(settings)
+    components = await create_components(settings)
 
     async def show() -> None:
-        await asyncio.to_thread(_show, settings, parts)
+        await asyncio.to_thread(_show, settings, components)
 
-    await serve(settings, parts, show)
+    await serve(settings, components, show)
 
 
-def _show(settings: Settings, parts: Parts) -> None:
+def _show(settings: Settings, components: Components) -> None:
     pod = _example_pod()
-    answer = send(pod, settings.webhook_port, parts)
-    print(told(pod, answer) + _what_next(settings), flush=True)  # noqa: T201  a program
+    answer = send(pod, settings.webhook_port, components)
+    print(describe(pod, answer) + _next_steps(settings), flush=True)  # noqa: T201  a program
 
 
-def told(pod: JsonObject, answer: JsonObject) -> str:
+def describe(pod: JsonObject, answer: JsonObject) -> str:
     """The pod as it would be stored, or why it would not, and the warnings that kubectl would print."""
     warnings = "".join(f"Warning: {warning}\n" for warning in answer.get("warnings", ()))
     if not answer["allowed"]:
@@ -78,20 +79,10 @@ def told(pod: JsonObject, answer: JsonObject) -> str:
     return f"\n{heading}\n\n{marked}\n{warnings}"
 
 
-def send(pod: JsonObject, port: int, parts: Parts) -> JsonObject:
-    """The response to the creation of `pod`, as the API server would ask for it."""
-    review = {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "make-run",
-            "operation": "CREATE",
-            "namespace": pod["metadata"].get("namespace", "default"),
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "object": pod,
-        },
-    }
-    ca = parts.certificates.ca if isinstance(parts.certificates, InMemorySource) else None
+def send(pod: JsonObject, port: int, components: Components) -> JsonObject:
+    """The response to the creation of `pod`, as the API server would request it."""
+    review = pod_creation(pod, pod["metadata"].get("namespace", "default"), "make-run")
+    ca = components.certificates.ca if isinstance(components.certificates, InMemorySource) else None
     context = ssl.create_default_context(cadata=ca)
     connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=10)
     connection.request("POST", names.MUTATE_PATH, json.dumps(review), {"Content-Type": "application/json"})
@@ -105,7 +96,7 @@ def _example_pod() -> JsonObject:
     return next(document for document in documents if document["kind"] == "Pod")
 
 
-def _what_next(settings: Settings) -> str:
+def _next_steps(settings: Settings) -> str:
     return f"""
 The webhook serves https://127.0.0.1:{settings.webhook_port}{names.MUTATE_PATH}. What to try next:
   edit {EXAMPLE} (say, the client id) and start again; accounts are read anew for every pod

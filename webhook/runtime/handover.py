@@ -1,18 +1,19 @@
-"""What the process that keeps the listening sockets hands to the server."""
+"""What the supervisor hands to the server's process."""
 
 import socket
 from typing import Final, NamedTuple
 
-LET_GO: Final = b"-"
+# The server's message that the listening sockets are to be closed.
+RELEASE: Final = b"-"
 
 
-class Kept(NamedTuple):
-    """What a server is given: the way to its keeper, and what a server before it has left.
+class Handover(NamedTuple):
+    """The link to the supervisor, and what the previous server left.
 
-    `sockets` are file descriptors of listening sockets by address. `ended_by` is the number of the signal that
-    ended it, 0 where there was no server before.
+    `sockets` are the file descriptors of listening sockets by address. `killed_by` is the number of the signal that
+    killed the previous server, 0 if this is the first.
     """
 
     link: socket.socket
     sockets: dict[bytes, int]
-    ended_by: int = 0
+    killed_by: int = 0

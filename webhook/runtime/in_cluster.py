@@ -1,4 +1,4 @@
-"""The parts of a server in a cluster."""
+"""Creates the components of a server in a cluster."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from typing import Final
 
 from azure_workload_identity.cluster.client import DENIED, Cluster, ClusterUnavailableError
 from azure_workload_identity.cluster.events import Events, Subject
-from azure_workload_identity.cluster.retry import patiently
+from azure_workload_identity.cluster.retry import retry
 from azure_workload_identity.cluster.watch import Watch
 from certs.ca_bundle import CaBundle
 from certs.rotation import Lifetimes, SecretSource, Wakeup
@@ -17,9 +17,9 @@ from certs.source import CertificateError, Source
 from webhook.accounts.cluster import SERVICE_ACCOUNTS, AccountCache, ClusterAccounts
 from webhook.admission.identity import IdentityMapping
 from webhook.config.settings import Settings
-from webhook.runtime.components import Parts, Run, StartError, mounted
-from webhook.runtime.current_policy import Current
-from webhook.runtime.mapping_watch import MappingFollower
+from webhook.runtime.components import BackgroundTask, Components, StartError, mounted_certificates
+from webhook.runtime.current_policy import CurrentPolicy
+from webhook.runtime.mapping_watch import MappingWatch
 from webhook.server.metrics import Metrics
 from webhook.server.readiness import Readiness
 
@@ -29,67 +29,73 @@ VERSION_SECONDS: Final = 600.0
 log = logging.getLogger(__name__)
 
 
-async def prepare_cluster(settings: Settings, mapped: IdentityMapping) -> Parts:
-    """The parts, as far as they can be made without waiting for the API server.
+async def create_cluster_components(settings: Settings, mapping: IdentityMapping) -> Components:
+    """Create the components, as far as possible without waiting for the API server.
 
     Raises:
         StartError, ValueError, CertificateError: with what to do.
     """
     cluster = await Cluster.connect(settings.kubeconfig)
     try:
-        return await _parts(settings, mapped, cluster)
+        return await _create(settings, mapping, cluster)
     except BaseException:
         await cluster.close()
         raise
 
 
-async def _parts(settings: Settings, mapped: IdentityMapping, cluster: Cluster) -> Parts:
+async def _create(settings: Settings, mapping: IdentityMapping, cluster: Cluster) -> Components:
     version = await cluster.version()
     if version is None:
         log.warning("the cluster's version cannot be read; until it can, the cluster is taken for a new one")
-    metrics, current = Metrics(), Current(settings, mapped, version)
+    metrics, policy = Metrics(), CurrentPolicy(settings, mapping, version)
     events = Events(cluster, settings.pod_namespace)
     cache = AccountCache()
-    accounts = ClusterAccounts(cluster, cache, metrics.live_read)
-    watch = Watch(cluster, SERVICE_ACCOUNTS, cache, metrics.watch_restarted)
-    metrics.watch_accounts(cache.__len__, lambda: watch.silence)
+    accounts = ClusterAccounts(cluster, cache, metrics.record_live_read)
+    watch = Watch(cluster, SERVICE_ACCOUNTS, cache, metrics.record_watch_restart)
+    metrics.observe_accounts(cache.__len__, lambda: watch.silence)
     certificates = await _certificates(settings, cluster, metrics)
-    mapping = _mapping(settings, cluster, events, current, metrics)
+    mapping_watches = _mapping_watches(settings, cluster, events, policy, metrics)
 
-    async def first() -> None:
-        access = patiently(lambda: _check_access(cluster), StartError)
-        await asyncio.gather(access, *(begin() for begin in (*certificates.first, *mapping.first)))
+    async def before_serving() -> None:
+        access = retry(lambda: _check_access(cluster), StartError)
+        loads = (load() for load in (*certificates.before_serving, *mapping_watches.before_serving))
+        await asyncio.gather(access, *loads)
 
-    async def near_expiry(note: str) -> None:
+    async def on_expiring(note: str) -> None:
         await events.warn(Subject("Secret", settings.cert_secret), "CertificateExpiring", note)
 
     async def close() -> None:
         await accounts.close()
         await cluster.close()
 
-    return Parts(
+    return Components(
         accounts,
-        current,
+        policy,
         certificates.source,
         metrics,
         readiness=Readiness(certificates.bundles, bundles_required=settings.self_managed),
-        first=first,
-        background=(watch.run, lambda: _follow_version(cluster, current), *certificates.runs, *mapping.runs),
-        near_expiry=near_expiry,
+        before_serving=before_serving,
+        background=(
+            watch.run,
+            lambda: _follow_version(cluster, policy),
+            *certificates.background,
+            *mapping_watches.background,
+        ),
+        on_expiring=on_expiring,
         close=close,
     )
 
 
 async def _check_access(cluster: Cluster) -> None:
-    """Find out whether ServiceAccounts may be read; without, no pod would ever get an identity.
+    """Check that the server may list ServiceAccounts: without them, no pod would ever get an identity.
 
     Raises:
-        StartError: when they may not.
+        StartError: when it may not.
     """
     try:
         answer = await cluster.get(SERVICE_ACCOUNTS.url(limit=1), SERVICE_ACCOUNTS.accept("PartialObjectMetadataList"))
     except ClusterUnavailableError:
-        return  # it is away, which the watch tells; whatever can be served meanwhile is
+        return  # the watch reports it; the server starts without
     if answer.status in DENIED:
         raise StartError(
             f"the API server does not let the webhook list ServiceAccounts (HTTP {answer.status}): "
@@ -97,29 +103,32 @@ async def _check_access(cluster: Cluster) -> None:
         )
 
 
-async def _follow_version(cluster: Cluster, current: Current) -> None:
+async def _follow_version(cluster: Cluster, policy: CurrentPolicy) -> None:
     while True:
-        await asyncio.sleep(VERSION_SECONDS if current.version else 1.0)
+        await asyncio.sleep(VERSION_SECONDS if policy.version else 1.0)
         version = await cluster.version()
         if version is not None:
-            current.learn_version(version)
+            policy.set_version(version)
 
 
 @dataclass(frozen=True, slots=True)
 class _Certificates:
     source: Source
     bundles: tuple[CaBundle, ...] = ()
-    first: tuple[Callable[[], Awaitable[None]], ...] = ()
-    runs: tuple[Run, ...] = ()
+    before_serving: tuple[Callable[[], Awaitable[None]], ...] = ()
+    background: tuple[BackgroundTask, ...] = ()
 
 
 async def _certificates(settings: Settings, cluster: Cluster, metrics: Metrics) -> _Certificates:
     wakeup = Wakeup()
-    bundles = tuple(CaBundle(cluster, name, wakeup.notify, metrics.patched) for name in settings.webhook_configurations)
+    bundles = tuple(
+        CaBundle(cluster, name, wakeup.notify, metrics.record_ca_bundle_patch)
+        for name in settings.webhook_configurations
+    )
     if not settings.self_managed:
         bundles = tuple([bundle for bundle in bundles if await _is_readable(bundle)])
-        watches = (Watch(cluster, bundle.resource, bundle, metrics.watch_restarted).run for bundle in bundles)
-        return _Certificates(mounted(settings), bundles, runs=tuple(watches))
+        watches = (Watch(cluster, bundle.resource, bundle, metrics.record_watch_restart).run for bundle in bundles)
+        return _Certificates(mounted_certificates(settings), bundles, background=tuple(watches))
     secret = CertSecret(cluster, settings.pod_namespace, settings.cert_secret, wakeup.notify)
     source = SecretSource(
         secret,
@@ -127,17 +136,17 @@ async def _certificates(settings: Settings, cluster: Cluster, metrics: Metrics) 
         _names(settings.webhook_service, settings.pod_namespace),
         Lifetimes(settings.ca_lifetime, settings.cert_lifetime),
         wakeup,
-        metrics.rotated,
+        metrics.record_rotation,
     )
-    metrics.watch_certificate("ca", lambda: source.ca_expires)
+    metrics.observe_certificate("ca", lambda: source.ca_expires)
     return _Certificates(
         source,
         bundles,
         (source.load_first,),
         (
             source.run,
-            Watch(cluster, secret.resource, secret, metrics.watch_restarted).run,
-            *(Watch(cluster, bundle.resource, bundle, metrics.watch_restarted).run for bundle in bundles),
+            Watch(cluster, secret.resource, secret, metrics.record_watch_restart).run,
+            *(Watch(cluster, bundle.resource, bundle, metrics.record_watch_restart).run for bundle in bundles),
         ),
     )
 
@@ -148,7 +157,7 @@ def _names(service: str, namespace: str) -> tuple[str, ...]:
 
 
 async def _is_readable(bundle: CaBundle) -> bool:
-    """Whether a caBundle that others write can be watched: if so, readiness checks it."""
+    """Whether a caBundle that another program writes can be watched: then readiness checks that it fits."""
     try:
         await bundle.load()
     except CertificateError as error:
@@ -160,14 +169,17 @@ async def _is_readable(bundle: CaBundle) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Mapping:
-    first: tuple[Callable[[], Awaitable[None]], ...] = ()
-    runs: tuple[Run, ...] = ()
+class _MappingWatches:
+    before_serving: tuple[Callable[[], Awaitable[None]], ...] = ()
+    background: tuple[BackgroundTask, ...] = ()
 
 
-def _mapping(settings: Settings, cluster: Cluster, events: Events, current: Current, metrics: Metrics) -> _Mapping:
+def _mapping_watches(
+    settings: Settings, cluster: Cluster, events: Events, policy: CurrentPolicy, metrics: Metrics
+) -> _MappingWatches:
     if not settings.identity_mapping_configmap:
-        return _Mapping()
+        return _MappingWatches()
     place = (settings.pod_namespace, settings.identity_mapping_configmap)
-    follower = MappingFollower(cluster, events, place, current.learn_mapping, metrics.mapped)
-    return _Mapping((follower.first,), (Watch(cluster, follower.resource, follower, metrics.watch_restarted).run,))
+    mapping = MappingWatch(cluster, events, place, policy.set_mapping, metrics.record_mapping)
+    watch = Watch(cluster, mapping.resource, mapping, metrics.record_watch_restart)
+    return _MappingWatches((mapping.load,), (watch.run,))

@@ -11,29 +11,29 @@ from azure_workload_identity import logs
 from webhook.config.command_line import SettingsError, load
 from webhook.config.settings import Settings
 from webhook.runtime.components import StartError
-from webhook.runtime.factory import prepare
-from webhook.runtime.handover import Kept
+from webhook.runtime.factory import create_components
+from webhook.runtime.handover import Handover
 from webhook.runtime.lifecycle import serve
 from webhook.runtime.sockets import Listeners
 
 USAGE: Final = 2
 
 
-def main(arguments: Sequence[str], kept: Kept | None = None) -> int:
-    """Run the server; the exit status is 0 after a stop that was asked for, 2 when it could not start."""
+def main(arguments: Sequence[str], handover: Handover | None = None) -> int:
+    """Run the server; the exit status is 0 after a requested shutdown, 2 when it could not start."""
     try:
         settings = load(arguments, os.environ)
         logs.configure(settings.log_level)
-        uvloop.run(_run(settings, Listeners(kept)))
+        uvloop.run(_run(settings, Listeners(handover)))
     except (SettingsError, StartError) as error:
         for line in str(error).splitlines():
-            print(f"azwi-webhook: {line}", file=sys.stderr)  # noqa: T201  before there are logs
+            print(f"azwi-webhook: {line}", file=sys.stderr)  # noqa: T201  there are no logs yet
         return USAGE
     return 0
 
 
 async def _run(settings: Settings, listeners: Listeners) -> None:
-    await serve(settings, await prepare(settings), listeners=listeners)
+    await serve(settings, await create_components(settings), listeners=listeners)
 
 
 if __name__ == "__main__":

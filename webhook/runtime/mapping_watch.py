@@ -1,4 +1,4 @@
-"""The identity mapping in a ConfigMap, followed as it changes."""
+"""Watches the ConfigMap that holds the identity mapping."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ import msgspec
 
 from azure_workload_identity.cluster.client import NOT_FOUND, OK, Cluster, failure
 from azure_workload_identity.cluster.events import Events, Subject
-from azure_workload_identity.cluster.retry import patiently
+from azure_workload_identity.cluster.retry import retry
 from azure_workload_identity.cluster.watch import Resource, SingleObjectHandler, Stored
 from webhook.admission.identity import IdentityMapping
 from webhook.config.identity_mapping import ParsedMapping, parse_configmap
@@ -23,11 +23,11 @@ class MappingError(ValueError):
     """The ConfigMap cannot be read; the message says what to grant."""
 
 
-class MappingFollower(SingleObjectHandler):
-    """Takes each change of the ConfigMap; what is wrong in it is told, and the good entries count.
+class MappingWatch(SingleObjectHandler):
+    """Applies each change of the ConfigMap. Faulty entries are reported, the others are used.
 
-    A document that is no mapping at all leaves the one before it in force. `learn` gets each new mapping, `counted`
-    the number of entries and of faults.
+    A document that is not a mapping leaves the previous one in force. `on_mapping` is called with each new mapping,
+    `on_count` with the number of entries and of faults.
     """
 
     def __init__(
@@ -35,31 +35,31 @@ class MappingFollower(SingleObjectHandler):
         cluster: Cluster,
         events: Events,
         place: tuple[str, str],
-        learn: Callable[[IdentityMapping], None],
-        counted: Callable[[int, int], None],
+        on_mapping: Callable[[IdentityMapping], None],
+        on_count: Callable[[int, int], None],
     ) -> None:
         namespace, name = place
         self._cluster = cluster
         self._events = events
-        self._learn = learn
-        self._counted = counted
+        self._on_mapping = on_mapping
+        self._on_count = on_count
         self._entries = 0
         self._present = False
-        self._telling: set[asyncio.Task[None]] = set()
+        self._reports: set[asyncio.Task[None]] = set()
         self.resource = Resource(f"/api/v1/namespaces/{namespace}/configmaps", Stored, name)
 
-    async def first(self) -> None:
-        """Read it before the first admission, through an API server that is not there yet.
+    async def load(self) -> None:
+        """Read the mapping before the first admission, waiting for the API server if need be.
 
         Raises:
-            MappingError: when the API server does not let us.
+            MappingError: when a role is missing.
         """
-        await patiently(self._load, MappingError)
+        await retry(self._load, MappingError)
 
     async def _load(self) -> None:
         answer = await self._cluster.get(f"{self.resource.path}/{self.resource.name}")
         if answer.status == NOT_FOUND:
-            self._gone()
+            self._use_none()
         elif answer.status == OK:
             self.apply(msgspec.json.decode(answer.body, type=Stored))
         else:
@@ -75,35 +75,35 @@ class MappingFollower(SingleObjectHandler):
         try:
             parsed = parse_configmap(item.data)
         except ValueError as error:
-            self._counted(self._entries, 1)
-            self._tell((f"{error}; the mapping before it stays in force",))
+            self._on_count(self._entries, 1)
+            self._report((f"{error}; the mapping before it stays in force",))
             return
-        self._take(parsed)
+        self._use(parsed)
 
     def delete(self, namespace: str, name: str) -> None:  # noqa: ARG002  a WatchHandler's
         """The ConfigMap is not there."""
         if self._present:
             self._present = False
-            self._gone()
+            self._use_none()
 
-    def _take(self, parsed: ParsedMapping) -> None:
+    def _use(self, parsed: ParsedMapping) -> None:
         self._entries = len(parsed.entries)
-        self._learn(IdentityMapping(parsed.entries))
-        self._counted(self._entries, len(parsed.faults))
+        self._on_mapping(IdentityMapping(parsed.entries))
+        self._on_count(self._entries, len(parsed.faults))
         log.info("identity mapping: %d entries", self._entries, extra={"fields": {"faults": len(parsed.faults)}})
         if parsed.faults:
-            self._tell(parsed.faults)
+            self._report(parsed.faults)
 
-    def _gone(self) -> None:
-        self._take(ParsedMapping())
+    def _use_none(self) -> None:
+        self._use(ParsedMapping())
         log.warning("there is no ConfigMap %s, so there is no identity mapping", self.resource.name)
 
-    def _tell(self, faults: tuple[str, ...]) -> None:
+    def _report(self, faults: tuple[str, ...]) -> None:
         for fault in faults[:MAX_SHOWN]:
             log.warning("identity mapping in ConfigMap %s: %s", self.resource.name, fault)
         note = "; ".join(faults[:MAX_SHOWN]) + (f"; and {len(faults) - MAX_SHOWN} more" * (len(faults) > MAX_SHOWN))
-        telling = asyncio.create_task(
+        report = asyncio.create_task(
             self._events.warn(Subject("ConfigMap", self.resource.name), "InvalidIdentityMapping", note)
         )
-        self._telling.add(telling)
-        telling.add_done_callback(self._telling.discard)
+        self._reports.add(report)
+        report.add_done_callback(self._reports.discard)

@@ -1,4 +1,4 @@
-"""The sockets that the server listens on: opened here, or left by a server before this one."""
+"""The listening sockets: opened here, or inherited from the previous server."""
 
 import asyncio
 import errno
@@ -8,41 +8,41 @@ from contextlib import suppress
 
 from webhook.config.settings import Address
 from webhook.runtime.components import StartError
-from webhook.runtime.handover import LET_GO, Kept
+from webhook.runtime.handover import RELEASE, Handover
 
 
 class Listeners:
-    """Opens listening sockets, and has the keeper keep them where there is one."""
+    """Opens listening sockets, and registers them with the supervisor if there is one."""
 
-    def __init__(self, kept: Kept | None = None) -> None:
-        self._kept = kept
-        self.ended_by = kept.ended_by if kept else 0
+    def __init__(self, handover: Handover | None = None) -> None:
+        self._handover = handover
+        self.killed_by = handover.killed_by if handover else 0
 
     def listen(self, address: Address) -> socket.socket:
-        """A listening socket; without a host on all interfaces, IPv4 and IPv6 where the machine has both.
+        """A listening socket; without a host, on all interfaces, for IPv4 and IPv6 if the machine has both.
 
         Raises:
-            StartError: when the port cannot be had.
+            StartError: when the address cannot be used.
         """
-        if self._kept is None:
+        if self._handover is None:
             return _bind(address)
         name = f"{address.host}:{address.port}".encode()
-        if name in self._kept.sockets:
-            return socket.socket(fileno=self._kept.sockets[name])
+        if name in self._handover.sockets:
+            return socket.socket(fileno=self._handover.sockets[name])
         bound = _bind(address)
-        socket.send_fds(self._kept.link, [name], [bound.fileno()])
+        socket.send_fds(self._handover.link, [name], [bound.fileno()])
         return bound
 
-    def when_alone(self, call: Callable[[], None]) -> None:
-        """Call when the keeper is gone: nobody would end this process with it."""
-        if self._kept is not None:
-            asyncio.get_running_loop().add_reader(self._kept.link, call)
+    def on_supervisor_exit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the supervisor is gone: nothing else would stop this process then."""
+        if self._handover is not None:
+            asyncio.get_running_loop().add_reader(self._handover.link, callback)
 
-    def let_go(self) -> None:
-        """Have nothing kept any more: who comes now is to be refused, not to wait."""
-        if self._kept is not None:
+    def release(self) -> None:
+        """Have the supervisor close its copies: new connections must be refused, not queued."""
+        if self._handover is not None:
             with suppress(OSError):
-                self._kept.link.send(LET_GO)
+                self._handover.link.send(RELEASE)
 
 
 def _bind(address: Address) -> socket.socket:

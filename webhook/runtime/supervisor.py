@@ -1,11 +1,11 @@
-"""The program `azwi-webhook`: the server in a process of its own, and this one, which keeps its listening sockets.
+"""The program `azwi-webhook`: runs the server in a child process and keeps its listening sockets open.
 
-When the server is ended by a signal that nobody sent through us (a fault in native code, no memory left, a kill), who
-connects meanwhile would be refused until the Service knows, and the API server asks no other endpoint. So the sockets
-stay open here, and a second server answers what waits in their queues. It is told of in log and metrics; when a signal
-ends it too, so does this process, and Kubernetes sees that and waits before it starts the container anew.
+A server killed by a signal that this process did not forward (a fault in native code, no memory left, a kill) would
+refuse connections until the Service's endpoints change, and the API server tries no other endpoint. So the sockets stay
+open here, and a replacement server accepts what waits in their queues. Log and metrics report it. When a signal kills
+the replacement too, this process exits, and Kubernetes restarts the container with its own back-off.
 
-Nothing of the server is loaded here, nor what can be done without: dataclasses would be another mebibyte.
+Imports no server code, to stay small; even dataclasses would cost another mebibyte.
 """
 
 # ruff: noqa: PLC0415  the server is loaded in its own process only
@@ -19,99 +19,99 @@ from contextlib import suppress
 from types import FrameType
 from typing import Final
 
-from webhook.runtime.handover import Kept
+from webhook.runtime.handover import Handover
 
-STOP: Final = (signal.SIGTERM, signal.SIGINT)
-LONGEST_MESSAGE: Final = 512
-# The exit status of a process that a signal ended is this and the signal's number, as shells have it.
-SIGNALLED: Final = 128
-
-
-def keep(serve: Callable[[Kept], int]) -> int:
-    """Have `serve` run in a process of its own, and once more if a signal ends it; the exit status."""
-    keeper = _Keeper()
-    for number in STOP:
-        signal.signal(number, keeper.pass_on)
-    status = keeper.attend(serve, 0)
-    if status < 0 and keeper.sockets and not keeper.asked:
-        status = keeper.attend(serve, -status)
-    return status if status >= 0 else SIGNALLED - status
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+MAX_MESSAGE: Final = 512
+# A process killed by signal N exits with 128 + N, as shells report it.
+SIGNAL_STATUS: Final = 128
 
 
-class _Keeper:
-    """The sockets that are kept, and the process of the server."""
+def run_supervised(serve: Callable[[Handover], int]) -> int:
+    """Run `serve` in a child process, and once more if a signal kills it; return the exit status."""
+    supervisor = _Supervisor()
+    for number in STOP_SIGNALS:
+        signal.signal(number, supervisor.forward)
+    status = supervisor.run_server(serve, 0)
+    if status < 0 and supervisor.sockets and not supervisor.stopping:
+        status = supervisor.run_server(serve, -status)
+    return status if status >= 0 else SIGNAL_STATUS - status
+
+
+class _Supervisor:
+    """The listening sockets, and the server's process."""
 
     def __init__(self) -> None:
         self.sockets: dict[bytes, int] = {}
-        self.asked = False
+        self.stopping = False
         self._server = 0
 
-    def pass_on(self, number: int, _frame: FrameType | None) -> None:
-        """Let the server hear a signal that this process has got."""
-        self.asked = True
+    def forward(self, number: int, _frame: FrameType | None) -> None:
+        """Send a signal that this process received on to the server."""
+        self.stopping = True
         with suppress(ProcessLookupError):
             os.kill(self._server, number)
 
-    def attend(self, serve: Callable[[Kept], int], ended_by: int) -> int:
-        """Run a server to its end; its exit status, negative where a signal ended it."""
+    def run_server(self, serve: Callable[[Handover], int], killed_by: int) -> int:
+        """Run a server until it exits; return its exit status, negative if a signal killed it."""
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # A signal waits until it is known whom to pass it on to.
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+        # A signal stays pending until the process to forward it to is known.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         self._server = os.fork()
         if not self._server:
             near.close()
-            _begin_anew()
-            sys.exit(serve(Kept(far, self.sockets, ended_by)))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+            _become_server()
+            sys.exit(serve(Handover(far, self.sockets, killed_by)))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         far.close()
         with near:
-            self._gather(near)
-        return self._end()
+            self._collect_sockets(near)
+        return self._wait()
 
-    def _gather(self, link: socket.socket) -> None:
-        """Keep the sockets that the server opens, until it lets go of them, and wait for its end."""
+    def _collect_sockets(self, link: socket.socket) -> None:
+        """Keep the sockets that the server opens until it releases them, and return when it exits."""
         while True:
-            message, descriptors, _, _ = socket.recv_fds(link, LONGEST_MESSAGE, 1)
+            message, descriptors, _, _ = socket.recv_fds(link, MAX_MESSAGE, 1)
             if not message:
                 return
             if descriptors:
                 self.sockets[message] = descriptors[0]
             else:
-                self._let_go()
+                self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         while self.sockets:
             os.close(self.sockets.popitem()[1])
 
-    def _end(self) -> int:
-        # Who is process 1 of a container also inherits what the server has left running.
+    def _wait(self) -> int:
+        # Process 1 of a container also inherits the orphans of the server.
         while True:
             process, status = os.wait()
             if process == self._server:
                 return os.waitstatus_to_exitcode(status)
 
 
-def _begin_anew() -> None:
-    """Be a process like any other, which the terminal does not tell of Ctrl-C a second time."""
+def _become_server() -> None:
+    """Reset signals, and leave the terminal's process group, so that Ctrl-C does not arrive twice."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
-def _serve(kept: Kept) -> int:
+def _serve(handover: Handover) -> int:
     try:
         from webhook.runtime.main import main
     except ModuleNotFoundError as error:
         from azure_workload_identity.extras import report_missing
 
         return report_missing("azwi-webhook", "webhook", error)
-    return main(sys.argv[1:], kept)
+    return main(sys.argv[1:], handover)
 
 
 def run() -> None:
     """The console script."""
-    sys.exit(keep(_serve))
+    sys.exit(run_supervised(_serve))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from starlette.types import Receive, Scope, Send
 from azure_workload_identity import names
 from webhook.accounts.base import Accounts
 from webhook.admission.policy import Policy
-from webhook.server.endpoint import AdmissionEndpoint, Room
+from webhook.server.body import BodyBudget
+from webhook.server.endpoint import AdmissionEndpoint
 from webhook.server.metrics import Metrics
 
-# Admission must cost little and answer nothing but what it is for: no telemetry, no documentation pages.
+# Admission must cost little and serve nothing else: no telemetry, no documentation pages.
 _BARE: Final[dict[str, Any]] = {
     "openapi_url": None,
     "docs_url": None,
@@ -29,11 +30,11 @@ _BARE: Final[dict[str, Any]] = {
 def admission_app(
     accounts: Accounts, policy: Callable[[], Policy], metrics: Metrics, draining: Callable[[], bool] = lambda: False
 ) -> FastAPI:
-    """The app of the webhook port; while `draining`, each answer asks its client for another connection."""
-    app, room = AdmissionApp(**_BARE), Room()
+    """The app of the webhook port; while `draining`, each response closes its connection."""
+    app, budget = AdmissionApp(**_BARE), BodyBudget()
     for path, namespace_labelled in ((names.MUTATE_PATH, False), (names.MUTATE_NAMESPACE_PATH, True)):
         endpoint = AdmissionEndpoint(
-            accounts, policy, metrics, room, namespace_labelled=namespace_labelled, draining=draining
+            accounts, policy, metrics, budget, namespace_labelled=namespace_labelled, draining=draining
         )
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
         app.admissions[path] = endpoint
@@ -43,8 +44,7 @@ def admission_app(
 class AdmissionApp(FastAPI):
     """A FastAPI app that hands a POST to an admission path straight to its endpoint.
 
-    Middleware and routing, which have nothing to do for it, would cost a tenth of a small admission. Every other
-    request goes their way and is answered by them.
+    Middleware and routing would add a tenth to the cost of a small admission; every other request goes through them.
     """
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401  FastAPI's own
@@ -57,8 +57,8 @@ class AdmissionApp(FastAPI):
         await (endpoint or super().__call__)(scope, receive, send)
 
 
-def health_app(complaint: Callable[[], str]) -> FastAPI:
-    """`/healthz`: the event loop runs. `/readyz`: admissions are answered, or what is in the way."""
+def health_app(unready_reason: Callable[[], str]) -> FastAPI:
+    """`/healthz`: the event loop runs. `/readyz`: admissions are answered, or why not."""
     app = FastAPI(**_BARE)
 
     @app.get("/healthz", response_class=PlainTextResponse)
@@ -67,8 +67,8 @@ def health_app(complaint: Callable[[], str]) -> FastAPI:
 
     @app.get("/readyz")
     async def readyz() -> PlainTextResponse:
-        said = complaint()
-        return PlainTextResponse(f"not ready: {said}" if said else "ok", status_code=503 if said else 200)
+        reason = unready_reason()
+        return PlainTextResponse(f"not ready: {reason}" if reason else "ok", status_code=503 if reason else 200)
 
     return app
 

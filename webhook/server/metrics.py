@@ -1,4 +1,4 @@
-"""What Prometheus is told. Every label has a fixed set of values: no namespace, no pod."""
+"""Prometheus metrics. Every label has a fixed set of values: no namespace, no pod."""
 
 import platform
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ from prometheus_client.process_collector import ProcessCollector
 from azure_workload_identity import __version__
 from webhook.admission.reasons import AdmissionWarning
 
-# The buckets of v1.6.0, in seconds, so that its dashboards go on working.
+# The buckets of v1.6.0, in seconds, so that its dashboards keep working.
 BUCKETS: Final = (
     *(n / 1000 for n in range(1, 10)),
     *(n / 100 for n in range(1, 10)),
@@ -51,7 +51,7 @@ class Metrics:
         admissions = self._counter(
             "azwi_admissions", "Admissions by decision (mutate, skip, refuse, error) and reason", "decision", "reason"
         )
-        warnings = self._counter("azwi_admission_warnings", "Warnings given to authors of pods, by code", "code")
+        warnings = self._counter("azwi_admission_warnings", "Warnings returned to authors of pods, by code", "code")
         build = Info("azwi_build", "The version that runs", registry=self.registry)
         build.info({"version": __version__, "python": platform.python_version()})
         self._live_reads = self._counter(
@@ -60,11 +60,11 @@ class Metrics:
             "result",
         )
         self._restarts = self._counter(
-            "azwi_watch_restarts", "Watches begun anew, by resource and reason", "resource", "reason"
+            "azwi_watch_restarts", "Watches that restarted, by resource and reason", "resource", "reason"
         )
         self._rotations = self._counter(
             "azwi_certificate_rotations",
-            "What became of the certificates: created, healed, announced, promoted, renewed, retired",
+            "Steps of the certificates' rotation: created, healed, announced, promoted, renewed, retired",
             "phase",
         )
         self._patches = self._counter("azwi_ca_bundle_patches", "Times a caBundle was written")
@@ -80,49 +80,51 @@ class Metrics:
             "azwi_certificate_expiry_timestamp_seconds", "When the serving certificate and its CA end", "certificate"
         )
         self._latency = requests.labels(service_name="webhook")
-        # Looking a child up by its labels costs more than counting; the sets are small.
+        # Looking up a child by its labels costs more than counting; the sets of labels are small.
         self._admissions = cache(admissions.labels)
         self._warnings = cache(warnings.labels)
 
-    def admitted(self, decision: str, reason: str, seconds: float, warnings: Iterable[AdmissionWarning] = ()) -> None:
+    def record_admission(
+        self, decision: str, reason: str, seconds: float, warnings: Iterable[AdmissionWarning] = ()
+    ) -> None:
         """Count one admission."""
         self._latency.observe(seconds)
         self._admissions(decision, reason).inc()
         for warning in warnings:
             self._warnings(warning.code).inc()
 
-    def live_read(self, result: str) -> None:
+    def record_live_read(self, result: str) -> None:
         """Count a live read of a ServiceAccount: found, missing or failed."""
         self._live_reads.labels(result).inc()
 
-    def watch_restarted(self, resource: str, reason: str) -> None:
-        """Count a watch that was begun anew."""
+    def record_watch_restart(self, resource: str, reason: str) -> None:
+        """Count a watch that restarted."""
         self._restarts.labels(resource, reason).inc()
 
-    def rotated(self, phase: str) -> None:
+    def record_rotation(self, phase: str) -> None:
         """Count a step of the certificates' rotation."""
         self._rotations.labels(phase).inc()
 
-    def patched(self) -> None:
+    def record_ca_bundle_patch(self) -> None:
         """Count a caBundle that was written."""
         self._patches.inc()
 
-    def crashed(self) -> None:
-        """Tell that this server is there because a signal ended the one before it."""
+    def record_crash(self) -> None:
+        """Report that this server replaces one that a signal killed."""
         self._crashes.set(1)
 
-    def mapped(self, entries: int, faults: int) -> None:
-        """Tell how many entries the identity mapping has, and how many cannot be used."""
+    def record_mapping(self, entries: int, faults: int) -> None:
+        """Report how many entries the identity mapping has, and how many cannot be used."""
         self._mapping.set(entries)
         self._faults.set(faults)
 
-    def watch_accounts(self, size: Callable[[], int], silence: Callable[[], float | None]) -> None:
-        """Ask these at each scrape for the cache's size and the seconds since its watch was heard."""
+    def observe_accounts(self, size: Callable[[], int], silence: Callable[[], float | None]) -> None:
+        """Call these at each scrape for the cache's size and the seconds since its watch was last current."""
         self._cached.set_function(size)
         self._staleness.set_function(lambda: _number(silence()))
 
-    def watch_certificate(self, certificate: str, ends: Callable[[], float | None]) -> None:
-        """Ask this at each scrape for the end of a certificate (serving, ca), in seconds since 1970."""
+    def observe_certificate(self, certificate: str, ends: Callable[[], float | None]) -> None:
+        """Call `ends` at each scrape for the end of a certificate (serving, ca), in seconds since 1970."""
         self._expiry.labels(certificate).set_function(lambda: _number(ends()))
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

@@ -1,4 +1,4 @@
-"""Whether admissions can be answered, and what is in the way if not."""
+"""Whether admissions can be answered, and why not."""
 
 import logging
 import ssl
@@ -8,29 +8,29 @@ from typing import Final, Protocol
 
 from certs.serving import ServingContext
 
-# Beyond changes only time can make a certificate unusable, and it does so slowly.
-LOOK_SECONDS: Final = 10.0
+# Without a change, only time can make a certificate unusable, and slowly.
+CHECK_SECONDS: Final = 10.0
 
 log = logging.getLogger(__name__)
 
 
 class Bundle(Protocol):
-    """A caBundle as it was last seen, such as a `certs.ca_bundle.CaBundle`, which loads the cluster's client."""
+    """A caBundle as last seen, such as a `certs.ca_bundle.CaBundle`, which would load the cluster's client."""
 
     @property
     def entries(self) -> tuple[object, ...] | None:
-        """How the webhooks of its configuration are called; None where there is none."""
+        """How the webhooks of its configuration are called; None if there is no such configuration."""
         ...
 
     def unready_reason(self, server: ssl.SSLContext) -> str:
-        """Why the API server could not call `server` by it; empty where it could."""
+        """Why the API server could not call `server` by it; empty if it could."""
         ...
 
 
 class Readiness:
     """What `/readyz` answers: TLS is served with a certificate that the API server trusts by the caBundles.
 
-    Nothing here asks the API server: what was last seen of the caBundles counts.
+    The API server is not asked: the caBundles as last seen count.
     """
 
     def __init__(self, bundles: tuple[Bundle, ...] = (), *, bundles_required: bool = False) -> None:
@@ -38,9 +38,9 @@ class Readiness:
         self._required = bundles_required
         self._context: ServingContext | None = None
         self._draining = False
-        self._looked: tuple[object, float] = (None, 0.0)
-        self._found = ""
-        self._said = ""
+        self._checked: tuple[object, float] = (None, 0.0)
+        self._bundle_fault = ""
+        self._logged = ""
 
     @property
     def draining(self) -> bool:
@@ -52,32 +52,32 @@ class Readiness:
         self._context = context
 
     def drain(self) -> None:
-        """The server is about to stop: no new clients, please."""
+        """The server is about to stop: it is not ready for new clients."""
         self._draining = True
 
-    def complaint(self) -> str:
-        """What is in the way, in one sentence; empty when nothing is."""
-        said = self._complaint()
-        if said != self._said:
-            log.info("ready" if not said else "not ready: %s", *([said] if said else []))
-            self._said = said
-        return said
+    def unready_reason(self) -> str:
+        """Why the server is not ready, in one sentence; empty if it is."""
+        reason = self._reason()
+        if reason != self._logged:
+            log.info("ready" if not reason else "not ready: %s", *([reason] if reason else []))
+            self._logged = reason
+        return reason
 
-    def _complaint(self) -> str:
+    def _reason(self) -> str:
         if self._draining:
             return "the server is stopping"
         if self._context is None:
             return "no certificate is served yet"
         if self._context.validity.not_after <= datetime.now(UTC):
             return f"the certificate expired at {self._context.validity.not_after:%Y-%m-%d %H:%M:%S} UTC"
-        return self._bundle_complaint(self._context)
+        return self._bundle_reason(self._context)
 
-    def _bundle_complaint(self, context: ServingContext) -> str:
-        """What the API server would say of our TLS; looked at anew after a change, and now and then."""
+    def _bundle_reason(self, context: ServingContext) -> str:
+        """Why the API server would not trust the server; checked after a change, and every CHECK_SECONDS."""
         bundles = [bundle for bundle in self._bundles if self._required or bundle.entries is not None]
         state = (context.validity, tuple(bundle.entries for bundle in bundles))
-        before, looked = self._looked
-        if state != before or monotonic() - looked > LOOK_SECONDS:
-            self._found = next(filter(None, (bundle.unready_reason(context.ssl) for bundle in bundles)), "")
-            self._looked = (state, monotonic())
-        return self._found
+        previous, checked = self._checked
+        if state != previous or monotonic() - checked > CHECK_SECONDS:
+            self._bundle_fault = next(filter(None, (bundle.unready_reason(context.ssl) for bundle in bundles)), "")
+            self._checked = (state, monotonic())
+        return self._bundle_fault

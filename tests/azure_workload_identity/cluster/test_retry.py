@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from azure_workload_identity.cluster import retry
+from azure_workload_identity.cluster import retry as module
 from azure_workload_identity.cluster.client import ClusterUnavailableError
-from azure_workload_identity.cluster.retry import patiently
+from azure_workload_identity.cluster.retry import retry
 
 
 class DeniedError(Exception):
@@ -23,14 +23,14 @@ def attempts(*outcomes: Exception | str) -> tuple[str, int]:
             raise outcome
         return outcome
 
-    return asyncio.run(patiently(attempt, DeniedError)), len(outcomes) - len(left)
+    return asyncio.run(retry(attempt, DeniedError)), len(outcomes) - len(left)
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(retry, "LONGEST_WAIT", 0.002)
-    monkeypatch.setattr(retry, "DENIED_SECONDS", 0.05)
+    monkeypatch.setattr(module, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(module, "LONGEST_WAIT", 0.002)
+    monkeypatch.setattr(module, "DENIED_SECONDS", 0.05)
 
 
 def test_unavailable(caplog: pytest.LogCaptureFixture) -> None:

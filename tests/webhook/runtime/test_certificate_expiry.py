@@ -1,4 +1,4 @@
-"""A word in time before a certificate ends."""
+"""The warning before a certificate expires."""
 
 import asyncio
 import ssl
@@ -23,15 +23,15 @@ def serving(elapsed: float) -> ServingContext:
     return ServingContext(FixedSource(issue(authority, ["webhook"], began, span)), ssl.TLSVersion.TLSv1_3)
 
 
-def told(context: ServingContext, times: int = 0) -> list[str]:
-    """Watch until something was told so many times, and for a while after it; return what was told."""
+def notes_of(context: ServingContext, times: int = 0) -> list[str]:
+    """Watch until there were so many notes, and for a while longer; return the notes."""
     notes: list[str] = []
 
-    async def tell(note: str) -> None:
+    async def on_expiring(note: str) -> None:
         notes.append(note)
 
     async def run() -> None:
-        task = asyncio.create_task(certificate_expiry.watch(context, tell, check_seconds=0.001))
+        task = asyncio.create_task(certificate_expiry.watch(context, on_expiring, check_seconds=0.001))
         await until_in_loop(lambda: len(notes) >= times)
         await asyncio.sleep(0.05)
         task.cancel()
@@ -42,19 +42,19 @@ def told(context: ServingContext, times: int = 0) -> list[str]:
 
 
 def test_long_before_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    """A certificate with a quarter of its life left is nothing to speak of."""
-    assert told(serving(0.75)) == []
+    """A certificate with a quarter of its validity left is not reported."""
+    assert notes_of(serving(0.75)) == []
     assert caplog.messages == []
 
 
 def test_near_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    """One with less than a fifth left is told of once a day, with the day on which it ends."""
-    (note,) = told(serving(0.9), 1)
+    """With less than a fifth left there is one note a day, with the day on which it ends."""
+    (note,) = notes_of(serving(0.9), 1)
     assert f"ends at {NOW + timedelta(days=10):%Y-%m-%d}" in note
     assert caplog.messages == [note]
 
 
 def test_again_the_next_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not mended is told of again."""
-    monkeypatch.setattr(certificate_expiry, "AGAIN_SECONDS", 0.01)
-    assert len(told(serving(0.9), 2)) > 1
+    """A certificate that was not replaced is reported again."""
+    monkeypatch.setattr(certificate_expiry, "REPEAT_SECONDS", 0.01)
+    assert len(notes_of(serving(0.9), 2)) > 1

@@ -12,7 +12,7 @@ import pytest
 from azure_workload_identity.types import JsonObject
 from testbed.processes import PATIENCE_SECONDS, free_ports
 from testbed.program import ROOT
-from webhook.runtime.demo import told
+from webhook.runtime.demo import describe
 
 
 @contextmanager
@@ -83,8 +83,8 @@ def test_readme_shows_what_it_prints(flags: list[str]) -> None:
     ],
 )
 def test_other_answers(answer: JsonObject, said: str) -> None:
-    """An example that was edited so that it is refused or left alone is told of."""
-    assert told({}, answer) == said
+    """An edited example that is refused or left alone is reported as such."""
+    assert describe({}, answer) == said
 
 
 def test_port_in_use(flags: list[str]) -> None:

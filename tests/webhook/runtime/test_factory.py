@@ -1,4 +1,4 @@
-"""What a server is made of, and what runs beside the admissions."""
+"""The components of a server, and its background tasks."""
 
 import asyncio
 import subprocess
@@ -7,28 +7,28 @@ import sys
 import pytest
 
 from testbed.program import ROOT, TENANT
-from webhook.runtime.components import supervise
+from webhook.runtime.components import run_forever
 
 WITHOUT_CLUSTER = f"""
 import asyncio, sys
 from webhook.runtime import main
 
 settings = main.load(["--service-accounts={ROOT / "examples"}"], {{"AZURE_TENANT_ID": "{TENANT}"}})
-asyncio.run(main.prepare(settings))
+asyncio.run(main.create_components(settings))
 print(sorted({{"aiohttp", "cryptography", "jsonpatch", "kubernetes"}} & sys.modules.keys()))
 """
 
 
-def test_a_background_task_that_fails_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
-    """A fault in the background is told with its trace, and ends neither the task nor the server."""
+def test_failed_background_task_restarts(caplog: pytest.LogCaptureFixture) -> None:
+    """A failure in the background is logged with its trace, and ends neither the task nor the server."""
     runs: list[int] = []
 
     async def fail() -> None:
         runs.append(len(runs))
-        raise RuntimeError("a fault of ours")
+        raise RuntimeError("a bug")
 
     async def run() -> None:
-        task = asyncio.create_task(supervise(fail, seconds=0.001))
+        task = asyncio.create_task(run_forever(fail, seconds=0.001))
         while len(runs) < 3:  # noqa: ASYNC110  a test's patience
             await asyncio.sleep(0.001)
         task.cancel()
@@ -36,7 +36,7 @@ def test_a_background_task_that_fails_begins_anew(caplog: pytest.LogCaptureFixtu
 
     asyncio.run(run())
     assert "please report it" in caplog.messages[0]
-    assert "a fault of ours" in caplog.text
+    assert "a bug" in caplog.text
 
 
 def test_memory_without_a_cluster() -> None:

@@ -1,4 +1,4 @@
-"""The process that keeps the server's sockets, and the server that it stands by."""
+"""The process that keeps the listening sockets open, and the server that it supervises."""
 
 import contextlib
 import http.client
@@ -31,59 +31,59 @@ def is_gone(process: int) -> bool:
 
 
 def wait_until_gone(process: int) -> None:
-    """Wait for the end of a process that is nobody's here."""
+    """Wait for the end of a process that is not a child of this one."""
     deadline = time.monotonic() + DEADLINE
     while not is_gone(process) and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
 @contextlib.contextmanager
-def asking(program: Program) -> Iterator[list[object]]:
-    """Have clients ask over a new connection each time; what came of it, a status or an error each."""
+def clients(program: Program) -> Iterator[list[object]]:
+    """Send requests from several clients, each over a new connection; yield the statuses and errors."""
     found: list[object] = []
-    over = threading.Event()
+    stop = threading.Event()
 
     def ask() -> None:
-        while not over.is_set():
+        while not stop.is_set():
             try:
                 found.append(program.send(BODY)[0])
             except OSError as error:
                 found.append(error)
 
-    clients = [threading.Thread(target=ask) for _ in range(CLIENTS)]
-    for client in clients:
-        client.start()
+    threads = [threading.Thread(target=ask) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
     try:
         yield found
     finally:
-        over.set()
-        for client in clients:
-            client.join()
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_killed_server(tmp_path: Path) -> None:
-    """When the server is killed nobody is refused: another one answers in its place, and log and metrics tell."""
+    """When the server is killed no connection is refused: a replacement answers, and log and metrics report it."""
     with started(tmp_path) as program:
         first = child(program.process.pid)
-        with asking(program) as found:
+        with clients(program) as found:
             wait_until(lambda: len(found) > CLIENTS, program.process, program.log, DEADLINE)
             os.kill(first, signal.SIGKILL)
             before = len(found)
             wait_until(lambda: len(found) > before + 4 * CLIENTS, program.process, program.log, DEADLINE)
-        failed = [each for each in found if each != http.client.OK]
-        # What the dead one had in hand is lost, one request a client at most.
+        failed = [result for result in found if result != http.client.OK]
+        # Requests in flight are lost, at most one a client.
         assert len(failed) <= CLIENTS
-        assert not [each for each in failed if isinstance(each, ConnectionRefusedError)]
+        assert not [result for result in failed if isinstance(result, ConnectionRefusedError)]
         assert child(program.process.pid) != first
         assert program.get(program.health, "/readyz")[0] == http.client.OK
         assert "azwi_server_crashes 1.0" in program.get(program.metrics, "/metrics")[1]
-        (said,) = [line for line in program.lines() if line["level"] == "error"]
-        assert said["message"].startswith("signal 9 ended the server")
+        (line,) = [line for line in program.lines() if line["level"] == "error"]
+        assert line["message"].startswith("signal 9 ended the server")
         assert program.stop() == 0
 
 
 def test_killed_twice(tmp_path: Path) -> None:
-    """There is no third server: Kubernetes is to see it, and to wait before it starts another."""
+    """There is no third server: the program exits, so that Kubernetes backs off."""
     with started(tmp_path) as program:
         os.kill(child(program.process.pid), signal.SIGKILL)
         assert program.admit(POD)["allowed"]
@@ -92,8 +92,8 @@ def test_killed_twice(tmp_path: Path) -> None:
         assert not listens(program.port)
 
 
-def test_killed_keeper(tmp_path: Path) -> None:
-    """Without its keeper the server ends."""
+def test_killed_supervisor(tmp_path: Path) -> None:
+    """Without its supervisor the server exits."""
     with started(tmp_path) as program:
         server = child(program.process.pid)
         program.process.kill()
@@ -103,15 +103,15 @@ def test_killed_keeper(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals(tmp_path: Path, number: signal.Signals) -> None:
-    """What the program is told to do, the server does."""
+    """A signal to the program reaches the server."""
     with started(tmp_path) as program:
         server = child(program.process.pid)
         assert program.stop(number) == 0
         assert is_gone(server)
 
 
-def test_keeps_nothing_of_a_server_that_stops(tmp_path: Path) -> None:
-    """Who comes after the drain period is refused, though the server still finishes what is open."""
+def test_releases_sockets_at_shutdown(tmp_path: Path) -> None:
+    """After the drain period new connections are refused, while open requests are still finished."""
     with started(tmp_path) as program:
         connection = program.connect()
         connection.putrequest("POST", names.MUTATE_PATH)
@@ -130,12 +130,13 @@ def test_keeps_nothing_of_a_server_that_stops(tmp_path: Path) -> None:
         assert program.process.wait(DEADLINE) == 0
 
 
-def kept(tmp_path: Path, serve: str) -> int:
-    """Have a server kept that is one expression, of `kept`; the exit status."""
+def supervised(tmp_path: Path, serve: str) -> int:
+    """Run a server that is one expression, supervised; return the exit status."""
     program = (
-        f"import os, signal, sys\nfrom webhook.runtime.supervisor import keep\nsys.exit(keep(lambda kept: {serve}))"
+        "import os, signal, sys\nfrom webhook.runtime.supervisor import run_supervised\n"
+        f"sys.exit(run_supervised(lambda _: {serve}))"
     )
-    with running([sys.executable, "-c", program], tmp_path / "keeper.log", cwd=Path.cwd()) as process:
+    with running([sys.executable, "-c", program], tmp_path / "supervisor.log", cwd=Path.cwd()) as process:
         return process.wait(DEADLINE)
 
 
@@ -144,17 +145,17 @@ def kept(tmp_path: Path, serve: str) -> int:
     [
         ("0", 0),
         ("2", 2),
-        ("os.kill(os.getpid(), signal.SIGKILL)", 137),  # there was nothing to keep
+        ("os.kill(os.getpid(), signal.SIGKILL)", 137),  # it had no sockets yet
         ("os.kill(os.getppid(), signal.SIGTERM) or signal.pause()", 143),
     ],
 )
 def test_status(tmp_path: Path, serve: str, status: int) -> None:
-    """The program ends as the server did."""
-    assert kept(tmp_path, serve) == status
+    """The exit status is the server's."""
+    assert supervised(tmp_path, serve) == status
 
 
 def test_loads_nothing_of_the_server() -> None:
-    """The keeper's process has none of the server's libraries in memory."""
+    """The supervisor's process has none of the server's libraries in memory."""
     program = "import sys, webhook.runtime.supervisor; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert not {"asyncio", "pydantic", "uvloop", "ssl", "webhook.runtime.main"} & set(loaded)

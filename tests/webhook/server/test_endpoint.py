@@ -1,4 +1,4 @@
-"""The endpoint in isolation: what it does when what it depends on fails."""
+"""The endpoint in isolation, when its dependencies fail."""
 
 import asyncio
 import json
@@ -12,8 +12,9 @@ import pytest
 from testbed.program import review
 from webhook.admission.identity import Account, AccountsUnavailableError, Defaults
 from webhook.admission.policy import Policy, ProxySettings
-from webhook.server import endpoint
-from webhook.server.endpoint import AdmissionEndpoint, RequestError, Room
+from webhook.server import body as request_body
+from webhook.server.body import BodyBudget, RequestError
+from webhook.server.endpoint import AdmissionEndpoint
 from webhook.server.metrics import Metrics
 
 POD = {
@@ -44,7 +45,7 @@ def answered(
     messages: list[dict[str, Any]] | None = None,
     *,
     then_wait: bool = False,
-    room: Room | None = None,
+    budget: BodyBudget | None = None,
 ) -> tuple[int, dict[bytes, bytes], bytes]:
     """Send one review through an endpoint: status, headers and body of its answer."""
     sent: list[Any] = []
@@ -61,7 +62,7 @@ def answered(
         sent.append(message)
 
     scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
-    asyncio.run(AdmissionEndpoint(accounts, lambda: POLICY, Metrics(), room or Room())(scope, receive, send))
+    asyncio.run(AdmissionEndpoint(accounts, lambda: POLICY, Metrics(), budget or BodyBudget())(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 
@@ -74,16 +75,16 @@ def test_accounts_unavailable() -> None:
 
 
 def test_slow_body(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body that is not whole in time is given up with a 408, and the connection with it."""
-    monkeypatch.setattr(endpoint, "BODY_SECONDS", 0.05)
+    """A body that is not whole in time gets a 408, and the connection is closed."""
+    monkeypatch.setattr(request_body, "BODY_SECONDS", 0.05)
     first: dict[str, Any] = {"type": "http.request", "body": b"{", "more_body": True}
     status, headers, body = answered(Broken(), [first], then_wait=True)
     assert (status, headers[b"connection"]) == (408, b"close")
     assert body == b"azure-workload-identity: the body was not whole after 0.05 s (slow-body)"
 
 
-def test_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
-    """A fault of the webhook's is a 500 without a word of it, and the log has the trace but nothing of the pod."""
+def test_internal_error(caplog: pytest.LogCaptureFixture) -> None:
+    """An internal error is a 500 without its details; the log has the trace but nothing of the pod."""
     with caplog.at_level(logging.ERROR):
         status, _, body = answered(Broken(ZeroDivisionError("inside")))
     assert status == 500
@@ -93,7 +94,7 @@ def test_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_client_gone() -> None:
-    """A client that goes away before its body is whole ends the request."""
+    """A client that disconnects before its body is whole ends the request."""
     first: dict[str, Any] = {"type": "http.request", "body": b"{", "more_body": True}
     gone: dict[str, Any] = {"type": "http.disconnect"}
     status, _, body = answered(Broken(), [first, gone])
@@ -101,7 +102,7 @@ def test_client_gone() -> None:
 
 
 def test_body_in_pieces() -> None:
-    """A body that comes in pieces is put together."""
+    """A body that arrives in pieces is joined."""
     body = orjson.dumps(review({"spec": {}}, operation="UPDATE"))
     pieces: list[dict[str, Any]] = [
         {"type": "http.request", "body": body[:10], "more_body": True},
@@ -113,7 +114,7 @@ def test_body_in_pieces() -> None:
 
 
 def test_skipped_pods_need_no_accounts() -> None:
-    """A pod that does not take part is admitted even when accounts cannot be read."""
+    """A pod that has not opted in is admitted even when accounts cannot be read."""
     body = orjson.dumps(review({"spec": {"containers": []}}))
     broken = Broken(AccountsUnavailableError("down"))
     status, _, answer = answered(broken, [{"type": "http.request", "body": body}])
@@ -132,12 +133,12 @@ def piece(size: int, *, more: bool) -> dict[str, Any]:
         [piece(6, more=True), piece(5, more=False)],
     ],
 )
-def test_no_room(messages: list[dict[str, Any]]) -> None:
-    """A body for which there is no room among the others gets a 500, and what it held is given back."""
-    room = Room(10)
-    status, headers, body = answered(Broken(), messages, room=room)
+def test_budget_spent(messages: list[dict[str, Any]]) -> None:
+    """A body beyond the budget of all bodies gets a 500, and what it held is released."""
+    budget = BodyBudget(10)
+    status, headers, body = answered(Broken(), messages, budget=budget)
     assert (status, b"overloaded" in body, headers[b"connection"]) == (500, True, b"close")
-    room.take(10)
+    budget.acquire(10)
 
 
 @pytest.mark.parametrize(
@@ -148,10 +149,10 @@ def test_no_room(messages: list[dict[str, Any]]) -> None:
         [piece(6, more=True), {"type": "http.disconnect"}],
     ],
 )
-def test_room_is_given_back(messages: list[dict[str, Any]]) -> None:
-    """Whatever becomes of a request, its room is free again afterwards."""
-    room = Room(10)
-    answered(Broken(), messages, room=room)
-    room.take(10)
+def test_budget_is_released(messages: list[dict[str, Any]]) -> None:
+    """However a request ends, its share of the budget is released."""
+    budget = BodyBudget(10)
+    answered(Broken(), messages, budget=budget)
+    budget.acquire(10)
     with pytest.raises(RequestError):
-        room.take(1)
+        budget.acquire(1)

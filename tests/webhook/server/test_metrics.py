@@ -7,9 +7,9 @@ from webhook.server.metrics import BUCKETS, Metrics
 def test_admissions_by_decision_and_reason() -> None:
     """Each admission is counted under its decision and reason, and timed."""
     metrics = Metrics()
-    metrics.admitted("mutate", "injected", 0.0005)
-    metrics.admitted("mutate", "injected", 0.0005)
-    metrics.admitted("refuse", "malformed-pod", 1.2)
+    metrics.record_admission("mutate", "injected", 0.0005)
+    metrics.record_admission("mutate", "injected", 0.0005)
+    metrics.record_admission("refuse", "malformed-pod", 1.2)
     text = metrics.text().decode()
     assert 'azwi_admissions_total{decision="mutate",reason="injected"} 2.0' in text
     assert 'azwi_admissions_total{decision="refuse",reason="malformed-pod"} 1.0' in text
@@ -20,7 +20,7 @@ def test_admissions_by_decision_and_reason() -> None:
 def test_warnings_by_code() -> None:
     """Warnings are counted by their code."""
     metrics = Metrics()
-    metrics.admitted("mutate", "injected", 0.1, [AdmissionWarning(WarningCode.NO_CLIENT_ID, "x")])
+    metrics.record_admission("mutate", "injected", 0.1, [AdmissionWarning(WarningCode.NO_CLIENT_ID, "x")])
     assert 'azwi_admission_warnings_total{code="no-client-id"} 1.0' in metrics.text().decode()
 
 

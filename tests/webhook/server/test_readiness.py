@@ -45,52 +45,52 @@ def readiness(*bundles: CaBundle, required: bool = False, context: Callable[[], 
 
 def test_before_anything_is_served() -> None:
     """Without a certificate nothing is ready."""
-    assert Readiness().complaint() == "no certificate is served yet"
+    assert Readiness().unready_reason() == "no certificate is served yet"
 
 
 def test_ready() -> None:
     """With a certificate that the caBundle trusts the server is ready."""
-    assert readiness().complaint() == ""
-    assert readiness(bundle(CA.certificate), required=True).complaint() == ""
+    assert readiness().unready_reason() == ""
+    assert readiness(bundle(CA.certificate), required=True).unready_reason() == ""
 
 
 def test_expired() -> None:
     """An expired certificate is not served to anybody who would take it."""
-    assert "the certificate expired at" in readiness(context=lambda: serving(NOW - 3 * HOUR)).complaint()
+    assert "the certificate expired at" in readiness(context=lambda: serving(NOW - 3 * HOUR)).unready_reason()
 
 
 def test_caBundle_that_does_not_fit() -> None:  # noqa: N802  the API's word
     """With a caBundle that does not trust the certificate the server is not ready, until it does."""
     carried = bundle(make_authority("stranger", NOW, HOUR).certificate)
     made = readiness(carried)
-    assert "MutatingWebhookConfiguration config: unable to get local issuer" in made.complaint()
+    assert "MutatingWebhookConfiguration config: unable to get local issuer" in made.unready_reason()
     fitting = bundle(CA.certificate)
     carried._configuration = fitting._configuration
-    assert made.complaint() == ""
+    assert made.unready_reason() == ""
 
 
 @pytest.mark.parametrize(("required", "said"), [(True, "config is not there"), (False, "")])
 def test_missing_configuration(required: bool, said: str) -> None:  # noqa: FBT001  a parameter of the test
     """A configuration that is not there keeps a server from being ready only where it writes the caBundle itself."""
-    assert said in readiness(bundle(None), required=required).complaint()
-    assert bool(readiness(bundle(None), required=required).complaint()) is required
+    assert said in readiness(bundle(None), required=required).unready_reason()
+    assert bool(readiness(bundle(None), required=required).unready_reason()) is required
 
 
 def test_draining() -> None:
     """A server that is about to stop is not ready."""
     made = readiness()
     made.drain()
-    assert made.complaint() == "the server is stopping"
+    assert made.unready_reason() == "the server is stopping"
 
 
 def test_reasons_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """That it is not ready, why, and that it is, is logged when it changes."""
     caplog.set_level("INFO")
     made = Readiness()
-    made.complaint()
-    made.complaint()
+    made.unready_reason()
+    made.unready_reason()
     made.serve(serving())
-    made.complaint()
+    made.unready_reason()
     assert caplog.messages == ["not ready: no certificate is served yet", "ready"]
 
 
