@@ -1,4 +1,4 @@
-"""Durations as Go writes them, which v1.6.0's flags take: 1h30m, 3600s, 1.5h.
+"""Durations in Go's notation, which v1.6.0's flags use: 1h30m, 3600s, 1.5h.
 
 https://pkg.go.dev/time#ParseDuration
 """
@@ -21,10 +21,10 @@ _PART: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(ns|us|µs
 
 
 def seconds(text: str) -> Decimal:
-    """The seconds of a duration.
+    """Parse a duration into seconds.
 
     Raises:
-        ValueError: when it is none.
+        ValueError: when `text` is not a duration.
     """
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
@@ -33,7 +33,7 @@ def seconds(text: str) -> Decimal:
 
 
 def written(time: timedelta) -> str:
-    """A duration in whole seconds as `seconds` reads it, in the largest unit that fits."""
+    """Format a duration, rounded to seconds, in the largest unit that divides it."""
     whole = round(time.total_seconds())
     for unit, size in (("h", 3600), ("m", 60)):
         if whole and whole % size == 0:

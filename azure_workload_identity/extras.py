@@ -1,4 +1,4 @@
-"""What a program says when the packages of its extra are not installed."""
+"""The message of a program whose extra is not installed."""
 
 import sys
 from typing import Final

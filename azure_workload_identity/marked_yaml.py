@@ -11,7 +11,7 @@ GREEN, PLAIN = "\x1b[32m", "\x1b[0m"
 
 
 def marked_lines(before: object, after: object) -> Iterator[tuple[str, str]]:
-    """The lines of `after` as YAML, each with ADDED or KEPT; nothing of `before` may be gone."""
+    """The lines of `after` as YAML, each with ADDED or KEPT; `after` must have all of `before`."""
     old, new = _lines(before), _lines(after)
     for tag, _, _, start, end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         for line in new[start:end]:

@@ -1,4 +1,4 @@
-"""What the programs say of their version."""
+"""Version information of the programs."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from azure_workload_identity import __version__
 
 
 def information() -> dict[str, str]:
-    """The version; commit and date are those that the image was built with, else "unknown"."""
+    """Version, commit and build date; the latter two are set when the image is built, else "unknown"."""
     return {
         "buildVersion": __version__,
         "gitCommit": os.environ.get("AZWI_GIT_COMMIT", "unknown"),
@@ -19,5 +19,5 @@ def information() -> dict[str, str]:
 
 
 def json_line() -> str:
-    """What `--version` prints: one line of JSON, as v1.6.0's programs do."""
+    """The output of `--version`: one line of JSON, as v1.6.0's programs print."""
     return json.dumps(information())

@@ -87,7 +87,7 @@ def measured(rounds: int, concurrency: int, seconds: int) -> list[Round]:
 
 
 def _load(plane: ControlPlane, directory: Path, namespace: str, concurrency: int) -> Load:
-    """What wrk is to send, as somebody who may create pods."""
+    """The requests for wrk, sent as a user who may create pods."""
     plane.apply(
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",

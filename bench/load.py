@@ -1,4 +1,4 @@
-"""Load on one server: wrk sends one request again and again, and the server's process tells what it spent."""
+"""Load on one server: wrk repeats one request, and the CPU time and memory of the server's process are read."""
 
 import json
 import os

@@ -12,7 +12,7 @@ USE: Final = {names.USE_LABEL: "true"}
 
 
 def small() -> JsonObject:
-    """The least there is: one container, nothing said about it, no token for the API server."""
+    """The smallest pod: one container with nothing but a name, no token for the API server."""
     container = {"name": "app", "image": f"{REGISTRY}/hello:1"}
     return _pod({"name": "hello", "labels": {"app": "hello", **USE}}, [container], automountServiceAccountToken=False)
 

@@ -1,4 +1,4 @@
-"""Results as a table: medians, ratios, and whether each keeps under its bar."""
+"""Results as a table: medians, ratios, and whether each stays below its bar."""
 
 import os
 import platform

@@ -1,7 +1,7 @@
 """What many ServiceAccounts cost: `python -m bench.scale [COUNT ...]`, against a real API server.
 
-For each count a server is started anew: how long until its first admission, how long until its cache is whole, and
-what it then holds. Half of the accounts have a client id; each is about 600 bytes.
+Each count gets a new server: how long until its first admission, how long until its cache is complete, and how much
+memory it then takes. Half of the accounts have a client id; each is about 600 bytes.
 """
 
 import argparse

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 STOP_SECONDS: Final = 15.0
-# Far longer than anything takes: only what never comes is waited for so long, however busy the machine.
+# Far longer than anything takes: only a wait for something that never happens lasts so long, on any machine.
 PATIENCE_SECONDS: Final = 60.0
-# What keeps the ports that `free_ports` gave away from everybody else until this process ends.
+# Keeps the ports that `free_ports` returned reserved until this process ends.
 _HELD: Final[list[socket.socket]] = []
 
 
@@ -77,7 +77,7 @@ async def until_in_loop(happened: Callable[[], object]) -> None:
         TimeoutError: It did not happen within PATIENCE_SECONDS.
     """
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not happened():  # noqa: ASYNC110  a test's patience
+        while not happened():  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(0.001)
 
 
@@ -87,7 +87,7 @@ def child(process: int) -> int:
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
-    """Poll until the program is ready; when it ends or takes too long, say so with the tail of its log.
+    """Poll until the program is ready; if it exits or takes too long, raise an error with the tail of its log.
 
     Raises:
         StartError: The program ended, or was not ready in time.
@@ -107,14 +107,14 @@ def tail(log: Path, lines: int = 40) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return distinct ports of the loopback address that nobody listens on.
+    """Return distinct ports of the loopback address that are free.
 
-    They stay bound here, without anybody listening: a server that sets SO_REUSEADDR, as all do, can listen on them
-    and a connection to them is refused until one does, but nobody is given one for a connection of its own meanwhile.
+    They stay bound here without a listener: a server that sets SO_REUSEADDR, as all do, can listen on them, and until
+    then connections are refused, but the kernel does not assign them to outgoing connections.
     """
     sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        each.bind(("127.0.0.1", 0))
+    for bound in sockets:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", 0))
     _HELD.extend(sockets)
-    return [each.getsockname()[1] for each in sockets]
+    return [bound.getsockname()[1] for bound in sockets]

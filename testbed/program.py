@@ -27,7 +27,7 @@ JSON: Final[Mapping[str, str]] = {"Content-Type": "application/json"}
 
 
 def listens(port: int) -> bool:
-    """Whether somebody listens on a port of loopback."""
+    """Whether a port of loopback accepts connections."""
     with socket.socket() as client:
         client.settimeout(PATIENCE_SECONDS)
         return client.connect_ex(("127.0.0.1", port)) == 0
@@ -53,7 +53,7 @@ class Program:
     metrics: int
 
     def context(self) -> ssl.SSLContext:
-        """Make a TLS context that trusts the server and nobody else."""
+        """Make a TLS context that trusts only the server."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.ca.configure_trust(context)
         return context
@@ -125,7 +125,7 @@ def started(
     command: Callable[[list[str]], list[str]] = as_module,
     **environment: str,
 ) -> Iterator[Program]:
-    """Start the server with certificates of a CA of its own and the accounts of a file, and wait until it is ready."""
+    """Start the server with certificates of a new CA and the accounts of a file, and wait until it is ready."""
     ca = trustme.CA()
     write_pair(directory / "certs", ca)
     port, health, metrics = free_ports(3)
@@ -149,7 +149,7 @@ def started(
 
 
 def failed(*arguments: str, **environment: str) -> tuple[int, str]:
-    """Run the server where it is to fail at start; its exit status and what it said."""
+    """Run a server that is expected to fail at start; return its exit status and output."""
     env = {**os.environ, "KUBECONFIG": "", "AZURE_TENANT_ID": TENANT, **environment}
     done = subprocess.run(
         [sys.executable, "-m", "webhook.runtime.supervisor", *arguments],

@@ -163,7 +163,7 @@ def _change(chance: random.Random, node: Any, key: Any) -> None:  # noqa: ANN401
 
 
 def main(seconds: float, seed: int) -> int:
-    """Fuzz for so long; say how many bodies met which decision."""
+    """Fuzz for so long; return how many bodies got which decision."""
     chance, counts, end = random.Random(seed), dict[str, int](), time.monotonic() + seconds  # noqa: S311  not for secrets
     body = b""
     try:

@@ -37,7 +37,7 @@ class Events:
         self._instance = socket.gethostname()
 
     async def warn(self, subject: Subject, reason: str, note: str) -> None:
-        """Write a warning; where that is not possible, say so at level debug and go on."""
+        """Write a warning; if that fails, log it at level debug and continue."""
         now = datetime.now(UTC)
         event = {
             "metadata": {"name": f"{subject.name}.{uuid4().hex[:16]}", "namespace": self._namespace},

@@ -99,7 +99,7 @@ def _example_pod() -> JsonObject:
 def _next_steps(settings: Settings) -> str:
     return f"""
 The webhook serves https://127.0.0.1:{settings.webhook_port}{names.MUTATE_PATH}. What to try next:
-  edit {EXAMPLE} (say, the client id) and start again; accounts are read anew for every pod
+  edit {EXAMPLE} (say, the client id) and start again; accounts are read again for every pod
   curl http://127.0.0.1:9440/readyz
   curl http://127.0.0.1:8095/metrics
   .venv/bin/azwi-webhook --help

@@ -1,4 +1,4 @@
-"""The ASGI apps of the three listeners."""
+"""The ASGI apps of the three ports."""
 
 from collections.abc import Callable
 from typing import Any, Final

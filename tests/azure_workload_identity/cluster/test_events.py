@@ -1,4 +1,4 @@
-"""Events, which are never required."""
+"""Events, which are optional."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ def test_warning(tmp_path: Path) -> None:
 
 
 def test_forbidden(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Where Events may not be written nothing else changes, and only level debug says so."""
+    """Without the role to write Events nothing else changes; it is logged at level debug only."""
     caplog.set_level("DEBUG", "azure_workload_identity.cluster.events")
     with answering(Answers(403), tmp_path) as kubeconfig:
         warned(kubeconfig, "a note")
@@ -49,7 +49,7 @@ def test_forbidden(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_unreachable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Nor where there is no API server."""
+    """An unreachable API server is logged at level debug only."""
     caplog.set_level("DEBUG", "azure_workload_identity.cluster.events")
     warned(write_kubeconfig(tmp_path, f"http://127.0.0.1:{free_ports(1)[0]}"), "a note")
     assert caplog.records[-1].levelname == "DEBUG"

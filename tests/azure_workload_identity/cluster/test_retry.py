@@ -1,4 +1,4 @@
-"""Waiting for an API server."""
+"""Retries while the API server is unreachable."""
 
 import asyncio
 
@@ -34,7 +34,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unavailable(caplog: pytest.LogCaptureFixture) -> None:
-    """An API server that is not there yet is waited for, and that is said once."""
+    """An unreachable API server is retried, which is logged once."""
     away = ClusterUnavailableError("GET", "/version", "ClientConnectorError")
     assert attempts(away, away, away, "there") == ("there", 3)
     assert caplog.messages == ["waiting: the API server did not answer GET /version: ClientConnectorError"]

@@ -31,7 +31,7 @@ def demo(*flags: str) -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.fixture
 def flags() -> list[str]:
-    """Choose ports that nobody has."""
+    """Choose free ports."""
     webhook, health, metrics = free_ports(3)
     return [f"--webhook-port={webhook}", f"--health-addr=127.0.0.1:{health}", f"--metrics-addr=127.0.0.1:{metrics}"]
 

@@ -29,7 +29,7 @@ def test_failed_background_task_restarts(caplog: pytest.LogCaptureFixture) -> No
 
     async def run() -> None:
         task = asyncio.create_task(run_forever(fail, seconds=0.001))
-        while len(runs) < 3:  # noqa: ASYNC110  a test's patience
+        while len(runs) < 3:  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(0.001)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

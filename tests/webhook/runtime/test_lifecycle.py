@@ -1,4 +1,4 @@
-"""The end of a server."""
+"""The shutdown of a server."""
 
 import http.client
 import json
@@ -18,7 +18,7 @@ POD = pod(serviceAccountName="quickstart")
 
 
 def admitted(connection: http.client.HTTPSConnection) -> http.client.HTTPResponse:
-    """Have a pod admitted over a connection that is kept open."""
+    """Send a review over a connection that stays open."""
     connection.request("POST", names.MUTATE_PATH, json.dumps(review(POD)).encode(), dict(JSON))
     answer = connection.getresponse()
     answer.read()
@@ -42,13 +42,13 @@ def test_drain(tmp_path: Path) -> None:
 def test_end_of_drain(tmp_path: Path) -> None:
     """When the drain period is over, and no sooner, the server ends with 0."""
     with started(tmp_path, "--drain-period=1s") as program:
-        begun = time.monotonic()
+        start = time.monotonic()
         assert program.stop(signal.SIGTERM) == 0
-        assert time.monotonic() - begun >= 1
+        assert time.monotonic() - start >= 1
 
 
 def wait_until_draining(program: Program) -> None:
-    """Wait until the signal has been heard."""
+    """Wait until the signal has been handled."""
     until(lambda: program.get(program.health, "/readyz")[0] != 200)
 
 
@@ -61,7 +61,7 @@ def test_second_signal(tmp_path: Path) -> None:
 
 
 def test_interrupt_does_not_drain(tmp_path: Path) -> None:
-    """Ctrl-C ends the server without a drain: whoever presses it waits for nobody's endpoints."""
+    """Ctrl-C ends the server without a drain: the person at the terminal has no endpoints to update."""
     with started(tmp_path, LONG) as program:
         assert program.stop(signal.SIGINT) == 0
 
@@ -87,7 +87,7 @@ def test_open_requests_are_finished(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cause", ["wrong tenant", "wrong cloud", "port in use", "flag pair", "kubeconfig"])
 def test_start_that_fails(tmp_path: Path, cause: str) -> None:
-    """A start that cannot succeed says in one sentence what to do, and ends with status 2."""
+    """A start that cannot succeed prints one sentence with what to do, and exits with status 2."""
     port = free_ports(1)[0]
     flags = {
         "wrong tenant": ([], {"AZURE_TENANT_ID": "mine!"}, "AZURE_TENANT_ID 'mine!' must be the tenant's UUID"),
@@ -96,8 +96,8 @@ def test_start_that_fails(tmp_path: Path, cause: str) -> None:
         "flag pair": (["--identity-mapping=a", "--identity-mapping-configmap=b"], {}, "set one of them"),
         "kubeconfig": (["--kubeconfig=/nowhere"], {}, "no usable cluster configuration in /nowhere"),
     }
-    arguments, environment, said = flags[cause]
+    arguments, environment, message = flags[cause]
     local = [] if cause in {"flag pair", "kubeconfig"} else [f"--service-accounts={tmp_path}"]
     status, output = failed(*local, *arguments, **environment)
     assert (status, len(output.splitlines())) == (2, 1), output
-    assert said in output
+    assert message in output

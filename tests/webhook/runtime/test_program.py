@@ -1,4 +1,4 @@
-"""The program as an administrator meets it: starting, failing to start, reloading, stopping."""
+"""The program as an administrator sees it: start, failed start, reload, stop."""
 
 import json
 import os
@@ -156,7 +156,7 @@ def test_certificate_reload_through_links(tmp_path: Path) -> None:
 
 
 def test_mismatched_certificate(tmp_path: Path) -> None:
-    """A certificate without its key is told of once and not used: the pair before it stays."""
+    """A certificate without its key is reported once and not used: the previous pair stays."""
     with started(tmp_path) as program:
         before = peer_certificate(program, program.ca)
         write_pair(tmp_path / "other", trustme.CA())
@@ -189,7 +189,7 @@ def test_namespace_path(tmp_path: Path) -> None:
 
 
 def test_endpoint_with_default_images(tmp_path: Path) -> None:
-    """That v1.6.0's proxy, the default, knows no custom token endpoint is said at start."""
+    """A start with v1.6.0's proxy, the default, warns that it knows no custom token endpoint."""
     flags = (
         "--custom-token-endpoint-annotation-suffix=identity-binding",
         "--custom-token-endpoint-audience=api://AKSIdentityBinding",

@@ -1,4 +1,4 @@
-"""The apps of the three listeners."""
+"""The apps of the three ports."""
 
 import asyncio
 from typing import Any

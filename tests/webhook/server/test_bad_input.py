@@ -27,7 +27,7 @@ MIB: Final = 1 << 20
 
 @pytest.fixture(autouse=True)
 def _serves_on(program: Program) -> Any:  # noqa: ANN401  a generator fixture
-    """Whatever a test sent, the next good request is answered, and the log holds no fault of the server's."""
+    """Whatever a test sent, the next good request is answered, and the log has no internal error."""
     yield
     response = program.admit(GOOD)
     assert response["allowed"] is True
@@ -75,7 +75,7 @@ BROKEN: Final = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_review(program: Program, name: str) -> None:
-    """What is no AdmissionReview gets a 400 that says what is wrong."""
+    """A body that is not an AdmissionReview gets a 400 with what is wrong."""
     status, body = program.send(BROKEN[name])
     assert status == http.client.BAD_REQUEST
     assert body.startswith(b"azure-workload-identity: ")
@@ -132,7 +132,7 @@ def test_refused_pod(program: Program, name: str) -> None:
 
 
 def test_deep_fields_are_left_alone(program: Program) -> None:
-    """Deep nesting in a field that is none of ours does not stop the pod."""
+    """Deep nesting in a field that admission does not read does not stop the pod."""
     response = program.admit(spec(tolerations=json.loads('{"a":' * 400 + "1" + "}" * 400)))
     assert response["allowed"] is True
 
@@ -178,7 +178,7 @@ def test_nine_megabytes(program: Program) -> None:
 
 
 def test_nine_megabytes_without_a_length(program: Program) -> None:
-    """A body above the limit that does not say how long it is gets a 413 too."""
+    """A body above the limit without a Content-Length gets a 413 too."""
     connection = program.connect()
     connection.putrequest("POST", "/mutate-v1-pod")
     connection.putheader("Content-Type", "application/json")
@@ -189,7 +189,7 @@ def test_nine_megabytes_without_a_length(program: Program) -> None:
             connection.send(b"100000\r\n" + b" " * MIB + b"\r\n")
         connection.send(b"0\r\n\r\n")
     except ConnectionError:
-        pass  # it may answer and close before it was told everything
+        pass  # it may answer and close before it has read everything
     status = connection.getresponse().status
     connection.close()
     assert status == http.client.REQUEST_ENTITY_TOO_LARGE
@@ -217,7 +217,7 @@ def slowly(program: Program, body: bytes, everybody: threading.Barrier) -> int:
     connection.putheader("Content-Type", "application/json")
     connection.putheader("Content-Length", str(len(body)))
     connection.endheaders()
-    # It answers and closes before it was told everything.
+    # It answers and closes before it has read everything.
     with suppress(OSError):
         connection.send(body[:-1])
     everybody.wait()
@@ -236,15 +236,15 @@ def test_head_without_an_end(program: Program) -> None:
     head = b"POST /mutate-v1-pod HTTP/1.1\r\nx-filler: " + b"x" * 2 * bounded_protocol.MAX_HEAD
     with socket.create_connection(("127.0.0.1", program.port), PATIENCE_SECONDS) as plain:
         secure = program.context().wrap_socket(plain, server_hostname="127.0.0.1")
-        begun = time.monotonic()
+        start = time.monotonic()
         with secure, suppress(OSError):
             secure.sendall(head)
             assert secure.recv(1) == b""
-    assert time.monotonic() - begun < bounded_protocol.HEAD_SECONDS
+    assert time.monotonic() - start < bounded_protocol.HEAD_SECONDS
 
 
 def test_missing_accounts_in_bulk(program: Program) -> None:
-    """Pods whose account does not exist are each refused, and however many there are, a good one is not held up."""
+    """Pods without an account are refused, and however many there are, a good one is not delayed."""
     enough = threading.Event()
 
     def refused(client: int) -> set[str]:
@@ -263,4 +263,4 @@ def test_missing_accounts_in_bulk(program: Program) -> None:
                 assert program.admit(GOOD)["allowed"] is True
         finally:
             enough.set()
-        assert set().union(*(each.result() for each in reasons)) == {"service-account-not-found"}
+        assert set().union(*(result.result() for result in reasons)) == {"service-account-not-found"}
