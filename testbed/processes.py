@@ -12,7 +12,7 @@ from typing import Final
 
 STOP_SECONDS: Final = 15.0
 # Far longer than anything takes: only a wait for something that never happens lasts so long, on any machine.
-PATIENCE_SECONDS: Final = 60.0
+MAX_WAIT_SECONDS: Final = 60.0
 # Keeps the ports that `free_ports` returned reserved until this process ends.
 _HELD: Final[list[socket.socket]] = []
 
@@ -61,12 +61,12 @@ def until(happened: Callable[[], object]) -> None:
     """Poll until something has happened.
 
     Raises:
-        TimeoutError: It did not within PATIENCE_SECONDS.
+        TimeoutError: It did not within MAX_WAIT_SECONDS.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     while not happened():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"it did not happen within {PATIENCE_SECONDS:.0f} s")
+            raise TimeoutError(f"it did not happen within {MAX_WAIT_SECONDS:.0f} s")
         time.sleep(0.01)
 
 
@@ -74,9 +74,9 @@ async def until_in_loop(happened: Callable[[], object]) -> None:
     """Poll as `until` does, and let the event loop go on meanwhile.
 
     Raises:
-        TimeoutError: It did not happen within PATIENCE_SECONDS.
+        TimeoutError: It did not happen within MAX_WAIT_SECONDS.
     """
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(MAX_WAIT_SECONDS):
         while not happened():  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(0.001)
 

@@ -19,7 +19,7 @@ import trustme
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from testbed.pods import envelope
-from testbed.processes import PATIENCE_SECONDS, free_ports, running, wait_until
+from testbed.processes import MAX_WAIT_SECONDS, free_ports, running, wait_until
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 TENANT: Final = "9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"
@@ -29,7 +29,7 @@ JSON: Final[Mapping[str, str]] = {"Content-Type": "application/json"}
 def listens(port: int) -> bool:
     """Whether a port of loopback accepts connections."""
     with socket.socket() as client:
-        client.settimeout(PATIENCE_SECONDS)
+        client.settimeout(MAX_WAIT_SECONDS)
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
@@ -60,7 +60,7 @@ class Program:
 
     def connect(self) -> http.client.HTTPSConnection:
         """Open a connection to the webhook port."""
-        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context(), timeout=PATIENCE_SECONDS)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context(), timeout=MAX_WAIT_SECONDS)
 
     def send(
         self,
@@ -87,7 +87,7 @@ class Program:
 
     def get(self, port: int, path: str) -> tuple[int, str]:
         """GET from one of the plain listeners."""
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=MAX_WAIT_SECONDS)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -104,7 +104,7 @@ class Program:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit status."""
         self.process.send_signal(number)
-        return self.process.wait(PATIENCE_SECONDS)
+        return self.process.wait(MAX_WAIT_SECONDS)
 
 
 def review(pod: object, namespace: str = "default", operation: str = "CREATE") -> JsonObject:
@@ -144,7 +144,7 @@ def started(
     log = directory / "azwi-webhook.log"
     with running(command(settings), log, cwd=ROOT, env=env) as process:
         program = Program(process, ca, log, port, health, metrics)
-        wait_until(lambda: program.get(health, "/readyz")[0] == http.client.OK, process, log, PATIENCE_SECONDS)
+        wait_until(lambda: program.get(health, "/readyz")[0] == http.client.OK, process, log, MAX_WAIT_SECONDS)
         yield program
 
 
@@ -157,7 +157,7 @@ def failed(*arguments: str, **environment: str) -> tuple[int, str]:
         env=env,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=MAX_WAIT_SECONDS,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr

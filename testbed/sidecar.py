@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from azure_workload_identity.types import JsonObject
 from testbed.entra import Entra, FederatedCredential, Issuer
-from testbed.processes import PATIENCE_SECONDS, free_ports, running, wait_until
+from testbed.processes import MAX_WAIT_SECONDS, free_ports, running, wait_until
 from testbed.program import ROOT
 
 TENANT: Final = "5a3ae6a4-9d1f-4c22-a4a5-1e6f0fd1d4a1"
@@ -60,7 +60,7 @@ class Sidecar:
         host: str = "127.0.0.1",
     ) -> Reply:
         """Send one request."""
-        connection = http.client.HTTPConnection(host, self.port, timeout=PATIENCE_SECONDS)
+        connection = http.client.HTTPConnection(host, self.port, timeout=MAX_WAIT_SECONDS)
         try:
             connection.request(method, target, headers=dict(headers))
             answer = connection.getresponse()
@@ -110,7 +110,7 @@ def sidecar(directory: Path, emulator: Entra, issuer: Issuer, *flags: str, **var
     env = {**environment(emulator, token_file), **variables}
     with running(command, log, cwd=ROOT, env=env) as process:
         started = Sidecar(process, port, token_file, log)
-        wait_until(lambda: is_ready(started), process, log, PATIENCE_SECONDS)
+        wait_until(lambda: is_ready(started), process, log, MAX_WAIT_SECONDS)
         yield started
 
 

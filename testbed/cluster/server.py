@@ -17,7 +17,7 @@ from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import USE, pod
-from testbed.processes import PATIENCE_SECONDS, child, free_ports, running, wait_until
+from testbed.processes import MAX_WAIT_SECONDS, child, free_ports, running, wait_until
 from testbed.program import as_module, write_pair
 
 REPOSITORY = Path(__file__).parents[2]
@@ -136,7 +136,7 @@ def serving(
             program_id=process.pid,
             http=http,
         )
-        wait_until(lambda: _answers_200(server, wait_for), process, log, PATIENCE_SECONDS)
+        wait_until(lambda: _answers_200(server, wait_for), process, log, MAX_WAIT_SECONDS)
         yield server
 
 
@@ -218,7 +218,7 @@ def register(
     wait_until_true(mutated, f"the API server calls webhook {name}")
 
 
-def wait_until_true(happened: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+def wait_until_true(happened: Callable[[], bool], what: str, seconds: float = MAX_WAIT_SECONDS) -> None:
     """Poll for something that the API server does in its own time.
 
     Raises:

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from azwi import main
 from azwi.console import errors
 from azwi.main import COMMANDS, program
-from testbed.processes import PATIENCE_SECONDS
+from testbed.processes import MAX_WAIT_SECONDS
 from testbed.program import ROOT, TENANT
 
 
@@ -27,7 +27,7 @@ def azwi(*arguments: str) -> Result:
 def process(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run a command as a user does."""
     command = [sys.executable, "-m", "azwi", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=MAX_WAIT_SECONDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -148,7 +148,7 @@ def test_interrupted_process(tmp_path: Path) -> None:
         try:
             end = read_by_somebody(fifo)
             running.send_signal(signal.SIGINT)
-            out, err = running.communicate(timeout=PATIENCE_SECONDS)
+            out, err = running.communicate(timeout=MAX_WAIT_SECONDS)
         finally:
             running.kill()
     os.close(end)
@@ -157,7 +157,7 @@ def test_interrupted_process(tmp_path: Path) -> None:
 
 def read_by_somebody(fifo: Path) -> int:
     """Open a pipe for writing as soon as somebody reads it."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     while True:
         try:
             return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
@@ -171,6 +171,6 @@ def test_closed_pipe() -> None:
     """A reader that goes away early is no fault."""
     command = f"{sys.executable} -m azwi completion bash | true"
     done = subprocess.run(
-        ["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+        ["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=MAX_WAIT_SECONDS
     )
     assert done.stderr == ""

@@ -15,7 +15,7 @@ from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ApiError, Cluster, ControlPlane
 from testbed.cluster.manifests import CLIENT_ID, environment, pod
 from testbed.cluster.server import TENANT_ID, scope, wait_until_true
-from testbed.processes import PATIENCE_SECONDS
+from testbed.processes import MAX_WAIT_SECONDS
 from tests.cluster.support.release import FULLNAME, Release, Replica, released
 from tests.cluster.support.service import Service
 
@@ -166,7 +166,7 @@ def roll(release: Release, service: Service, old: list[Replica], stack: ExitStac
         replica.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         service.remove(replica.endpoint)
-        assert replica.process.wait(PATIENCE_SECONDS) == 0
+        assert replica.process.wait(MAX_WAIT_SECONDS) == 0
 
 
 class Outcome:

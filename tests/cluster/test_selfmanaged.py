@@ -17,7 +17,7 @@ from certs.secret_keys import CA, LEAF, LEAF_KEY
 from testbed.cluster.control_plane import ApiError, ControlPlane
 from testbed.cluster.manifests import CLIENT_ID, environment, pod
 from testbed.cluster.server import REPOSITORY, wait_until_true
-from testbed.processes import PATIENCE_SECONDS, free_ports
+from testbed.processes import MAX_WAIT_SECONDS, free_ports
 from tests.cluster.support.installation import Installation, installed
 
 HEAL_SECONDS = 10.0
@@ -195,7 +195,7 @@ def refused(installation: Installation) -> str:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=MAX_WAIT_SECONDS,
         check=False,
     )
     assert done.returncode == 2, done.stderr

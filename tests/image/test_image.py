@@ -13,7 +13,7 @@ import pytest
 
 from azure_workload_identity import __version__, names
 from scripts.image_archive import Image
-from testbed.processes import PATIENCE_SECONDS, free_ports, running, tail
+from testbed.processes import MAX_WAIT_SECONDS, free_ports, running, tail
 from testbed.program import ROOT, TENANT, started
 from tests.image.container import Machine
 from tests.test_project import PYPROJECT
@@ -242,4 +242,4 @@ def test_proxy_serves(machine: Machine, tmp_path: Path) -> None:
         probed = machine.run("probe", **options)
         assert probed.returncode == 0, probed.stderr + tail(tmp_path / "proxy.log")
         process.terminate()
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(MAX_WAIT_SECONDS) == 0

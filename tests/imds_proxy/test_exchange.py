@@ -19,7 +19,7 @@ from imds_proxy.request import TokenRequest
 from imds_proxy.responses import AccessToken
 from imds_proxy.settings import Settings, load, parse
 from testbed.entra import Entra, Issuer
-from testbed.processes import PATIENCE_SECONDS
+from testbed.processes import MAX_WAIT_SECONDS
 from testbed.sidecar import CLIENT, RESOURCE, SUBJECT, TENANT, environment
 from tests.support.bytes import Serve, answering, listening
 
@@ -174,7 +174,7 @@ def test_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def mend() -> None:
         bench.emulator.faults.healthy()
-        monkeypatch.setattr(exchange, "ATTEMPT_SECONDS", PATIENCE_SECONDS)
+        monkeypatch.setattr(exchange, "ATTEMPT_SECONDS", MAX_WAIT_SECONDS)
 
     bench.before_next_try = mend
     assert bench.run().secret

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from testbed.entra import Entra, Issuer
-from testbed.processes import PATIENCE_SECONDS, until
+from testbed.processes import MAX_WAIT_SECONDS, until
 from testbed.program import ROOT
 from testbed.sidecar import CLIENT, PROGRAM, RESOURCE, SUBJECT, TOKEN_PATH, Sidecar, sidecar
 
@@ -26,7 +26,7 @@ def ran(*arguments: str, **environment: str) -> tuple[int, str]:
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=MAX_WAIT_SECONDS,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
@@ -139,13 +139,13 @@ def test_stop(tmp_path: Path, running_entra: Entra, issuer: Issuer, number: sign
         asked = running_entra.faults.hold()
         with socket.create_connection(("127.0.0.1", own.port)) as connection:
             connection.sendall(f"GET {TOKEN_PATH}?resource=https://x.test HTTP/1.1\r\nMetadata: true\r\n\r\n".encode())
-            assert asked.wait(PATIENCE_SECONDS)
+            assert asked.wait(MAX_WAIT_SECONDS)
             own.process.send_signal(number)
             until(lambda: "stopping" in own.log.read_text())
             running_entra.faults.healthy()
             answer = connection.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 200 ")
-        assert own.process.wait(PATIENCE_SECONDS) == 0
+        assert own.process.wait(MAX_WAIT_SECONDS) == 0
 
 
 def test_second_signal(tmp_path: Path, running_entra: Entra, issuer: Issuer) -> None:
@@ -154,11 +154,11 @@ def test_second_signal(tmp_path: Path, running_entra: Entra, issuer: Issuer) -> 
         asked = running_entra.faults.hold()
         with socket.create_connection(("127.0.0.1", own.port)) as connection:
             connection.sendall(f"GET {TOKEN_PATH}?resource=https://x.test HTTP/1.1\r\nMetadata: true\r\n\r\n".encode())
-            assert asked.wait(PATIENCE_SECONDS)
+            assert asked.wait(MAX_WAIT_SECONDS)
             own.process.send_signal(signal.SIGTERM)
             until(lambda: "stopping" in own.log.read_text())
             own.process.send_signal(signal.SIGTERM)
-            assert own.process.wait(PATIENCE_SECONDS) == -signal.SIGTERM
+            assert own.process.wait(MAX_WAIT_SECONDS) == -signal.SIGTERM
         running_entra.faults.healthy()
 
 
@@ -231,5 +231,5 @@ def test_busy_port_is_given_back(tmp_path: Path, running_entra: Entra, issuer: I
     with sidecar(tmp_path, running_entra, issuer) as own:
         own.token()
         own.process.terminate()
-        assert own.process.wait(PATIENCE_SECONDS) == 0
+        assert own.process.wait(MAX_WAIT_SECONDS) == 0
         socket.create_server(("127.0.0.1", own.port)).close()

@@ -10,7 +10,7 @@ from imds_proxy.messages import Headers, Request, Response
 from imds_proxy.passthrough import PassThrough
 from imds_proxy.request import ImdsError, path_of
 from imds_proxy.settings import Origin
-from testbed.processes import PATIENCE_SECONDS
+from testbed.processes import MAX_WAIT_SECONDS
 from tests.support.bytes import Serve, answering, listening
 
 ALLOWED = ("/metadata/instance",)
@@ -153,7 +153,7 @@ def test_slow_body(monkeypatch: pytest.MonkeyPatch) -> None:
             async for _ in response.body:
                 pass
 
-    monkeypatch.setattr(passthrough, "SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(passthrough, "SECONDS", MAX_WAIT_SECONDS)
     with pytest.raises(TimeoutError):
         asyncio.run(run())
 

@@ -11,7 +11,7 @@ import pytest
 
 from imds_proxy import probe as module
 from imds_proxy.probe import probe
-from testbed.processes import PATIENCE_SECONDS, free_ports
+from testbed.processes import MAX_WAIT_SECONDS, free_ports
 from testbed.program import ROOT
 
 
@@ -24,7 +24,7 @@ def once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("once")
 def test_ready(shared_port: int) -> None:
     """A proxy that is ready is seen at once."""
-    assert probe(shared_port, PATIENCE_SECONDS) == 0
+    assert probe(shared_port, MAX_WAIT_SECONDS) == 0
 
 
 def test_nobody_yet(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +50,7 @@ def test_late() -> None:
 
     thread = threading.Thread(target=listen_later)
     thread.start()
-    assert probe(port, PATIENCE_SECONDS) == 0
+    assert probe(port, MAX_WAIT_SECONDS) == 0
     thread.join()
 
 
@@ -67,7 +67,7 @@ def test_stopping(capsys: pytest.CaptureFixture[str]) -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        assert probe(port, PATIENCE_SECONDS) == 1
+        assert probe(port, MAX_WAIT_SECONDS) == 1
         thread.join()
     assert "it answered HTTP/1.1 503" in capsys.readouterr().err
 

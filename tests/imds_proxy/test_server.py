@@ -10,7 +10,7 @@ import pytest
 from imds_proxy import server as module
 from imds_proxy.messages import Handler, Request, Response
 from imds_proxy.server import Server
-from testbed.processes import PATIENCE_SECONDS, free_ports, until_in_loop
+from testbed.processes import MAX_WAIT_SECONDS, free_ports, until_in_loop
 
 GET = b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n"
 CLOSE = b"GET /x HTTP/1.1\r\nConnection: close\r\n\r\n"
@@ -65,7 +65,7 @@ async def until_the_end(client: socket.socket) -> bytes:
     """Read until the server closes or resets the connection."""
     received = b""
     with suppress(ConnectionError):
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(MAX_WAIT_SECONDS):
             while data := await asyncio.get_running_loop().sock_recv(client, 65536):
                 received += data
     return received
@@ -284,7 +284,7 @@ def test_stream_to_a_client_that_does_not_read() -> None:
             await asyncio.sleep(0.1)
             assert made < 900
             writer.transport.abort()
-            await asyncio.wait_for(closed.wait(), PATIENCE_SECONDS)
+            await asyncio.wait_for(closed.wait(), MAX_WAIT_SECONDS)
 
     asyncio.run(run())
 
@@ -308,7 +308,7 @@ def test_stream_to_a_client_that_stalls(monkeypatch: pytest.MonkeyPatch) -> None
         async with serving(handler) as (_, port):
             _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
             writer.write(GET)
-            await asyncio.wait_for(closed.wait(), PATIENCE_SECONDS)
+            await asyncio.wait_for(closed.wait(), MAX_WAIT_SECONDS)
             writer.transport.abort()
 
     asyncio.run(run())
@@ -331,7 +331,7 @@ def test_drain() -> None:
             await begun.wait()
             await until_in_loop(lambda: len(server.connections) == 2)
             draining = asyncio.create_task(server.drain())
-            ended = await asyncio.wait_for(idle.read(), PATIENCE_SECONDS)
+            ended = await asyncio.wait_for(idle.read(), MAX_WAIT_SECONDS)
             with pytest.raises(ConnectionError):
                 await asyncio.open_connection("127.0.0.1", port)
             go_on.set()
@@ -360,7 +360,7 @@ def test_drain_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(GET)
             await begun.wait()
-            await asyncio.wait_for(server.drain(), PATIENCE_SECONDS)
+            await asyncio.wait_for(server.drain(), MAX_WAIT_SECONDS)
             assert server.connections
         writer.transport.abort()
 

@@ -10,7 +10,7 @@ from typing import Final
 from azure_workload_identity import names
 from testbed.entra import Entra, FederatedCredential, Issuer, entra
 from testbed.pods import CLIENT_ID, OTHER_CLIENT_ID, TENANT_ID
-from testbed.processes import PATIENCE_SECONDS, running, wait_until
+from testbed.processes import MAX_WAIT_SECONDS, running, wait_until
 from testbed.program import ROOT
 from tests.support import azure_app
 from tests.support.azure_app import Tokens
@@ -47,7 +47,7 @@ def outside(directory: Path) -> Iterator[Outside]:
 def _proxy(pod: Namespace, log: Path, env: Mapping[str, str]) -> Iterator[None]:
     command = pod.command(PROXY, "--log-level=info", uid=names.PROXY_UID)
     with running(command, log, cwd=ROOT, env=env) as process:
-        wait_until(lambda: pod.run(PROXY, "probe").returncode == 0, process, log, PATIENCE_SECONDS)
+        wait_until(lambda: pod.run(PROXY, "probe").returncode == 0, process, log, MAX_WAIT_SECONDS)
         yield
 
 

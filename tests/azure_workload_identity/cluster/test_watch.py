@@ -11,7 +11,7 @@ import pytest
 from azure_workload_identity.cluster import watch
 from azure_workload_identity.cluster.client import Cluster
 from azure_workload_identity.cluster.watch import MetadataOnly, Resource, SingleObjectHandler, Stored, Watch
-from testbed.processes import PATIENCE_SECONDS, until_in_loop
+from testbed.processes import MAX_WAIT_SECONDS, until_in_loop
 from tests.support.apiserver import Answers, answering
 
 ACCOUNTS = Resource("/api/v1/serviceaccounts", MetadataOnly)
@@ -108,7 +108,7 @@ def test_pages_then_events(tmp_path: Path) -> None:
     assert "resourceVersion=50" in asked[4]
     assert answers.asked[0][1]["Accept"] == "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
     assert following.silence is not None
-    assert following.silence < PATIENCE_SECONDS
+    assert following.silence < MAX_WAIT_SECONDS
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import yaml
 
 from azwi.console import output
 from azwi.console.output import OutputFormat
-from testbed.processes import PATIENCE_SECONDS, until
+from testbed.processes import MAX_WAIT_SECONDS, until
 
 
 def test_table() -> None:
@@ -63,7 +63,7 @@ def test_colour(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes long is told of on a terminal, what is quick is not."""
-    monkeypatch.setattr(output, "PROGRESS_AFTER_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(output, "PROGRESS_AFTER_SECONDS", MAX_WAIT_SECONDS)
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     with output.progress("quick"):
         pass

@@ -17,7 +17,7 @@ from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import CLIENT_ID, USE, pod
 from testbed.cluster.server import CREATED_PODS, REPOSITORY, TENANT_ID, scope, wait_until_true
-from testbed.processes import PATIENCE_SECONDS, free_ports, running, wait_until
+from testbed.processes import MAX_WAIT_SECONDS, free_ports, running, wait_until
 from tests.cluster.support.service import Endpoint, Service, service
 
 ACCOUNT = "server"
@@ -117,7 +117,7 @@ class Installation:
         with running(command, log, cwd=REPOSITORY, env=env) as process:
             replica = Replica(process, endpoint, metrics_port, log)
             try:
-                wait_until(lambda: page(health_port, wait_for)[0] == 200, process, log, PATIENCE_SECONDS)
+                wait_until(lambda: page(health_port, wait_for)[0] == 200, process, log, MAX_WAIT_SECONDS)
                 if wait_for == "readyz":
                     wait_until_true(lambda: endpoint in self.service.ready, "it is an endpoint of the Service")
                 yield replica
@@ -128,12 +128,12 @@ class Installation:
         """End a replica as the kubelet does: it leaves the Service as it gets the signal; its exit status."""
         self.service.remove(replica.endpoint)
         replica.process.send_signal(number)
-        return replica.process.wait(PATIENCE_SECONDS)
+        return replica.process.wait(MAX_WAIT_SECONDS)
 
 
 def page(port: int, path: str) -> tuple[int, str]:
     """GET from a plain listener of loopback; status 0 where nobody answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=MAX_WAIT_SECONDS)
     try:
         connection.request("GET", f"/{path}")
         answer = connection.getresponse()

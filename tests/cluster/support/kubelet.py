@@ -18,7 +18,7 @@ from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import environment, token_volumes
-from testbed.processes import PATIENCE_SECONDS, running, wait_until
+from testbed.processes import MAX_WAIT_SECONDS, running, wait_until
 from testbed.program import ROOT
 from tests.support.netns import Namespace
 from tests.support.proxied import PROXY
@@ -47,7 +47,7 @@ class Kubelet:
         probe = container["startupProbe"]["exec"]["command"]
         command = self.namespace.command(*self._command(container))
         with running(command, log, cwd=ROOT, env={"PATH": os.environ["PATH"], **self._env(container)}) as process:
-            wait_until(lambda: self.run(container, *probe).returncode == 0, process, log, PATIENCE_SECONDS)
+            wait_until(lambda: self.run(container, *probe).returncode == 0, process, log, MAX_WAIT_SECONDS)
             yield
 
     def _env(self, container: JsonObject) -> dict[str, str]:

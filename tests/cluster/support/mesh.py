@@ -16,7 +16,7 @@ import uvicorn
 
 from azure_workload_identity.types import JsonObject
 from testbed.cluster.manifests import container
-from testbed.processes import PATIENCE_SECONDS, free_ports, running, wait_until
+from testbed.processes import MAX_WAIT_SECONDS, free_ports, running, wait_until
 from testbed.program import ROOT, listens, write_pair
 
 
@@ -49,7 +49,7 @@ def serving_mesh(directory: Path) -> Iterator[tuple[str, bytes]]:
     files = [str(directory / "mesh" / name) for name in ("tls.crt", "tls.key")]
     command = [sys.executable, "-m", "tests.cluster.support.mesh", str(port), *files]
     with running(command, log := directory / "mesh.log", cwd=ROOT) as process:
-        wait_until(lambda: listens(port), process, log, PATIENCE_SECONDS)
+        wait_until(lambda: listens(port), process, log, MAX_WAIT_SECONDS)
         yield f"https://127.0.0.1:{port}/", authority.cert_pem.bytes()
 
 

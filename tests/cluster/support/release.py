@@ -17,7 +17,7 @@ from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import Cluster
 from testbed.cluster.manifests import CLIENT_ID, environment, pod
 from testbed.cluster.server import TENANT_ID, scope
-from testbed.processes import PATIENCE_SECONDS, running, wait_until
+from testbed.processes import MAX_WAIT_SECONDS, running, wait_until
 from tests.chart.helm import CHART, nested
 from tests.cluster.support.service import Endpoint, Service, service
 
@@ -129,7 +129,7 @@ class Release:
         with running(command, log, env=self._environment(spec, container)) as process:
             of.add(endpoint)
             try:
-                wait_until(lambda: endpoint in of.ready, process, log, PATIENCE_SECONDS)
+                wait_until(lambda: endpoint in of.ready, process, log, MAX_WAIT_SECONDS)
                 yield Replica(process, endpoint, log)
             finally:
                 of.remove(endpoint)

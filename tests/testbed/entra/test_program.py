@@ -13,7 +13,7 @@ import pytest
 
 from testbed.entra import Issuer
 from testbed.entra.errors import KINDS
-from testbed.processes import PATIENCE_SECONDS, running, wait_until
+from testbed.processes import MAX_WAIT_SECONDS, running, wait_until
 from testbed.program import ROOT
 
 PROGRAM = (sys.executable, "-m", "testbed.entra")
@@ -24,7 +24,7 @@ SUBJECT = "system:serviceaccount:default:quickstart"
 def started(log: Path, *arguments: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
     """Start it, and wait until it has printed its introduction."""
     with running([*PROGRAM, *arguments], log, cwd=ROOT) as process:
-        wait_until(lambda: "client_assertion@" in log.read_text(), process, log, PATIENCE_SECONDS)
+        wait_until(lambda: "client_assertion@" in log.read_text(), process, log, MAX_WAIT_SECONDS)
         yield process, log.read_text()
 
 
@@ -42,7 +42,7 @@ def test_page() -> None:
 def follow(introduction: str) -> str:
     """Run the printed commands; returns the output of curl."""
     commands = introduction.partition("In another terminal:\n")[2].replace("curl ", "curl --silent ")
-    done = subprocess.run(["sh", "-c", commands], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+    done = subprocess.run(["sh", "-c", commands], capture_output=True, text=True, check=False, timeout=MAX_WAIT_SECONDS)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -53,7 +53,7 @@ def test_introduction(tmp_path: Path) -> None:
         answer = json.loads(follow(introduction))
         (env,) = re.findall(r"^  \. (\S+)$", introduction, re.MULTILINE)
         process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(MAX_WAIT_SECONDS) == 0
 
     assert "access_token" in answer
     assert not Path(env).parent.exists()
@@ -93,7 +93,7 @@ def test_own_cluster(tmp_path: Path) -> None:
 def test_wrong_use(arguments: tuple[str, ...], status: int, message: str) -> None:
     """Wrong usage is reported in one line."""
     done = subprocess.run(
-        [*PROGRAM, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+        [*PROGRAM, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=MAX_WAIT_SECONDS
     )
     assert done.returncode == status
     assert re.search(message, done.stderr)

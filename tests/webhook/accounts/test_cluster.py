@@ -9,7 +9,7 @@ import pytest
 
 from azure_workload_identity.cluster import client
 from azure_workload_identity.cluster.client import Cluster
-from testbed.processes import PATIENCE_SECONDS, free_ports
+from testbed.processes import MAX_WAIT_SECONDS, free_ports
 from tests.support.apiserver import Answers, answering, write_kubeconfig
 from webhook.accounts.cluster import AccountCache, ClusterAccounts
 from webhook.admission.identity import Account, AccountsUnavailableError
@@ -81,7 +81,7 @@ def test_slow_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not answer in time is given up."""
     monkeypatch.setattr(client, "READ_SECONDS", 0.2)
     with (
-        answering(Answers(seconds=PATIENCE_SECONDS), tmp_path) as kubeconfig,
+        answering(Answers(seconds=MAX_WAIT_SECONDS), tmp_path) as kubeconfig,
         pytest.raises(AccountsUnavailableError, match="TimeoutError"),
     ):
         asyncio.run(_found(kubeconfig))

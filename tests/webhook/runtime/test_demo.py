@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from azure_workload_identity.types import JsonObject
-from testbed.processes import PATIENCE_SECONDS, free_ports
+from testbed.processes import MAX_WAIT_SECONDS, free_ports
 from testbed.program import ROOT
 from webhook.runtime.demo import describe
 
@@ -56,7 +56,7 @@ def test_mutated_example(flags: list[str]) -> None:
         assert "What to try next:" in text
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(MAX_WAIT_SECONDS) == 0
 
 
 def test_readme_shows_what_it_prints(flags: list[str]) -> None:
@@ -92,7 +92,7 @@ def test_port_in_use(flags: list[str]) -> None:
     with demo(*flags) as first:
         read_until(first, "Ctrl-C ends it.")
         with demo(flags[0]) as second:
-            _, said = second.communicate(timeout=PATIENCE_SECONDS)
+            _, said = second.communicate(timeout=MAX_WAIT_SECONDS)
             assert second.returncode == 2
     assert "is in use" in said
     assert "--webhook-port=PORT" in said
@@ -101,6 +101,6 @@ def test_port_in_use(flags: list[str]) -> None:
 def test_wrong_flag() -> None:
     """An unknown flag is refused with where to look."""
     with demo("--no-such-flag") as process:
-        _, said = process.communicate(timeout=PATIENCE_SECONDS)
+        _, said = process.communicate(timeout=MAX_WAIT_SECONDS)
         assert process.returncode == 2
     assert said == "unrecognized arguments: --no-such-flag; see azwi-webhook --help\n"

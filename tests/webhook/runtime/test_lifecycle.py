@@ -10,7 +10,7 @@ import pytest
 
 from azure_workload_identity import names
 from testbed.pods import pod
-from testbed.processes import PATIENCE_SECONDS, free_ports, until
+from testbed.processes import MAX_WAIT_SECONDS, free_ports, until
 from testbed.program import JSON, Program, failed, listens, review, started
 
 LONG = "--drain-period=5m"
@@ -82,7 +82,7 @@ def test_open_requests_are_finished(tmp_path: Path) -> None:
         connection.send(body)
         assert connection.getresponse().status == 200
         connection.close()
-        assert program.process.wait(PATIENCE_SECONDS) == 0
+        assert program.process.wait(MAX_WAIT_SECONDS) == 0
 
 
 @pytest.mark.parametrize("cause", ["wrong tenant", "wrong cloud", "port in use", "flag pair", "kubeconfig"])

@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from certs import serving
-from testbed.processes import PATIENCE_SECONDS, free_ports, until
+from testbed.processes import MAX_WAIT_SECONDS, free_ports, until
 from testbed.program import ROOT, TENANT, Program, failed, review, started, write_pair
 from tests.support.apiserver import write_kubeconfig
 from webhook.accounts.files import CHECK_SECONDS
@@ -33,7 +33,7 @@ def peer_certificate(program: Program, ca: trustme.CA) -> bytes:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     ca.configure_trust(context)
     with (
-        socket.create_connection(("127.0.0.1", program.port), PATIENCE_SECONDS) as plain,
+        socket.create_connection(("127.0.0.1", program.port), MAX_WAIT_SECONDS) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
     ):
         return secure.getpeercert(binary_form=True) or b""
@@ -108,7 +108,7 @@ def test_tls_1_2_is_refused_by_default(program: Program) -> None:
     """A client that speaks nothing newer than TLS 1.2 gets no connection."""
     context = program.context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with socket.create_connection(("127.0.0.1", program.port), PATIENCE_SECONDS) as plain, pytest.raises(ssl.SSLError):
+    with socket.create_connection(("127.0.0.1", program.port), MAX_WAIT_SECONDS) as plain, pytest.raises(ssl.SSLError):
         context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
@@ -118,7 +118,7 @@ def test_tls_1_2_by_choice(tmp_path: Path) -> None:
         context = program.context()
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         with (
-            socket.create_connection(("127.0.0.1", program.port), PATIENCE_SECONDS) as plain,
+            socket.create_connection(("127.0.0.1", program.port), MAX_WAIT_SECONDS) as plain,
             context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
         ):
             assert secure.version() == "TLSv1.2"

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from azure_workload_identity.types import JsonObject
-from testbed.processes import PATIENCE_SECONDS, child
+from testbed.processes import MAX_WAIT_SECONDS, child
 from testbed.program import Program, review
 from webhook.server import bounded_protocol
 
@@ -198,7 +198,7 @@ def test_nine_megabytes_without_a_length(program: Program) -> None:
 def test_many_large_bodies(program: Program) -> None:
     """More large bodies at once than there is room for: some are sent away, memory stays bounded, and none is stuck."""
     body = b'{"kind": "' + b"x" * 6 * MIB + b'"}'
-    everybody = threading.Barrier(32, timeout=PATIENCE_SECONDS)
+    everybody = threading.Barrier(32, timeout=MAX_WAIT_SECONDS)
     with ThreadPoolExecutor(32) as pool:
         statuses = set(pool.map(lambda _: slowly(program, body, everybody), range(32)))
     # On a machine that takes seconds for so much, some are sent away for that.
@@ -234,7 +234,7 @@ def slowly(program: Program, body: bytes, everybody: threading.Barrier) -> int:
 def test_head_without_an_end(program: Program) -> None:
     """A head of more than 64 KiB ends the connection, long before its time is over."""
     head = b"POST /mutate-v1-pod HTTP/1.1\r\nx-filler: " + b"x" * 2 * bounded_protocol.MAX_HEAD
-    with socket.create_connection(("127.0.0.1", program.port), PATIENCE_SECONDS) as plain:
+    with socket.create_connection(("127.0.0.1", program.port), MAX_WAIT_SECONDS) as plain:
         secure = program.context().wrap_socket(plain, server_hostname="127.0.0.1")
         start = time.monotonic()
         with secure, suppress(OSError):

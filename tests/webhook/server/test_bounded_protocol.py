@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from testbed.processes import PATIENCE_SECONDS
+from testbed.processes import MAX_WAIT_SECONDS
 from webhook.server import bounded_protocol
 from webhook.server.bounded_protocol import BoundedProtocol
 
@@ -35,7 +35,7 @@ async def exchanged(*pieces: bytes, pause: float = 0.0) -> tuple[bytes, float]:
         writer.write(piece)
         await asyncio.sleep(pause)
     try:
-        received = await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
+        received = await asyncio.wait_for(reader.read(), MAX_WAIT_SECONDS)
     except ConnectionResetError:
         received = b""
     seconds = time.monotonic() - begun
