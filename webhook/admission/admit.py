@@ -1,4 +1,4 @@
-"""One admission from beginning to end."""
+"""One admission, end to end."""
 
 from collections.abc import Awaitable, Callable
 
@@ -11,14 +11,24 @@ from webhook.admission.policy import Policy
 from webhook.admission.reasons import Reason, Refusal
 from webhook.admission.review import MAX_WARNINGS, AdmissionOutcome, Decision, Review
 
-# (namespace, name) → the account, or None when there is none; AccountsUnavailableError when that cannot be told.
+# (namespace, name) → the account, or None when there is none; raises AccountsUnavailableError when it cannot be read.
 FindAccount = Callable[[str, str], Awaitable[Account | None]]
 
 
 async def admit(
     review: Review, find: FindAccount, policy: Policy, *, namespace_labelled: bool = False
 ) -> AdmissionOutcome:
-    """Decide one admission. `namespace_labelled`: the API server has seen the opt-in label on the namespace."""
+    """Decide about one review and make the patch.
+
+    Args:
+        review: the request.
+        find: looks the pod's ServiceAccount up.
+        policy: what the administrator has set.
+        namespace_labelled: whether the pod's namespace has the opt-in label, as the API server checked.
+
+    Raises:
+        AccountsUnavailableError: when the ServiceAccount decides and cannot be read.
+    """
     if skip := decision.out_of_scope(review):
         return _skipped(skip)
     try:
@@ -26,12 +36,12 @@ async def admit(
     except Refusal as refusal:
         return AdmissionOutcome.refused(refusal)
     try:
-        opted = decision.opted_in(pod, policy, namespace_labelled=namespace_labelled)
-        account = await _account(review.namespace, pod, find, needed=opted is not False)
-        decided = decision.decide(pod, review.namespace, account, policy, opted=opted)
-        if isinstance(decided, Skip):
-            return _skipped(decided, pod)
-        patch = mutate(pod, decided, policy)
+        opted_in = decision.opted_in(pod, policy, namespace_labelled=namespace_labelled)
+        account = await _account(review.namespace, pod, find, required=opted_in is not False)
+        injection = decision.decide(pod, review.namespace, account, policy, opted_in=opted_in)
+        if isinstance(injection, Skip):
+            return _skipped(injection, pod)
+        patch = mutate(pod, injection, policy)
     except Refusal as refusal:
         return AdmissionOutcome(
             Decision.REFUSE,
@@ -43,21 +53,21 @@ async def admit(
     return AdmissionOutcome(
         Decision.MUTATE,
         Reason.INJECTED if patch.operations else Reason.ALREADY_INJECTED,
-        warnings=(*decided.warnings, *patch.warnings)[:MAX_WARNINGS],
+        warnings=(*injection.warnings, *patch.warnings)[:MAX_WARNINGS],
         operations=patch.operations,
         pod_name=pod.name,
         service_account=pod.service_account,
     )
 
 
-async def _account(namespace: str, pod: Pod, find: FindAccount, *, needed: bool) -> Account | None:
-    """The pod's account; where it is only wanted for a warning, nothing fails for it."""
+async def _account(namespace: str, pod: Pod, find: FindAccount, *, required: bool) -> Account | None:
+    """The pod's account; where it is read only for warnings, a failure is none of the pod's."""
     if decision.is_opted_out(pod):
         return None
     try:
         return await find(namespace, pod.service_account)
     except AccountsUnavailableError:
-        if needed:
+        if required:
             raise
         return None
 

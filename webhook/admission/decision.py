@@ -1,4 +1,4 @@
-"""Whether a pod is mutated, skipped or refused, and what the author is told."""
+"""Whether a pod is mutated, skipped or refused, and the warnings for its author."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Final
 
 from azure_workload_identity import names
 from webhook.admission import proxy, values
+from webhook.admission.annotations import PodAnnotations
 from webhook.admission.identity import Account, Identity, account_warnings, resolve
 from webhook.admission.misspellings import unrecognized_keys
 from webhook.admission.pod import Pod
@@ -14,14 +15,14 @@ from webhook.admission.proxy import ProxyPlan
 from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, WarningCode, quoted
 from webhook.admission.review import Review
 
-# The label's key as an annotation is told of elsewhere, or harmless where the label is there too.
+# The label's key as an annotation has a warning of its own, and does no harm where the label is there too.
 _POD_KEYS: Final = names.POD_ANNOTATIONS | {names.USE_LABEL}
 _POD_LABELS: Final = frozenset({names.USE_LABEL})
 
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """The pod gets an identity: this one, in these containers (names), with this proxy and endpoint if any."""
+    """What a pod gets: this identity, in the containers of these names, with this proxy and endpoint if any."""
 
     identity: Identity
     containers: frozenset[str]
@@ -39,7 +40,7 @@ class Skip:
 
 
 def out_of_scope(review: Review) -> Skip | None:
-    """Only the creation of pods concerns us; everything else is allowed untouched."""
+    """Skip what is not the creation of a pod."""
     if not review.is_pod:
         return Skip(Reason.NOT_A_POD)
     if review.operation != "CREATE":
@@ -48,12 +49,12 @@ def out_of_scope(review: Review) -> Skip | None:
 
 
 def is_opted_out(pod: Pod) -> bool:
-    """Whether the pod itself says that it does not take part."""
+    """Whether the pod's own label opts it out."""
     return values.boolean(pod.labels.get(names.USE_LABEL, "")) is False
 
 
 def opted_in(pod: Pod, policy: Policy, *, namespace_labelled: bool) -> bool | None:
-    """Whether the pod takes part, as far as it and its namespace tell: None means that its account decides."""
+    """Whether the pod takes part, by its own labels and its namespace's; None: its ServiceAccount decides."""
     if is_opted_out(pod):
         return False
     if pod.labels.get(names.USE_LABEL) == "true" and OptIn.POD_LABEL in policy.opt_in:
@@ -64,61 +65,64 @@ def opted_in(pod: Pod, policy: Policy, *, namespace_labelled: bool) -> bool | No
 
 
 def decide(
-    pod: Pod, namespace: str, account: Account | None, policy: Policy, *, opted: bool | None
+    pod: Pod, namespace: str, account: Account | None, policy: Policy, *, opted_in: bool | None
 ) -> Injection | Skip:
-    """The decision for a pod whose opt-in `opted` is and whose ServiceAccount is `account` (None: there is none).
+    """Decide about a pod; `account` is its ServiceAccount, None where there is none; for `opted_in` see above.
 
     Raises:
         Refusal: when the pod takes part and something that it or its account asks for cannot be done.
     """
-    if opted is False:
-        return _left_alone(pod, account, policy)
+    if opted_in is False:
+        return _not_opted_in(pod, account, policy)
     mapped = policy.mapping.find(namespace, pod.service_account)
-    if opted is None and not (account and (account.client_id or mapped)):
-        return _left_alone(pod, account, policy)
+    if opted_in is None and not (account and (account.client_id or mapped)):
+        return _not_opted_in(pod, account, policy)
     if account is None:
         raise Refusal(
             Reason.SERVICE_ACCOUNT_NOT_FOUND,
             f'serviceaccounts "{pod.service_account}" not found in namespace {namespace}: create it before the pod',
         )
-    asked = proxy.plan(pod, policy.proxy)
-    identity = resolve(pod, account, mapped, policy.identity)
-    containers = selected_containers(pod)
-    if not containers and asked is None:
-        return Skip(Reason.NO_CONTAINERS, tuple(_list_warnings(pod)))
+    requested = PodAnnotations.parse(pod, policy.custom_endpoint)
+    plan = proxy.plan(requested.proxy, pod, policy.proxy)
+    identity = resolve(
+        pod.service_account, account, mapped, policy.identity, token_expiration=requested.token_expiration
+    )
+    containers = selected_containers(pod, requested)
+    if not containers and plan is None:
+        return Skip(Reason.NO_CONTAINERS, requested.warnings)
     return Injection(
         identity=identity,
         containers=containers,
-        proxy=asked,
-        endpoint=_endpoint(pod, policy),
+        proxy=plan,
+        endpoint=requested.endpoint,
         warnings=(
             *identity.warnings,
-            *_pod_warnings(pod, policy),
-            *_list_warnings(pod),
-            *proxy.warnings(pod, policy.proxy, asked),
+            *_misspelt(pod),
+            *requested.warnings,
+            *proxy.warnings(pod, policy.proxy, plan),
         ),
     )
 
 
-def selected_containers(pod: Pod) -> frozenset[str]:
-    """The names of the pod's own containers that get the identity.
+def selected_containers(pod: Pod, requested: PodAnnotations) -> frozenset[str]:
+    """The names of the pod's containers that get the identity: those that the annotations select.
 
-    The list annotations choose; the proxy, once there, always gets it and its init container never.
+    A proxy that is in the pod already always gets it, and its init container never.
     """
-    every = pod.container_names - {names.PROXY_INIT_CONTAINER}
-    included = values.names(pod.annotations.get(names.INJECT_CONTAINERS, "")) or every
-    skipped = values.names(pod.annotations.get(names.SKIP_CONTAINERS, "")) - {names.PROXY_CONTAINER}
-    return (every & (included | {names.PROXY_CONTAINER})) - skipped
+    candidates = pod.container_names - {names.PROXY_INIT_CONTAINER}
+    included = requested.inject_containers or candidates
+    skipped = requested.skip_containers - {names.PROXY_CONTAINER}
+    return (candidates & (included | {names.PROXY_CONTAINER})) - skipped
 
 
-def _left_alone(pod: Pod, account: Account | None, policy: Policy) -> Skip:
+def _not_opted_in(pod: Pod, account: Account | None, policy: Policy) -> Skip:
     if is_opted_out(pod):
         return Skip(Reason.OPTED_OUT)
     return Skip(Reason.NOT_OPTED_IN, tuple(_missed_opt_in(pod, account, policy)))
 
 
 def _missed_opt_in(pod: Pod, account: Account | None, policy: Policy) -> Iterator[AdmissionWarning]:
-    """Signs that the author meant the pod to take part, and what misses."""
+    """Warn where the author probably wanted the pod to take part, with what is missing."""
     label = pod.labels.get(names.USE_LABEL)
     if label is not None and label != "true":
         yield AdmissionWarning(
@@ -130,7 +134,7 @@ def _missed_opt_in(pod: Pod, account: Account | None, policy: Policy) -> Iterato
         )
     elif sign := _sign_of_intent(pod, account):
         yield AdmissionWarning(
-            WarningCode.LABEL_MISSING, f"{sign}, but nothing is injected; to take part, {_ways_in(pod, policy)}"
+            WarningCode.LABEL_MISSING, f"{sign}, but nothing is injected; to take part, {_ways_to_opt_in(pod, policy)}"
         )
     yield from _misspelt(pod)
     if account is not None:
@@ -149,7 +153,7 @@ def _sign_of_intent(pod: Pod, account: Account | None) -> str:
     return ""
 
 
-def _ways_in(pod: Pod, policy: Policy) -> str:
+def _ways_to_opt_in(pod: Pod, policy: Policy) -> str:
     ways = {
         OptIn.POD_LABEL: f'label the pod (in a workload, spec.template.metadata.labels) {names.USE_LABEL}: "true"',
         OptIn.NAMESPACE_LABEL: f'label its namespace {names.USE_LABEL}: "true"',
@@ -158,68 +162,29 @@ def _ways_in(pod: Pod, policy: Policy) -> str:
     return " or ".join(way for opt_in, way in ways.items() if opt_in in policy.opt_in)
 
 
-def _pod_warnings(pod: Pod, policy: Policy) -> Iterator[AdmissionWarning]:
-    yield from _misspelt(pod)
-    for key in pod.annotations:
-        if key.startswith(names.CUSTOM_ENDPOINT_PREFIX) and (
-            policy.custom_endpoint is None or key != policy.custom_endpoint.annotation
-        ):
-            yield AdmissionWarning(
-                WarningCode.CUSTOM_ENDPOINT_OFF,
-                f"{quoted(key)} has no effect: this webhook is not set up for that token endpoint",
-            )
-    if policy.custom_endpoint is not None:
-        text = pod.annotations.get(policy.custom_endpoint.annotation)
-        if text is not None and values.boolean(text) is None:
-            yield AdmissionWarning(
-                WarningCode.NOT_A_BOOLEAN,
-                f'{policy.custom_endpoint.annotation} {quoted(text)} is neither "true" nor "false" and has no effect',
-            )
-
-
 def _misspelt(pod: Pod) -> Iterator[AdmissionWarning]:
-    for key, meant in unrecognized_keys(pod.annotations, _POD_KEYS):
-        if meant == names.USE_LABEL:
+    for key, intended in unrecognized_keys(pod.annotations, _POD_KEYS):
+        if intended == names.USE_LABEL:
             yield AdmissionWarning(
-                WarningCode.NEAR_MISS, f"{quoted(key)} of the pod is ignored; meant is the label {meant}"
+                WarningCode.NEAR_MISS, f"{quoted(key)} of the pod is ignored; meant is the label {intended}"
             )
-        elif meant in names.POD_ANNOTATIONS:
+        elif intended in names.POD_ANNOTATIONS:
             yield AdmissionWarning(
-                WarningCode.NEAR_MISS, f"{quoted(key)} of the pod is ignored; the annotation is {meant}"
+                WarningCode.NEAR_MISS, f"{quoted(key)} of the pod is ignored; the annotation is {intended}"
             )
-        elif meant is not None:
+        elif intended is not None:
             yield AdmissionWarning(
                 WarningCode.WRONG_OBJECT, f"{quoted(key)} of the pod is ignored; it belongs on its ServiceAccount"
             )
         elif not key.startswith(names.CUSTOM_ENDPOINT_PREFIX):
             yield AdmissionWarning(WarningCode.UNKNOWN_KEY, f"{quoted(key)} of the pod is not known and ignored")
-    for key, meant in unrecognized_keys(pod.labels, _POD_LABELS):
-        if meant == names.USE_LABEL:
+    for key, intended in unrecognized_keys(pod.labels, _POD_LABELS):
+        if intended == names.USE_LABEL:
             yield AdmissionWarning(
-                WarningCode.NEAR_MISS, f"label {quoted(key)} of the pod is ignored; the label is {meant}"
+                WarningCode.NEAR_MISS, f"label {quoted(key)} of the pod is ignored; the label is {intended}"
             )
-        elif meant is not None:
+        elif intended is not None:
+            owner = "it" if intended in names.POD_ANNOTATIONS else "its ServiceAccount"
             yield AdmissionWarning(
-                WarningCode.WRONG_OBJECT, f"{quoted(key)} is a label of the pod and must be an annotation {_of(meant)}"
+                WarningCode.WRONG_OBJECT, f"{quoted(key)} is a label of the pod and must be an annotation of {owner}"
             )
-
-
-def _of(key: str) -> str:
-    return "of it" if key in names.POD_ANNOTATIONS else "of its ServiceAccount"
-
-
-def _list_warnings(pod: Pod) -> Iterator[AdmissionWarning]:
-    for annotation in (names.INJECT_CONTAINERS, names.SKIP_CONTAINERS):
-        listed = values.names(pod.annotations.get(annotation, ""))
-        unknown = sorted(listed - pod.container_names - names.PROXY_CONTAINERS)
-        if unknown:
-            yield AdmissionWarning(
-                WarningCode.UNKNOWN_CONTAINER, f"{annotation} names {quoted(', '.join(unknown))}, not in the pod"
-            )
-
-
-def _endpoint(pod: Pod, policy: Policy) -> CustomEndpoint | None:
-    endpoint = policy.custom_endpoint
-    if endpoint is not None and values.boolean(pod.annotations.get(endpoint.annotation, "")) is True:
-        return endpoint
-    return None

@@ -1,4 +1,4 @@
-"""What is put into a pod, as the maps that end up in it. Nothing here looks at a pod."""
+"""The variables, mounts, volume and containers that a pod gets, as raw maps. Nothing here looks at the pod."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,13 +9,13 @@ from webhook.admission.identity import Identity
 from webhook.admission.policy import CustomEndpoint, ProxySettings, Resources
 from webhook.admission.proxy import ProxyMode, ProxyPlan
 
-# As the API server would default it: a second pass then finds the volume equal to what it wants.
+# The API server's default: on a second pass the stored volume is then equal to the one that is wanted.
 VOLUME_MODE: Final = 0o644
 STARTUP_SECONDS: Final = 60
 
 
 def token_file(directory: str) -> str:
-    """Where the token is below one of the volume's directories; in v1.6.0's, where v1.6.0 had it."""
+    """The path of the token below one of the volume's directories; in v1.6.0's directory, v1.6.0's path."""
     name = names.V160_TOKEN_FILE if directory == names.V160_DIRECTORY else names.TOKEN_FILE
     return f"{directory}/{name}"
 
@@ -43,11 +43,11 @@ def identity_variables(
         variables[names.ENV_TOKEN_PROXY_SNI] = endpoint.sni_name
         variables[names.ENV_TOKEN_PROXY_CA_FILE] = f"{directory}/{names.CA_FILE}" if endpoint.has_ca_file else ""
         variables[names.ENV_TOKEN_PROXY_CA_DATA] = endpoint.ca_data
-    return _set(variables)
+    return _without_empty(variables)
 
 
 def environment_mode_variables(plan: ProxyPlan | None) -> Mapping[str, str]:
-    """What points managed-identity SDKs at the proxy when nothing redirects them."""
+    """The variable that points managed-identity SDKs at the proxy, in the mode in which nothing redirects them."""
     if plan is None or plan.mode is not ProxyMode.ENVIRONMENT:
         return {}
     return {names.ENV_POD_IDENTITY_HOST: f"http://127.0.0.1:{plan.port}"}
@@ -92,7 +92,7 @@ def volume(identity: Identity, audience: str, endpoint: CustomEndpoint | None, p
 
 
 def _configmap(name: str, path: str) -> JsonObject:
-    """Not optional: a pod that would trust too little does not start, and the kubelet says which ConfigMap misses."""
+    """Not optional: without the CA the pod waits, and the kubelet's event names the missing ConfigMap."""
     return {"configMap": {"name": name, "items": _ca_items(path), "optional": False}}
 
 
@@ -101,13 +101,13 @@ def _ca_items(path: str) -> list[JsonObject]:
 
 
 def has_sources(candidate: JsonObject, wanted: JsonObject) -> bool:
-    """Whether a volume has every source of `wanted`; another webhook may have added some of its own."""
+    """Whether a volume has every source of `wanted`; another webhook may have added sources."""
     sources = _sources(candidate)
     return all(source in sources for source in wanted["projected"]["sources"])
 
 
 def is_ours(candidate: JsonObject) -> bool:
-    """Whether a volume is one that `volume` made under other settings: nothing is in it that would be lost with it."""
+    """Whether `volume` made a volume, under any settings: then replacing it loses nothing of the user's."""
     sources = _sources(candidate)
     return bool(sources) and all(_is_our_source(source) for source in sources)
 
@@ -132,10 +132,10 @@ def _is_our_source(source: object) -> bool:
 
 
 def proxy_container(plan: ProxyPlan, settings: ProxySettings, variables: Mapping[str, str]) -> JsonObject:
-    """The sidecar. Native, it is an init container that goes on; a startup probe holds back what comes after it.
+    """The sidecar. A native one is an init container that keeps running; its startup probe delays the next container.
 
-    Its security context is whole, so that nothing depends on the pod's: Pod Security `restricted` admits it, and its
-    uid is the one that the redirect rules let through.
+    Its security context sets every field, so that nothing of the pod's applies: Pod Security `restricted` admits it,
+    and its uid is the one that the redirect rules exempt.
     """
     arguments = [f"--proxy-port={plan.port}", f"--log-level={settings.log_level}"]
     probe = {"command": [names.PROXY_PROGRAM, arguments[0], "--probe", arguments[1]]}
@@ -177,7 +177,7 @@ def proxy_container(plan: ProxyPlan, settings: ProxySettings, variables: Mapping
 
 def _egress_variables(settings: ProxySettings) -> Mapping[str, str]:
     bundle = f"{names.DOCUMENTED_DIRECTORY}/{names.PROXY_CA_FILE}" if settings.ca_configmap else ""
-    return _set(
+    return _without_empty(
         {
             names.ENV_HTTPS_PROXY: settings.https_proxy,
             names.ENV_NO_PROXY: settings.no_proxy,
@@ -187,7 +187,7 @@ def _egress_variables(settings: ProxySettings) -> Mapping[str, str]:
 
 
 def proxy_init_container(plan: ProxyPlan, settings: ProxySettings) -> JsonObject:
-    """Writes the redirect rules: root with two capabilities, never privileged, and without the identity."""
+    """The container that writes the redirect rules: root with two capabilities, unprivileged, without the identity."""
     container: JsonObject = {
         "name": names.PROXY_INIT_CONTAINER,
         "image": settings.init_image or settings.image,
@@ -213,9 +213,9 @@ def proxy_init_container(plan: ProxyPlan, settings: ProxySettings) -> JsonObject
 def _resources(resources: Resources) -> JsonObject:
     requests = {"cpu": resources.cpu_request, "memory": resources.memory_request}
     limits = {"cpu": resources.cpu_limit, "memory": resources.memory_limit}
-    both = {"requests": _set(requests), "limits": _set(limits)}
+    both = {"requests": _without_empty(requests), "limits": _without_empty(limits)}
     return {kind: amounts for kind, amounts in both.items() if amounts}
 
 
-def _set(values: Mapping[str, str]) -> dict[str, str]:
+def _without_empty(values: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}

@@ -1,4 +1,4 @@
-"""Who a pod is to Microsoft Entra: client id, tenant id, and how long its token lives.
+"""The identity of a pod: client id, tenant id, and the lifetime of its token.
 
 | | pod annotation | ServiceAccount annotation | mapping | setting |
 |---|---|---|---|---|
@@ -6,7 +6,7 @@
 | tenant id | | 1 | 2 | 3 |
 | token expiration | 1 | 2 | 3 | 4 |
 
-The lowest number that is there and not empty wins.
+The first source that is set and not empty wins.
 """
 
 import re
@@ -19,7 +19,6 @@ from azure_workload_identity import names
 from webhook.admission import values
 from webhook.admission.errors import HttpError
 from webhook.admission.misspellings import UnrecognizedKey, unrecognized_keys
-from webhook.admission.pod import Pod
 from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, WarningCode, quoted
 
 # Whether a text matches a pattern: truthy when it does.
@@ -28,10 +27,10 @@ _GLOB: Final = frozenset("*?[")
 
 
 class AccountsUnavailableError(HttpError):
-    """Whether an account exists cannot be told now.
+    """ServiceAccounts cannot be read at the moment.
 
-    It is not the pod's fault, so it becomes an HTTP 500 and the cluster's failurePolicy decides. Not a 503: of that the
-    API server shows its user no message of ours (client-go replaces it).
+    That is not the pod's fault, so it becomes an HTTP 500 and the cluster's failurePolicy decides. Not a 503: client-go
+    replaces the message of a 503, so that users would not see ours.
     """
 
     status = 500
@@ -40,7 +39,7 @@ class AccountsUnavailableError(HttpError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What admission needs of a ServiceAccount. Ids are trimmed of blanks; empty means not set."""
+    """The part of a ServiceAccount that admission needs. Ids are without surrounding blanks; empty means not set."""
 
     client_id: str = ""
     tenant_id: str = ""
@@ -51,7 +50,7 @@ class Account:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> "Account":
-        """From a ServiceAccount's metadata, of the API server or a manifest; what is no string counts as not set."""
+        """Read a ServiceAccount's metadata, of the API server or a manifest; other values than strings are not set."""
         annotations = _strings(metadata.get("annotations"))
         labels = _strings(metadata.get("labels"))
         return cls(
@@ -66,7 +65,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class MappingEntry:
-    """An identity for the ServiceAccounts that match two patterns (`*`, `?`, `[...]` as in file names)."""
+    """The identity of the ServiceAccounts that match two patterns (`*`, `?`, `[...]` as in file names)."""
 
     namespace: str
     service_account: str
@@ -76,7 +75,7 @@ class MappingEntry:
 
     @property
     def specificity(self) -> tuple[bool, bool, int, int]:
-        """What orders entries: a namespace in full, a ServiceAccount in full, then the longer patterns."""
+        """The order of entries: exact namespaces first, then exact ServiceAccounts, then longer patterns."""
         return (
             not _GLOB & set(self.namespace),
             not _GLOB & set(self.service_account),
@@ -86,12 +85,12 @@ class MappingEntry:
 
     @property
     def is_exact(self) -> bool:
-        """Whether it is for one account, in full."""
+        """Whether the entry names one account, without a pattern."""
         return self.specificity[:2] == (True, True)
 
 
 class IdentityMapping:
-    """Mapping entries, most specific first; of equals the one that was given first."""
+    """Mapping entries, most specific first; of two that are equally specific the first one counts."""
 
     def __init__(self, entries: Iterable[MappingEntry] = ()) -> None:
         self._patterns: list[tuple[Match, Match, MappingEntry]] = []
@@ -107,12 +106,16 @@ class IdentityMapping:
         exact = self._exact.get((namespace, service_account))
         if exact is not None:
             return exact
-        found = (entry for place, name, entry in self._patterns if place(namespace) and name(service_account))
-        return next(found, None)
+        matching = (
+            entry
+            for matches_namespace, matches_name, entry in self._patterns
+            if matches_namespace(namespace) and matches_name(service_account)
+        )
+        return next(matching, None)
 
 
 def _matcher(pattern: str) -> Match:
-    """What tells whether a text matches: compiled once, since fnmatch remembers a few hundred patterns only."""
+    """Compile a pattern once: fnmatch itself caches only a few hundred."""
     return re.compile(translate(pattern)).match if _GLOB & set(pattern) else pattern.__eq__
 
 
@@ -128,7 +131,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What settings say where nothing else does; `token_expiration` in seconds."""
+    """The settings for pods whose identity no other source sets; `token_expiration` in seconds."""
 
     tenant_id: str
     token_expiration: int = names.DEFAULT_TOKEN_EXPIRATION
@@ -140,8 +143,10 @@ def ids(account: Account, mapped: MappingEntry | None, tenant_id: str) -> tuple[
     return client, account.tenant_id or (mapped.tenant_id if mapped else "") or tenant_id
 
 
-def resolve(pod: Pod, account: Account, mapped: MappingEntry | None, defaults: Defaults) -> Identity:
-    """The identity of a pod, by the table above.
+def resolve(
+    name: str, account: Account, mapped: MappingEntry | None, defaults: Defaults, *, token_expiration: int | None = None
+) -> Identity:
+    """The identity of a pod of ServiceAccount `name`, by the table above; `token_expiration` is the pod's annotation.
 
     Raises:
         Refusal: INVALID_TOKEN_EXPIRATION, INVALID_CLIENT_ID or INVALID_TENANT_ID.
@@ -150,20 +155,20 @@ def resolve(pod: Pod, account: Account, mapped: MappingEntry | None, defaults: D
     if client_id and not values.is_id(client_id):
         raise Refusal(
             Reason.INVALID_CLIENT_ID,
-            f"{names.CLIENT_ID} {quoted(client_id)} of ServiceAccount {pod.service_account} cannot be a client id: "
+            f"{names.CLIENT_ID} {quoted(client_id)} of ServiceAccount {name} cannot be a client id: "
             "give the UUID that Azure shows as the application or client id",
         )
     if not values.is_id(tenant_id):
         raise Refusal(
             Reason.INVALID_TENANT_ID,
-            f"{names.TENANT_ID} {quoted(tenant_id)} of ServiceAccount {pod.service_account} cannot be a tenant id: "
+            f"{names.TENANT_ID} {quoted(tenant_id)} of ServiceAccount {name} cannot be a tenant id: "
             "give the tenant's UUID or one of its domains",
         )
     return Identity(
         client_id=client_id,
         tenant_id=tenant_id,
-        token_expiration=_expiration(pod, account, mapped, defaults),
-        warnings=tuple(_warnings(client_id, tenant_id, pod.service_account, account)),
+        token_expiration=token_expiration or _expiration(name, account, mapped, defaults),
+        warnings=tuple(_warnings(client_id, tenant_id, name, account)),
     )
 
 
@@ -187,22 +192,22 @@ def _warnings(client_id: str, tenant_id: str, name: str, account: Account) -> It
 
 
 def account_warnings(account: Account, name: str) -> Iterator[AdmissionWarning]:
-    """What is misspelt or misplaced on a ServiceAccount."""
-    for key, meant in account.unrecognized_labels:
-        if meant in names.ACCOUNT_ANNOTATIONS:
+    """Warn of keys of a ServiceAccount that are misspelt or belong elsewhere."""
+    for key, intended in account.unrecognized_labels:
+        if intended in names.ACCOUNT_ANNOTATIONS:
             yield AdmissionWarning(
                 WarningCode.WRONG_OBJECT,
-                f"{quoted(key)} is a label of ServiceAccount {name} and must be its annotation {meant}",
+                f"{quoted(key)} is a label of ServiceAccount {name} and must be its annotation {intended}",
             )
         else:
             yield AdmissionWarning(WarningCode.UNKNOWN_KEY, f"label {quoted(key)} of ServiceAccount {name} is ignored")
-    for key, meant in account.unrecognized_annotations:
-        if meant in names.ACCOUNT_ANNOTATIONS:
+    for key, intended in account.unrecognized_annotations:
+        if intended in names.ACCOUNT_ANNOTATIONS:
             yield AdmissionWarning(
                 WarningCode.NEAR_MISS,
-                f"{quoted(key)} of ServiceAccount {name} is ignored; the annotation is {meant}",
+                f"{quoted(key)} of ServiceAccount {name} is ignored; the annotation is {intended}",
             )
-        elif meant is not None:
+        elif intended is not None:
             yield AdmissionWarning(
                 WarningCode.WRONG_OBJECT,
                 f"{quoted(key)} of ServiceAccount {name} is ignored; it belongs on the pod",
@@ -213,19 +218,20 @@ def account_warnings(account: Account, name: str) -> Iterator[AdmissionWarning]:
             )
 
 
-def _expiration(pod: Pod, account: Account, mapped: MappingEntry | None, defaults: Defaults) -> int:
-    for text, where in (
-        (pod.annotations.get(names.TOKEN_EXPIRATION, ""), "the pod"),
-        (account.token_expiration, f"ServiceAccount {pod.service_account}"),
-    ):
-        if text:
-            return _checked_expiration(text, where)
+def _expiration(name: str, account: Account, mapped: MappingEntry | None, defaults: Defaults) -> int:
+    if account.token_expiration:
+        return parse_expiration(account.token_expiration, f"ServiceAccount {name}")
     if mapped is not None and mapped.token_expiration is not None:
         return mapped.token_expiration
     return defaults.token_expiration
 
 
-def _checked_expiration(text: str, where: str) -> int:
+def parse_expiration(text: str, where: str) -> int:
+    """The seconds that an annotation of `where` asks for.
+
+    Raises:
+        Refusal: INVALID_TOKEN_EXPIRATION.
+    """
     seconds = values.integer(text)
     if seconds is None or not names.MIN_TOKEN_EXPIRATION <= seconds <= names.MAX_TOKEN_EXPIRATION:
         raise Refusal(

@@ -1,7 +1,7 @@
-"""A decision and a pod become JSON patch operations (RFC 6902): only `add` and `replace`, against the raw pod.
+"""Makes the JSON patch (RFC 6902) of an injection: only `add` and `replace` operations, against the raw pod.
 
-Applied to its own result it yields nothing. What the user set stays: a variable of the same name, a mount on the
-same path, a container of the proxy's name.
+A pod that has been patched gets no second patch. What the user has set stays: a variable of the same name, a mount at
+the same path, a container with the proxy's name.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,77 +20,77 @@ from webhook.admission.policy import Policy, ProxySettings
 from webhook.admission.proxy import ProxyMode
 from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, WarningCode, quoted
 
-# The longest path that Linux takes; what is longer cannot be mounted, and need not be kept.
+# The longest path of Linux: longer ones cannot be mounted, so only this much of them is cached.
 MAX_PATH: Final = 4096
-# What a kubelet always mounts read-only, so that nothing can be mounted below it.
+# Volumes that a kubelet always mounts read-only, so that no mount point can be made below them.
 READ_ONLY_SOURCES: Final = frozenset({"configMap", "downwardAPI", "image", "projected", "secret"})
-# The variables of a container that matter here: those that may be injected, and those that compete with them.
-_WATCHED: Final = names.INJECTED_VARIABLES | names.ENV_OTHER_CREDENTIALS
+# The variables of a container that are looked at: those that may be injected, and those that compete with them.
+_RELEVANT: Final = names.INJECTED_VARIABLES | names.ENV_OTHER_CREDENTIALS
 _STANDARD: Final = (names.DOCUMENTED_DIRECTORY, names.V160_DIRECTORY)
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """The operations, in order, and what was noticed while making them."""
+    """The operations, in order, and the warnings about what the pod already has."""
 
     operations: list[JsonObject]
     warnings: list[AdmissionWarning]
 
 
-def mutate(pod: Pod, decision: Injection, policy: Policy) -> Patch:
-    """The patch that carries out `decision`.
+def mutate(pod: Pod, injection: Injection, policy: Policy) -> Patch:
+    """Make the patch that gives a pod its injection.
 
     Raises:
         Refusal: MALFORMED_POD, VOLUME_NAME_TAKEN or TOKEN_PATHS_TAKEN.
     """
-    injection = _Injection(pod, decision, policy)
+    injector = _ContainerInjector(pod, injection, policy)
     operations: list[JsonObject] = []
     for pointer, container in pod.all_containers():
-        if container["name"] in decision.containers:
-            operations += injection.into(container, pointer)
-    # Containers go in last: until then the pointers above mean the pod as it came.
-    operations += _volume_operations(pod, decision, policy)
-    operations += _proxy_operations(pod, decision, policy.proxy, injection.standard)
-    return Patch(operations, injection.warnings)
+        if container["name"] in injection.containers:
+            operations += injector.operations(container, pointer)
+    # Containers are added last: until then the pointers above refer to the pod as it came.
+    operations += _volume_operations(pod, injection, policy)
+    operations += _proxy_operations(pod, injection, policy.proxy, injector.standard)
+    return Patch(operations, injector.warnings)
 
 
-class _Injection:
-    """What every selected container of one pod gets, worked out once."""
+class _ContainerInjector:
+    """Makes the operations for the containers of one pod; what they have in common is worked out once."""
 
-    def __init__(self, pod: Pod, decision: Injection, policy: Policy) -> None:
+    def __init__(self, pod: Pod, injection: Injection, policy: Policy) -> None:
         self.warnings: list[AdmissionWarning] = []
-        self._decision = decision
+        self._injection = injection
         self._authority_host = policy.authority_host
         self._read_only_volumes = {volume["name"] for volume in pod.volumes if _is_read_only(volume)}
-        self._redirection = fragments.environment_mode_variables(decision.proxy)
+        self._redirection = fragments.environment_mode_variables(injection.proxy)
         self.standard = self._variables(names.DOCUMENTED_DIRECTORY)
 
-    def into(self, container: JsonObject, pointer: str) -> Iterator[JsonObject]:
+    def operations(self, container: JsonObject, pointer: str) -> Iterator[JsonObject]:
         env = maps(container, "env", pointer)
         mounts = maps(container, "volumeMounts", pointer)
         devices = maps(container, "volumeDevices", pointer)
         taken = [*mounts, *({"mountPath": device.get("devicePath")} for device in devices)] if devices else mounts
-        directory, missing = self._place(container["name"], taken)
+        directory, missing = self._choose_directory(container["name"], taken)
         wanted = self.standard if directory == names.DOCUMENTED_DIRECTORY else self._variables(directory)
         if self._redirection and container["name"] != names.PROXY_CONTAINER:
             wanted = {**wanted, **self._redirection}
         if env:
-            present = {name: entry for entry in env if isinstance(name := entry.get("name"), str) and name in _WATCHED}
+            present = {name: entry for entry in env if isinstance(name := entry.get("name"), str) and name in _RELEVANT}
             self._warn_of_shadows(container["name"], present, wanted)
             kept = set(present)
             if names.ENV_TOKEN_PROXY_CAS & kept:
-                # SDKs refuse a CA file beside CA data, so one of the user's stands for both.
+                # SDKs refuse a CA file beside CA data, so the user's one replaces both.
                 kept |= names.ENV_TOKEN_PROXY_CAS
             wanted = {name: value for name, value in wanted.items() if name not in kept}
         yield from _append(f"{pointer}/env", env, fragments.as_env(wanted))
         yield from _append(f"{pointer}/volumeMounts", mounts, [fragments.mount(path) for path in missing])
 
     def _variables(self, directory: str) -> Mapping[str, str]:
-        decision = self._decision
-        return fragments.identity_variables(decision.identity, self._authority_host, directory, decision.endpoint)
+        injection = self._injection
+        return fragments.identity_variables(injection.identity, self._authority_host, directory, injection.endpoint)
 
-    def _place(self, name: str, mounts: list[JsonObject]) -> tuple[str, list[str]]:
-        """The directory whose token file the container is told of, and the directories to mount the volume at."""
+    def _choose_directory(self, name: str, mounts: list[JsonObject]) -> tuple[str, list[str]]:
+        """The directory that AZURE_FEDERATED_TOKEN_FILE names, and the directories to mount the volume at."""
         ours: set[str] = set()
         blocked: set[str] = set()
         for mount in mounts:
@@ -101,10 +101,10 @@ class _Injection:
             if mount.get("name") == names.VOLUME and "subPath" not in mount and "subPathExpr" not in mount:
                 ours.add(_absolute(path))
             else:
-                hit = _in_the_way(path)
-                blocked |= hit.always
-                if hit.read_only and self._is_read_only_mount(mount):
-                    blocked |= hit.read_only
+                conflict = mount_conflict(path)
+                blocked |= conflict.always
+                if conflict.read_only and self._is_read_only_mount(mount):
+                    blocked |= conflict.read_only
         free = [path for path in _STANDARD if path in ours or path not in blocked]
         if names.DOCUMENTED_DIRECTORY not in free:
             free = free or self._last_resort(name, ours, blocked)
@@ -154,21 +154,21 @@ class _Injection:
 
 
 def _absolute(path: str) -> str:
-    """The path as a kubelet mounts it: from the root, with single slashes and none at the end."""
+    """The path as a kubelet mounts it: absolute, with single slashes and none at the end."""
     return normpath("/" + path.lstrip("/"))
 
 
 @dataclass(frozen=True, slots=True)
-class _Hit:
-    """The directories that a mount makes unusable: whatever it is, or when it is read-only."""
+class MountConflict:
+    """The token directories that a mount makes unusable: `always`, or only if the mount is `read_only`."""
 
     always: frozenset[str]
     read_only: frozenset[str]
 
 
 @lru_cache(maxsize=1024)
-def _in_the_way(mount_path: str) -> _Hit:
-    """What a mount at this path does to ours: at or below one it collides, above one it must be writable.
+def mount_conflict(mount_path: str) -> MountConflict:
+    """The conflict of a mount with ours: at or below a directory it collides, above one it must be writable.
 
     /var/run is a link to /run in most images, so both spellings of a directory count.
     """
@@ -180,12 +180,12 @@ def _in_the_way(mount_path: str) -> _Hit:
                 always.add(directory)
             elif spelling.startswith(path.rstrip("/") + "/"):
                 read_only.add(directory)
-    return _Hit(frozenset(always), frozenset(read_only))
+    return MountConflict(frozenset(always), frozenset(read_only))
 
 
-def _volume_operations(pod: Pod, decision: Injection, policy: Policy) -> Iterator[JsonObject]:
-    proxy_ca = policy.proxy.ca_configmap if decision.proxy else ""
-    wanted = fragments.volume(decision.identity, policy.audience, decision.endpoint, proxy_ca)
+def _volume_operations(pod: Pod, injection: Injection, policy: Policy) -> Iterator[JsonObject]:
+    proxy_ca = policy.proxy.ca_configmap if injection.proxy else ""
+    wanted = fragments.volume(injection.identity, policy.audience, injection.endpoint, proxy_ca)
     for index, volume in enumerate(pod.volumes):
         if volume["name"] != names.VOLUME:
             continue
@@ -202,17 +202,17 @@ def _volume_operations(pod: Pod, decision: Injection, policy: Policy) -> Iterato
 
 
 def _proxy_operations(
-    pod: Pod, decision: Injection, settings: ProxySettings, variables: Mapping[str, str]
+    pod: Pod, injection: Injection, settings: ProxySettings, variables: Mapping[str, str]
 ) -> Iterator[JsonObject]:
-    """Inserts the proxy before everything of the user's, the init container before the proxy."""
-    if decision.proxy is None:
+    """Insert the proxy before the user's containers, and its init container before the proxy."""
+    if injection.proxy is None:
         return
     present = pod.container_names
     first: list[JsonObject] = []
-    if decision.proxy.mode is ProxyMode.REDIRECT and names.PROXY_INIT_CONTAINER not in present:
-        first.append(fragments.proxy_init_container(decision.proxy, settings))
+    if injection.proxy.mode is ProxyMode.REDIRECT and names.PROXY_INIT_CONTAINER not in present:
+        first.append(fragments.proxy_init_container(injection.proxy, settings))
     if names.PROXY_CONTAINER not in present:
-        sidecar = fragments.proxy_container(decision.proxy, settings, variables)
+        sidecar = fragments.proxy_container(injection.proxy, settings, variables)
         if settings.native:
             first.append(sidecar)
         else:

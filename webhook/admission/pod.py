@@ -1,7 +1,7 @@
 """A checked view of the raw pod.
 
-The raw maps stay what they are, so that unknown fields survive; what is read here has been looked at once, and
-everything after may rely on it.
+The raw maps are never changed, so that unknown fields survive. The fields that admission reads are checked here, once;
+later code relies on it.
 """
 
 import re
@@ -17,14 +17,14 @@ MAX_CONTAINERS: Final = 1000
 MAX_NAME: Final = 253
 DNS_SUBDOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 
-# Asked of the types of a list's entries, this is one pass in C.
+# Compared with the types of all entries at once: one pass in C.
 _ONLY_MAPS: Final[frozenset[type]] = frozenset({dict})
 _ONLY_TEXT: Final[frozenset[type]] = frozenset({str})
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """What admission reads of a pod. Lists hold the raw maps; `init_containers` has native sidecars too."""
+    """The fields of a pod that admission reads. Lists hold the raw maps; `init_containers` includes native sidecars."""
 
     name: str
     labels: Mapping[str, str]
@@ -52,8 +52,8 @@ class Pod:
         spec = raw.get("spec")
         if not isinstance(spec, dict):
             raise _malformed("spec", "a map", spec)
-        containers = _named(spec, "containers")
-        init_containers = _named(spec, "initContainers")
+        containers = _named_maps(spec, "containers")
+        init_containers = _named_maps(spec, "initContainers")
         if len(containers) + len(init_containers) > MAX_CONTAINERS:
             raise Refusal(Reason.TOO_MANY_CONTAINERS, f"the pod has more than {MAX_CONTAINERS} containers")
         return cls(
@@ -67,11 +67,11 @@ class Pod:
             spec=spec,
             containers=containers,
             init_containers=init_containers,
-            volumes=_named(spec, "volumes"),
+            volumes=_named_maps(spec, "volumes"),
         )
 
     def all_containers(self) -> Iterator[tuple[str, JsonObject]]:
-        """Every container with its JSON pointer, init containers first."""
+        """Yield every container with its JSON pointer, init containers first."""
         for key, group in (("initContainers", self.init_containers), ("containers", self.containers)):
             for index, container in enumerate(group):
                 yield f"/spec/{key}/{index}", container
@@ -89,12 +89,12 @@ def maps(parent: JsonObject, key: str, path: str) -> list[JsonObject]:
     if not isinstance(value, list):
         raise _malformed(f"{path}.{key}", "a list", value)
     if not _ONLY_MAPS.issuperset(map(type, value)):
-        stranger = next(entry for entry in value if not isinstance(entry, dict))
-        raise _malformed(f"{path}.{key}", "a list of maps", stranger)
+        wrong = next(entry for entry in value if not isinstance(entry, dict))
+        raise _malformed(f"{path}.{key}", "a list of maps", wrong)
     return value
 
 
-def _named(spec: JsonObject, key: str) -> list[JsonObject]:
+def _named_maps(spec: JsonObject, key: str) -> list[JsonObject]:
     entries = maps(spec, key, "spec")
     for entry in entries:
         if not isinstance(entry.get("name"), str):
@@ -114,8 +114,8 @@ def _map(parent: JsonObject, key: str, path: str) -> JsonObject:
 def _texts(metadata: JsonObject, key: str) -> Mapping[str, str]:
     values = _map(metadata, key, "metadata")
     if not _ONLY_TEXT.issuperset(map(type, values.values())):
-        name, stranger = next((name, value) for name, value in values.items() if not isinstance(value, str))
-        raise _malformed(f"metadata.{key}[{quoted(name)}]", "a string", stranger)
+        name, wrong = next((name, value) for name, value in values.items() if not isinstance(value, str))
+        raise _malformed(f"metadata.{key}[{quoted(name)}]", "a string", wrong)
     return values
 
 
@@ -138,7 +138,7 @@ def _flag(spec: JsonObject, key: str) -> bool:
 
 
 def _service_account(spec: JsonObject) -> str:
-    # `serviceAccount` is the deprecated alias; manifests that did not pass an API server may have it alone.
+    # `serviceAccount` is the deprecated alias; the API server sets both, a manifest may have it alone.
     name = _text(spec, "serviceAccountName", "spec") or _text(spec, "serviceAccount", "spec") or "default"
     if not DNS_SUBDOMAIN.fullmatch(name):
         raise _malformed("spec.serviceAccountName", "a ServiceAccount's name", name)
@@ -154,11 +154,11 @@ def _is_windows(spec: JsonObject) -> bool:
 
 def _malformed(path: str, wanted: str, found: object) -> Refusal:
     where = path.lstrip("/").replace("/", ".") if path.startswith("/") else path
-    return Refusal(Reason.MALFORMED_POD, f"{where} must be {wanted}, not {_named_kind(found)}")
+    return Refusal(Reason.MALFORMED_POD, f"{where} must be {wanted}, not {_described(found)}")
 
 
-def _named_kind(value: object) -> str:
-    """What a value is, in JSON's words."""
+def _described(value: object) -> str:
+    """The kind of a JSON value, and the value where it is short."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,6 +1,6 @@
-"""What a pod asks of the IMDS proxy: whether, how and where it listens."""
+"""The IMDS proxy that a pod asks for: whether it can have one, how the app reaches it, what it may use."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -29,22 +29,39 @@ class ProxyMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyRequest:
+    """What the annotations of a pod ask for; `resources` are those that it sets, by the fields of Resources."""
+
+    mode: ProxyMode
+    port: int
+    resources: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, annotations: Mapping[str, str]) -> "ProxyRequest":
+        """Read the annotations of a pod that asks for the proxy.
+
+        Raises:
+            Refusal: INVALID_PROXY_MODE, INVALID_PROXY_PORT or INVALID_PROXY_RESOURCES.
+        """
+        return cls(_mode(annotations), _port(annotations), _resources(annotations))
+
+
+@dataclass(frozen=True, slots=True)
 class ProxyPlan:
-    """The proxy of one pod."""
+    """The proxy that one pod gets."""
 
     mode: ProxyMode
     port: int
     resources: Resources
 
 
-def plan(pod: Pod, settings: ProxySettings) -> ProxyPlan | None:
-    """The proxy that the pod asks for, if it does.
+def plan(request: ProxyRequest | None, pod: Pod, settings: ProxySettings) -> ProxyPlan | None:
+    """The proxy that a pod gets, None where it asks for none.
 
     Raises:
-        Refusal: when it asks for one that cannot work: on the host's network, on Windows, with a bad port, mode or
-            resource quantity.
+        Refusal: where the proxy cannot work: on the host's network, on Windows, with a request above its limit.
     """
-    if not is_requested(pod):
+    if request is None:
         return None
     if pod.host_network:
         raise Refusal(
@@ -57,31 +74,22 @@ def plan(pod: Pod, settings: ProxySettings) -> ProxyPlan | None:
             Reason.PROXY_ON_WINDOWS,
             f"the proxy sidecar runs on Linux only; remove {names.INJECT_PROXY} and use an SDK with workload identity",
         )
-    return ProxyPlan(_mode(pod), _port(pod), _resources(pod, settings.resources))
+    # A pod with resources of its own (spec.resources) shares them: the proxy's requests would have to fit in there.
+    base = NO_RESOURCES if pod.spec.get("resources") else settings.resources
+    return ProxyPlan(request.mode, request.port, _merged(base, request.resources))
 
 
-def is_requested(pod: Pod) -> bool:
-    """Whether the annotation is there and true; what is no boolean does not count (and is warned of)."""
-    return values.boolean(pod.annotations.get(names.INJECT_PROXY, "")) is True
-
-
-def warnings(pod: Pod, settings: ProxySettings, asked: ProxyPlan | None) -> Iterator[AdmissionWarning]:
-    """What the author should know of the proxy that is, or is not, injected."""
-    text = pod.annotations.get(names.INJECT_PROXY)
-    if text is not None and values.boolean(text) is None:
-        yield AdmissionWarning(
-            WarningCode.NOT_A_BOOLEAN,
-            f'{names.INJECT_PROXY} {quoted(text)} is neither "true" nor "false", so no proxy is injected',
-        )
-    if asked and not settings.native and any(own["name"] != names.PROXY_INIT_CONTAINER for own in pod.init_containers):
+def warnings(pod: Pod, settings: ProxySettings, proxy: ProxyPlan | None) -> Iterator[AdmissionWarning]:
+    """Warn where the proxy that a pod gets does not serve all of its containers."""
+    if proxy and not settings.native and any(own["name"] != names.PROXY_INIT_CONTAINER for own in pod.init_containers):
         yield AdmissionWarning(
             WarningCode.PROXY_AFTER_INIT,
             "init containers run before the proxy on this cluster and cannot get tokens from it",
         )
 
 
-def _mode(pod: Pod) -> ProxyMode:
-    text = pod.annotations.get(names.PROXY_MODE, ProxyMode.REDIRECT)
+def _mode(annotations: Mapping[str, str]) -> ProxyMode:
+    text = annotations.get(names.PROXY_MODE, ProxyMode.REDIRECT)
     try:
         return ProxyMode(text)
     except ValueError:
@@ -91,8 +99,8 @@ def _mode(pod: Pod) -> ProxyMode:
         ) from None
 
 
-def _port(pod: Pod) -> int:
-    text = pod.annotations.get(names.PROXY_PORT)
+def _port(annotations: Mapping[str, str]) -> int:
+    text = annotations.get(names.PROXY_PORT)
     if text is None:
         return names.DEFAULT_PROXY_PORT
     port = values.integer(text)
@@ -103,40 +111,39 @@ def _port(pod: Pod) -> int:
     return port
 
 
-def _resources(pod: Pod, settings: Resources) -> Resources:
-    """The settings' resources, changed by the pod's annotations.
-
-    A pod with a budget of its own (pod-level resources) shares that: requests of the proxy's would have to fit into it.
-    """
-    asked = {}
-    for annotation, name in _RESOURCE_ANNOTATIONS:
-        text = pod.annotations.get(annotation)
-        if text is None:
-            continue
-        if values.quantity(text) is None:
-            raise Refusal(
-                Reason.INVALID_PROXY_RESOURCES,
-                f"{annotation} {quoted(text)} is not a quantity such as 50m or 64Mi",
-            )
-        asked[name] = text
-    base = NO_RESOURCES if pod.spec.get("resources") else settings
-    return _consistent(replace(base, **asked), asked) if asked else base
+def _resources(annotations: Mapping[str, str]) -> Mapping[str, str]:
+    return {
+        name: _quantity(annotation, annotations[annotation])
+        for annotation, name in _RESOURCE_ANNOTATIONS
+        if annotation in annotations
+    }
 
 
-def _consistent(resources: Resources, asked: dict[str, str]) -> Resources:
-    """A default gives way to what the pod asks for: a limit below the request asked for, or the other way round."""
+def _quantity(annotation: str, text: str) -> str:
+    if values.quantity(text) is None:
+        raise Refusal(
+            Reason.INVALID_PROXY_RESOURCES, f"{annotation} {quoted(text)} is not a quantity such as 50m or 64Mi"
+        )
+    return text
+
+
+def _merged(base: Resources, requested: Mapping[str, str]) -> Resources:
+    """`base` with the requested resources; a default that contradicts one of them is moved to the same amount."""
+    if not requested:
+        return base
+    resources = replace(base, **requested)
     for kind in ("cpu", "memory"):
         request, limit = f"{kind}_request", f"{kind}_limit"
         both_set = getattr(resources, request) and getattr(resources, limit)
         if not both_set or _amount(resources, request) <= _amount(resources, limit):
             continue
-        if request in asked and limit in asked:
+        if request in requested and limit in requested:
             raise Refusal(
                 Reason.INVALID_PROXY_RESOURCES,
-                f"the proxy's {kind} request {asked[request]} is above its limit {asked[limit]}",
+                f"the proxy's {kind} request {requested[request]} is above its limit {requested[limit]}",
             )
-        wanted = asked.get(request) or asked[limit]
-        resources = replace(resources, **{request: wanted, limit: wanted})
+        amount = requested.get(request) or requested[limit]
+        resources = replace(resources, **{request: amount, limit: amount})
     return resources
 
 

@@ -1,4 +1,4 @@
-"""The stable codes of decisions and warnings, and the errors that carry them.
+"""The stable codes of decisions and warnings, and the error that carries a refusal.
 
 Codes appear in responses, logs, metrics and docs; once released they do not change.
 """
@@ -38,7 +38,7 @@ class Reason(StrEnum):
 
 
 class WarningCode(StrEnum):
-    """What a warning warns of."""
+    """The kind of a warning."""
 
     NO_CLIENT_ID = "no-client-id"
     NEAR_MISS = "near-miss"
@@ -68,7 +68,7 @@ class AdmissionWarning:
 
 
 class Refusal(Exception):
-    """The pod, or what its author asked for, cannot be admitted.
+    """The pod, or what its author asks for, cannot be admitted.
 
     Becomes an AdmissionReview response with `allowed: false`; `status` is the HTTP status code inside it, which
     kubectl shows as "Error from server (BadRequest)" for 400, as with v1.6.0.
@@ -83,9 +83,9 @@ class Refusal(Exception):
 
 
 def quoted(value: object) -> str:
-    """`value` fit for a message: ASCII, on one line, at most MAX_QUOTED characters and the quotes.
+    """Quote a value for a message: ASCII, on one line, at most MAX_QUOTED characters and the quotes.
 
-    Maps and lists are named, not shown: they come from outside and may be large or deep.
+    Maps and lists are only named: they come from outside and may be large or deep.
     """
     if isinstance(value, dict | list):
         return "{...}" if isinstance(value, dict) else "[...]"

@@ -1,7 +1,7 @@
-"""The AdmissionReview envelope: in, and out.
+"""The AdmissionReview envelope: the request that is read and the response that is written.
 
 Shapes: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/ (request, response),
-versions admission.k8s.io/v1 and v1beta1, which differ in nothing that is used here.
+versions admission.k8s.io/v1 and v1beta1, which are alike in every field that is used here.
 """
 
 import re
@@ -31,7 +31,7 @@ class BrokenReviewError(HttpError):
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What is used of an AdmissionReview's request; `pod` is as it came, unchecked."""
+    """The part of an AdmissionReview's request that is used; `pod` is the raw object, unchecked."""
 
     version: str
     uid: str
@@ -76,7 +76,7 @@ class Review:
 
 
 class Decision(StrEnum):
-    """What became of an admission; the label of logs and metrics."""
+    """What happens to a pod, as logs, metrics and the audit log name it."""
 
     MUTATE = "mutate"
     SKIP = "skip"
@@ -85,7 +85,7 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AdmissionOutcome:
-    """The end of one admission: decision, reason, what to tell and what to change."""
+    """The result of one admission: decision and reason, the message and warnings for the author, and the patch."""
 
     decision: Decision
     reason: Reason
@@ -97,7 +97,7 @@ class AdmissionOutcome:
 
     @classmethod
     def refused(cls, refusal: Refusal) -> "AdmissionOutcome":
-        """The outcome of a pod that could not even be read."""
+        """The outcome of a pod that could not be read."""
         return cls(Decision.REFUSE, refusal.reason, refusal.message)
 
 
@@ -117,25 +117,25 @@ def pod_creation(pod: JsonObject, namespace: str, uid: str) -> JsonObject:
 
 
 def response(review: Review, outcome: AdmissionOutcome, patch: str | None) -> JsonObject:
-    """The AdmissionReview to answer with; `patch` is the base64 of the operations as JSON, or None for no change."""
-    answer: JsonObject = {
+    """Write the response; `patch` is the base64 of the operations as JSON, or None for no change."""
+    body: JsonObject = {
         "uid": review.uid,
         "allowed": outcome.decision is not Decision.REFUSE,
         "auditAnnotations": {"decision": outcome.decision, "reason": outcome.reason},
     }
     if patch is not None:
-        answer["patchType"] = "JSONPatch"
-        answer["patch"] = patch
+        body["patchType"] = "JSONPatch"
+        body["patch"] = patch
     if outcome.decision is Decision.REFUSE:
-        answer["status"] = {
+        body["status"] = {
             "status": "Failure",
             "code": Refusal.status,
             "reason": "BadRequest",
             "message": f"{outcome.message} ({outcome.reason})",
         }
     if outcome.warnings:
-        answer["warnings"] = [str(warning) for warning in outcome.warnings]
-    return {"kind": KIND, "apiVersion": review.version, "response": answer}
+        body["warnings"] = [str(warning) for warning in outcome.warnings]
+    return {"kind": KIND, "apiVersion": review.version, "response": body}
 
 
 def _member(parent: Mapping[str, Any], key: str, kind: type[Any]) -> Any:  # noqa: ANN401  the caller names the type

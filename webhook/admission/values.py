@@ -1,6 +1,6 @@
-"""How annotation values are read: strictly, and as v1.6.0 reads them where it is strict.
+"""Parsers of annotation values: strict, and equal to v1.6.0's where those are strict.
 
-Python's own `int()` takes blanks, underscores and full-width digits; Go's `strconv.ParseInt` does not.
+Python's own `int()` accepts blanks, underscores and full-width digits; Go's `strconv.ParseInt` does not.
 """
 
 import re
@@ -31,23 +31,23 @@ MAX_ID: Final = 253
 
 
 def integer(text: str) -> int | None:
-    """The decimal integer that `text` is, or None. `+7200` and `007200` are numbers, ` 7200` and `7_200` are not."""
+    """Parse a decimal integer, None for anything else: `+7200` and `007200` are numbers, ` 7200` and `7_200` not."""
     return int(text) if _INTEGER.fullmatch(text) else None
 
 
 def boolean(text: str) -> bool | None:
-    """The boolean that `text` is (true, t, 1, false, f, 0 in any case), or None."""
+    """Parse a boolean (true, t, 1, false, f, 0 in any case), None for anything else."""
     lowered = text.lower()
     return True if lowered in _TRUE else False if lowered in _FALSE else None
 
 
 def names(text: str) -> frozenset[str]:
-    """The container names in a list separated by semicolons (v1.6.0) or commas, blanks trimmed."""
+    """Parse a list of container names, separated by semicolons (v1.6.0) or commas and trimmed of blanks."""
     return frozenset(name.strip() for name in text.replace(",", ";").split(";")) - {""} if text else _NONE
 
 
 def quantity(text: str) -> Decimal | None:
-    """The Kubernetes quantity that `text` is, in its base unit (cores, bytes), or None."""
+    """Parse a Kubernetes quantity into its base unit (cores, bytes), None for anything else."""
     match = _QUANTITY.fullmatch(text)
     if match is None:
         return None
@@ -59,15 +59,15 @@ def quantity(text: str) -> Decimal | None:
 
 
 def is_uuid(text: str) -> bool:
-    """Whether `text` is a UUID in its usual form, as client ids are."""
+    """Whether `text` is a UUID in the form with hyphens."""
     return _UUID.fullmatch(text) is not None
 
 
 def is_tenant(text: str) -> bool:
-    """Whether `text` can name a tenant: a UUID or a domain that the tenant owns."""
+    """Whether `text` can name a tenant: a UUID, or a domain that the tenant owns."""
     return is_uuid(text) or _DOMAIN.fullmatch(text) is not None
 
 
 def is_id(text: str) -> bool:
-    """Whether `text` can stand in an environment variable as an id: printable ASCII without blanks, not long."""
+    """Whether `text` can be an id in an environment variable: printable ASCII without blanks, at most MAX_ID long."""
     return 0 < len(text) <= MAX_ID and text.isascii() and text.isprintable() and " " not in text

@@ -19,6 +19,7 @@ from testbed.pods import (
     policy,
     review,
 )
+from webhook.admission.annotations import PodAnnotations
 from webhook.admission.decision import Injection, Skip, decide, opted_in, out_of_scope, selected_containers
 from webhook.admission.identity import Account
 from webhook.admission.pod import Pod
@@ -31,10 +32,10 @@ BUSY = {"containers": (container("app"), container("web")), "init": (container("
 
 
 def decided(
-    asking: Pod, found: Account | None = ACCOUNT, rules: Policy = POLICY, *, opted: bool | None = True
+    asking: Pod, found: Account | None = ACCOUNT, rules: Policy = POLICY, *, opted_in: bool | None = True
 ) -> Injection | Skip:
     """Decide on a pod of the test namespace."""
-    return decide(asking, NAMESPACE, found, rules, opted=opted)
+    return decide(asking, NAMESPACE, found, rules, opted_in=opted_in)
 
 
 def test_the_creation_of_a_pod() -> None:
@@ -96,14 +97,14 @@ def test_an_opted_in_pod_is_mutated() -> None:
 
 def test_a_pod_that_is_not_opted_in() -> None:
     """Any other pod is left alone, without a word where nothing hints at us."""
-    assert decided(parsed(labels={}), None, opted=False) == Skip(Reason.NOT_OPTED_IN)
+    assert decided(parsed(labels={}), None, opted_in=False) == Skip(Reason.NOT_OPTED_IN)
 
 
 def test_a_pod_that_opts_out() -> None:
     """A pod whose label is false is left alone without a word."""
     labels = {names.USE_LABEL: "false"}
     asking = parsed(labels=labels, annotations={names.INJECT_PROXY: "true"})
-    assert decided(asking, opted=False) == Skip(Reason.OPTED_OUT)
+    assert decided(asking, opted_in=False) == Skip(Reason.OPTED_OUT)
 
 
 def test_a_missing_account() -> None:
@@ -125,7 +126,7 @@ def test_a_missing_account() -> None:
 )
 def test_opting_in_by_account(found: Account | None, rules: Policy, mutated: bool) -> None:  # noqa: FBT001  expected
     """Where the account decides, one with a client id of its own or by mapping takes part."""
-    assert isinstance(decided(parsed(labels={}), found, rules, opted=None), Injection) is mutated
+    assert isinstance(decided(parsed(labels={}), found, rules, opted_in=None), Injection) is mutated
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_opting_in_by_account(found: Account | None, rules: Policy, mutated: boo
 def test_selected_containers(annotations: dict[str, str], expected: set[str]) -> None:
     """The include list narrows all containers, init containers among them, and the skip list takes away."""
     asking = parsed(container("app"), container("web"), init=(container("migrate"),), annotations=annotations)
-    assert selected_containers(asking) == expected
+    assert selected_containers(asking, PodAnnotations.parse(asking, None)) == expected
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,8 @@ def test_selected_containers(annotations: dict[str, str], expected: set[str]) ->
 def test_the_proxy_is_selected_always(annotations: dict[str, str]) -> None:
     """The proxy gets the identity whatever the lists say, and its init container never."""
     init = (container(names.PROXY_INIT_CONTAINER), container(names.PROXY_CONTAINER))
-    selected = selected_containers(parsed(init=init, annotations=annotations))
+    asking = parsed(init=init, annotations=annotations)
+    selected = selected_containers(asking, PodAnnotations.parse(asking, None))
     assert selected & names.PROXY_CONTAINERS == {names.PROXY_CONTAINER}
 
 
@@ -256,14 +258,14 @@ def test_strange_labels_of_a_pod(label: str, expected: list[str]) -> None:
 )
 def test_signs_of_a_missed_opt_in(labels: dict[str, str], annotations: dict[str, str], expected: list[str]) -> None:
     """An author who tried to opt in and did not is told what is missing."""
-    decision = decided(parsed(labels=labels, annotations=annotations), None, opted=False)
+    decision = decided(parsed(labels=labels, annotations=annotations), None, opted_in=False)
     assert isinstance(decision, Skip)
     assert (decision.reason, codes(decision.warnings)) == (Reason.NOT_OPTED_IN, expected)
 
 
 def test_a_label_on_the_account() -> None:
     """The opt-in label on the ServiceAccount has no effect, and the author is told where it belongs."""
-    decision = decided(parsed(labels={}), account(client_id="", labels={names.USE_LABEL: "true"}), ALL, opted=None)
+    decision = decided(parsed(labels={}), account(client_id="", labels={names.USE_LABEL: "true"}), ALL, opted_in=None)
     assert isinstance(decision, Skip)
     assert codes(decision.warnings) == ["label-missing"]
     assert "ServiceAccount app has the label" in decision.warnings[0].text
@@ -272,7 +274,7 @@ def test_a_label_on_the_account() -> None:
 
 def test_a_label_that_does_not_count() -> None:
     """Where pod labels do not opt in, the author of a labelled pod is told what does."""
-    decision = decided(parsed(), account(client_id=""), policy(OptIn.SERVICE_ACCOUNT), opted=None)
+    decision = decided(parsed(), account(client_id=""), policy(OptIn.SERVICE_ACCOUNT), opted_in=None)
     assert isinstance(decision, Skip)
     assert decision.warnings[0].text == (
         "the pod has the label azure.workload.identity/use, but nothing is injected; to take part, "
@@ -283,4 +285,4 @@ def test_a_label_that_does_not_count() -> None:
 def test_a_misspelt_account() -> None:
     """Where the account decides, its misspelt annotation is told although the pod is left alone."""
     found = account({"azure.workload.identity/client_id": "x"}, client_id="")
-    assert codes(decided(parsed(labels={}), found, ALL, opted=None).warnings) == ["near-miss"]
+    assert codes(decided(parsed(labels={}), found, ALL, opted_in=None).warnings) == ["near-miss"]

@@ -17,6 +17,7 @@ from testbed.pods import (
     mapping,
     parsed,
 )
+from webhook.admission.annotations import PodAnnotations
 from webhook.admission.identity import (
     Account,
     Defaults,
@@ -39,7 +40,8 @@ def resolved(
 ) -> Identity:
     """Resolve the identity of a pod with this expiration annotation."""
     annotations = {} if on_pod is None else {names.TOKEN_EXPIRATION: on_pod}
-    return resolve(parsed(annotations=annotations), found, mapped, defaults)
+    expiration = PodAnnotations.parse(parsed(annotations=annotations), None).token_expiration
+    return resolve("app", found, mapped, defaults, token_expiration=expiration)
 
 
 def entry(**fields: int | str | None) -> MappingEntry:

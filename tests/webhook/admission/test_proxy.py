@@ -5,6 +5,8 @@ import pytest
 from azure_workload_identity import names
 from testbed.pods import codes, container, parsed
 from webhook.admission import proxy
+from webhook.admission.annotations import PodAnnotations
+from webhook.admission.pod import Pod
 from webhook.admission.policy import ProxySettings, Resources
 from webhook.admission.proxy import ProxyMode, ProxyPlan
 from webhook.admission.reasons import Reason, Refusal
@@ -12,9 +14,14 @@ from webhook.admission.reasons import Reason, Refusal
 SETTINGS = ProxySettings("proxy.test/proxy:1")
 
 
+def plan_of(pod: Pod, settings: ProxySettings = SETTINGS) -> ProxyPlan | None:
+    """Return the plan for a pod."""
+    return proxy.plan(PodAnnotations.parse(pod, None).proxy, pod, settings)
+
+
 def planned(**annotations: str) -> ProxyPlan | None:
     """Return the plan for a pod that asks for the proxy with these annotations (their names with underscores)."""
-    return proxy.plan(parsed(annotations=asked_with(**annotations)), SETTINGS)
+    return plan_of(parsed(annotations=asked_with(**annotations)))
 
 
 def asked_with(**annotations: str) -> dict[str, str]:
@@ -34,7 +41,7 @@ def test_asked_for(text: str) -> None:
 )
 def test_not_asked_for(annotations: dict[str, str]) -> None:
     """Without the annotation, or with one that is not true, there is no proxy, whatever the others say."""
-    assert proxy.plan(parsed(annotations=annotations), SETTINGS) is None
+    assert plan_of(parsed(annotations=annotations)) is None
 
 
 @pytest.mark.parametrize(
@@ -72,14 +79,14 @@ def test_unknown_modes(text: str) -> None:
 def test_on_the_hosts_network() -> None:
     """A pod on its node's network cannot have the proxy."""
     with pytest.raises(Refusal, match="hostNetwork is set to true, cannot inject proxy sidecar") as refused:
-        proxy.plan(parsed(annotations=asked_with(), hostNetwork=True), SETTINGS)
+        plan_of(parsed(annotations=asked_with(), hostNetwork=True))
     assert refused.value.reason is Reason.PROXY_ON_HOST_NETWORK
 
 
 def test_on_windows() -> None:
     """A Windows pod cannot have the proxy."""
     with pytest.raises(Refusal, match="runs on Linux only") as refused:
-        proxy.plan(parsed(annotations=asked_with(), os={"name": "windows"}), SETTINGS)
+        plan_of(parsed(annotations=asked_with(), os={"name": "windows"}))
     assert refused.value.reason is Reason.PROXY_ON_WINDOWS
 
 
@@ -116,7 +123,7 @@ def test_a_default_gives_way(annotations: dict[str, str], expected: Resources) -
 def test_a_budget_of_the_pods_own(annotations: dict[str, str], expected: Resources) -> None:
     """A pod with pod-level resources shares them with the proxy, unless its annotations say otherwise."""
     asking = parsed(annotations=asked_with(**annotations), resources={"limits": {"cpu": "1"}})
-    assert (plan := proxy.plan(asking, SETTINGS))
+    assert (plan := plan_of(asking))
     assert plan.resources == expected
 
 
@@ -139,7 +146,9 @@ def test_impossible_resources(text: str) -> None:
 def test_an_annotation_that_is_no_boolean(text: str) -> None:
     """An annotation that is neither true nor false injects nothing, and the author is told."""
     pod = parsed(annotations={names.INJECT_PROXY: text})
-    assert codes(list(proxy.warnings(pod, SETTINGS, None))) == ["not-a-boolean"]
+    requested = PodAnnotations.parse(pod, None)
+    assert requested.proxy is None
+    assert codes(requested.warnings) == ["not-a-boolean"]
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, []), (False, ["proxy-after-init"])])
@@ -147,4 +156,4 @@ def test_init_containers_before_the_proxy(native: bool, expected: list[str]) -> 
     """Init containers that run before an ordinary proxy container cannot use it, and the author is told."""
     pod = parsed(annotations=asked_with(), init=(container("migrate"),))
     settings = ProxySettings("proxy.test/proxy:1", native=native)
-    assert codes(list(proxy.warnings(pod, settings, proxy.plan(pod, settings)))) == expected
+    assert codes(list(proxy.warnings(pod, settings, plan_of(pod, settings)))) == expected
