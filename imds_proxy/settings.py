@@ -4,10 +4,11 @@ import argparse
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NoReturn
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from azure_workload_identity import names
+from azure_workload_identity.go_flags import FlagParser
 from azure_workload_identity.logs import LEVELS
 from imds_proxy.request import IDENTITY, METADATA, ImdsError, path_of
 
@@ -105,11 +106,6 @@ def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
     )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"{message}; see azwi-proxy --help")
-
-
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
     """Parse the command line (without the program's name). As in Go: one dash or two, `--flag value` or `--flag=value`.
 
@@ -117,7 +113,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Name
         SettingsError: when it is unusable.
         SystemExit: 0 after `--help`.
     """
-    flags = parser(environ).parse_args([re.sub(r"^-(?=[a-z]{2})", "--", argument) for argument in arguments])
+    flags = parser(environ).parse(arguments)
     flags.proxy_port = _port(flags.proxy_port)
     flags.probe = _boolean(flags.probe)
     if flags.log_level not in LEVELS:
@@ -125,14 +121,14 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Name
     return flags
 
 
-def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+def parser(environ: Mapping[str, str]) -> FlagParser:
     """The parser of the command line."""
-    flags = _Parser(
-        prog="azwi-proxy",
+    flags = FlagParser(
+        "azwi-proxy",
+        SettingsError,
         description="Answers the managed-identity requests of a pod with tokens of its workload identity.",
         epilog="commands: `azwi-proxy init` redirects the pod's requests to the proxy, `azwi-proxy probe` waits until "
         f"it is ready. environment variables: {', '.join(VARIABLES)}",
-        allow_abbrev=False,
     )
     flags.add_argument(
         "--proxy-port",

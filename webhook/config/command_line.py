@@ -1,13 +1,13 @@
 """Settings from a command line and an environment, and the sentences that refuse them."""
 
 import argparse
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import ValidationError
 
 from azure_workload_identity import version
+from azure_workload_identity.go_flags import FlagParser
 from webhook.admission.reasons import quoted
 from webhook.config.settings import SOURCES, Settings
 
@@ -59,11 +59,6 @@ def _lowered(message: str) -> str:
     return message[:1].lower() + message[1:]
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"{message}; see azwi-webhook --help")
-
-
 class _Version(argparse.Action):
     """Its own, because argparse folds what it prints, and a program reads this line."""
 
@@ -73,13 +68,13 @@ class _Version(argparse.Action):
 
 
 def _flags(arguments: Sequence[str]) -> dict[str, Any]:
-    """What the command line sets. One dash or two, `--flag value` or `--flag=value`: as Go's flag package has it."""
-    parser = _Parser(
-        prog="azwi-webhook",
+    """The values of the flags on the command line."""
+    parser = FlagParser(
+        "azwi-webhook",
+        SettingsError,
         description="Azure Workload Identity admission webhook.",
         epilog="environment variables: "
         + "; ".join(f"{source.env} ({source.help})" for source in SOURCES.values() if source.env),
-        allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument(
@@ -96,5 +91,4 @@ def _flags(arguments: Sequence[str]) -> dict[str, Any]:
             parser.add_argument(flag, dest=name, nargs="?", const="true", metavar="BOOL", help=source.help)
         else:
             parser.add_argument(flag, dest=name, metavar=source.flag.rsplit("-", 1)[-1].upper(), help=source.help)
-    normalized = [f"-{argument}" if re.match(r"-[a-z]{2,}", argument) else argument for argument in arguments]
-    return vars(parser.parse_args(normalized))
+    return vars(parser.parse(arguments))

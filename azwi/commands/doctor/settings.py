@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from azure_workload_identity.go_flags import two_dashes
 from azwi.offline.policy import UNKNOWN_TENANT
 from webhook.admission.identity import IdentityMapping
 from webhook.admission.policy import OptIn, Policy
@@ -46,9 +47,8 @@ def flag(arguments: list[str], name: str) -> str:
 
 
 def _flag(arguments: list[str], name: str) -> str | None:
-    """One dash or two, `--flag value` or `--flag=value`: as Go's flag package has it."""
     for index, argument in enumerate(arguments):
-        key, separator, value = argument.lstrip("-").partition("=")
-        if name and key == name and argument.startswith("-"):
+        key, separator, value = two_dashes(argument).partition("=")
+        if name and key == f"--{name}":
             return value if separator else next(iter(arguments[index + 1 :]), "")
     return None
