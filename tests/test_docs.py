@@ -104,6 +104,43 @@ def test_proxy_page() -> None:
     assert metrics == re.findall(r"^\| `([a-z_]+)` \|", page[page.index("| Metric |") :], re.MULTILINE)
 
 
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/develop/architecture.md"])
+def test_named_files(name: str) -> None:
+    """Every file and folder that the recipes and the map of the code name exists."""
+    page = (ROOT / name).read_text()
+    paths = re.findall(r"`(\w[\w.-]*/[\w./-]*)`", page)
+    read_first = re.findall(r"^\| `([\w/]+/)` \|.*\| `([\w.]+)` \|$", page, re.MULTILINE)
+    paths += [folder + file for folder, file in read_first]
+    assert len(paths) > 15
+    assert not [path for path in paths if not (ROOT / path).exists()]
+
+
+def test_glossary() -> None:
+    """The glossary has at most 20 words."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    words = re.findall(r"^\| ([^|]+) \| ", page[page.index("## Glossary") :], re.MULTILINE)[1:]
+    assert 10 < len(words) <= 20
+
+
+def test_security_page() -> None:
+    """SECURITY.md has every right that the chart's roles grant, and no other."""
+    granted = set()
+    for name in ("clusterrole", "role"):
+        template = (ROOT / "charts" / "workload-identity-webhook" / "templates" / f"{name}.yaml").read_text()
+        first = re.sub(r"\{\{.*?\}\}", "", template).split("\n---\n")[0]
+        for rule in yaml.safe_load(first)["rules"]:
+            granted |= {(resource, verb) for resource in rule["resources"] for verb in rule["verbs"]}
+    rows = re.findall(
+        r"^\| (?:the cluster|its namespace) \| (.*?) \|", (ROOT / "SECURITY.md").read_text(), re.MULTILINE
+    )
+    documented = set()
+    for row in rows:
+        (kind,) = re.findall(r"(ServiceAccount|MutatingWebhookConfiguration|Secret|ConfigMap|Event)", row)
+        verbs = re.findall(r"\b(get|list|watch|create|update|patch|delete)\b", row)
+        documented |= {(f"{kind.lower()}s", verb) for verb in verbs}
+    assert documented == granted
+
+
 def test_mapping_example() -> None:
     """The mapping in the manual is the example, and it loads."""
     shown = re.search(r"```yaml\n(.*?)```", text("use/identity-mapping.md"), re.DOTALL)
