@@ -1,14 +1,14 @@
 """Every string that others see on the wire: labels, annotations, variables, paths, ports.
 
-The values are those of Azure/azure-workload-identity v1.6.0, so that pods, dashboards and policies written
-for it go on working. What that project does not have is marked "ours".
+The values are those of Azure/azure-workload-identity v1.6.0, so that pods, dashboards and policies written for it keep
+working. Names that v1.6.0 does not have are marked "ours".
 """
 
 from typing import Final
 
 PREFIX: Final = "azure.workload.identity/"
 
-# On pods (the label), namespaces (the label, ours) and, in the service-account opt-in, nowhere.
+# A label of pods, and of namespaces (ours).
 USE_LABEL: Final = PREFIX + "use"
 
 # On ServiceAccounts.
@@ -73,13 +73,13 @@ INJECTED_VARIABLES: Final = frozenset(
 # With one of these set, DefaultAzureCredential picks EnvironmentCredential before workload identity.
 ENV_OTHER_CREDENTIALS: Final = frozenset({"AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH"})
 
-# The volume and where it appears. Two directories, one volume: the path that Azure's documentation names and the
-# path that v1.6.0 used, so that neither kind of app breaks; the third (ours) is for containers that block both.
+# The volume and where it is mounted: at the path that Azure's documentation names and at v1.6.0's path, so that apps
+# written for either work; the third directory (ours) is for containers that block both.
 VOLUME: Final = "azure-workload-identity-reserved-token"
 DOCUMENTED_DIRECTORY: Final = "/var/run/secrets/azure/tokens"
 V160_DIRECTORY: Final = "/var/run/secrets/azure/wi"
 FALLBACK_DIRECTORY: Final = "/azure-workload-identity"
-# Each directory has the whole volume: token files relative to it, the first one for the documented directory.
+# Token files, relative to the volume: the first for the documented directory, the second for v1.6.0's.
 TOKEN_FILE: Final = "azure-identity-token"
 V160_TOKEN_FILE: Final = "token/azure-identity-token"
 CA_FILE: Final = "ca-cert/ca.crt"
@@ -93,11 +93,11 @@ PROXY_CONTAINERS: Final = frozenset({PROXY_CONTAINER, PROXY_INIT_CONTAINER})
 PROXY_UID: Final = 1501
 PROXY_PROGRAM: Final = "/proxy"
 ENV_PROXY_PORT: Final = "PROXY_PORT"
-# Ours: how the proxy gets out of the cluster, and whom it trusts beside the system's authorities.
+# Ours: the proxy's way out of the cluster, and the certificates that it trusts beside the system's.
 ENV_HTTPS_PROXY: Final = "HTTPS_PROXY"
 ENV_NO_PROXY: Final = "NO_PROXY"
 ENV_CERT_FILE: Final = "SSL_CERT_FILE"
-# iptables (legacy) locks a file, by default below /run, which a read-only root does not let it make.
+# iptables (legacy) locks a file, by default below /run, which it cannot create on a read-only root.
 ENV_XTABLES_LOCK: Final = "XTABLES_LOCKFILE"
 XTABLES_LOCK: Final = "/dev/shm/xtables.lock"
 DEFAULT_PROXY_PORT: Final = 8000
@@ -109,10 +109,10 @@ MAX_TOKEN_EXPIRATION: Final = 86400
 
 # The server.
 MUTATE_PATH: Final = "/mutate-v1-pod"
-# Ours: the path of the webhook entry whose namespaceSelector the API server has already checked for USE_LABEL.
+# Ours: the path of the webhook entry whose namespaceSelector matches USE_LABEL.
 MUTATE_NAMESPACE_PATH: Final = MUTATE_PATH + "/namespace"
 WEBHOOK_PORT: Final = 9443
-# Objects of the installation, by the names that v1.6.0's chart gives them.
+# Objects of the installation, with the names of v1.6.0's chart.
 NAMESPACE: Final = "azure-workload-identity-system"
 CERT_SECRET: Final = "azure-wi-webhook-server-cert"
 WEBHOOK_SERVICE: Final = "azure-wi-webhook-webhook-service"

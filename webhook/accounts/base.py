@@ -9,7 +9,7 @@ class Accounts(Protocol):
     """A source of ServiceAccounts."""
 
     async def find(self, namespace: str, name: str) -> Account | None:
-        """The account, or None when there is none, within a time that the source bounds itself.
+        """The account, or None when there is none, within a time that the source limits.
 
         Raises:
             AccountsUnavailableError: when the source does not answer.
@@ -17,5 +17,5 @@ class Accounts(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give back what the source holds open."""
+        """Close the source's connections and files."""
         ...

@@ -1,4 +1,4 @@
-"""ServiceAccounts of a cluster: a watched cache, and a live read for what it cannot tell."""
+"""ServiceAccounts of a cluster: a watched cache, and live reads for accounts that it does not hold."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,22 +15,22 @@ from webhook.admission.identity import Account, AccountsUnavailableError
 SERVICE_ACCOUNTS: Final = Resource("/api/v1/serviceaccounts", MetadataOnly)
 # https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches
 METADATA_ONLY: Final = SERVICE_ACCOUNTS.accept("PartialObjectMetadata")
-# How long a live read answers for those that come after it. The watch is milliseconds behind the API server, so
-# this, and not the watch, bounds how late a change can be seen.
+# How long later admissions reuse a live read. The watch is milliseconds behind the API server, so this, not the watch,
+# bounds how late a change can be seen.
 RECENT_SECONDS: Final = 0.2
 
 Key = tuple[str, str]
 
 
 class AccountCache:
-    """The accounts that have a client id, by namespace and name; of others nothing is kept.
+    """The accounts that have a client id, by namespace and name; of other accounts nothing is kept.
 
-    Most have nothing but a client id, and are kept as that one string: 50,000 accounts are to fit.
+    Most of them have nothing but a client id and are kept as that one string, so that 50,000 accounts fit.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, dict[str, Account | str]] = {}
-        self._coming: dict[str, dict[str, Account | str]] | None = None
+        self._pending: dict[str, dict[str, Account | str]] | None = None
 
     def __len__(self) -> int:
         """How many accounts are kept."""
@@ -42,53 +42,53 @@ class AccountCache:
         return Account(client_id=kept) if isinstance(kept, str) else kept
 
     def apply(self, item: MetadataOnly) -> None:
-        """Keep an account, or what a change left of it."""
+        """Keep a new or changed account, or forget it where it has no client id any more."""
         meta = item.metadata
-        # Asked first: most accounts of a cluster have none, and reading all of an account costs more.
+        # Checked first: most accounts of a cluster have no client id, and to read the whole account costs more.
         if not (meta.annotations or {}).get(names.CLIENT_ID, "").strip():
             self.delete(meta.namespace, meta.name)
             return
         account = Account.from_metadata({"annotations": meta.annotations, "labels": meta.labels})
         kept: Account | str = account.client_id if account == Account(client_id=account.client_id) else account
-        if self._coming is not None:
-            self._coming.setdefault(meta.namespace, {})[meta.name] = kept
+        if self._pending is not None:
+            self._pending.setdefault(meta.namespace, {})[meta.name] = kept
         else:
             self._known.setdefault(meta.namespace, {})[meta.name] = kept
 
     def delete(self, namespace: str, name: str) -> None:
         """Forget an account."""
         accounts = self._known.get(namespace, {})
-        if self._coming is None and accounts.pop(name, None) is not None and not accounts:
+        if self._pending is None and accounts.pop(name, None) is not None and not accounts:
             del self._known[namespace]
 
     def list_started(self) -> None:
-        """Gather a new list; until it is complete the one before it answers."""
-        self._coming = {}
+        """Collect a new list; until it is complete, lookups use the one before it."""
+        self._pending = {}
 
     def list_finished(self) -> None:
         """The new list is complete and replaces the one before it."""
-        if self._coming is not None:
-            self._known, self._coming = self._coming, None
+        if self._pending is not None:
+            self._known, self._pending = self._pending, None
 
 
 class ClusterAccounts:
-    """Accounts by the cache; those it does not have by a live read, one at a time for each account.
+    """Accounts from the cache, and from a live read where the cache has none: one read at a time for an account.
 
-    So an account counts from the moment in which the API server has it, and from the first second of the process.
-    `told` hears of each live read: found, missing or failed.
+    So an account counts as soon as the API server has it, and before the first list is complete. `on_live_read` is
+    called with the result of every live read: found, missing or failed.
     """
 
-    def __init__(self, cluster: Cluster, cache: AccountCache, told: Callable[[str], None]) -> None:
+    def __init__(self, cluster: Cluster, cache: AccountCache, on_live_read: Callable[[str], None]) -> None:
         self._cluster = cluster
         self._cache = cache
-        self._told = told
+        self._on_live_read = on_live_read
         self._reads: dict[Key, asyncio.Task[Account | None]] = {}
 
     async def find(self, namespace: str, name: str) -> Account | None:
         """The account; both names must have been checked, they become a URL's path.
 
         Raises:
-            AccountsUnavailableError: when the API server does not tell within READ_SECONDS.
+            AccountsUnavailableError: when the API server does not answer within READ_SECONDS.
         """
         known = self._cache.find(namespace, name)
         if known is not None:
@@ -101,12 +101,12 @@ class ClusterAccounts:
         return await asyncio.shield(read)
 
     async def close(self) -> None:
-        """End what is still being read."""
+        """Cancel the reads that are under way."""
         for read in self._reads.values():
             read.cancel()
 
     def _forget_soon(self, key: Key, done: "asyncio.Task[Account | None]") -> None:
-        # Whoever waited may have gone away; then nobody else takes the exception.
+        # Retrieved here, since every admission that waited may be gone: asyncio logs exceptions that nobody retrieves.
         if not done.cancelled():
             done.exception()
         asyncio.get_running_loop().call_later(RECENT_SECONDS, self._reads.pop, key, None)
@@ -115,9 +115,9 @@ class ClusterAccounts:
         try:
             account = await self._read(namespace, name)
         except AccountsUnavailableError:
-            self._told("failed")
+            self._on_live_read("failed")
             raise
-        self._told("missing" if account is None else "found")
+        self._on_live_read("missing" if account is None else "found")
         return account
 
     async def _read(self, namespace: str, name: str) -> Account | None:

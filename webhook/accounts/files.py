@@ -16,7 +16,7 @@ CHECK_SECONDS: Final = 0.1
 MAX_FILES: Final = 1000
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 
-# What tells that a file was changed: path, modification time in ns, size in bytes, inode.
+# Differs when a file has changed: path, modification time in ns, size in bytes, inode.
 Signature = tuple[tuple[str, int, int, int], ...]
 Key = tuple[str, str]
 
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 
 class FileAccounts:
-    """Accounts from one manifest file or all of a directory; a change on disk counts within CHECK_SECONDS.
+    """Accounts from one manifest file or from all in a directory; a change on disk counts within CHECK_SECONDS.
 
-    Other kinds in the files are passed over, so that they may be whole examples. While a file cannot be read the
-    accounts known before stay, and the log says why.
+    Objects of other kinds are ignored, so that the files may be whole examples. While a file cannot be read, the
+    accounts read before stay in use, and the log has the reason.
 
     Raises:
-        OSError, ValueError: at first, when the path cannot be read or is no YAML.
+        OSError, ValueError: at first, when the path cannot be read or is not YAML.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,7 +45,7 @@ class FileAccounts:
         return self._accounts.get((namespace, name))
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is kept open."""
 
     def _refresh(self) -> None:
         now = monotonic()
@@ -66,7 +66,7 @@ def load_accounts(path: Path) -> dict[Key, Account]:
     """Every ServiceAccount in a file or directory, by namespace and name.
 
     Raises:
-        OSError, ValueError: when something cannot be read or is no YAML.
+        OSError, ValueError: when something cannot be read or is not YAML.
     """
     return accounts_in(document for file in _files(path) for document in _documents(file))
 

@@ -1,4 +1,4 @@
-"""Settings from a command line and an environment, and the sentences that refuse them."""
+"""Reads settings from a command line and an environment, and says in a sentence what is wrong with one."""
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +13,13 @@ from webhook.config.settings import SOURCES, Settings
 
 
 class SettingsError(Exception):
-    """The settings cannot be used; the message is one sentence a setting and says what to do."""
+    """The settings cannot be used; the message has one sentence a setting, with what to do."""
 
 
 def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """The settings from a command line (without the program's name) and an environment.
 
-    An empty variable counts as not set, as it does in v1.6.0; of a flag and a variable the flag wins.
+    An empty variable is not set, as in v1.6.0; a flag overrides a variable.
 
     Raises:
         SettingsError: with a sentence for each setting that cannot be used.
@@ -32,7 +32,7 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
 
 
 def checked(given: Mapping[str, object]) -> Settings:
-    """The settings from what was given, by the names of `Settings`.
+    """Validate values by the field names of `Settings`.
 
     Raises:
         SettingsError: with a sentence for each setting that cannot be used.
@@ -60,10 +60,10 @@ def _lowered(message: str) -> str:
 
 
 class _Version(argparse.Action):
-    """Its own, because argparse folds what it prints, and a program reads this line."""
+    """Prints one line for programs to read; argparse's own action would wrap it."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print(version.json_line())  # noqa: T201  what was asked for
+        print(version.json_line())  # noqa: T201  the option's output
         parser.exit()
 
 

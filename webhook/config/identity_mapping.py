@@ -1,4 +1,4 @@
-"""The identity mapping as administrators write it: YAML, checked, and turned into what admission reads."""
+"""Reads the identity mapping that administrators write: YAML, validated and turned into admission's entries."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ MAX_ENTRIES: Final = 10_000
 Pattern = Annotated[str, Field(min_length=1, max_length=253)]
 
 
-class Entry(BaseModel):
-    """One entry: patterns (`*`, `?`, `[...]`) and the identity of the accounts that match them."""
+class MappingEntrySchema(BaseModel):
+    """One entry as YAML: patterns (`*`, `?`, `[...]`) and the identity of the accounts that match them."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, str_strip_whitespace=True
@@ -47,7 +47,7 @@ class Entry(BaseModel):
         return tenant_id
 
     def as_mapping_entry(self) -> MappingEntry:
-        """The entry as admission reads it."""
+        """Convert to admission's entry."""
         return MappingEntry(
             namespace=self.namespace,
             service_account=self.service_account,
@@ -58,7 +58,7 @@ class Entry(BaseModel):
 
 
 class _Document(BaseModel):
-    """The whole file: `mappings`, a list of entries."""
+    """The whole file: one key, `mappings`, with a list of entries."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,17 +67,17 @@ class _Document(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ParsedMapping:
-    """The entries that can be used, and a sentence for each that cannot."""
+    """The valid entries, and one sentence for every invalid one."""
 
     entries: tuple[MappingEntry, ...] = ()
     faults: tuple[str, ...] = ()
 
 
 def parse(content: str | bytes) -> ParsedMapping:
-    """The mapping that is written as YAML.
+    """Parse YAML; an invalid entry becomes one of the `faults`.
 
     Raises:
-        ValueError: when it is no mapping at all; a bad entry is one of the faults.
+        ValueError: when the document is not a mapping file.
     """
     try:
         document = _Document.model_validate(yaml.load(bounded(content), Loader=LOADER))  # noqa: S506  a safe loader
@@ -88,29 +88,29 @@ def parse(content: str | bytes) -> ParsedMapping:
     entries, faults = [], []
     for number, written in enumerate(document.mappings):
         try:
-            entries.append(Entry.model_validate(written).as_mapping_entry())
+            entries.append(MappingEntrySchema.model_validate(written).as_mapping_entry())
         except ValidationError as error:
             faults.append(_sentence(error, "mappings", number))
     return ParsedMapping(tuple(entries), tuple(faults))
 
 
 def parse_configmap(data: object) -> ParsedMapping:
-    """The mapping in a ConfigMap's data.
+    """Parse the mapping in a ConfigMap's data.
 
     Raises:
-        ValueError: as `parse`, and when there is none.
+        ValueError: as `parse`, and when the key is missing.
     """
     content = data.get(names.MAPPING_KEY) if isinstance(data, dict) else None
     if not isinstance(content, str):
-        raise ValueError(f"it has no key {names.MAPPING_KEY}")  # noqa: TRY004  told like the others
+        raise ValueError(f"it has no key {names.MAPPING_KEY}")  # noqa: TRY004  reported like the others
     return parse(content)
 
 
 def load(path: Path) -> IdentityMapping:
-    """The mapping in a file.
+    """Read a mapping file, all of whose entries must be valid.
 
     Raises:
-        ValueError: with the place and what is wrong there.
+        ValueError: with the place of the first error and what it is.
     """
     try:
         parsed = parse(path.read_bytes())

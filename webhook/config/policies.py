@@ -1,4 +1,4 @@
-"""Settings become the policy that admission reads."""
+"""Builds admission's policy from the settings."""
 
 from azure_workload_identity import names
 from webhook.admission.identity import Defaults, IdentityMapping
@@ -10,7 +10,7 @@ NATIVE_SIDECARS_SINCE = (1, 29)
 
 
 def build(settings: Settings, mapping: IdentityMapping, cluster_version: tuple[int, int] | None) -> Policy:
-    """The policy; a cluster whose version is not known is taken for a new one."""
+    """Build the policy; a cluster of unknown version counts as a new one."""
     return Policy(
         identity=Defaults(settings.tenant_id, settings.token_expiration),
         authority_host=settings.authority_host or names.AUTHORITY_HOSTS[settings.cloud.lower()],
@@ -24,7 +24,7 @@ def build(settings: Settings, mapping: IdentityMapping, cluster_version: tuple[i
 
 def _proxy(settings: Settings, cluster_version: tuple[int, int] | None) -> ProxySettings:
     native = cluster_version is None or cluster_version >= NATIVE_SIDECARS_SINCE
-    # The default images are a pair; an image of one's own can do both.
+    # The default images are a pair; another image does both.
     default_init = PROXY_INIT_IMAGE if settings.proxy_image == PROXY_IMAGE else ""
     return ProxySettings(
         image=settings.proxy_image,

@@ -1,7 +1,7 @@
-"""The server's settings: from flags and environment variables, checked before anything starts.
+"""The server's settings: from flags and environment variables, validated before anything starts.
 
-Names and defaults are those of v1.6.0 where it has the setting; each field below declares its flag, its variable and
-its help once, and the command line and the documentation follow from it.
+Names and defaults are v1.6.0's where it has the setting. A field declares its flag, variable and help once; the command
+line and the documentation are made from that.
 """
 
 import re
@@ -42,15 +42,15 @@ _OBJECT_NAME: Final = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?", re.
 _V160_PROXY: Final = re.compile(r"azure/workload-identity/proxy(?=[:@]|$)")
 _HTTP_PROXY: Final = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", re.ASCII)
 _NO_PROXY: Final = re.compile(r"[A-Za-z0-9.*:/\[\]_-]+", re.ASCII)
-# What the proxy takes, less what a file name would not have; of `identity` nothing is ever left to the node.
+# The paths that the proxy accepts, with the characters of file names; paths below `identity` never go to the node.
 _IMDS_PATH: Final = re.compile(r"/metadata(?!/identity(/|$))(/[a-z0-9_~-][a-z0-9._~-]*)+/?", re.ASCII | re.IGNORECASE)
 # A CA is replaced with a third of its life left, so what it signs must be shorter-lived.
 LIFETIMES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class From:
-    """Where a setting comes from: a flag, an environment variable (the flag wins), and what it means."""
+class Source:
+    """The flag and the environment variable of a setting (the flag wins), and its help."""
 
     help: str
     flag: str = ""
@@ -58,7 +58,7 @@ class From:
 
     @property
     def name(self) -> str:
-        """What a message calls the setting."""
+        """The setting's name in messages."""
         return f"--{self.flag}" if self.flag else self.env
 
 
@@ -111,120 +111,129 @@ ImdsPath = Annotated[
 
 
 class Settings(BaseModel):
-    """Everything that can be set, in the order in which the documentation lists it."""
+    """All settings, in the order of the documentation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
-    tenant_id: Annotated[str, From("the tenant of pods whose account names none", env="AZURE_TENANT_ID")] = ""
+    tenant_id: Annotated[str, Source("the tenant of pods whose account names none", env="AZURE_TENANT_ID")] = ""
     cloud: Annotated[
-        str, From("AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud", env="AZURE_ENVIRONMENT")
+        str, Source("AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud", env="AZURE_ENVIRONMENT")
     ] = "AzurePublicCloud"
     authority_host: Annotated[
-        str, From("the login endpoint of a cloud that AZURE_ENVIRONMENT does not name", env="AZURE_AUTHORITY_HOST")
+        str,
+        Source("the login endpoint of a cloud that AZURE_ENVIRONMENT does not name", env="AZURE_AUTHORITY_HOST"),
     ] = ""
-    audience: Annotated[str, From("audience of the projected token", flag="audience")] = ""
+    audience: Annotated[str, Source("audience of the projected token", flag="audience")] = ""
     token_expiration: Annotated[
         int,
-        From("seconds a token lives where nothing else says so", flag="service-account-token-expiration"),
+        Source("seconds a token lives where nothing else says so", flag="service-account-token-expiration"),
         Field(ge=names.MIN_TOKEN_EXPIRATION, le=names.MAX_TOKEN_EXPIRATION),
     ] = names.DEFAULT_TOKEN_EXPIRATION
     opt_in: Annotated[
         frozenset[OptIn],
         BeforeValidator(_list),
-        From("comma list of what makes a pod take part: pod-label, namespace-label, service-account", flag="opt-in"),
+        Source("comma list of what makes a pod take part: pod-label, namespace-label, service-account", flag="opt-in"),
     ] = frozenset({OptIn.POD_LABEL})
     identity_mapping: Annotated[
-        Path | None, From("YAML file that maps namespaces and accounts to identities", flag="identity-mapping")
+        Path | None, Source("YAML file that maps namespaces and accounts to identities", flag="identity-mapping")
     ] = None
     identity_mapping_configmap: Annotated[
         ObjectName,
-        From("ConfigMap beside the server whose key mapping.yaml is such a file", flag="identity-mapping-configmap"),
+        Source("ConfigMap beside the server whose key mapping.yaml is such a file", flag="identity-mapping-configmap"),
     ] = ""
 
-    webhook_host: Annotated[str, From("address of the webhook listener, empty for all", flag="webhook-host")] = ""
+    webhook_host: Annotated[str, Source("address of the webhook listener, empty for all", flag="webhook-host")] = ""
     webhook_port: Annotated[
-        int, From("port of the webhook listener", flag="webhook-port", env="WEBHOOK_PORT"), Field(ge=1, le=MAX_PORT)
+        int,
+        Source("port of the webhook listener", flag="webhook-port", env="WEBHOOK_PORT"),
+        Field(ge=1, le=MAX_PORT),
     ] = names.WEBHOOK_PORT
-    webhook_cert_dir: Annotated[Path, From("directory with tls.crt and tls.key", flag="webhook-cert-dir")] = Path(
+    webhook_cert_dir: Annotated[Path, Source("directory with tls.crt and tls.key", flag="webhook-cert-dir")] = Path(
         "/certs"
     )
     disable_cert_rotation: Annotated[
-        bool, From("serve the certificate of --webhook-cert-dir as it is", flag="disable-cert-rotation")
+        bool, Source("serve the certificate of --webhook-cert-dir as it is", flag="disable-cert-rotation")
     ] = False
     cert_secret: Annotated[
-        ObjectName, From("Secret beside the server that holds the certificates it makes", flag="cert-secret")
+        ObjectName, Source("Secret beside the server that holds the certificates it makes", flag="cert-secret")
     ] = names.CERT_SECRET
     webhook_service: Annotated[
-        ObjectName, From("Service by which the API server calls, the name in its certificate", flag="webhook-service")
+        ObjectName,
+        Source("Service by which the API server calls, the name in its certificate", flag="webhook-service"),
     ] = names.WEBHOOK_SERVICE
     webhook_configurations: Annotated[
         tuple[ObjectName, ...],
         BeforeValidator(_list),
-        From(
+        Source(
             "comma list of the MutatingWebhookConfigurations whose caBundle is kept, or watched if it is another's",
             flag="webhook-configurations",
         ),
     ] = (names.WEBHOOK_CONFIGURATION,)
     ca_lifetime: Annotated[
-        Duration, From("how long a CA that the server makes is valid", flag="ca-lifetime"), Field(gt=timedelta(0))
+        Duration,
+        Source("how long a CA that the server makes is valid", flag="ca-lifetime"),
+        Field(gt=timedelta(0)),
     ] = timedelta(days=365)
     cert_lifetime: Annotated[
         Duration,
-        From("how long a certificate that the server makes is valid", flag="cert-lifetime"),
+        Source("how long a certificate that the server makes is valid", flag="cert-lifetime"),
         Field(gt=timedelta(0)),
     ] = timedelta(days=90)
     drain_period: Annotated[
         Duration,
-        From("how long new connections are answered after SIGTERM", flag="drain-period"),
+        Source("how long new connections are answered after SIGTERM", flag="drain-period"),
         Field(ge=timedelta(0), le=timedelta(minutes=5)),
     ] = timedelta(seconds=10)
-    tls_min_version: Annotated[str, From("oldest TLS version spoken: 1.3 or 1.2", flag="tls-min-version")] = "1.3"
+    tls_min_version: Annotated[str, Source("oldest TLS version spoken: 1.3 or 1.2", flag="tls-min-version")] = "1.3"
     health_addr: Annotated[
-        Listener, From("address of /healthz and /readyz", flag="health-addr"), Field(validate_default=True)
+        Listener, Source("address of /healthz and /readyz", flag="health-addr"), Field(validate_default=True)
     ] = names.HEALTH_ADDR  # type: ignore[assignment]  # validated as if it had been given
     metrics_addr: Annotated[
-        Listener, From("address of /metrics", flag="metrics-addr"), Field(validate_default=True)
+        Listener, Source("address of /metrics", flag="metrics-addr"), Field(validate_default=True)
     ] = names.METRICS_ADDR  # type: ignore[assignment]  # as above
     metrics_backend: Annotated[
-        Literal["prometheus"], From("how metrics are given: prometheus", flag="metrics-backend")
+        Literal["prometheus"], Source("how metrics are given: prometheus", flag="metrics-backend")
     ] = "prometheus"
-    log_level: Annotated[str, From('"" (warnings only), info, debug, trace or all', flag="log-level")] = "info"
+    log_level: Annotated[str, Source('"" (warnings only), info, debug, trace or all', flag="log-level")] = "info"
 
     kubeconfig: Annotated[
-        str, From("kubeconfig of the cluster whose ServiceAccounts count", flag="kubeconfig", env="KUBECONFIG")
+        str, Source("kubeconfig of the cluster whose ServiceAccounts count", flag="kubeconfig", env="KUBECONFIG")
     ] = ""
     service_accounts: Annotated[
         Path | None,
-        From("file or directory of ServiceAccount manifests, instead of a cluster", flag="service-accounts"),
+        Source("file or directory of ServiceAccount manifests, instead of a cluster", flag="service-accounts"),
     ] = None
-    pod_namespace: Annotated[ObjectName, From("the namespace the server runs in", env="POD_NAMESPACE")] = (
+    pod_namespace: Annotated[ObjectName, Source("the namespace the server runs in", env="POD_NAMESPACE")] = (
         names.NAMESPACE
     )
 
-    proxy_image: Annotated[str, From("image of the injected proxy", env="PROXY_IMAGE")] = PROXY_IMAGE
+    proxy_image: Annotated[str, Source("image of the injected proxy", env="PROXY_IMAGE")] = PROXY_IMAGE
     proxy_init_image: Annotated[
         str,
-        From("image whose entrypoint writes the redirect rules; unset, a set PROXY_IMAGE does", env="PROXY_INIT_IMAGE"),
+        Source(
+            "image whose entrypoint writes the redirect rules; unset, a set PROXY_IMAGE does", env="PROXY_INIT_IMAGE"
+        ),
     ] = ""
     native_sidecars: Annotated[
         Literal["auto", "always", "never"],
-        From("proxy as a native sidecar: auto (Kubernetes 1.29 and newer), always, never", flag="native-sidecars"),
+        Source("proxy as a native sidecar: auto (Kubernetes 1.29 and newer), always, never", flag="native-sidecars"),
     ] = "auto"
-    proxy_cpu_request: Annotated[str, From("CPU request of the proxy", flag="proxy-cpu-request")] = "10m"
-    proxy_memory_request: Annotated[str, From("memory request of the proxy", flag="proxy-memory-request")] = "32Mi"
-    proxy_cpu_limit: Annotated[str, From("CPU limit of the proxy", flag="proxy-cpu-limit")] = "500m"
-    proxy_memory_limit: Annotated[str, From("memory limit of the proxy", flag="proxy-memory-limit")] = "64Mi"
+    proxy_cpu_request: Annotated[str, Source("CPU request of the proxy", flag="proxy-cpu-request")] = "10m"
+    proxy_memory_request: Annotated[str, Source("memory request of the proxy", flag="proxy-memory-request")] = "32Mi"
+    proxy_cpu_limit: Annotated[str, Source("CPU limit of the proxy", flag="proxy-cpu-limit")] = "500m"
+    proxy_memory_limit: Annotated[str, Source("memory limit of the proxy", flag="proxy-memory-limit")] = "64Mi"
     proxy_https_proxy: Annotated[
-        str, From("HTTP proxy by which the proxy leaves the cluster, its HTTPS_PROXY", flag="proxy-https-proxy")
+        str,
+        Source("HTTP proxy by which the proxy leaves the cluster, its HTTPS_PROXY", flag="proxy-https-proxy"),
     ] = ""
     proxy_no_proxy: Annotated[
         tuple[NoProxy, ...],
         BeforeValidator(_list),
-        From("comma list of the hosts and ranges that it reaches without, its NO_PROXY", flag="proxy-no-proxy"),
+        Source("comma list of the hosts and ranges that it reaches without, its NO_PROXY", flag="proxy-no-proxy"),
     ] = ()
     proxy_ca_configmap: Annotated[
         ObjectName,
-        From(
+        Source(
             "certificates the proxy trusts beside the system's, key ca.crt of this ConfigMap in the pod's namespace",
             flag="proxy-ca-configmap",
         ),
@@ -232,41 +241,42 @@ class Settings(BaseModel):
     proxy_pass_through: Annotated[
         tuple[ImdsPath, ...],
         BeforeValidator(_list),
-        From("comma list of IMDS paths that the proxy leaves to the node's IMDS", flag="proxy-pass-through"),
+        Source("comma list of IMDS paths that the proxy leaves to the node's IMDS", flag="proxy-pass-through"),
     ] = ()
 
     endpoint_suffix: Annotated[
         str,
-        From(
+        Source(
             f"pods with annotation {names.CUSTOM_ENDPOINT_PREFIX}SUFFIX use the custom token endpoint",
             flag="custom-token-endpoint-annotation-suffix",
         ),
     ] = ""
     endpoint_audience: Annotated[
-        str, From("audience of tokens for the custom token endpoint", flag="custom-token-endpoint-audience")
+        str, Source("audience of tokens for the custom token endpoint", flag="custom-token-endpoint-audience")
     ] = ""
-    endpoint_url: Annotated[str, From("URL of the custom token endpoint", env=names.ENV_TOKEN_PROXY)] = ""
+    endpoint_url: Annotated[str, Source("URL of the custom token endpoint", env=names.ENV_TOKEN_PROXY)] = ""
     endpoint_sni_name: Annotated[
-        str, From("TLS server name of the custom token endpoint", env=names.ENV_TOKEN_PROXY_SNI)
+        str, Source("TLS server name of the custom token endpoint", env=names.ENV_TOKEN_PROXY_SNI)
     ] = ""
-    endpoint_ca_data: Annotated[str, From("its CA, as PEM", env=names.ENV_TOKEN_PROXY_CA_DATA)] = ""
+    endpoint_ca_data: Annotated[str, Source("its CA, as PEM", env=names.ENV_TOKEN_PROXY_CA_DATA)] = ""
     endpoint_ca_configmap: Annotated[
         str,
-        From(
+        Source(
             "its CA, as key ca.crt of this ConfigMap in the pod's namespace", env="AZURE_KUBERNETES_CA_CONFIGMAP_NAME"
         ),
     ] = ""
     endpoint_ca_signer: Annotated[
-        str, From("its CA, as the ClusterTrustBundles of this signer", env="AZURE_KUBERNETES_CA_CTB_SIGNER_NAME")
+        str,
+        Source("its CA, as the ClusterTrustBundles of this signer", env="AZURE_KUBERNETES_CA_CTB_SIGNER_NAME"),
     ] = ""
     endpoint_ca_selector: Annotated[
         Json[JsonObject] | None,
-        From("which of the signer's bundles, a LabelSelector as JSON", env="AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR"),
+        Source("which of the signer's bundles, a LabelSelector as JSON", env="AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR"),
     ] = None
 
     @property
     def self_managed(self) -> bool:
-        """Whether certificates are made by the server and kept in the cluster."""
+        """Whether the server makes its own certificates and keeps them in the cluster."""
         return self.service_accounts is None and not self.disable_cert_rotation
 
     @field_validator("tenant_id")
@@ -327,8 +337,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        for complaint in _contradictions(self):
-            raise ValueError(complaint)
+        for contradiction in _contradictions(self):
+            raise ValueError(contradiction)
         return self
 
 
@@ -389,6 +399,7 @@ def _endpoint_contradictions(settings: Settings) -> Iterator[str]:
         yield "AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR needs AZURE_KUBERNETES_CA_CTB_SIGNER_NAME; set both or neither"
 
 
-SOURCES: Final[Mapping[str, From]] = {
-    name: next(item for item in info.metadata if isinstance(item, From)) for name, info in Settings.model_fields.items()
+SOURCES: Final[Mapping[str, Source]] = {
+    name: next(item for item in info.metadata if isinstance(item, Source))
+    for name, info in Settings.model_fields.items()
 }
