@@ -1,14 +1,13 @@
 # One image for the three programs: azwi-webhook (the entry point, also /manager), azwi-proxy (also /proxy) and azwi.
 #
-#   system     Debian's python3 and iptables, and of their files only those that run:  /root-of-image
+#   system     the files of Debian's python3 and iptables that are needed to run them: /root-of-image
 #   libraries  the locked packages in a virtual environment, nothing built from source: /opt/azwi
-#   program    this project's wheel, laid out for /opt/azwi:                            /program
+#   program    this project's wheel, installed as for /opt/azwi:                       /program
 #   final      FROM scratch: those three and nothing else. No shell, package manager, compiler or pip.
 #
-# BASE is a Debian (or what is made from one) of version 12 or newer; pin it by digest for a release. BUILD_BASE needs
-# the same Python, so it is the same image unless told otherwise. Both take their packages from where their own apt
-# configuration says. pip reads the secret `pip` as its configuration, and finds the secret `ca` at /run/secrets/ca.
-# docs/install/image.md tells the rest.
+# BASE is Debian 12 or newer, or an image based on it; pin it by digest for a release. BUILD_BASE needs the same Python,
+# so it defaults to BASE. Both use their own apt configuration. pip reads the secret `pip` as its configuration and finds
+# the secret `ca` at /run/secrets/ca. See docs/install/image.md.
 
 ARG BASE=debian:trixie-slim
 ARG BUILD_BASE=${BASE}
@@ -26,7 +25,7 @@ RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get upgrade --yes --quiet \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends binutils python3-venv
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
-# /build holds pip and what makes the wheel; /opt/azwi, which goes into the image, has neither.
+# /build has pip and the build backend. /opt/azwi, which goes into the image, has neither.
 RUN python3 -m venv /build && python3 -m venv --without-pip /opt/azwi
 COPY requirements/image.txt /requirements/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
@@ -49,7 +48,7 @@ RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --no-index --whe
     && /build/bin/pip --python /opt/azwi/bin/python install --quiet --no-compile --no-deps --no-index \
         --root /program /wheel/*.whl \
     && PYTHONHASHSEED=0 python3 /image_slim.py /program/opt/azwi \
-    # The names by which v1.6.0's chart and the containers that the webhook injects start them.
+    # v1.6.0's chart and the injected containers start the programs by these names.
     && ln -s opt/azwi/bin/azwi-webhook /program/manager \
     && ln -s opt/azwi/bin/azwi-proxy /program/proxy
 
@@ -70,8 +69,8 @@ LABEL org.opencontainers.image.title="azwi" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.base.name="${BASE}"
 
-# The root may be read-only: nothing writes, Python neither. TLS trusts Debian's authorities, and those that BASE added:
-# OpenSSL by the directory, of which it loads what a connection needs; requests, which would bring its own, by the bundle.
+# The root may be read-only: neither the programs nor Python write to it. TLS trusts the certificate authorities of BASE:
+# OpenSSL loads the ones that a connection needs from the directory; requests, which has its own, is given the bundle.
 ENV PATH=/opt/azwi/bin:/usr/sbin:/usr/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -80,8 +79,8 @@ ENV PATH=/opt/azwi/bin:/usr/sbin:/usr/bin \
     AZWI_GIT_COMMIT=${REVISION} \
     AZWI_BUILD_DATE=${CREATED}
 
-# No HEALTHCHECK, on purpose: Kubernetes does not run it, the chart's probes ask /healthz and /readyz, and a check by
-# exec would start a second Python every few seconds.
+# No HEALTHCHECK, on purpose: Kubernetes ignores it, the chart's probes request /healthz and /readyz, and an exec check
+# would start a second Python every few seconds.
 USER 65532:65532
 EXPOSE 9443 9440 8095 8000
 ENTRYPOINT ["/opt/azwi/bin/azwi-webhook"]

@@ -1,4 +1,4 @@
-# `make help` lists the targets. What `make run` and `make test` need is Python 3.11 or newer and nothing else.
+# `make help` lists the targets. `make run` and `make test` need only Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 PY := .venv/bin/python
@@ -7,10 +7,10 @@ export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
 .PHONY: help run test check lint types contracts coverage cases docs scan cluster-tools fuzz bench bench-scale bench-burst bench-proxy entra bench-azwi node-tools e2e node lock clean
 
-help: ## this list
+help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
 
-# One environment; each stamp says that it holds at least the packages of that lock.
+# One environment. A stamp means that at least the packages of that lock are installed.
 .venv/run.stamp: requirements/run.txt pyproject.toml scripts/venv.sh
 	@scripts/venv.sh run
 	@touch $@
@@ -24,12 +24,12 @@ help: ## this list
 run: .venv/run.stamp ## start the server without a cluster and send it an example pod
 	@exec $(PY) -m webhook.runtime.demo
 
-test: .venv/test.stamp ## all tests; those that need a real kube-apiserver or node are skipped without (make cluster-tools, node-tools)
+test: .venv/test.stamp ## run all tests; those on a real kube-apiserver or node are skipped before make cluster-tools, node-tools
 	@$(PY) -m pytest -q --part=quick --numprocesses=2 --dist=worksteal $(PYTEST); quick=$$?; \
 	$(PY) -m pytest -q --part=slow $(PYTEST); slow=$$?; \
-	case $$quick$$slow in 00|05|50) ;; *) exit 1 ;; esac  # 5: none of the chosen tests is in this part
+	case $$quick$$slow in 00|05|50) ;; *) exit 1 ;; esac  # 5: pytest selected no test in this half
 
-check: lint types contracts ## lint, types and import contracts
+check: lint types contracts ## check lint, types and import contracts
 
 lint: .venv/dev.stamp
 	@.venv/bin/ruff check .
@@ -41,70 +41,70 @@ types: .venv/dev.stamp
 contracts: .venv/dev.stamp
 	@.venv/bin/lint-imports --no-cache
 
-coverage: .venv/test.stamp ## branch coverage of the admission room, at least 95 %
-	@$(PY) -m coverage run -m pytest -q tests/admission tests/test_cases.py
+coverage: .venv/test.stamp ## measure branch coverage of webhook/admission, at least 95 %
+	@$(PY) -m coverage run -m pytest -q tests/webhook/admission tests/test_cases.py
 	@$(PY) -m coverage report --include='webhook/admission/*' --fail-under=95
 
-cases: .venv/test.stamp ## write the golden cases anew from what the code does; look at the diff
+cases: .venv/test.stamp ## rewrite the golden cases with the present behaviour; read the diff
 	@$(PY) -m pytest -q tests/test_cases.py --update-cases
 
-docs: .venv/run.stamp ## write the pages of the manual that are made from the code
+docs: .venv/run.stamp ## generate the pages of the manual that come from the code
 	@$(PY) -m scripts.write_settings
 	@$(PY) -m scripts.write_values
 	@$(PY) -m scripts.write_values_schema
 	@$(PY) -m scripts.write_azwi
 	@$(PY) -m scripts.write_diagram
 
-scan: .venv/run.stamp ## look at the rendered chart with checkov (in .venv-scan; a minute the first time)
+scan: .venv/run.stamp ## check the rendered chart with checkov (in .venv-scan; a minute the first time)
 	@CLUSTER_BIN=$(CLUSTER_BIN) scripts/scan.sh
 
-cluster-tools: .venv/run.stamp ## kube-apiserver, kubectl and helm for the cluster tests, built or unpacked once into a cache
+cluster-tools: .venv/run.stamp ## build or unpack kube-apiserver, kubectl and helm for the cluster tests into a cache, once
 	@PYTHON=$(PY) bash tests/cluster/tools/build.sh
 
-node-tools: .venv/run.stamp ## the programs of a whole node for the end-to-end tests, built once into the same cache
+node-tools: .venv/run.stamp ## build the other programs of a node for the end-to-end tests into the same cache, once
 	@PYTHON=$(PY) bash tests/cluster/tools/build.sh kube-controller-manager kube-scheduler kubelet kube-proxy pause
 
-e2e: .venv/test.stamp ## the whole path on a Kubernetes node of its own: image, chart, pods that get tokens (needs root)
+e2e: .venv/test.stamp ## test the whole path on a Kubernetes node of its own: image, chart, pods that get tokens (needs root)
 	@$(PY) -m tests.e2e.needs
 	@REQUIRE_E2E=1 $(PY) -m pytest -q tests/e2e --durations=0 --durations-min=1
 
-node: .venv/test.stamp ## such a node in the foreground, with the image on it and Entra beside it, for a walk by hand
+node: .venv/test.stamp ## run such a node in the foreground, with the image and an emulated Entra, to try things by hand
 	@exec $(PY) -m tests.e2e
 
-entra: .venv/test.stamp ## Microsoft Entra's token endpoint, emulated on loopback, to try an exchange with
+entra: .venv/test.stamp ## run an emulator of Microsoft Entra's token endpoint on loopback, to try a token exchange
 	@exec $(PY) -m testbed.entra $(ENTRA)
 
-fuzz: .venv/test.stamp ## throw junk at the review parser for FUZZ_SECONDS (60)
+fuzz: .venv/test.stamp ## fuzz the parser of AdmissionReviews for FUZZ_SECONDS (60)
 	@$(PY) -m tests.fuzz_review $(or $(FUZZ_SECONDS),60)
 
-bench: .venv/test.stamp ## what an admission costs, next to a floor (needs wrk)
+bench: .venv/test.stamp ## measure an admission against the least possible work (needs wrk)
 	@$(PY) -m bench.webhook $(BENCH)
 
-bench-scale: .venv/test.stamp ## what 1,000 to 50,000 ServiceAccounts cost, in a real API server (needs make cluster-tools)
+bench-scale: .venv/test.stamp ## measure 1,000 to 50,000 ServiceAccounts in a real API server (needs make cluster-tools)
 	@$(PY) -m bench.scale $(BENCH)
 
-bench-burst: .venv/test.stamp ## what 3,000 pods at once cost, through a real API server (needs make cluster-tools)
+bench-burst: .venv/test.stamp ## measure a burst of 3,000 pods through a real API server (needs make cluster-tools)
 	@$(PY) -m bench.burst $(BENCH)
 
-bench-proxy: .venv/test.stamp ## what the proxy costs a pod: memory, start, a cached token (needs wrk)
+bench-proxy: .venv/test.stamp ## measure the proxy: memory, start-up, a cached token (needs wrk)
 	@$(PY) -m bench.proxy $(BENCH)
 
-bench-azwi: .venv/run.stamp ## the CPU that commands of azwi cost, next to a bare interpreter
+bench-azwi: .venv/run.stamp ## measure the CPU time of azwi commands against a bare interpreter
 	@$(PY) -m bench.azwi
 
-lock: ## make the requirement locks anew (needs uv)
+lock: ## resolve requirements/*.txt again (needs uv)
 	@sh scripts/lock.sh
 
 .PHONY: image sbom dist
 image: ## build the image IMAGE (azwi:VERSION) with docker, podman or buildah; BASE, BUILD_BASE, FLAGS (see docs/install/image.md)
 	@sh scripts/image.sh $(FLAGS)
 
-sbom: .venv/run.stamp ## the bill of materials of the image in the file ARCHIVE, as dist/azwi.cdx.json (CycloneDX)
+sbom: .venv/run.stamp ## write the bill of materials of the image in the file ARCHIVE to dist/azwi.cdx.json (CycloneDX)
 	@PYTHON=$(PY) sh scripts/sbom.sh "$(ARCHIVE)" dist/azwi.cdx.json
 
 dist: .venv/run.stamp ## build the wheel and the source distribution in dist/, and check them as the index does
 	@PYTHON=$(PY) sh scripts/dist.sh dist
 
-clean: ## remove what make made
+clean: ## remove everything that make created in this folder
 	rm -rf .venv .venv-scan .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist build
 	find . -name __pycache__ -prune -exec rm -rf {} +

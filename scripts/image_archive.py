@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A docker-archive, read: its configuration and every file in it, by path, as the last layer has it."""
+    """A docker-archive: its configuration, and every file in it by path; the last layer wins."""
 
     archive: Path
     config: dict[str, Any]
@@ -19,7 +19,7 @@ class Image:
 
     @classmethod
     def read(cls, archive: Path) -> "Image":
-        """Read configuration and listing; the image is made from scratch, so no layer takes away."""
+        """Read configuration and listing. The image is built from scratch, so no layer removes a file."""
         with tarfile.open(archive) as outer:
             config = json.load(_member(outer, _manifest(outer)["Config"]))
             files: dict[str, tarfile.TarInfo] = {}
@@ -28,7 +28,7 @@ class Image:
         return cls(archive, config["config"], files)
 
     def unpack(self, root: Path) -> None:
-        """Unpack every layer, owners and modes kept, and make the places that a runtime mounts to."""
+        """Unpack every layer with owners and modes, and create the mount points that a runtime needs."""
         root.mkdir(parents=True)
         with tarfile.open(self.archive) as outer:
             for layer in _layers(outer):
@@ -37,7 +37,7 @@ class Image:
             (root / name).mkdir(exist_ok=True)
 
     def contents(self, pattern: re.Pattern[str]) -> dict[str, bytes]:
-        """The content of every regular file whose whole path matches; the last layer wins."""
+        """Return the content of every regular file whose whole path matches; the last layer wins."""
         found = {}
         with tarfile.open(self.archive) as outer:
             for layer in _layers(outer):
@@ -48,7 +48,7 @@ class Image:
         return found
 
     def text(self, name: str) -> str:
-        """The text of one file."""
+        """Return the text of one file."""
         return self.contents(re.compile(re.escape(name)))[name].decode()
 
 

@@ -1,9 +1,9 @@
-"""Collects the files of Debian packages, and of what they depend on, into the root of the image.
+"""Copies the files of Debian packages, and of their dependencies, into the root of the image.
 
     python3 image_root.py ROOT PACKAGE...
 
-Runs while the image is built, by the Python of the image and its standard library alone. What installers need (dpkg,
-debconf, shells, Perl) stays out. Each package's entry in /var/lib/dpkg/status.d tells scanners what is there.
+Runs during the image build, with the image's Python and only its standard library. It leaves out what only installers
+need (dpkg, debconf, shells, Perl). Vulnerability scanners read the entries in /var/lib/dpkg/status.d.
 """
 
 import compileall
@@ -17,17 +17,17 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 from typing import Final
 
-# What packages depend on for the moment of their installation.
+# Dependencies that are needed only during installation.
 INSTALLERS: Final = frozenset({"awk", "debconf", "debconf-2.0", "dpkg", "install-info", "openssl"})
-# Documentation but for licences, what desktops read, iconv's tables (Python has its own), Python's tests, windows and
-# tools of packagers.
+# Documentation except licences, files for desktops, iconv's tables (Python has its own), Python's tests, its GUI and
+# packagers' tools.
 UNUSED: Final = re.compile(
     r"/usr/share/(?:bug|doc|info|lintian|locale|man)/(?!.*/copyright$)"
     r"|/usr/share/(?:applications|binfmts|ca-certificates|doc-base|pixmaps)/|/usr/share/zoneinfo/localtime$|/usr/lib/(?:binfmt\.d|valgrind|[^/]+/gconv)/"
     r"|/usr/share/python3/|/usr/bin/(?:pdb|py3|pydoc|pygettext)|/usr/lib/python3[^/]*/(?:idlelib|lib2to3|test|tkinter|turtledemo)/"
 )
-# Made at installation, so that no package lists them.
-MADE: Final = (
+# Created during installation, so that no package lists them.
+CREATED: Final = (
     "/etc/alternatives/ip*tables*",
     "/etc/nsswitch.conf",
     "/etc/ssl/certs/*",
@@ -43,12 +43,12 @@ ACCOUNTS: Final = {
 
 
 def query(*arguments: str) -> str:
-    """What dpkg-query prints."""
+    """Return the output of dpkg-query."""
     return subprocess.run(["/usr/bin/dpkg-query", *arguments], check=True, capture_output=True, text=True).stdout  # noqa: S603  the image's own dpkg
 
 
 def installed() -> tuple[dict[str, set[str]], dict[str, str]]:
-    """The installed packages with what each depends on, and who provides each name."""
+    """Return the dependencies of every installed package, and the provider of every virtual package."""
     depends: dict[str, set[str]] = {}
     providers: dict[str, str] = {}
     for line in query("--show", "--showformat=${Package}\t${Pre-Depends}, ${Depends}\t${Provides}\n").splitlines():
@@ -60,20 +60,20 @@ def installed() -> tuple[dict[str, set[str]], dict[str, str]]:
 
 
 def closure(wanted: Iterable[str], depends: dict[str, set[str]], providers: dict[str, str]) -> list[str]:
-    """The wanted packages and all that they depend on; of alternatives, those that are installed."""
+    """Return the packages and all their dependencies; of alternatives, the installed ones."""
     found: set[str] = set()
-    waiting = list(wanted)
-    while waiting:
-        package = waiting.pop()
+    remaining = list(wanted)
+    while remaining:
+        package = remaining.pop()
         package = package if package in depends else providers.get(package, "")
         if package and package not in found | INSTALLERS:
             found.add(package)
-            waiting += depends[package] - INSTALLERS
+            remaining += depends[package] - INSTALLERS
     return sorted(found)
 
 
-def runs(path: Path) -> bool:
-    """Whether a file can be of use: scripts for interpreters that stay out cannot."""
+def can_run(path: Path) -> bool:
+    """Return whether the image can run a file; it cannot run scripts of interpreters that it does not have."""
     if not path.is_file() or not os.access(path, os.X_OK):
         return True
     with path.open("rb") as file:
@@ -82,24 +82,24 @@ def runs(path: Path) -> bool:
 
 
 def paths(packages: list[str]) -> Iterator[Path]:
-    """Every file and link of the packages, and those made at their installation, each by its real place."""
+    """Yield every file and link of the packages and of their installation, with directories resolved."""
     listed = [Path(line) for line in query("--listfiles", *packages).splitlines() if line.startswith("/")]
-    made = [path for pattern in MADE for path in Path("/").glob(pattern.removeprefix("/"))]
-    for path in {each.parent.resolve() / each.name for each in [*listed, *made]}:
+    created = [path for pattern in CREATED for path in Path("/").glob(pattern.removeprefix("/"))]
+    for path in {path.parent.resolve() / path.name for path in [*listed, *created]}:
         is_file = path.is_symlink() or path.is_file()
-        if is_file and not UNUSED.match(str(path)) and runs(path):
+        if is_file and not UNUSED.match(str(path)) and can_run(path):
             yield path
 
 
 def collect(root: Path, packages: list[str]) -> None:
-    """Copy the files, write each package's entry for scanners, and what else a root needs."""
+    """Copy the files; write every package's entry for scanners, the accounts and /tmp."""
     for path in sorted(paths(packages)):
         target = root / path.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Authorities of one's own lie below /usr/local, which belongs to no package.
+        # Certificate authorities that an administrator added are below /usr/local, which belongs to no package.
         is_authority = path.match("/etc/ssl/certs/*.pem")
         shutil.copy2(path, target, follow_symlinks=is_authority)
-    for link in (path for path in Path("/").iterdir() if path.is_symlink()):  # /lib and its like
+    for link in (path for path in Path("/").iterdir() if path.is_symlink()):  # /lib, /bin and so on
         if not (root / link.name).is_symlink():
             (root / link.name).symlink_to(link.readlink())
     status = root / "var/lib/dpkg/status.d"
@@ -114,7 +114,7 @@ def collect(root: Path, packages: list[str]) -> None:
 
 
 def main(target: str, *wanted: str) -> None:
-    """Make the root in an empty directory."""
+    """Create the root directory and fill it."""
     root = Path(target)
     root.mkdir()
     packages = closure(wanted, *installed())

@@ -1,8 +1,8 @@
-"""Takes out of an environment what no program of ours runs, then compiles the rest.
+"""Removes from an environment what this project's programs do not use, then compiles the rest.
 
     python3 image_slim.py /opt/azwi
 
-Runs while the image is built, by its Python and the standard library alone; needs strip (binutils).
+Runs during the image build, with only the standard library; needs strip (binutils).
 """
 
 import compileall
@@ -14,8 +14,8 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 from typing import Final
 
-# Other programs than ours; tests; sources and interfaces of extension modules. And the generated classes of the
-# Kubernetes client, two times 35 MB: we make raw calls (a test holds us to it).
+# Other programs; tests; sources and interfaces of extension modules. The generated classes of the Kubernetes client are
+# twice 35 MB: this project makes raw calls only, and a test enforces that.
 UNUSED: Final = (
     "bin/[!ap]*",
     "bin/[Aa]ctivate*",
@@ -31,7 +31,7 @@ UNUSED: Final = (
 
 
 def unused(environment: Path) -> Iterator[Path]:
-    """The files and directories that go."""
+    """Yield the files and directories to remove."""
     for pattern in UNUSED:
         yield from environment.glob(pattern)
 
@@ -45,11 +45,11 @@ def slim(environment: Path) -> None:
             path.unlink(missing_ok=True)
     modules = sorted(environment.rglob("*.so"))
     if modules:
-        subprocess.run(["/usr/bin/strip", "--strip-unneeded", "--preserve-dates", *modules], check=True)  # noqa: S603  the build stage's own
+        subprocess.run(["/usr/bin/strip", "--strip-unneeded", "--preserve-dates", *modules], check=True)  # noqa: S603  installed in the build stage
 
 
 def compile_all(environment: Path) -> None:
-    """Compile for /opt/azwi. Unchecked, since times of files do not survive every registry and builder.
+    """Compile for /opt/azwi, without a check of file times, which not every registry and builder preserves.
 
     Raises:
         SystemExit: when a file does not compile.

@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 chart=charts/workload-identity-webhook
 helm=$CLUSTER_BIN/helm
-[ -x "$helm" ] || helm=$(command -v helm) || { echo "no helm in $CLUSTER_BIN or on PATH: run make cluster-tools" >&2; exit 1; }
+[ -x "$helm" ] || helm=$(command -v helm) || { echo "helm is neither in $CLUSTER_BIN nor on PATH: run make cluster-tools" >&2; exit 1; }
 
 if ! cmp -s requirements/scan.txt .venv-scan/lock.txt; then
     echo "installing requirements/scan.txt into .venv-scan (about a minute)" >&2

@@ -15,8 +15,8 @@ if [ -z "$python" ]; then
         fi
     done
 fi
-[ -n "$python" ] || fail "Python 3.11 or newer is needed and was not found." \
-    "Install it (Debian and Ubuntu: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3"
+[ -n "$python" ] || fail "Python 3.11 or newer is required and was not found." \
+    "Install it (Debian and Ubuntu: apt-get install python3 python3-venv), or name an interpreter: make PYTHON=/path/to/python3"
 command -v "$python" >/dev/null || fail "$python does not exist. Name an installed Python: make PYTHON=/path/to/python3"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "$python is $("$python" --version 2>&1), but 3.11 or newer is needed. Name another one: make PYTHON=/path/to/python3"
@@ -28,8 +28,8 @@ if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/d
     rm -rf .venv
     "$python" -m venv .venv
 fi
-echo "installing $lock into .venv (the first time this takes about half a minute)" >&2
+echo "installing $lock into .venv (about half a minute the first time)" >&2
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$lock" ||
-    fail "The packages of $lock could not be installed; pip's message above says which." \
+    fail "The packages of $lock could not be installed; see pip's message above." \
         "Without a network, point pip at a mirror or a folder of wheels (pip's own settings: PIP_INDEX_URL, PIP_FIND_LINKS)."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .

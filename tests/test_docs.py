@@ -115,6 +115,13 @@ def test_named_files(name: str) -> None:
     assert not [path for path in paths if not (ROOT / path).exists()]
 
 
+@pytest.mark.parametrize("name", ["Makefile", ".ci/run"])
+def test_named_folders(name: str) -> None:
+    """Every file and folder of tests, scripts and requirements that a build file names exists."""
+    paths = re.findall(r"(?<![\w/.])((?:tests|scripts|requirements|\.ci)/[\w./-]+)", (ROOT / name).read_text())
+    assert not [path for path in paths if not (ROOT / path).exists()]
+
+
 def test_glossary() -> None:
     """The glossary has at most 20 words."""
     page = (ROOT / "CONTRIBUTING.md").read_text()
