@@ -13,6 +13,7 @@ import yaml
 
 CHART: Final = Path(__file__).resolve().parent.parent / "charts" / "workload-identity-webhook"
 VALUES: Final = CHART / "values.yaml"
+RULES: Final = CHART / "values.rules.yaml"
 _KEY: Final = re.compile(r"(?P<indent> *)(?P<key>[A-Za-z]\w*):")
 
 

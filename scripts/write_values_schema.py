@@ -1,6 +1,7 @@
 """Writes the chart's values.schema.json: `python -m scripts.write_values_schema [--check]`.
 
 Names, types and descriptions come from values.yaml and its comments; values.rules.yaml adds what a default cannot say.
+Misnamed values pass the schema, so that templates/_checks.tpl can name the value that is meant.
 """
 
 import json
@@ -9,10 +10,9 @@ from typing import Any, Final
 
 import yaml
 
-from scripts.chart_values import CHART, VALUES, Value, documented_values
+from scripts.chart_values import CHART, RULES, VALUES, Value, documented_values
 
 SCHEMA: Final = CHART / "values.schema.json"
-RULES: Final = CHART / "values.rules.yaml"
 _TYPES: Final = {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}
 
 
@@ -20,10 +20,11 @@ def schema() -> dict[str, Any]:
     """Return the schema.
 
     Raises:
-        ValueError: A rule names no value of values.yaml.
+        ValueError: A rule or a misnamed value refers to a value that values.yaml does not have.
     """
     values = {value.name: value for value in documented_values(VALUES.read_text())}
-    rules = yaml.safe_load(RULES.read_text())["rules"]
+    written = yaml.safe_load(RULES.read_text())
+    rules, misnamed = written["rules"], written["misnamed"]
     root: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": {}}
     maps = {"": root}
     for value in values.values():
@@ -33,6 +34,12 @@ def schema() -> dict[str, Any]:
         if name not in maps:
             raise ValueError(f"{RULES.name} has a rule for {name}, and values.yaml has no such value")
         maps[name] |= rules[name]
+    for name, meant in misnamed.items():
+        if name in values or not (meant in values or meant in maps):
+            raise ValueError(
+                f"{RULES.name} replaces {name} by {meant}: the first must be no value, the second must be one"
+            )
+        _parent_map(name, maps)["properties"][name.rpartition(".")[2]] = {"description": f"Not a value: set {meant}."}
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Values of the chart {CHART.name}",

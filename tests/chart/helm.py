@@ -93,8 +93,9 @@ class Helm:
         for part in self.template(chart=directory).split("\n---\n"):
             source = re.search(r"^# Source: variants/charts/(v\d+)/", part, re.MULTILINE)
             assert source is not None
-            parts[source[1]] += f"{part}\n---\n"
-        return list(parts.values())
+            parts[source[1]] += f"---\n{part.removeprefix('---').strip()}\n"
+        # Helm calls a subchart by its alias, in names and labels too.
+        return [text.replace(name, CHART.name) for name, text in parts.items()]
 
 
 def nested(values: Mapping[str, Any]) -> JsonObject:

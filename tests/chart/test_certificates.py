@@ -1,7 +1,7 @@
 """The three certificate modes."""
 
 import base64
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -113,7 +113,7 @@ CONFIGURATION: Final = f"azwi-{NAMESPACE}-{FULLNAME}"
     ids=["self-managed", "cert-manager", "existing-secret", "mapping"],
 )
 def test_permissions(
-    helm: Helm, values: dict[str, Any], cluster: list[tuple[str, str, str]], own: list[tuple[str, str, str]]
+    helm: Helm, values: JsonObject, cluster: list[tuple[str, str, str]], own: list[tuple[str, str, str]]
 ) -> None:
     """The roles grant what the mode needs, by name wherever RBAC allows it, and nothing more."""
     manifests = rendered(helm, values)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -85,7 +85,7 @@ def test_spread(defaults: list[JsonObject]) -> None:
         ({"podDisruptionBudget.maxUnavailable": "50%"}, {"maxUnavailable": "50%"}),
     ],
 )
-def test_budget(helm: Helm, values: dict[str, Any], spec: JsonObject) -> None:
+def test_budget(helm: Helm, values: JsonObject, spec: JsonObject) -> None:
     """The budget always allows an eviction, and pods that are not ready can always be evicted."""
     budget = only(rendered(helm, values), "PodDisruptionBudget")["spec"]
     assert budget.pop("unhealthyPodEvictionPolicy") == "AlwaysAllow"
@@ -116,7 +116,7 @@ def test_autoscaling(helm: Helm) -> None:
         ({"proxy.image.digest": DIGEST}, "azwi:0.1.0", f"azwi@{DIGEST}"),
     ],
 )
-def test_images(helm: Helm, values: dict[str, Any], image: str, proxy: str) -> None:
+def test_images(helm: Helm, values: JsonObject, image: str, proxy: str) -> None:
     """One image serves every role; registry, tag and digest can be set for all roles or for the proxy only."""
     manifests = rendered(helm, values)
     assert server(manifests)["image"] == only(manifests, "Pod")["spec"]["containers"][0]["image"] == image

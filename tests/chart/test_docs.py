@@ -4,7 +4,7 @@ import re
 import shlex
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import yaml
@@ -88,7 +88,7 @@ def test_gitops_values(helm: Helm) -> None:
     application, release = [
         yaml.safe_load(text) for text in blocks(ROOT / "docs" / "install" / "gitops.md", "yaml")[:2]
     ]
-    examples: list[dict[str, Any]] = [application["spec"]["source"]["helm"]["valuesObject"], release["spec"]["values"]]
+    examples: list[JsonObject] = [application["spec"]["source"]["helm"]["valuesObject"], release["spec"]["values"]]
     for values in examples:
         manifests = objects(helm.template(values={**BASE, **values}))
         ignored = application["spec"]["ignoreDifferences"][1]

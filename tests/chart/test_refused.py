@@ -2,15 +2,17 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 import pytest
+import yaml
 
-from tests.chart.helm import BASE, Helm, HelmError, only, rendered
+from azure_workload_identity.types import JsonObject
+from tests.chart.helm import BASE, CHART, Helm, HelmError, only, rendered
 
-INVALID: Final[list[tuple[dict[str, Any], str]]] = [
+INVALID: Final[list[tuple[JsonObject, str]]] = [
     ({"replicacount": 3}, "additional properties 'replicacount' not allowed"),
-    ({"image.tag": "1"}, "at '/image': additional properties 'tag' not allowed"),
+    ({"image.tags": "1"}, "at '/image': additional properties 'tags' not allowed"),
     ({"image.digest": "1234"}, "at '/image/digest'"),
     ({"azureTenantID": "not a tenant"}, "at '/azureTenantID'"),
     ({"azureEnvironment": "Azure"}, "at '/azureEnvironment': value must be one of"),
@@ -39,11 +41,24 @@ INVALID: Final[list[tuple[dict[str, Any], str]]] = [
     ({"proxy.caConfigMap": "Egress CA"}, "at '/proxy/caConfigMap'"),
     ({"proxy.passThrough": ["/metadata/Identity/oauth2/token"]}, "at '/proxy/passThrough/0'"),
     ({"proxy.passThrough": ["/metadata/../instance"]}, "at '/proxy/passThrough/0'"),
+    ({"commonLabels": {"team": "the platform"}}, "at '/commonLabels/team'"),
+    ({"podLabels": {"a/b/c": "d"}}, "at '/podLabels': additional properties 'a/b/c' not allowed"),
+    ({"podAnnotations": {"no blanks": "d"}}, "at '/podAnnotations': additional properties 'no blanks' not allowed"),
+    ({"fullnameOverride": "azwi.prod"}, "at '/fullnameOverride'"),
+    ({"fullnameOverride": "2azwi"}, "at '/fullnameOverride'"),
+    ({"nameOverride": "Identity"}, "at '/nameOverride'"),
+    ({"serviceAccount.name": "a..b"}, "at '/serviceAccount/name'"),
+    ({"certificates.secretName": "a.-b"}, "at '/certificates/secretName'"),
+    ({"test.namespace": "a.b"}, "at '/test/namespace'"),
+    ({"webhook.excludedNamespaces": ["kube_system"]}, "at '/webhook/excludedNamespaces/0'"),
+    ({"webhook.matchConditions": [{"name": "a b", "expression": "true"}]}, "at '/webhook/matchConditions/0/name'"),
+    ({"extraVolumes": [{"name": "A"}]}, "at '/extraVolumes/0/name'"),
+    ({"metrics.prometheusRule.alertLabels": {"the-team": "a"}}, "additional properties 'the-team' not allowed"),
     ({"metrics.prometheusRule.disabled": ["Down"]}, "at '/metrics/prometheusRule/disabled/0'"),
 ]
 SECRET: Final = {"certificates.mode": "existing-secret", "certificates.secretName": "mine"}
 PEM: Final = "-----BEGIN CERTIFICATE-----"
-CONFLICTS: Final[list[tuple[dict[str, Any], str]]] = [
+CONFLICTS: Final[list[tuple[JsonObject, str]]] = [
     ({"azureTenantID": ""}, "azureTenantID is not set; with the az command line: az account show --query tenantId"),
     (
         {"image.repository": "mcr.microsoft.com/oss/azure/workload-identity/webhook"},
@@ -125,7 +140,7 @@ def test_invalid_value(refused: list[str], number: int) -> None:
 def conflicts(helm: Helm) -> list[str]:
     """Try each set of conflicting values; return helm's message for each."""
 
-    def message(values: dict[str, Any]) -> str:
+    def message(values: JsonObject) -> str:
         with pytest.raises(HelmError) as error:
             helm.template(values={**BASE, **values})
         return str(error.value)
@@ -147,6 +162,25 @@ def test_all_at_once(helm: Helm) -> None:
     with pytest.raises(HelmError) as refused:
         rendered(helm, values)
     assert str(refused.value).count("\n- ") == 3
+
+
+@pytest.mark.parametrize("release", ["azwi.prod", "2azwi", "a.b.c"])
+def test_release_name(helm: Helm, release: str) -> None:
+    """A release name that Kubernetes would refuse in a Service is refused before anything is created."""
+    with pytest.raises(HelmError, match=f"the release's name {release} makes the object name {release}-workload-"):
+        helm.run("template", release, str(CHART), "--set=azureTenantID=contoso.com")
+    assert helm.run("template", release, str(CHART), "--set=azureTenantID=contoso.com,fullnameOverride=azwi")
+
+
+def test_misnamed_values(helm: Helm) -> None:
+    """A name that people write for another value is refused with the value that is meant."""
+    misnamed: dict[str, str] = yaml.safe_load((CHART / "values.rules.yaml").read_text())["misnamed"]
+    names = {name for name in misnamed if not any(other.startswith(f"{name}.") for other in misnamed)}
+    with pytest.raises(HelmError) as error:
+        helm.template(values={**BASE, **dict.fromkeys(names, "x")})
+    for name in names:
+        assert f"- {name} is not a value of this chart: set {misnamed[name]}\n" in str(error.value)
+    assert "image.tag is not a value of this chart: set image.release" in str(error.value)
 
 
 def test_old_kubernetes(helm: Helm) -> None:

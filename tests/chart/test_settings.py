@@ -1,7 +1,7 @@
 """The chart's values cover the server's settings."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -32,7 +32,7 @@ MOUNTED: Final = {
     "certificates.caBundle": "-----BEGIN CERTIFICATE-----",
 }
 # For each setting: values that change it, and the setting that the server then reads.
-VALUES: Final[dict[str, tuple[dict[str, Any], object]]] = {
+VALUES: Final[dict[str, tuple[JsonObject, object]]] = {
     "tenant_id": ({"azureTenantID": "contoso.com"}, "contoso.com"),
     "cloud": ({"azureEnvironment": "AzureChinaCloud"}, "AzureChinaCloud"),
     "authority_host": ({"azureAuthorityHost": "https://login.example.com/"}, "https://login.example.com/"),

@@ -2,7 +2,7 @@
 
 import json
 from itertools import chain, combinations
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -126,7 +126,7 @@ def test_every_namespace(helm: Helm) -> None:
         ),
     ],
 )
-def test_policies(helm: Helm, values: dict[str, Any], field: str, value: object) -> None:
+def test_policies(helm: Helm, values: JsonObject, field: str, value: object) -> None:
     """Policies, timeout and conditions apply to every entry."""
     configured = entries(rendered(helm, {"optIn": list(MODES), **values}))
     assert [entry[field] for entry in configured] == [value] * 3

@@ -3,7 +3,7 @@ Checks that involve more than one value; each message says what to change. value
 */}}
 {{- define "azwi.check" -}}
 {{- $problems := list -}}
-{{- range list "azwi.checkImage" "azwi.checkCertificates" "azwi.checkServer" "azwi.checkEndpoint" "azwi.checkBudget" "azwi.checkMetrics" "azwi.checkNames" -}}
+{{- range list "azwi.checkMisnamed" "azwi.checkImage" "azwi.checkCertificates" "azwi.checkServer" "azwi.checkEndpoint" "azwi.checkBudget" "azwi.checkMetrics" "azwi.checkNames" -}}
 {{- range include . $ | splitList "\n" -}}
 {{- with trim . -}}
 {{- $problems = append $problems . -}}
@@ -13,6 +13,19 @@ Checks that involve more than one value; each message says what to change. value
 {{- if $problems -}}
 {{- fail (printf "\n\nThese values cannot be used:\n- %s\n" (join "\n- " $problems)) -}}
 {{- end -}}
+{{- end }}
+
+{{- define "azwi.checkMisnamed" -}}
+{{- range $name, $meant := (.Files.Get "files/values.json" | fromJson).misnamed -}}
+{{- $map := $.Values -}}
+{{- $keys := splitList "." $name -}}
+{{- range initial $keys -}}
+{{- $map = index $map . -}}
+{{- end }}
+{{- if hasKey $map (last $keys) }}
+{{ $name }} is not a value of this chart: set {{ $meant }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "azwi.checkImage" -}}
@@ -136,6 +149,10 @@ metrics.serviceMonitor and .podMonitor would scrape every metric twice: enable o
 {{- end }}
 
 {{- define "azwi.checkNames" -}}
+{{- $name := include "azwi.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) }}
+the release's name {{ .Release.Name }} makes the object name {{ $name }}, which Kubernetes refuses for a Service: choose a release name of lower-case letters, digits and "-" that begins with a letter, or set fullnameOverride
+{{- end }}
 {{- if and .Values.upstreamNames .Values.fullnameOverride }}
 upstreamNames and fullnameOverride exclude each other
 {{- end }}

@@ -21,7 +21,7 @@ WARNING: the webhook is called for pods in kube-system. While no server answers,
 {{- $service := dict -}}
 {{- range .configuration.webhooks -}}
 {{- if hasSuffix "mutation.azure-workload-identity.io" .name -}}
-{{- $service = .clientConfig.service | default (dict "name" .clientConfig.url "namespace" "") -}}
+{{- $service = .clientConfig.service | default (dict "name" .clientConfig.url) -}}
 {{- end -}}
 {{- end -}}
 {{- $isThisRelease := and (eq $service.namespace $release.Namespace) (eq $service.name (include "azwi.serviceName" .root)) -}}
@@ -39,7 +39,7 @@ for the same pods. This is safe, but whatever one of them injects stays injected
 
   helm -n {{ index $annotations "meta.helm.sh/release-namespace" }} uninstall {{ index $annotations "meta.helm.sh/release-name" }}
 {{- else }}
-served by {{ $service.namespace }}/{{ $service.name }}. Both are called for the same pods. This is safe, but whatever one of
+served by {{ list $service.namespace $service.name | compact | join "/" }}. Both are called for the same pods. This is safe, but whatever one of
 them injects stays injected. To keep only this one, delete the other one's objects (docs/install/migrate.md), beginning with:
 
   kubectl delete mutatingwebhookconfiguration {{ .configuration.metadata.name }}
