@@ -139,12 +139,12 @@ def admitted(
     async def find(_namespace: str, _name: str) -> Account | None:
         return found
 
-    asked = review(raw, namespace=namespace)
-    return finished(admit(asked, find, rules, namespace_labelled=namespace_labelled))
+    request = review(raw, namespace=namespace)
+    return finished(admit(request, find, rules, namespace_labelled=namespace_labelled))
 
 
 def finished(coroutine: Coroutine[object, object, T]) -> T:
-    """Run a coroutine that never waits for anything, and so needs no event loop."""
+    """Run a coroutine that never waits, and so needs no event loop."""
     try:
         coroutine.send(None)
     except StopIteration as stop:
@@ -174,7 +174,7 @@ def containers(of: JsonObject) -> Iterator[JsonObject]:
 
 def named(of: JsonObject, name: str) -> JsonObject:
     """Return the container of that name."""
-    return next(each for each in containers(of) if each["name"] == name)
+    return next(own for own in containers(of) if own["name"] == name)
 
 
 def environment(of: JsonObject) -> JsonObject:

@@ -1,4 +1,4 @@
-"""The golden cases: one folder a pod, with what becomes of it. They are documentation, too.
+"""The golden cases: one folder a pod, with the response and the mutated pod. They are documentation, too.
 
 `pytest tests/test_cases.py --update-cases` rewrites expected.yaml and response.yaml; read the difference before you
 commit it.
@@ -97,10 +97,10 @@ def admitted(folder: Path, pod: object) -> tuple[Review, AdmissionOutcome]:
     return review, finished(admit(review, find, given.policy(), namespace_labelled=given.namespace_labelled))
 
 
-def told(review: Review, outcome: AdmissionOutcome) -> JsonObject:
-    """Return what response.yaml has: the answer, and the operations without their values."""
+def summary(review: Review, outcome: AdmissionOutcome) -> JsonObject:
+    """Return the content of response.yaml: the response, with operations but without their values."""
     answer = response(review, outcome, None)["response"]
-    summary = {
+    fields = {
         "allowed": answer["allowed"],
         "decision": str(answer["auditAnnotations"]["decision"]),
         "reason": str(answer["auditAnnotations"]["reason"]),
@@ -108,11 +108,11 @@ def told(review: Review, outcome: AdmissionOutcome) -> JsonObject:
         "warnings": answer.get("warnings"),
         "operations": [f"{operation['op']} {operation['path']}" for operation in outcome.operations],
     }
-    return {key: value for key, value in summary.items() if value not in (None, [])}
+    return {key: value for key, value in fields.items() if value not in (None, [])}
 
 
 def mutated(pod: JsonObject, outcome: AdmissionOutcome) -> JsonObject | None:
-    """Return what expected.yaml has: the pod after the patch, nothing when it is not mutated."""
+    """Return the content of expected.yaml: the pod after the patch, None when it is not mutated."""
     if outcome.decision is not Decision.MUTATE:
         return None
     after: JsonObject = jsonpatch.apply_patch(copy.deepcopy(pod), list(outcome.operations))
@@ -136,10 +136,10 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 
 def test_case(folder: Path, request: pytest.FixtureRequest) -> None:
-    """A pod is answered, and becomes, as its folder says."""
+    """A pod's response, and the pod after the patch, are those of its folder."""
     pod = read(folder / "pod.yaml")
     review, outcome = admitted(folder, pod)
-    expected, answer = mutated(pod, outcome), told(review, outcome)
+    expected, answer = mutated(pod, outcome), summary(review, outcome)
     if request.config.getoption("--update-cases"):
         rewrite(folder, expected, answer)
     assert answer == read(folder / "response.yaml")
@@ -158,7 +158,7 @@ def test_case_again(folder: Path) -> None:
 
 
 def test_folder(folder: Path) -> None:
-    """A folder has the files that cases have, no others, and its pod says first what it shows."""
+    """A folder has the files of a case and no others, and its pod begins with what it shows."""
     files = {path.name for path in folder.iterdir()}
     assert {"pod.yaml", "response.yaml"} <= files <= FILES
     assert (folder / "pod.yaml").read_text().startswith("# ")

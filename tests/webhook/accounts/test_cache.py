@@ -68,12 +68,12 @@ def test_a_list_replaces_what_was_known() -> None:
 
 def live(answers: Answers, directory: Path, cache: AccountCache, times: int) -> tuple[list[object], list[str]]:
     """Look an account up that many times at once, and then once more after a while."""
-    told: list[str] = []
+    results: list[str] = []
 
     async def run() -> list[object]:
         with answering(answers, directory) as kubeconfig:
             cluster = await Cluster.connect(str(kubeconfig))
-            accounts = ClusterAccounts(cluster, cache, told.append)
+            accounts = ClusterAccounts(cluster, cache, results.append)
             found: list[object] = list(
                 await asyncio.gather(*(accounts.find("shop", "web") for _ in range(times)), return_exceptions=True)
             )
@@ -83,38 +83,38 @@ def live(answers: Answers, directory: Path, cache: AccountCache, times: int) -> 
             await cluster.close()
             return found
 
-    return asyncio.run(run()), told
+    return asyncio.run(run()), results
 
 
 def test_cached_accounts_cost_no_read(tmp_path: Path) -> None:
-    """What is in the cache is not read."""
+    """Accounts in the cache are not read."""
     cache, answers = AccountCache(), Answers(500)
     cache.apply(account("web"))
-    found, told = live(answers, tmp_path, cache, 3)
+    found, results = live(answers, tmp_path, cache, 3)
     assert found == [Account(client_id=CLIENT)] * 4
-    assert (answers.asked, told) == ([], [])
+    assert (answers.asked, results) == ([], [])
 
 
 def test_one_read_for_all_who_wait(tmp_path: Path) -> None:
     """However many admissions wait for an account, it is read once; a while later it is read again."""
     body = json.dumps({"metadata": {"annotations": {names.CLIENT_ID: CLIENT}}}).encode()
     answers = Answers(200, body, seconds=0.05)
-    found, told = live(answers, tmp_path, AccountCache(), 200)
+    found, results = live(answers, tmp_path, AccountCache(), 200)
     assert found == [Account(client_id=CLIENT)] * 201
     assert len(answers.asked) == 2
-    assert told == ["found", "found"]
+    assert results == ["found", "found"]
 
 
 def test_missing_account(tmp_path: Path) -> None:
-    """An account that is not there is asked for once, too."""
-    found, told = live(Answers(404), tmp_path, AccountCache(), 50)
+    """A missing account is looked up once, too."""
+    found, results = live(Answers(404), tmp_path, AccountCache(), 50)
     assert found == [None] * 51
-    assert told == ["missing", "missing"]
+    assert results == ["missing", "missing"]
 
 
 def test_failure_is_shared(tmp_path: Path) -> None:
     """A read that fails fails for all who wait, and is tried again later."""
-    found, told = live(Answers(500), tmp_path, AccountCache(), 50)
-    assert len({str(each) for each in found}) == 1
+    found, results = live(Answers(500), tmp_path, AccountCache(), 50)
+    assert len({str(error) for error in found}) == 1
     assert "HTTP 500" in str(found[0])
-    assert told == ["failed", "failed"]
+    assert results == ["failed", "failed"]

@@ -50,13 +50,13 @@ def test_account(tmp_path: Path) -> None:
 
 
 def test_no_account(tmp_path: Path) -> None:
-    """An account that the API server does not find is none."""
+    """An account that the API server does not find is missing."""
     with answering(Answers(status=404), tmp_path) as kubeconfig:
         assert asyncio.run(_found(kubeconfig)) is None
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "said"),
+    ("status", "body", "message"),
     [
         (403, b"{}", r"does not let the webhook read ServiceAccount shop/web \(HTTP 403\): grant"),
         (401, b"{}", r"\(HTTP 401\)"),
@@ -69,10 +69,10 @@ def test_no_account(tmp_path: Path) -> None:
         (200, b"\xff", "is no ServiceAccount"),
     ],
 )
-def test_other_answers(tmp_path: Path, status: int, body: bytes, said: str) -> None:
-    """Any other answer says what it was, and nothing of a token."""
+def test_other_answers(tmp_path: Path, status: int, body: bytes, message: str) -> None:
+    """Any other answer is an error that names it, without a token."""
     with answering(Answers(status, body), tmp_path) as kubeconfig:
-        with pytest.raises(AccountsUnavailableError, match=said) as raised:
+        with pytest.raises(AccountsUnavailableError, match=message) as raised:
             asyncio.run(_found(kubeconfig))
         assert "t0ken" not in str(raised.value)
 
@@ -88,7 +88,7 @@ def test_slow_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_server(tmp_path: Path) -> None:
-    """A server that is not there is told of at once."""
+    """A server that cannot be reached is an error at once."""
     kubeconfig = write_kubeconfig(tmp_path, f"http://127.0.0.1:{free_ports(1)[0]}")
     with pytest.raises(AccountsUnavailableError, match="did not answer"):
         asyncio.run(_found(kubeconfig))
@@ -118,7 +118,7 @@ def test_version_without_server(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "clusters: 7"])
 def test_broken_kubeconfig(tmp_path: Path, text: str) -> None:
-    """A kubeconfig that is none is refused with a sentence."""
+    """An invalid kubeconfig is refused with a sentence."""
     path = tmp_path / "kubeconfig"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"no usable cluster configuration in .*kubeconfig: "):

@@ -33,7 +33,7 @@ def found(accounts: FileAccounts, name: str, namespace: str = "shop") -> Account
 
 
 def test_one_file(tmp_path: Path) -> None:
-    """Accounts come from a file of several documents; other kinds in it are passed over."""
+    """Accounts come from a file of several documents; other kinds in it are ignored."""
     file = tmp_path / "all.yaml"
     file.write_text(f"{ACCOUNT.replace('NAME', 'a')}---\nkind: Pod\n---\n{ACCOUNT.replace('NAME', 'b')}---\n")
     accounts = FileAccounts(file)
@@ -69,7 +69,7 @@ def test_change(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b"a: b: c"])
 def test_broken_later(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """While a file is no YAML the accounts known before stay, and the log says which file."""
+    """While a file is not YAML the accounts read before stay in use, and the log names the file."""
     file = tmp_path / "a.yaml"
     file.write_text(ACCOUNT.replace("NAME", "a"))
     accounts = FileAccounts(tmp_path)
@@ -97,7 +97,7 @@ def test_broken_at_first(tmp_path: Path) -> None:
 
 
 def test_odd_documents(tmp_path: Path) -> None:
-    """Documents that are no manifests are passed over."""
+    """Documents that are not manifests are ignored."""
     file = tmp_path / "odd.yaml"
     account = "---\nkind: ServiceAccount\n"
     file.write_text(

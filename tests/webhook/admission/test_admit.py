@@ -26,25 +26,25 @@ from webhook.admission.review import MAX_WARNINGS, AdmissionOutcome, Decision, R
 
 
 class Accounts:
-    """An account for every question, which is remembered."""
+    """One account for every lookup; the lookups are recorded."""
 
     def __init__(self, found: Account | None = ACCOUNT) -> None:
-        self.asked: list[tuple[str, str]] = []
+        self.lookups: list[tuple[str, str]] = []
         self._found = found
 
     async def find(self, namespace: str, name: str) -> Account | None:
         """Answer with the one account."""
-        self.asked.append((namespace, name))
+        self.lookups.append((namespace, name))
         return self._found
 
 
-def asking(accounts: Accounts, raw: object, rules: Policy = POLICY) -> AdmissionOutcome:
+def admit_with(accounts: Accounts, raw: object, rules: Policy = POLICY) -> AdmissionOutcome:
     """Admit a pod with these accounts."""
     return finished(admit(review(raw), accounts.find, rules))
 
 
 def test_a_pod_is_injected() -> None:
-    """An opted-in pod is mutated, and the outcome says whose it is."""
+    """An opted-in pod is mutated, and the outcome names the pod and its account."""
     outcome = admitted(pod())
     assert (outcome.decision, outcome.reason) == (Decision.MUTATE, Reason.INJECTED)
     assert (outcome.pod_name, outcome.service_account) == ("app", "app")
@@ -65,8 +65,8 @@ def test_the_account_is_asked_for(spec: dict[str, str]) -> None:
     raw = pod()
     raw["metadata"]["namespace"] = "elsewhere"
     raw["spec"] = {"containers": [container()], **spec}
-    assert asking(accounts, raw).decision is Decision.MUTATE
-    assert accounts.asked == [(NAMESPACE, "default")]
+    assert admit_with(accounts, raw).decision is Decision.MUTATE
+    assert accounts.lookups == [(NAMESPACE, "default")]
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_the_account_is_asked_for(spec: dict[str, str]) -> None:
 def test_the_account_of_a_pod_left_alone(labels: dict[str, str], rules: Policy, times: int) -> None:
     """The account of a pod that is left alone is looked at for signs of a mistake, unless the pod opts out."""
     accounts = Accounts(account(client_id=""))
-    assert asking(accounts, pod(labels=labels), rules).decision is Decision.SKIP
-    assert len(accounts.asked) == times
+    assert admit_with(accounts, pod(labels=labels), rules).decision is Decision.SKIP
+    assert len(accounts.lookups) == times
 
 
 def test_warnings_are_bounded() -> None:
@@ -122,10 +122,10 @@ def test_what_is_none_of_our_business(request_: dict[str, object], reason: Reaso
 
 @pytest.mark.parametrize("raw", [None, {}, {"spec": None}, "pod"])
 def test_a_malformed_pod(raw: object) -> None:
-    """An object that is no pod is refused before its account is asked for."""
+    """An object that is not a pod is refused before its account is looked up."""
     accounts = Accounts()
-    outcome = asking(accounts, raw)
-    assert (outcome.decision, outcome.reason, accounts.asked) == (Decision.REFUSE, Reason.MALFORMED_POD, [])
+    outcome = admit_with(accounts, raw)
+    assert (outcome.decision, outcome.reason, accounts.lookups) == (Decision.REFUSE, Reason.MALFORMED_POD, [])
 
 
 def test_a_missing_account() -> None:
@@ -137,7 +137,7 @@ def test_a_missing_account() -> None:
 
 
 def test_a_fault_of_the_accounts_is_not_a_refusal() -> None:
-    """What asking for the account raises goes to the caller: it is no fault of the pod's author."""
+    """An error of the lookup reaches the caller: it is not the pod author's fault."""
 
     async def find(_namespace: str, _name: str) -> Account | None:
         raise ConnectionError
@@ -169,7 +169,7 @@ def test_warnings_of_every_kind() -> None:
 
 
 def test_warnings_of_a_pod_without_containers() -> None:
-    """A pod in which no container is left is skipped, and its author told of the list that does it."""
+    """A pod in which no container is selected is skipped, with a warning about the list."""
     outcome = admitted(pod(annotations={names.INJECT_CONTAINERS: "nope"}))
     assert (outcome.reason, codes(outcome)) == (Reason.NO_CONTAINERS, ["unknown-container"])
     assert (outcome.pod_name, outcome.service_account) == ("app", "app")

@@ -1,4 +1,4 @@
-"""Whether a pod is mutated, skipped or refused, and what its author is told."""
+"""Whether a pod is mutated, skipped or refused, and the warnings for its author."""
 
 import pytest
 
@@ -32,10 +32,10 @@ BUSY = {"containers": (container("app"), container("web")), "init": (container("
 
 
 def decided(
-    asking: Pod, found: Account | None = ACCOUNT, rules: Policy = POLICY, *, opted_in: bool | None = True
+    candidate: Pod, found: Account | None = ACCOUNT, rules: Policy = POLICY, *, opted_in: bool | None = True
 ) -> Injection | Skip:
     """Decide on a pod of the test namespace."""
-    return decide(asking, NAMESPACE, found, rules, opted_in=opted_in)
+    return decide(candidate, NAMESPACE, found, rules, opted_in=opted_in)
 
 
 def test_the_creation_of_a_pod() -> None:
@@ -83,8 +83,8 @@ def test_opting_in(
     expected: bool | None,  # noqa: FBT001  the expected value
 ) -> None:
     """A false label opts out always; else the pod's label, the namespace's and the account count as far as set."""
-    asking = parsed(labels={} if label is None else {names.USE_LABEL: label})
-    assert opted_in(asking, rules, namespace_labelled=namespace_labelled) is expected
+    candidate = parsed(labels={} if label is None else {names.USE_LABEL: label})
+    assert opted_in(candidate, rules, namespace_labelled=namespace_labelled) is expected
 
 
 def test_an_opted_in_pod_is_mutated() -> None:
@@ -96,15 +96,15 @@ def test_an_opted_in_pod_is_mutated() -> None:
 
 
 def test_a_pod_that_is_not_opted_in() -> None:
-    """Any other pod is left alone, without a word where nothing hints at us."""
+    """Any other pod is left alone, without a warning where nothing suggests that it should take part."""
     assert decided(parsed(labels={}), None, opted_in=False) == Skip(Reason.NOT_OPTED_IN)
 
 
 def test_a_pod_that_opts_out() -> None:
-    """A pod whose label is false is left alone without a word."""
+    """A pod whose label is false is left alone without a warning."""
     labels = {names.USE_LABEL: "false"}
-    asking = parsed(labels=labels, annotations={names.INJECT_PROXY: "true"})
-    assert decided(asking, opted_in=False) == Skip(Reason.OPTED_OUT)
+    candidate = parsed(labels=labels, annotations={names.INJECT_PROXY: "true"})
+    assert decided(candidate, opted_in=False) == Skip(Reason.OPTED_OUT)
 
 
 def test_a_missing_account() -> None:
@@ -148,8 +148,8 @@ def test_opting_in_by_account(found: Account | None, rules: Policy, mutated: boo
 )
 def test_selected_containers(annotations: dict[str, str], expected: set[str]) -> None:
     """The include list narrows all containers, init containers among them, and the skip list takes away."""
-    asking = parsed(container("app"), container("web"), init=(container("migrate"),), annotations=annotations)
-    assert selected_containers(asking, PodAnnotations.parse(asking, None)) == expected
+    candidate = parsed(container("app"), container("web"), init=(container("migrate"),), annotations=annotations)
+    assert selected_containers(candidate, PodAnnotations.parse(candidate, None)) == expected
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ def test_selected_containers(annotations: dict[str, str], expected: set[str]) ->
 def test_the_proxy_is_selected_always(annotations: dict[str, str]) -> None:
     """The proxy gets the identity whatever the lists say, and its init container never."""
     init = (container(names.PROXY_INIT_CONTAINER), container(names.PROXY_CONTAINER))
-    asking = parsed(init=init, annotations=annotations)
-    selected = selected_containers(asking, PodAnnotations.parse(asking, None))
+    candidate = parsed(init=init, annotations=annotations)
+    selected = selected_containers(candidate, PodAnnotations.parse(candidate, None))
     assert selected & names.PROXY_CONTAINERS == {names.PROXY_CONTAINER}
 
 
@@ -182,7 +182,7 @@ def test_no_container_left_but_the_proxy() -> None:
 
 @pytest.mark.parametrize("annotation", [names.SKIP_CONTAINERS, names.INJECT_CONTAINERS])
 def test_lists_that_name_others(annotation: str) -> None:
-    """A name in a list that no container has is told; the proxy's names are known before it is there."""
+    """A list that names a container that the pod does not have is warned of; the proxy's names never are."""
     assert codes(decided(parsed(annotations={annotation: "app web"})).warnings) == ["unknown-container"]
     assert codes(decided(parsed(annotations={annotation: "azwi-proxy;azwi-proxy-init"})).warnings) == []
 
@@ -205,7 +205,7 @@ def test_custom_endpoint(
     chosen: bool,  # noqa: FBT001  the expected value
     expected: list[str],
 ) -> None:
-    """A pod asks for the custom endpoint with its annotation; one that has no effect is told."""
+    """A pod asks for the custom endpoint by its annotation; one that has no effect is warned of."""
     decision = decided(parsed(annotations=annotation), rules=rules)
     assert isinstance(decision, Injection)
     assert decision.endpoint == (rules.custom_endpoint if chosen else None)
@@ -225,7 +225,7 @@ def test_custom_endpoint(
     ],
 )
 def test_strange_annotations_of_a_pod(annotation: str, code: str) -> None:
-    """An annotation of the pod that looks like ours and is not is told, with what was probably meant."""
+    """An annotation of the pod that resembles a known one is warned of, with the one that was probably intended."""
     assert codes(decided(parsed(annotations={annotation: "x"})).warnings) == [code]
 
 
@@ -239,7 +239,7 @@ def test_strange_annotations_of_a_pod(annotation: str, code: str) -> None:
     ],
 )
 def test_strange_labels_of_a_pod(label: str, expected: list[str]) -> None:
-    """A label of the pod that was meant to be the opt-in or an annotation is told."""
+    """A label of the pod that was intended as the opt-in or as an annotation is warned of."""
     assert codes(decided(parsed(labels={**USE, label: "true"})).warnings) == expected
 
 
@@ -257,14 +257,14 @@ def test_strange_labels_of_a_pod(label: str, expected: list[str]) -> None:
     ],
 )
 def test_signs_of_a_missed_opt_in(labels: dict[str, str], annotations: dict[str, str], expected: list[str]) -> None:
-    """An author who tried to opt in and did not is told what is missing."""
+    """An author who tried to opt in and failed is warned, with what is missing."""
     decision = decided(parsed(labels=labels, annotations=annotations), None, opted_in=False)
     assert isinstance(decision, Skip)
     assert (decision.reason, codes(decision.warnings)) == (Reason.NOT_OPTED_IN, expected)
 
 
 def test_a_label_on_the_account() -> None:
-    """The opt-in label on the ServiceAccount has no effect, and the author is told where it belongs."""
+    """The opt-in label on the ServiceAccount has no effect, and a warning says where it belongs."""
     decision = decided(parsed(labels={}), account(client_id="", labels={names.USE_LABEL: "true"}), ALL, opted_in=None)
     assert isinstance(decision, Skip)
     assert codes(decision.warnings) == ["label-missing"]
@@ -273,7 +273,7 @@ def test_a_label_on_the_account() -> None:
 
 
 def test_a_label_that_does_not_count() -> None:
-    """Where pod labels do not opt in, the author of a labelled pod is told what does."""
+    """Where pod labels do not opt in, a labelled pod gets a warning that says what does."""
     decision = decided(parsed(), account(client_id=""), policy(OptIn.SERVICE_ACCOUNT), opted_in=None)
     assert isinstance(decision, Skip)
     assert decision.warnings[0].text == (
@@ -283,6 +283,6 @@ def test_a_label_that_does_not_count() -> None:
 
 
 def test_a_misspelt_account() -> None:
-    """Where the account decides, its misspelt annotation is told although the pod is left alone."""
+    """Where the account decides, its misspelt annotation is warned of although the pod is not mutated."""
     found = account({"azure.workload.identity/client_id": "x"}, client_id="")
     assert codes(decided(parsed(labels={}), found, ALL, opted_in=None).warnings) == ["near-miss"]

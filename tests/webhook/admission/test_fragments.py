@@ -1,4 +1,4 @@
-"""What is put into a pod."""
+"""The variables, volume and containers that a pod gets."""
 
 import pytest
 
@@ -40,7 +40,7 @@ def test_identity_variables() -> None:
 
 
 def test_empty_variables_are_left_out() -> None:
-    """With everything empty only the token file is told."""
+    """With everything empty only the token file's variable remains."""
     variables = fragments.identity_variables(Identity("", "", 3600), "", names.V160_DIRECTORY, None)
     assert variables == {"AZURE_FEDERATED_TOKEN_FILE": "/var/run/secrets/azure/wi/token/azure-identity-token"}
 
@@ -64,7 +64,7 @@ def test_endpoint_variables(custom: CustomEndpoint, ca: dict[str, str]) -> None:
 
 
 def test_endpoint_server_name() -> None:
-    """A custom endpoint's TLS server name is told when it is set."""
+    """A custom endpoint's TLS server name is a variable when it is set."""
     variables = fragments.identity_variables(IDENTITY, "", names.DOCUMENTED_DIRECTORY, endpoint(sni_name="sni.test"))
     assert variables["AZURE_KUBERNETES_SNI_NAME"] == "sni.test"
 
@@ -137,7 +137,7 @@ def test_volume_with_a_ca(custom: CustomEndpoint, source: JsonObject) -> None:
     """The endpoint's CA is one more source of the volume, and its audience replaces the default."""
     sources = fragments.volume(IDENTITY, "api://test", custom)["projected"]["sources"]
     assert sources[2:] == [source]
-    assert {each["serviceAccountToken"]["audience"] for each in sources[:2]} == {"api://AKSIdentityBinding"}
+    assert {token["serviceAccountToken"]["audience"] for token in sources[:2]} == {"api://AKSIdentityBinding"}
 
 
 def test_volume_with_ca_data() -> None:
@@ -160,7 +160,7 @@ def test_volume_with_the_proxys_ca() -> None:
 
 @pytest.mark.parametrize("proxy_ca", ["", "egress-ca"])
 def test_our_volumes(proxy_ca: str) -> None:
-    """A volume is ours when it has our token, whatever its settings were."""
+    """A volume that was made under other settings is recognised."""
     assert fragments.is_ours(fragments.volume(IDENTITY, "api://old", endpoint(ca_configmap="ca"), proxy_ca))
 
 
@@ -178,12 +178,12 @@ def test_our_volumes(proxy_ca: str) -> None:
     ],
 )
 def test_volumes_of_others(volume: JsonObject) -> None:
-    """Any other volume is not ours."""
+    """Any other volume is the user's."""
     assert not fragments.is_ours({"name": names.VOLUME, **volume})
 
 
 def test_proxy_container() -> None:
-    """The native sidecar is restarted always, and a startup probe holds back what comes after it."""
+    """The native sidecar is always restarted, and its startup probe delays the next container."""
     container = fragments.proxy_container(plan(port=8080), ProxySettings("proxy.test/proxy:1"), {"A": "b"})
     assert container["restartPolicy"] == "Always"
     assert container["command"] == ["/proxy"]
@@ -268,7 +268,7 @@ def test_the_proxys_resources() -> None:
     ],
 )
 def test_empty_resources_are_left_out(resources: Resources, expected: JsonObject) -> None:
-    """What is not set of the resources is not there."""
+    """Resources that are not set are left out."""
     container = fragments.proxy_container(ProxyPlan(ProxyMode.REDIRECT, 8000, resources), ProxySettings("x"), {})
     assert container["resources"] == expected
 

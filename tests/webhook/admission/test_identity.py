@@ -1,4 +1,4 @@
-"""Who a pod is: client id, tenant id, token expiration."""
+"""The identity of a pod: client id, tenant id, token expiration."""
 
 import re
 
@@ -56,7 +56,7 @@ def test_client_id_of_the_account() -> None:
 
 
 def test_no_client_id() -> None:
-    """Without an annotation there is no client id, and the author is told."""
+    """Without an annotation there is no client id, and the author is warned."""
     identity = resolved(account(client_id=""))
     assert identity.client_id == ""
     assert codes(identity.warnings) == ["no-client-id"]
@@ -69,7 +69,7 @@ def test_client_id_of_the_mapping() -> None:
 
 
 def test_the_account_wins_over_the_mapping() -> None:
-    """What the account says of itself counts more than the mapping."""
+    """The account's annotations override the mapping."""
     found = account(tenant_id=OTHER_TENANT_ID, expiration="4800")
     identity = resolved(found, mapped=entry(tenant_id="mapped.test", token_expiration=5000))
     assert (identity.client_id, identity.tenant_id, identity.token_expiration) == (CLIENT_ID, OTHER_TENANT_ID, 4800)
@@ -151,7 +151,7 @@ def test_expiration(on_pod: str | None, on_account: str, in_mapping: int | None,
 
 
 def test_expiration_of_the_settings() -> None:
-    """Where nothing says how long, the setting does."""
+    """Where no other source sets the expiration, the setting does."""
     assert resolved(defaults=Defaults(TENANT_ID, 7200)).token_expiration == 7200
 
 
@@ -161,7 +161,7 @@ def test_expiration_of_the_settings() -> None:
 )
 @pytest.mark.parametrize("where", ["the pod", "ServiceAccount app"])
 def test_impossible_expirations(text: str, where: str) -> None:
-    """What is no number of seconds from 3600 to 86400 is refused, and the message says where it stands."""
+    """A value other than a number of seconds from 3600 to 86400 is refused, with the object that has it."""
     found, on_pod = (account(), text) if where == "the pod" else (account(expiration=text), None)
     with pytest.raises(
         Refusal, match=re.escape(f"of {where} is not a number of seconds from 3600 to 86400")
@@ -176,12 +176,12 @@ def test_an_account_without_anything() -> None:
 
 
 def test_annotations_that_are_no_strings() -> None:
-    """An annotation that is no string, as a manifest file may have it, counts as not set."""
+    """An annotation that is not a string, as a manifest may have it, is not set."""
     assert account({names.CLIENT_ID: 7, names.TOKEN_EXPIRATION: 7200}) == Account()
 
 
 def test_what_an_account_has_besides() -> None:
-    """The label of an account is noticed, and keys that look like ours."""
+    """The label of an account is read, and keys that resemble known ones."""
     found = account(
         {"azure.workload.identity/clientid": "x", names.SKIP_CONTAINERS: "a", "team": "a"},
         labels={names.USE_LABEL: "true", "azure.workload.identity/uses": "x"},
@@ -195,18 +195,18 @@ def test_what_an_account_has_besides() -> None:
 
 
 def test_labels_of_an_account() -> None:
-    """A label that should be an annotation is told so, and another one with our prefix is told to be ignored."""
+    """A label that should be an annotation is warned of, and so is an unknown one with our prefix."""
     found = account(labels={names.CLIENT_ID: "x", "azure.workload.identity/uses": "x"})
     assert [warning.code for warning in account_warnings(found, "app")] == ["wrong-object", "unknown-key"]
 
 
 def test_keys_that_are_no_strings() -> None:
-    """A key that is no string, as YAML allows it, is passed over."""
+    """A key that is not a string, as YAML allows it, is ignored."""
     assert Account.from_metadata({"annotations": {1: "x"}, "labels": {None: "y"}}) == Account()
 
 
 def test_warnings_of_an_account() -> None:
-    """The author is told what was meant, where it belongs, or that it is unknown."""
+    """A warning names the intended key, or its right object, or says that the key is unknown."""
     found = account(
         {"azure.workload.identity/clientid": "", names.SKIP_CONTAINERS: "", "azure.workload.identity/x": ""}
     )

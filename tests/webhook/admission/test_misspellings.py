@@ -1,4 +1,4 @@
-"""Keys that look like ours."""
+"""Keys that resemble known ones."""
 
 import pytest
 
@@ -24,22 +24,22 @@ def found(*keys: str, known: frozenset[str] = frozenset()) -> list[tuple[str, st
     ],
 )
 def test_spellings_of_a_key(key: str) -> None:
-    """Case and punctuation do not hide which key was meant."""
+    """A key is recognised whatever its case and punctuation."""
     assert found(key) == [(key, names.CLIENT_ID)]
 
 
-def test_known_keys_are_not_strange() -> None:
-    """A key that counts where it stands is not looked at."""
+def test_known_keys_are_recognized() -> None:
+    """A key that is valid on the object is not reported."""
     assert found(names.CLIENT_ID, known=names.ACCOUNT_ANNOTATIONS) == []
 
 
 def test_a_key_in_the_wrong_place_means_itself() -> None:
-    """A key that is right, but not here, comes with itself as the key that was meant."""
+    """A key that is right but on the wrong object comes with itself as the intended key."""
     assert found(names.USE_LABEL, known=names.ACCOUNT_ANNOTATIONS) == [(names.USE_LABEL, names.USE_LABEL)]
 
 
 def test_our_prefix_with_an_unknown_name() -> None:
-    """A key of our prefix that resembles none of ours is found without a meaning."""
+    """A key with our prefix that resembles no known key is found without an intended one."""
     assert found("azure.workload.identity/object-id") == [("azure.workload.identity/object-id", None)]
 
 
@@ -55,16 +55,16 @@ def test_our_prefix_with_an_unknown_name() -> None:
     ],
 )
 def test_keys_of_others(key: str) -> None:
-    """Keys of others are left alone."""
+    """Keys of other projects are not reported."""
     assert found(key) == []
 
 
-def test_no_more_than_a_few_are_told() -> None:
-    """However many strange keys there are, the author reads of a few."""
+def test_only_a_few_are_reported() -> None:
+    """However many unrecognized keys there are, only a few are reported."""
     assert len(found(*(f"azure.workload.identity/x{number}" for number in range(50)))) == MAX_UNRECOGNIZED
 
 
 def test_skeletons_are_distinct() -> None:
-    """No two keys of ours look alike."""
-    ours = {names.USE_LABEL, *names.ACCOUNT_ANNOTATIONS, *names.POD_ANNOTATIONS}
-    assert len({normalized(key) for key in ours}) == len(ours)
+    """No two known keys are alike."""
+    known = {names.USE_LABEL, *names.ACCOUNT_ANNOTATIONS, *names.POD_ANNOTATIONS}
+    assert len({normalized(key) for key in known}) == len(known)

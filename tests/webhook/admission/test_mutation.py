@@ -1,4 +1,4 @@
-"""A decision and a pod become operations."""
+"""The patch that gives a pod its injection."""
 
 import re
 from typing import Any
@@ -86,8 +86,8 @@ def test_what_is_there_comes_first() -> None:
 def test_every_container() -> None:
     """Init containers and native sidecars of the user get the identity like any other."""
     after = mutated(pod(container("a"), container("b"), init=(container("i"), container("s", restartPolicy="Always"))))
-    assert [each["name"] for each in containers(after)] == ["i", "s", "a", "b"]
-    assert all(environment(each) == VARIABLES for each in containers(after))
+    assert [own["name"] for own in containers(after)] == ["i", "s", "a", "b"]
+    assert all(environment(own) == VARIABLES for own in containers(after))
 
 
 def test_skipped_containers_are_untouched() -> None:
@@ -100,7 +100,7 @@ def test_skipped_containers_are_untouched() -> None:
 
 
 def test_the_users_variables_stay() -> None:
-    """A variable that the user set stays as it is, and the author is told that the identity's is not used."""
+    """A variable that the user set stays as it is, with a warning that the identity's is not used."""
     raw = pod(container(env=[variable("AZURE_CLIENT_ID", "mine")]))
     outcome = admitted(raw)
     assert environment(named(applied(raw, outcome), "app")) == {**VARIABLES, "AZURE_CLIENT_ID": "mine"}
@@ -128,14 +128,14 @@ def test_variables_without_a_value(own: JsonObject) -> None:
 
 @pytest.mark.parametrize("value", [CLIENT_ID])
 def test_the_same_variable(value: str) -> None:
-    """A variable that says the same as the identity needs no warning."""
+    """A variable with the identity's own value needs no warning."""
     outcome = admitted(pod(container(env=[variable("AZURE_CLIENT_ID", value)])))
     assert codes(outcome) == []
 
 
 @pytest.mark.parametrize("path", sorted(fragments.TOKEN_FILES))
 def test_any_of_our_token_files(path: str) -> None:
-    """A token file that is one of ours needs no warning, whichever it is."""
+    """A token file at any of our paths needs no warning."""
     assert codes(admitted(pod(container(env=[variable("AZURE_FEDERATED_TOKEN_FILE", path)])))) == []
 
 
@@ -148,13 +148,13 @@ def test_all_variables_set() -> None:
 def test_shadows_in_the_order_of_the_variables() -> None:
     """Warnings come in the same order every time."""
     outcome = admitted(pod(container(env=[variable(name, "mine") for name in reversed(VARIABLES)])))
-    told = [re.findall("AZURE_[A-Z_]+", warning.text)[0] for warning in outcome.warnings]
-    assert told == list(VARIABLES)
+    named = [re.findall("AZURE_[A-Z_]+", warning.text)[0] for warning in outcome.warnings]
+    assert named == list(VARIABLES)
 
 
 @pytest.mark.parametrize("name", sorted(names.ENV_OTHER_CREDENTIALS))
 def test_other_credentials(name: str) -> None:
-    """A variable that makes DefaultAzureCredential pass over the identity is told, and stays."""
+    """A variable that DefaultAzureCredential prefers to the identity is warned of, and stays."""
     outcome = admitted(pod(container(env=[variable(name, "s3cret")])))
     assert codes(outcome) == ["other-credential"]
     assert "s3cret" not in outcome.warnings[0].text
@@ -205,7 +205,7 @@ def test_the_users_mounts_stay(path: str, token_file: str, paths: list[str]) -> 
     ],
 )
 def test_read_only_parents(path: str, mount: JsonObject, volume: JsonObject) -> None:
-    """Below a read-only mount nothing can be mounted: the container gets the third path, and is told."""
+    """Below a read-only mount nothing can be mounted: the container gets the third path, with a warning."""
     raw = pod(mounted(path, **mount), volumes=[volume])
     outcome = admitted(raw)
     app = named(applied(raw, outcome), "app")
@@ -288,7 +288,7 @@ def test_a_container_added_between_two_passes() -> None:
 
 
 def test_a_volume_of_other_settings() -> None:
-    """A volume of ours that was made under other settings is brought up to date in place."""
+    """A volume that was injected under other settings is updated in place."""
     old = fragments.volume(Identity("", "", 3600), "api://old", None)
     raw = pod(volumes=[EMPTY, old])
     assert "replace /spec/volumes/1" in listed(raw)
@@ -298,16 +298,16 @@ def test_a_volume_of_other_settings() -> None:
 
 @pytest.mark.parametrize(("annotations", "present"), [({}, False), (PROXY, True), (ENVIRONMENT, True)])
 def test_egress_is_the_proxys(annotations: JsonObject, *, present: bool) -> None:
-    """What is set for the way out reaches pods that ask for the proxy, there the sidecar alone, and no other pod."""
+    """The egress settings reach only the sidecar, and only in pods that ask for the proxy."""
     after = mutated(pod(annotations=annotations), rules=EGRESS)
     (volume,) = after["spec"]["volumes"]
     assert any("configMap" in source for source in volume["projected"]["sources"]) is present
-    told = {each["name"] for each in containers(after) if "HTTPS_PROXY" in environment(each)}
-    assert told == ({names.PROXY_CONTAINER} if present else set())
+    with_proxy = {own["name"] for own in containers(after) if "HTTPS_PROXY" in environment(own)}
+    assert with_proxy == ({names.PROXY_CONTAINER} if present else set())
 
 
 def test_another_ca_configmap() -> None:
-    """A pod that was made when the ConfigMap had another name gets the name of today."""
+    """A pod that was injected with another ConfigMap's name gets the present one."""
     old = mutated(pod(annotations=PROXY), rules=EGRESS)
     old["spec"]["volumes"][0]["projected"]["sources"][2]["configMap"]["name"] = "old"
     assert admitted(old, rules=EGRESS).operations == [
@@ -320,7 +320,7 @@ def test_another_ca_configmap() -> None:
 
 
 def test_a_source_added_between_two_passes() -> None:
-    """A source that another webhook adds to our volume stays, for ours are still there."""
+    """A source that another webhook adds to the injected volume stays."""
     between = mutated(pod())
     between["spec"]["volumes"][0]["projected"]["sources"].append({"downwardAPI": {"items": []}})
     assert admitted(between).operations == []
@@ -331,7 +331,7 @@ def test_a_source_added_between_two_passes() -> None:
     [{"ca_data": "PEM"}, {"ca_configmap": "ca"}, {"ca_bundle": TrustBundle("example.com/signer", {"matchLabels": {}})}],
 )
 def test_an_endpoint_of_other_settings(settings: dict[str, Any]) -> None:
-    """A volume of ours with the CA of a custom token endpoint is known as ours when the endpoint is set up anew."""
+    """An injected volume with the CA of a custom token endpoint is recognised after the endpoint's settings changed."""
     before = mutated(pod(annotations={BINDING: "true"}), rules=policy(custom_endpoint=endpoint(**settings)))
     assert "replace /spec/volumes/0" in listed(before)
 
@@ -390,13 +390,13 @@ def test_an_object_namespace_is_not_rewritten() -> None:
     ],
 )
 def test_malformed_containers(own: JsonObject, message: str) -> None:
-    """A container whose lists are none is refused with the place."""
+    """A container whose lists are not lists is refused with the field's path."""
     outcome = admitted(pod(container(**own)))
     assert (outcome.reason, outcome.message[: len(message)]) == (Reason.MALFORMED_POD, message)
 
 
 def test_entries_without_name_or_path() -> None:
-    """Variables without a name and mounts without a path are passed over: the API server refuses them itself."""
+    """Variables without a name and mounts without a path are ignored: the API server refuses them itself."""
     own = container(
         env=[{"value": "x"}, {"name": 7}], volumeMounts=[{"name": "data"}, {"name": "data", "mountPath": 7}]
     )
@@ -413,7 +413,7 @@ def test_entries_without_name_or_path() -> None:
     ],
 )
 def test_mounts_of_a_wrong_type(mount: JsonObject) -> None:
-    """A mount whose name or path is a list or a map is no fault of ours: the API server refuses it itself."""
+    """A mount whose name or path is a list or a map is no internal error: the API server refuses it itself."""
     assert admitted(pod(container(volumeMounts=[mount]))).decision in Decision
 
 
@@ -426,7 +426,7 @@ def test_values_of_a_wrong_type(value: object) -> None:
 def test_the_native_proxy() -> None:
     """The redirect rules come first, then the sidecar, then the user's init containers."""
     after = mutated(pod(init=(container("migrate"),), annotations=PROXY))
-    assert [each["name"] for each in containers(after)] == ["azwi-proxy-init", "azwi-proxy", "migrate", "app"]
+    assert [own["name"] for own in containers(after)] == ["azwi-proxy-init", "azwi-proxy", "migrate", "app"]
     assert named(after, "azwi-proxy")["restartPolicy"] == "Always"
     assert environment(named(after, "azwi-proxy")) == VARIABLES
     assert environment(named(after, "azwi-proxy-init")).keys() == {"PROXY_PORT", "XTABLES_LOCKFILE"}
@@ -436,14 +436,14 @@ def test_the_native_proxy() -> None:
 def test_the_classic_proxy() -> None:
     """Without native sidecars the proxy is the first ordinary container, the redirect rules still come first."""
     after = mutated(pod(init=(container("migrate"),), annotations=PROXY), rules=CLASSIC)
-    assert [each["name"] for each in after["spec"]["initContainers"]] == ["azwi-proxy-init", "migrate"]
-    assert [each["name"] for each in after["spec"]["containers"]] == ["azwi-proxy", "app"]
+    assert [own["name"] for own in after["spec"]["initContainers"]] == ["azwi-proxy-init", "migrate"]
+    assert [own["name"] for own in after["spec"]["containers"]] == ["azwi-proxy", "app"]
 
 
 def test_the_proxy_without_redirect() -> None:
     """In environment mode there is no init container with capabilities; a variable points the app at the proxy."""
     after = mutated(pod(annotations={**ENVIRONMENT, names.PROXY_PORT: "8080"}))
-    assert [each["name"] for each in containers(after)] == ["azwi-proxy", "app"]
+    assert [own["name"] for own in containers(after)] == ["azwi-proxy", "app"]
     expected = {**VARIABLES, "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:8080"}
     assert environment(named(after, "app")) == expected
     assert environment(named(after, "azwi-proxy")) == VARIABLES
@@ -454,7 +454,7 @@ def test_a_proxy_of_the_user(rules: Any) -> None:  # noqa: ANN401  a Policy
     """Containers of the proxy's names, as `azwi podidentity detect` writes them, are kept and not doubled."""
     own = container("azwi-proxy")
     after = mutated(pod(container(), own, init=(container("azwi-proxy-init"),), annotations=PROXY), rules=rules)
-    assert [each["name"] for each in containers(after)] == ["azwi-proxy-init", "app", "azwi-proxy"]
+    assert [own["name"] for own in containers(after)] == ["azwi-proxy-init", "app", "azwi-proxy"]
     assert environment(named(after, "azwi-proxy")) == VARIABLES
     assert named(after, "azwi-proxy-init") == container("azwi-proxy-init")
 
@@ -479,14 +479,14 @@ def test_the_custom_endpoint_everywhere() -> None:
     annotations = {**PROXY, names.CUSTOM_ENDPOINT_PREFIX + "identity-binding": "true"}
     after = mutated(pod(annotations=annotations), rules=policy(custom_endpoint=endpoint(ca_configmap="ca")))
     for name in ("app", "azwi-proxy"):
-        told = environment(named(after, name))
-        assert told[names.ENV_TOKEN_PROXY] == "https://bindings.test"
-        assert told[names.ENV_TOKEN_PROXY_CA_FILE] == f"{DOCUMENTED}/ca-cert/ca.crt"
+        variables = environment(named(after, name))
+        assert variables[names.ENV_TOKEN_PROXY] == "https://bindings.test"
+        assert variables[names.ENV_TOKEN_PROXY_CA_FILE] == f"{DOCUMENTED}/ca-cert/ca.crt"
     assert len(after["spec"]["volumes"][0]["projected"]["sources"]) == 3
 
 
 def test_the_endpoints_ca_moves_with_the_token() -> None:
-    """The CA file is told where the container has the volume."""
+    """The CA file's variable names the directory where the container has the volume."""
     annotations = {names.CUSTOM_ENDPOINT_PREFIX + "identity-binding": "true"}
     raw = pod(mounted(DOCUMENTED), volumes=[EMPTY], annotations=annotations)
     after = mutated(raw, ACCOUNT, policy(custom_endpoint=endpoint(ca_configmap="ca")))
@@ -502,7 +502,7 @@ def test_the_same_patch_every_time() -> None:
 @pytest.mark.parametrize("variable_name", ["AZURE_KUBERNETES_CA_FILE", "AZURE_KUBERNETES_CA_DATA"])
 @pytest.mark.parametrize("settings", [{"ca_data": "PEM"}, {"ca_configmap": "ca"}])
 def test_one_ca(variable_name: str, settings: dict[str, str]) -> None:
-    """Where the user names a CA, in whichever way, ours is left out: SDKs refuse two."""
+    """Where the user sets a CA, as file or data, none is injected: SDKs refuse two."""
     own = container(env=[variable(variable_name, "mine")])
     rules = policy(custom_endpoint=endpoint(**settings))
     given = environment(named(mutated(pod(own, annotations={BINDING: "true"}), rules=rules), "app"))

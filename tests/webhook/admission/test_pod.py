@@ -21,9 +21,9 @@ def test_what_is_read() -> None:
 
 
 def test_all_containers_with_their_pointers() -> None:
-    """Init containers come first, each with the JSON pointer of its place."""
+    """Init containers come first, with their JSON pointers."""
     read = parsed(container("a"), container("b"), init=(container("i"),))
-    assert [(pointer, each["name"]) for pointer, each in read.all_containers()] == [
+    assert [(pointer, own["name"]) for pointer, own in read.all_containers()] == [
         ("/spec/initContainers/0", "i"),
         ("/spec/containers/0", "a"),
         ("/spec/containers/1", "b"),
@@ -66,7 +66,7 @@ def test_the_account_of_a_pod(spec: JsonObject, name: str) -> None:
     ],
 )
 def test_windows_pods(spec: JsonObject, windows: bool) -> None:  # noqa: FBT001  the expected value
-    """A pod is for Windows when its os or its node selector says so."""
+    """A pod is for Windows when its os or its node selector is."""
     assert Pod.parse({"spec": spec}).windows is windows
 
 
@@ -111,7 +111,7 @@ def test_absent_lists_are_empty(absent: JsonObject) -> None:
     ],
 )
 def test_malformed_pods(raw: object, message: str) -> None:
-    """What is not as the pod API says is refused with its path, what is wanted and what is there."""
+    """A field of a wrong type is refused with its path, the type that it should have and the one that it has."""
     with pytest.raises(Refusal, match=re.escape(message)) as refused:
         Pod.parse(raw)
     assert refused.value.reason is Reason.MALFORMED_POD

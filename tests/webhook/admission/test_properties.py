@@ -1,4 +1,4 @@
-"""What holds for every pod, however it looks: found by hypothesis, with jsonpatch as the oracle."""
+"""Properties of every admission: tested by hypothesis, with jsonpatch as the oracle."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -182,7 +182,7 @@ def places(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
 
 @st.composite
 def hostile_pods(draw: st.DrawFn) -> object:
-    """Draw a pod in which anything may be replaced by anything, or be there twice."""
+    """Draw a pod in which any value may be replaced by any other, or occur twice."""
     raw: Any = deepcopy(draw(pods))
     raw["spec"].setdefault("volumes", [{"name": names.VOLUME, "projected": {"sources": []}}])
     for _ in range(draw(st.integers(1, 4))):
@@ -213,20 +213,20 @@ def contained(before: object, after: object) -> bool:
 
 
 def doubled(of: JsonObject) -> Iterator[tuple[str, str]]:
-    """Yield each name and path that is there more than once where only one may be."""
+    """Yield the names and paths that occur more than once and may not."""
     every = list(containers(of))
-    seen = Counter(("container", each["name"]) for each in every)
+    seen = Counter(("container", own["name"]) for own in every)
     seen += Counter(("volume", volume["name"]) for volume in of["spec"].get("volumes") or [])
-    for each in every:
-        seen += Counter((f"variable of {each['name']}", name) for name in environment(each))
-        seen += Counter((f"path of {each['name']}", mount["mountPath"]) for mount in each.get("volumeMounts") or [])
+    for own in every:
+        seen += Counter((f"variable of {own['name']}", name) for name in environment(own))
+        seen += Counter((f"path of {own['name']}", mount["mountPath"]) for mount in own.get("volumeMounts") or [])
     return (key for key, count in seen.items() if count > 1)
 
 
 @bounded
 @given(raw=st.one_of(hostile_pods(), json_values), found=accounts, rules=policies, labelled=st.booleans())
 def test_always_an_outcome(raw: object, found: Account | None, rules: Policy, labelled: bool) -> None:  # noqa: FBT001  drawn
-    """Whatever the object is, there is an outcome: no exception, and the input as it was."""
+    """Any object has an outcome: no exception, and the input is unchanged."""
     before = deepcopy(raw)
     outcome = admitted(raw, found, rules, namespace_labelled=labelled)
     assert outcome.decision in Decision
@@ -239,7 +239,7 @@ def test_always_an_outcome(raw: object, found: Account | None, rules: Policy, la
 @bounded
 @given(raw=hostile_pods(), found=accounts, rules=policies)
 def test_hostile_pods_settle(raw: JsonObject, found: Account | None, rules: Policy) -> None:
-    """A patch of even the oddest pod applies, and what comes of it needs no second one."""
+    """A patch of even the oddest pod applies, and the result needs no second one."""
     outcome = admitted(raw, found, rules)
     assert not admitted(applied(raw, outcome), found, rules).operations
 
@@ -247,7 +247,7 @@ def test_hostile_pods_settle(raw: JsonObject, found: Account | None, rules: Poli
 @bounded
 @given(raw=pods, found=accounts, rules=policies)
 def test_twice_is_once(raw: JsonObject, found: Account | None, rules: Policy) -> None:
-    """A second pass over the result changes nothing and tells the author nothing new."""
+    """A second pass over the result changes nothing and has no new warning."""
     first = admitted(raw, found, rules)
     again = admitted(applied(raw, first), found, rules)
     assert not again.operations
@@ -274,15 +274,15 @@ def test_nothing_is_doubled(raw: JsonObject, found: Account | None, rules: Polic
 @bounded
 @given(raw=pods, found=accounts, rules=policies)
 def test_the_token_is_where_it_is_said_to_be(raw: JsonObject, found: Account | None, rules: Policy) -> None:
-    """Each container that is told of a token file has the token volume mounted, read-only, at its directory."""
+    """A container whose variable names a token file has the token volume mounted, read-only, at its directory."""
     outcome = admitted(raw, found, rules)
     after = applied(raw, outcome)
-    given_before = {each["name"] for each in containers(raw) if names.ENV_TOKEN_FILE in environment(each)}
-    for each in containers(after):
-        told = environment(each).get(names.ENV_TOKEN_FILE)
-        if told is None or each["name"] in given_before:
+    given_before = {own["name"] for own in containers(raw) if names.ENV_TOKEN_FILE in environment(own)}
+    for own in containers(after):
+        told = environment(own).get(names.ENV_TOKEN_FILE)
+        if told is None or own["name"] in given_before:
             continue
-        mounts = [mount for mount in each["volumeMounts"] if mount["name"] == names.VOLUME]
+        mounts = [mount for mount in own["volumeMounts"] if mount["name"] == names.VOLUME]
         assert told in {fragments.token_file(mount["mountPath"]) for mount in mounts}
         assert all(mount["readOnly"] for mount in mounts)
         assert names.VOLUME in {volume["name"] for volume in after["spec"]["volumes"]}

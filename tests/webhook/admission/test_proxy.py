@@ -1,4 +1,4 @@
-"""What a pod asks of the proxy."""
+"""The proxy that a pod asks for."""
 
 import pytest
 
@@ -48,14 +48,14 @@ def test_not_asked_for(annotations: dict[str, str]) -> None:
     ("text", "port"), [("8080", 8080), ("1", 1), ("65535", 65535), ("+8080", 8080), ("08080", 8080)]
 )
 def test_port(text: str, port: int) -> None:
-    """The proxy listens where the annotation says."""
+    """The proxy listens on the annotation's port."""
     assert (plan := planned(proxy_sidecar_port=text))
     assert plan.port == port
 
 
 @pytest.mark.parametrize("text", ["invalid", "0", "-1", "65536", "70000", "", " 8080", "8_080", "80.0"])
 def test_impossible_ports(text: str) -> None:
-    """What is no port is refused at once, not by the API server's view of the container."""
+    """A value that is not a port is refused, before the API server refuses the container."""
     with pytest.raises(Refusal, match="is not a port from 1 to 65535") as refused:
         planned(proxy_sidecar_port=text)
     assert refused.value.reason is Reason.INVALID_PROXY_PORT
@@ -63,14 +63,14 @@ def test_impossible_ports(text: str) -> None:
 
 @pytest.mark.parametrize("mode", ProxyMode)
 def test_mode(mode: ProxyMode) -> None:
-    """The app reaches the proxy as the annotation says."""
+    """The annotation chooses how the app reaches the proxy."""
     assert (plan := planned(proxy_mode=mode.value))
     assert plan.mode is mode
 
 
 @pytest.mark.parametrize("text", ["", "iptables", "Redirect"])
 def test_unknown_modes(text: str) -> None:
-    """A mode that is none is refused with those that are."""
+    """An unknown mode is refused, with the known ones."""
     with pytest.raises(Refusal, match="is not one of redirect, environment") as refused:
         planned(proxy_mode=text)
     assert refused.value.reason is Reason.INVALID_PROXY_MODE
@@ -91,7 +91,7 @@ def test_on_windows() -> None:
 
 
 def test_resources() -> None:
-    """Requests and limits are the settings', each replaced by the pod's annotation."""
+    """Requests and limits are the settings', unless the pod's annotations replace them."""
     assert (plan := planned(proxy_cpu_request="20m", proxy_memory_limit="1Gi"))
     assert plan.resources == Resources(cpu_request="20m", memory_limit="1Gi")
 
@@ -122,8 +122,8 @@ def test_a_default_gives_way(annotations: dict[str, str], expected: Resources) -
 )
 def test_a_budget_of_the_pods_own(annotations: dict[str, str], expected: Resources) -> None:
     """A pod with pod-level resources shares them with the proxy, unless its annotations say otherwise."""
-    asking = parsed(annotations=asked_with(**annotations), resources={"limits": {"cpu": "1"}})
-    assert (plan := plan_of(asking))
+    candidate = parsed(annotations=asked_with(**annotations), resources={"limits": {"cpu": "1"}})
+    assert (plan := plan_of(candidate))
     assert plan.resources == expected
 
 
@@ -136,7 +136,7 @@ def test_a_request_above_its_limit() -> None:
 
 @pytest.mark.parametrize("text", ["", "lots", "-1", "1 Gi"])
 def test_impossible_resources(text: str) -> None:
-    """What is no quantity is refused."""
+    """A value that is not a quantity is refused."""
     with pytest.raises(Refusal, match="is not a quantity such as 50m or 64Mi") as refused:
         planned(proxy_memory_request=text)
     assert refused.value.reason is Reason.INVALID_PROXY_RESOURCES
@@ -144,7 +144,7 @@ def test_impossible_resources(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "yes", "enabled"])
 def test_an_annotation_that_is_no_boolean(text: str) -> None:
-    """An annotation that is neither true nor false injects nothing, and the author is told."""
+    """An annotation that is neither true nor false injects nothing, and the author is warned."""
     pod = parsed(annotations={names.INJECT_PROXY: text})
     requested = PodAnnotations.parse(pod, None)
     assert requested.proxy is None
@@ -153,7 +153,7 @@ def test_an_annotation_that_is_no_boolean(text: str) -> None:
 
 @pytest.mark.parametrize(("native", "expected"), [(True, []), (False, ["proxy-after-init"])])
 def test_init_containers_before_the_proxy(native: bool, expected: list[str]) -> None:  # noqa: FBT001  a setting
-    """Init containers that run before an ordinary proxy container cannot use it, and the author is told."""
+    """Init containers that run before an ordinary proxy container cannot use it, and the author is warned."""
     pod = parsed(annotations=asked_with(), init=(container("migrate"),))
     settings = ProxySettings("proxy.test/proxy:1", native=native)
     assert codes(list(proxy.warnings(pod, settings, plan_of(pod, settings)))) == expected

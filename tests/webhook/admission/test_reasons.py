@@ -1,4 +1,4 @@
-"""How values from outside are shown in messages."""
+"""Codes, warnings and refusals, and how messages quote values."""
 
 import pytest
 
@@ -24,13 +24,13 @@ def test_quoted(value: object, shown: str) -> None:
 
 
 def test_long_values_are_cut() -> None:
-    """A long value is cut to 80 characters and says so."""
+    """A long value is cut to 80 characters, with dots at its end."""
     assert quoted("x" * 81) == "'" + "x" * 77 + "...'"
     assert quoted("x" * 80) == "'" + "x" * 80 + "'"
 
 
-def test_a_warning_tells_where_it_comes_from() -> None:
-    """A warning at kubectl names this webhook and ends with its code."""
+def test_a_warning_names_its_source() -> None:
+    """A warning names this webhook and ends with its code."""
     assert str(AdmissionWarning(WarningCode.NO_CLIENT_ID, "text")) == "azure-workload-identity: text (no-client-id)"
 
 

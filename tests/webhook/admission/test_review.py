@@ -75,7 +75,7 @@ def test_the_core_group(group: str | None) -> None:
     ],
 )
 def test_broken_envelopes(body: object, message: str) -> None:
-    """An envelope that no API server sends is an HTTP 400 that says what is wrong with it."""
+    """An envelope that no API server sends is an HTTP 400 with what is wrong in it."""
     with pytest.raises(BrokenReviewError, match=re.escape(message)) as broken:
         Review.parse(body)
     assert (broken.value.status, broken.value.code) == (400, "broken-review")
@@ -116,7 +116,7 @@ def test_nothing_to_change_is_answered_without_a_patch() -> None:
 
 
 def test_a_refusal_is_answered_with_a_status() -> None:
-    """A refusal is not allowed, and says why in the words that kubectl shows."""
+    """A refusal is not allowed, and its status has the message that kubectl prints."""
     answer = response(review({}), AdmissionOutcome(Decision.REFUSE, Reason.INVALID_PROXY_PORT, "port 0 is none"), None)
     assert answer["response"]["allowed"] is False
     assert answer["response"]["status"] == {

@@ -1,4 +1,4 @@
-"""How annotation values are read."""
+"""The parsers of annotation values."""
 
 from decimal import Decimal
 
@@ -33,7 +33,7 @@ def test_no_integers(text: str) -> None:
     ],
 )  # fmt: skip
 def test_booleans(text: str, truth: bool | None) -> None:  # noqa: FBT001  the expected value
-    """Booleans are read in any case; what is neither true nor false is told apart from false."""
+    """Booleans are read in any case; other values are not taken for false."""
     assert values.boolean(text) is truth
 
 

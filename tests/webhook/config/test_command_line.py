@@ -29,8 +29,8 @@ def settings(*flags: str, **environment: str) -> Settings:
     return load([FILES, *flags], {**ENVIRONMENT, **environment})
 
 
-def complaint(*flags: str, **environment: str) -> str:
-    """Return what is said of settings that cannot be used."""
+def refusal(*flags: str, **environment: str) -> str:
+    """Return the message that refuses settings."""
     with pytest.raises(SettingsError) as refused:
         settings(*flags, **environment)
     return str(refused.value)
@@ -112,7 +112,7 @@ def test_tenants(tenant: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "environment", "said"),
+    ("flags", "environment", "message"),
     [
         ((), {"AZURE_TENANT_ID": ""}, "AZURE_TENANT_ID '' must be the tenant's UUID or one of its domains"),
         ((), {"AZURE_TENANT_ID": "mine"}, "AZURE_TENANT_ID 'mine' must be the tenant's UUID"),
@@ -182,22 +182,22 @@ def test_tenants(tenant: str) -> None:
         (ENDPOINT, {"AZURE_KUBERNETES_TOKEN_PROXY": "https://me:pw@x/"}, "must be an https URL without user"),
     ],
 )
-def test_refused_settings(flags: tuple[str, ...], environment: dict[str, str], said: str) -> None:
+def test_refused_settings(flags: tuple[str, ...], environment: dict[str, str], message: str) -> None:
     """What cannot be used is refused with a sentence that names the setting and what it must be."""
-    assert said in complaint(*flags, **environment)
+    assert message in refusal(*flags, **environment)
 
 
 def test_secrets_in_urls_are_not_repeated() -> None:
     """A URL with a password is refused without the password being printed."""
-    said = complaint(*ENDPOINT, **{names.ENV_TOKEN_PROXY: "https://me:hunter2@x/"})
-    assert "hunter2" not in said
+    message = refusal(*ENDPOINT, **{names.ENV_TOKEN_PROXY: "https://me:hunter2@x/"})
+    assert "hunter2" not in message
 
 
 def test_passwords_of_http_proxies_are_not_repeated() -> None:
     """An HTTP proxy with a password, which would be in every pod, is refused without the password being printed."""
-    said = complaint("--proxy-https-proxy=http://me:hunter2@proxy:3128")
-    assert "without a password" in said
-    assert "hunter2" not in said
+    message = refusal("--proxy-https-proxy=http://me:hunter2@proxy:3128")
+    assert "without a password" in message
+    assert "hunter2" not in message
 
 
 @pytest.mark.parametrize("url", ["http://proxy", "https://proxy.test:3128/", "http://10.0.0.1:8080", "http://[::1]:80"])
@@ -233,7 +233,7 @@ def test_passed_paths(path: str, *, taken: bool) -> None:
     """An IMDS path is taken if it is below /metadata and not the identity's; what is taken the injected proxy takes."""
     flag = f"--proxy-pass-through={path}"
     if not taken:
-        assert "must be a path below /metadata" in complaint(flag, PROXY_IMAGE="azwi:1")
+        assert "must be a path below /metadata" in refusal(flag, PROXY_IMAGE="azwi:1")
         return
     assert settings(flag, PROXY_IMAGE="azwi:1").proxy_pass_through == (path,)
     sidecar = proxy_settings.parse([f"--pass-through={path}"], {})
@@ -241,12 +241,12 @@ def test_passed_paths(path: str, *, taken: bool) -> None:
 
 
 def test_every_complaint_at_once() -> None:
-    """Several unusable settings are all named, a line each."""
-    assert len(complaint("--log-level=loud", AZURE_TENANT_ID="mine").splitlines()) == 2
+    """Several invalid settings are all named, one a line."""
+    assert len(refusal("--log-level=loud", AZURE_TENANT_ID="mine").splitlines()) == 2
 
 
 def test_certificates_in_a_cluster() -> None:
-    """In a cluster the server makes its own certificates unless it is told to serve a mounted one."""
+    """In a cluster the server makes its own certificates unless it is set to serve a mounted one."""
     assert load([], ENVIRONMENT).self_managed
     assert not load(["--disable-cert-rotation"], ENVIRONMENT).self_managed
     assert not settings().self_managed
@@ -260,7 +260,7 @@ def test_lifetimes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--ca-lifetime=7s", "--cert-lifetime=4s"], "--ca-lifetime must be at least 2 times --cert-lifetime"),
         (["--cert-lifetime=90"], "--cert-lifetime '90' must be a duration such as 90s"),
@@ -273,14 +273,14 @@ def test_lifetimes() -> None:
         (["--identity-mapping-configmap=y", FILES], "needs a cluster"),
     ],
 )
-def test_cluster_settings_that_contradict(flags: list[str], said: str) -> None:
+def test_cluster_settings_that_contradict(flags: list[str], message: str) -> None:
     """What cannot be used in a cluster is refused with what to do."""
-    with pytest.raises(SettingsError, match=re.escape(said)):
+    with pytest.raises(SettingsError, match=re.escape(message)):
         load(flags, ENVIRONMENT)
 
 
 def test_every_setting_has_a_source() -> None:
-    """Each setting can be set by a flag or a variable and says what it means."""
+    """Every setting has a flag or a variable, and a help text."""
     assert SOURCES.keys() == Settings.model_fields.keys()
     assert all((source.flag or source.env) and source.help for source in SOURCES.values())
 

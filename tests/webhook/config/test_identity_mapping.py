@@ -44,7 +44,7 @@ def test_all_accounts_of_a_namespace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "is not YAML"),
         ("", "Input should be a valid dictionary"),
@@ -60,11 +60,11 @@ def test_all_accounts_of_a_namespace(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_refused_mapping(tmp_path: Path, text: str, said: str) -> None:
-    """What is wrong in the file is said, with its place."""
+def test_refused_mapping(tmp_path: Path, text: str, message: str) -> None:
+    """An error in the file is reported with its place."""
     with pytest.raises(ValueError, match=r"mapping\.yaml") as refused:
         load(written(tmp_path, text))
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -75,13 +75,13 @@ def test_missing_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000])
 def test_deep(text: str) -> None:
-    """What is nested without end, which a loader would not survive, is refused."""
+    """YAML that is nested too deep for a loader is refused."""
     with pytest.raises(ValueError, match="nested deeper than"):
         parse(text)
 
 
 def test_faults() -> None:
-    """Of a document with bad entries the good ones are taken, and each bad one is told with its place."""
+    """Of a document with invalid entries the valid ones are used, and the others are reported with their places."""
     text = f"mappings:\n- {{namespace: shop, clientId: {CLIENT}}}\n- {{namespace: shop}}\n- 7\n"
     parsed = parse(text)
     assert [entry.namespace for entry in parsed.entries] == ["shop"]
