@@ -6,6 +6,7 @@ from typing import Final
 
 import pytest
 
+from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from tests.chart.helm import (
     CHART,
@@ -93,6 +94,33 @@ def test_budget(helm: Helm, values: JsonObject, spec: JsonObject) -> None:
     assert budget == spec
 
 
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        ({}, ["system-cluster-critical"]),
+        ({"priorityClassName": "system-node-critical"}, ["system-node-critical"]),
+        ({"priorityClassName": "platform"}, None),
+        ({"priorityClassName": ""}, None),
+        ({"resourceQuota.create": False}, None),
+    ],
+)
+def test_quota_of_critical_pods(helm: Helm, values: JsonObject, classes: list[str] | None) -> None:
+    """Pods of a critical priority class bring the ResourceQuota without which clusters such as GKE refuse them."""
+    manifests = rendered(helm, values)
+    assert pod_spec(manifests).get("priorityClassName", "") == values.get(
+        "priorityClassName", "system-cluster-critical"
+    )
+    quotas = [quota["spec"]["scopeSelector"]["matchExpressions"] for quota in of_kind(manifests, "ResourceQuota")]
+    wanted = [[{"scopeName": "PriorityClass", "operator": "In", "values": classes}]]
+    assert quotas == (wanted if classes else [])
+
+
+def test_no_quota_in_kube_system(helm: Helm) -> None:
+    """In kube-system there is no second quota: it would be added to that of the cluster."""
+    manifests = objects(helm.run("template", "azwi", str(CHART), "-n=kube-system", "--set=azureTenantID=contoso.com"))
+    assert of_kind(manifests, "ResourceQuota") == []
+
+
 def test_autoscaling(helm: Helm) -> None:
     """With a HorizontalPodAutoscaler the Deployment does not set replicas."""
     manifests = rendered(helm, {"autoscaling.enabled": True})
@@ -129,7 +157,7 @@ def test_pull_secrets(helm: Helm) -> None:
     assert pod_spec(rendered(helm, values))["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
 
 
-def names(manifests: list[JsonObject], *, namespaced: bool) -> set[tuple[str, str]]:
+def names_of(manifests: list[JsonObject], *, namespaced: bool) -> set[tuple[str, str]]:
     """Return kind and name of the namespaced or of the cluster-scoped objects."""
     return {
         (manifest["kind"], manifest["metadata"]["name"])
@@ -144,8 +172,8 @@ def test_two_releases(helm: Helm, defaults: list[JsonObject]) -> None:
     beside = objects(helm.run("template", "other", str(CHART), f"-n={NAMESPACE}", "-f=-", stdin=json.dumps(values)))
     elsewhere = objects(helm.run("template", "azwi", str(CHART), "-n=elsewhere", "-f=-", stdin=json.dumps(values)))
     for namespaced in (True, False):
-        assert not names(defaults, namespaced=namespaced) & names(beside, namespaced=namespaced)
-    assert not names(defaults, namespaced=False) & names(elsewhere, namespaced=False)
+        assert not names_of(defaults, namespaced=namespaced) & names_of(beside, namespaced=namespaced)
+    assert not names_of(defaults, namespaced=False) & names_of(elsewhere, namespaced=False)
 
 
 def test_long_names(helm: Helm) -> None:
@@ -160,16 +188,17 @@ def test_upstream_names(helm: Helm) -> None:
     """With upstreamNames, v1.6.0's objects are replaced in place: same names, same selector."""
     manifests = rendered(helm, {"upstreamNames": True, "test.enabled": False})
     manager = "azure-wi-webhook-controller-manager"
-    assert names(manifests, namespaced=True) == {
+    assert names_of(manifests, namespaced=True) == {
         ("Deployment", manager),
         ("PodDisruptionBudget", manager),
+        ("ResourceQuota", "azwi-workload-identity-webhook-critical-pods"),
         ("Service", "azure-wi-webhook-webhook-service"),
         ("ServiceAccount", "azure-wi-webhook-admin"),
         ("Secret", "azure-wi-webhook-server-cert"),
         ("Role", "azure-wi-webhook-manager-role"),
         ("RoleBinding", "azure-wi-webhook-manager-rolebinding"),
     }
-    assert names(manifests, namespaced=False) == {
+    assert names_of(manifests, namespaced=False) == {
         ("MutatingWebhookConfiguration", "azure-wi-webhook-mutating-webhook-configuration"),
         ("ClusterRole", "azure-wi-webhook-manager-role"),
         ("ClusterRoleBinding", "azure-wi-webhook-manager-rolebinding"),
@@ -201,6 +230,12 @@ def test_selectors(helm: Helm, *, upstream: bool) -> None:
         assert selector.items() <= labels.items()
         assert not selector.items() <= only(manifests, "Pod")["metadata"]["labels"].items()
     assert labels["extra"] == "label"
+
+
+def test_pods_opt_out(helm: Helm) -> None:
+    """The server's pods carry the label that opts a pod out, whatever labels the user adds."""
+    manifests = rendered(helm, {"podLabels": {names.USE_LABEL: "true"}, "commonLabels": {names.USE_LABEL: "true"}})
+    assert only(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"][names.USE_LABEL] == "false"
 
 
 def test_common_labels(helm: Helm) -> None:

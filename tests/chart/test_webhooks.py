@@ -15,6 +15,13 @@ SETS: Final = list(chain.from_iterable(combinations(MODES, count) for count in (
 OWN: Final = "azwi-workload-identity-webhook"
 
 
+NO_MIRROR_POD: Final = {
+    "name": "no-mirror-pod",
+    "expression": "!has(object.metadata.annotations)"
+    " || !('kubernetes.io/config.mirror' in object.metadata.annotations)",
+}
+
+
 def entries(manifests: list[JsonObject]) -> list[JsonObject]:
     """Return the entries of the webhook configuration."""
     return list(only(manifests, "MutatingWebhookConfiguration")["webhooks"])
@@ -34,6 +41,7 @@ def test_default_entry(defaults: list[JsonObject]) -> None:
         "reinvocationPolicy": "IfNeeded",
         "sideEffects": "None",
         "timeoutSeconds": 5,
+        "matchConditions": [NO_MIRROR_POD],
         "objectSelector": {"matchLabels": {names.USE_LABEL: "true"}},
         "namespaceSelector": {
             "matchExpressions": [
@@ -122,7 +130,7 @@ def test_every_namespace(helm: Helm) -> None:
         (
             {"webhook.matchConditions": [{"name": "a", "expression": "true"}]},
             "matchConditions",
-            [{"name": "a", "expression": "true"}],
+            [NO_MIRROR_POD, {"name": "a", "expression": "true"}],
         ),
     ],
 )
@@ -142,11 +150,11 @@ def test_second_call(helm: Helm) -> None:
     first, second, *of_namespace, of_account = entries(rendered(helm, values))
     assert [first.pop("name"), first.pop("failurePolicy")] == ["first.mutation.azure-workload-identity.io", "Ignore"]
     assert [second.pop("name"), second.pop("failurePolicy")] == ["mutation.azure-workload-identity.io", "Fail"]
-    (kept, added) = second["matchConditions"]
+    (*kept, added) = second["matchConditions"]
     assert names.VOLUME in added["expression"]
-    assert {**second, "matchConditions": [kept]} == first
+    assert {**second, "matchConditions": kept} == first
     assert [entry["failurePolicy"] for entry in of_namespace] == ["Ignore", "Fail"]
-    assert (of_account["failurePolicy"], of_account["matchConditions"]) == ("Fail", [condition])
+    assert (of_account["failurePolicy"], of_account["matchConditions"]) == ("Fail", [NO_MIRROR_POD, condition])
 
 
 def test_called_after_upstream(helm: Helm) -> None:

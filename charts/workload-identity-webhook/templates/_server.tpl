@@ -4,6 +4,12 @@
 {{- if eq .Values.certificates.mode "self-managed" -}}true{{- end -}}
 {{- end }}
 
+{{/* Whether pods need a ResourceQuota for their priority class. Those of kube-system have one wherever it is needed. */}}
+{{- define "azwi.needsQuota" -}}
+{{- $critical := has .Values.priorityClassName (list "system-cluster-critical" "system-node-critical") -}}
+{{- if and .Values.resourceQuota.create $critical (ne .Release.Namespace "kube-system") -}}true{{- end -}}
+{{- end }}
+
 {{- define "azwi.args" -}}
 - --webhook-port={{ .Values.service.targetPort }}
 - --health-addr={{ .Values.healthAddr }}

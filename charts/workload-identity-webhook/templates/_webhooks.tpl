@@ -41,7 +41,10 @@ the volume. The volume's name is reserved, so no other webhook adds it.
 
 {{- define "azwi.webhook" -}}
 {{- $values := .root.Values -}}
-{{- $conditions := ternary (list .condition) list (hasKey . "condition") | concat $values.webhook.matchConditions -}}
+{{- /* A mirror pod shows a static pod, which its kubelet runs unchanged; the API server refuses one with a projected token. */ -}}
+{{- $noMirrorPod := dict "name" "no-mirror-pod" "expression"
+  "!has(object.metadata.annotations) || !('kubernetes.io/config.mirror' in object.metadata.annotations)" -}}
+{{- $conditions := ternary (list .condition) list (hasKey . "condition") | concat (list $noMirrorPod) $values.webhook.matchConditions -}}
 - name: {{ .name }}
   admissionReviewVersions:
   - v1
@@ -76,10 +79,8 @@ the volume. The volume's name is reserved, so no other webhook adds it.
     resources:
     - pods
     scope: Namespaced
-  {{- with $conditions }}
   matchConditions:
-    {{- toYaml . | nindent 2 }}
-  {{- end }}
+    {{- toYaml $conditions | nindent 2 }}
 {{- end }}
 
 {{/* The user's namespace selector plus the excluded namespaces. */}}
