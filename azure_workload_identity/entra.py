@@ -158,6 +158,8 @@ def token_form(client_id: str, scope: str, assertion: str) -> dict[str, str]:
 def refusal(status: int, document: object) -> Refusal:
     """The error in a response of the token endpoint.
 
+    The status comes first: with 429 and 5xx the body is often not Entra's, and its code may only refine the sentence.
+
     Args:
         status: the HTTP status, not 200.
         document: the decoded body, which may be anything.
@@ -165,7 +167,7 @@ def refusal(status: int, document: object) -> Refusal:
     members = document if isinstance(document, dict) else {}
     description = _clean(members.get("error_description"))
     code = _code(members.get("error_codes"), description)
-    return Refusal(_clean(members.get("error"))[:64], code, description, MEANINGS.get(code) or _by_status(status))
+    return Refusal(_clean(members.get("error"))[:64], code, description, _meaning(status, code))
 
 
 def claims(token: str, wanted: Sequence[str]) -> dict[str, str | int]:
@@ -188,6 +190,18 @@ def _claim(name: str, value: object) -> str | int:
         return value if isinstance(value, int) else 0
     text = " ".join(part for part in value if isinstance(part, str)) if isinstance(value, list) else value
     return _clean(text)[:MAX_CLAIM]
+
+
+def kind_by_status(status: int) -> Kind:
+    """The kind of an error by its HTTP status alone."""
+    return _by_status(status).kind
+
+
+def _meaning(status: int, code: int) -> Meaning:
+    by_status, by_code = _by_status(status), MEANINGS.get(code)
+    if by_code is None or (by_status.kind is not Kind.PERMANENT and by_code.kind is not by_status.kind):
+        return by_status
+    return by_code
 
 
 def _by_status(status: int) -> Meaning:

@@ -11,13 +11,23 @@ from imds_proxy.clock import Clock
 from imds_proxy.messages import Request, Response
 from imds_proxy.metrics import Metrics
 from imds_proxy.passthrough import PassThrough
-from imds_proxy.request import IDENTITY, METADATA, TOKEN_PATH, ImdsError, check_guards, path_of, token_request
+from imds_proxy.request import (
+    IDENTITY,
+    METADATA,
+    TOKEN_PATH,
+    ImdsError,
+    check_guards,
+    check_host,
+    path_of,
+    token_request,
+)
 from imds_proxy.settings import is_below
 from imds_proxy.token_cache import TokenCache
 
 READY_PATH: Final = "/readyz"
 METRICS_PATH: Final = "/metrics"
 CLIENT_ERROR: Final = 400
+MAX_SHOWN: Final = 200
 
 log = logging.getLogger("proxy")
 
@@ -47,6 +57,7 @@ class App:
         try:
             path = path_of(request.target)
             if path in {READY_PATH, METRICS_PATH}:
+                check_host(request)
                 return self._health_or_metrics(path)
             response = await self._imds(request, path, fields)
         except ImdsError as error:
@@ -59,19 +70,19 @@ class App:
         return response
 
     async def _imds(self, request: Request, path: str, fields: dict[str, str]) -> Response:
-        check_guards(request)
         if path == TOKEN_PATH:
+            check_host(request)
+            check_guards(request)
             wanted = token_request(request, self._client_id)
             fields.update(path="token", clientId=wanted.client_id, resource=wanted.resource)
-            return responses.token_response(wanted, await self._tokens.get(wanted), self._clock.now())
+            token = await self._tokens.get(wanted)
+            return responses.token_response(wanted, token, self._clock.monotonic(), self._clock.unix())
         if self._pass_through.allows(path):
+            check_host(request)
+            check_guards(request)
             fields.update(path="pass-through", passed=path)
             return await self._pass_through(request, path)
-        if is_below(path, IDENTITY):
-            raise ImdsError(403, "forbidden", f"{path} is not answered in this pod; tokens are at {TOKEN_PATH}")
-        if is_below(path, METADATA):
-            raise ImdsError(403, "forbidden", f"{path} is not answered in this pod; --pass-through may allow it")
-        raise ImdsError(404, "not_found", f"there is nothing here; tokens are at {TOKEN_PATH}")
+        raise not_found(path)
 
     def _health_or_metrics(self, path: str) -> Response:
         if path == METRICS_PATH:
@@ -87,3 +98,19 @@ class App:
         if level >= logs.threshold():
             entry = {"path": kind, "status": status, **fields, "milliseconds": round(seconds * 1000, 3)}
             logs.write(level, log.name, "request", entry)
+
+
+def not_found(path: str) -> ImdsError:
+    """The error for a path that is not served, whatever the method and headers.
+
+    Clients look for a newer IMDS by a path of its own, and take a 400 there for its presence.
+    """
+    if is_below(path, METADATA) and not is_below(path, IDENTITY):
+        return ImdsError(
+            404,
+            "not_found",
+            f"{path[:MAX_SHOWN]} is not served in this pod. An administrator can have it forwarded to the node's IMDS: "
+            "the chart's value proxy.passThrough (the webhook's --proxy-pass-through), or --pass-through of a sidecar "
+            f"in your own manifest; there is no annotation for it. Tokens are at {TOKEN_PATH}",
+        )
+    return ImdsError(404, "not_found", f"nothing is served here; tokens are at {TOKEN_PATH}")

@@ -18,9 +18,13 @@ from imds_proxy.settings import Origin
 from imds_proxy.trust import Trust
 
 MAX_HEAD: Final = 64 << 10
+MAX_FIELDS: Final = 100
+# Of chunk sizes, extensions and trailers in a row: bytes of a body that are not its content.
+MAX_FRAMING: Final = 64 << 10
 READ_SIZE: Final = 64 << 10
 SUCCESS: Final = 200
 HEAD_END: Final = b"\r\n\r\n"
+BLANKS: Final = " \t"  # optional around a header's value: RFC 9110, 5.5
 
 
 class ClientError(Exception):
@@ -62,6 +66,8 @@ class ClientResponse:
         self._writer = writer  # kept, because a StreamWriter closes the connection when it is collected
         self._parser = HttpResponseParser(self)
         self._chunks: list[bytes] = []
+        self._framing = 0
+        self._broken: ClientError | None = None
         self._has_head = False
         self._is_complete = False
 
@@ -70,16 +76,19 @@ class ClientResponse:
         self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Add a header."""
-        self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+        """Add a header; a trailer, which comes after the body, is dropped."""
+        if not self._has_head and len(self.headers) <= MAX_FIELDS:
+            self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip(BLANKS)))
 
     def on_headers_complete(self) -> None:
         """Note the status at the end of the head."""
         self.status = self._parser.get_status_code()
         self._has_head = self.status >= SUCCESS
+        self._framing = 0
 
     def on_body(self, body: bytes) -> None:
         """Add a chunk of the body."""
+        self._framing = 0
         self._chunks.append(body)
 
     def on_message_complete(self) -> None:
@@ -94,8 +103,13 @@ class ClientResponse:
         """
         size = 0
         while not self._has_head:
-            size += await self._read()
-            if size > MAX_HEAD and not self._has_head:
+            try:
+                size += await self._read()
+            except ClientError as error:
+                if self.status < SUCCESS:
+                    raise
+                self._broken = error  # the head is complete; only the body is not
+            if (size > MAX_HEAD and not self._has_head) or len(self.headers) > MAX_FIELDS:
                 raise ClientError("the answer's head is too large")
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -110,7 +124,11 @@ class ClientResponse:
             self._chunks.clear()
             if self._is_complete:
                 return
+            if self._broken is not None:
+                raise self._broken
             await self._read()
+            if self._framing > MAX_FRAMING:
+                raise ClientError("the answer's trailers are too large")
 
     async def body(self, limit: int) -> bytes:
         """The whole body.
@@ -133,6 +151,7 @@ class ClientResponse:
         try:
             data = await self._reader.read(READ_SIZE)
             if data:
+                self._framing += len(data)
                 self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             raise ClientError("what answered does not speak HTTP/1.1") from None

@@ -15,7 +15,7 @@ from imds_proxy import client
 from imds_proxy.client import ClientError, ClientRequest, ClientResponse
 from imds_proxy.clock import Clock
 from imds_proxy.http_proxy import HttpProxyError, proxy_for
-from imds_proxy.request import ImdsError, TokenRequest
+from imds_proxy.request import MAX_RETRY_AFTER, ImdsError, TokenRequest
 from imds_proxy.responses import AccessToken
 from imds_proxy.settings import Settings
 from imds_proxy.trust import Trust
@@ -26,7 +26,8 @@ MAX_BODY: Final = 256 << 10
 MAX_ASSERTION: Final = 64 << 10
 MAX_LIFETIME: Final = 10 * 86400
 RETRY_AFTER: Final = 5
-MAX_RETRY_AFTER: Final = 300
+# The longest wait that is accepted from Entra.
+MAX_HOLD_OFF: Final = 300
 SUCCESS: Final = 200
 # Seconds before each further attempt. An outage that lasts longer is reported; SDKs then retry themselves.
 WAITS: Final = {
@@ -44,18 +45,18 @@ log = logging.getLogger("imds_proxy.exchange")
 
 
 class ExchangeError(ImdsError):
-    """An exchange failed; `server_wait` is the server's Retry-After in seconds, 0 without one."""
+    """An exchange failed; `hold_off` is the server's Retry-After in seconds, 0 without one."""
 
-    def __init__(self, kind: Kind, error: str, message: str, server_wait: float = 0) -> None:
-        retry_after = max(RETRY_AFTER, round(server_wait)) if kind in {Kind.THROTTLED, Kind.OUTAGE} else 0
-        super().__init__(STATUS[kind], error, message, retry_after)
+    def __init__(self, kind: Kind, error: str, message: str, hold_off: float = 0) -> None:
+        is_transient = kind in {Kind.THROTTLED, Kind.OUTAGE}
+        retry_after = min(max(RETRY_AFTER, round(hold_off)), MAX_RETRY_AFTER) if is_transient else 0
+        super().__init__(STATUS[kind], error, message, retry_after, hold_off)
         self.kind = kind
-        self.server_wait = server_wait
 
 
-def outage(message: str, server_wait: float = 0) -> ExchangeError:
+def outage(message: str, hold_off: float = 0) -> ExchangeError:
     """A transient failure."""
-    return ExchangeError(Kind.OUTAGE, "temporarily_unavailable", message, server_wait)
+    return ExchangeError(Kind.OUTAGE, "temporarily_unavailable", message, hold_off)
 
 
 class Exchange:
@@ -78,13 +79,13 @@ class Exchange:
         Raises:
             ExchangeError: the failure of the last attempt.
         """
-        started, attempts = self._clock.now(), 0
+        started, attempts = self._clock.monotonic(), 0
         while True:
             try:
                 token = await self._attempt(request)
             except ExchangeError as error:
                 wait = self._wait(error, attempts)
-                if wait is None or self._clock.now() - started + wait > TOTAL_SECONDS:
+                if wait is None or self._clock.monotonic() - started + wait > TOTAL_SECONDS:
                     log.warning("no token for %s: %s", request.resource, error.message)
                     raise
                 log.warning("no token for %s yet, trying again in %.1f s: %s", request.resource, wait, error.message)
@@ -100,40 +101,43 @@ class Exchange:
         if attempts >= len(waits):
             return None
         # Between half and all of it, so that many pods do not come back together.
-        return max(error.server_wait, waits[attempts] * (1 + self._clock.random()) / 2)
+        return max(error.hold_off, waits[attempts] * (1 + self._clock.random()) / 2)
 
     async def _attempt(self, request: TokenRequest) -> AccessToken:
-        started = self._clock.now()
+        started = self._clock.monotonic()
         try:
             token = await self._exchange(request)
         except ExchangeError as error:
-            self._on_attempt(error.kind, self._clock.now() - started)
+            self._on_attempt(error.kind, self._clock.monotonic() - started)
             raise
         finally:
             # A TLS connection of asyncio's is a cycle around a buffer of 256 KiB, in the youngest generations.
             gc.collect(1)
-        self._on_attempt("success", self._clock.now() - started)
+        self._on_attempt("success", self._clock.monotonic() - started)
         return token
 
     async def _exchange(self, request: TokenRequest) -> AccessToken:
         assertion = read_assertion(self._settings.token_file)
         outgoing = self._client_request(request, assertion)
+        host = outgoing.origin.netloc
+        response: ClientResponse | None = None
         try:
             proxy = proxy_for(outgoing.origin, self._settings.environ)
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 response = await client.send(outgoing, self._trust, proxy)
-                try:
-                    body = await response.body(MAX_BODY)
-                finally:
-                    response.close()
-        except TimeoutError:
-            raise outage(f"{outgoing.origin.netloc} did not answer within {ATTEMPT_SECONDS:g} s") from None
-        except (ClientError, HttpProxyError) as error:
-            raise outage(str(error)) from error
+                body = await response.body(MAX_BODY)
+        except (TimeoutError, ClientError, HttpProxyError) as error:
+            if response is None or entra.kind_by_status(response.status) is Kind.PERMANENT:
+                late = f"{host} did not answer within {ATTEMPT_SECONDS:g} s"
+                raise outage(late if isinstance(error, TimeoutError) else str(error)) from error
+            body = b""  # the status of a transient failure says enough
+        finally:
+            if response is not None:
+                response.close()
         document = _decode(body)
         if response.status == SUCCESS:
-            return _token(document, self._clock.now(), outgoing.origin.netloc)
-        raise _refusal(response, document, outgoing.origin.netloc, assertion)
+            return _token(document, self._clock.monotonic(), host)
+        raise _refusal(response, document, host, assertion)
 
     def _client_request(self, request: TokenRequest, assertion: str) -> ClientRequest:
         settings, endpoint = self._settings, self._settings.token_proxy
@@ -198,21 +202,40 @@ def _seconds(value: object) -> int:
 
 def _refusal(response: ClientResponse, document: object, host: str, assertion: str) -> ExchangeError:
     refusal = entra.refusal(response.status, document)
-    kind, server_wait = refusal.meaning.kind, _retry_after(response)
+    kind, hold_off = refusal.meaning.kind, _retry_after(response)
     if not refusal.error and not refusal.code:
-        message = (
-            f"{host} answered {response.status} and nothing that Microsoft Entra would say: check "
-            f"{names.ENV_AUTHORITY_HOST} and what stands between the pod and it"
-        )
         return ExchangeError(
-            kind, "temporarily_unavailable" if kind is Kind.OUTAGE else "invalid_request", message, server_wait
+            kind, _ERRORS[kind], _without_entras_error(kind, host, response.status, hold_off), hold_off
         )
     claims = entra.claims(assertion, entra.SUBJECT_CLAIMS)
     shown = ", ".join(f"{name} {value}" for name, value in claims.items()) if refusal.code in _ASSERTION_CODES else ""
     message = refusal.meaning.remedy + (f". The pod's token has {shown}" if shown else "")
+    wait = f" (Retry-After: {hold_off:.0f} s)" if hold_off else ""
     return ExchangeError(
-        kind, refusal.error or "invalid_request", f"{message}. Entra said: {refusal.description}", server_wait
+        kind, refusal.error or _ERRORS[kind], f"{message}{wait}. Entra said: {refusal.description}", hold_off
     )
+
+
+def _without_entras_error(kind: Kind, host: str, status: int, hold_off: float) -> str:
+    """The message for a response whose body is not an error of Entra's: throttling and outages have none at times."""
+    wait = f"wait {hold_off:.0f} s" if hold_off else "try again"
+    if kind is Kind.THROTTLED:
+        return f"{host} answered {status}, too many requests: {wait}"
+    if kind is Kind.OUTAGE:
+        return f"{host} answered {status}, which is an outage of Microsoft Entra or of the way to it: {wait}"
+    return (
+        f"{host} answered {status} and nothing that Microsoft Entra would say: check {names.ENV_AUTHORITY_HOST} and "
+        "what stands between the pod and it"
+    )
+
+
+# The codes of errors that have none of Entra's.
+_ERRORS: Final = {
+    Kind.PERMANENT: "invalid_request",
+    Kind.PROPAGATING: "invalid_request",
+    Kind.THROTTLED: "too_many_requests",
+    Kind.OUTAGE: "temporarily_unavailable",
+}
 
 
 # Errors for which the assertion's claims help.
@@ -222,6 +245,6 @@ _ASSERTION_CODES: Final = frozenset(
 
 
 def _retry_after(response: ClientResponse) -> float:
-    """The seconds of Retry-After, at most MAX_RETRY_AFTER; 0 for a date or without one."""
+    """The seconds of Retry-After, at most MAX_HOLD_OFF; 0 for a date or without one."""
     value = next((value for name, value in response.headers if name == "retry-after"), "")
-    return min(int(value[:9]), MAX_RETRY_AFTER) if value.isascii() and value.isdigit() else 0
+    return min(int(value[:9]), MAX_HOLD_OFF) if value.isascii() and value.isdigit() else 0

@@ -6,6 +6,7 @@ import gc
 import logging
 import signal
 
+from azure_workload_identity import names
 from imds_proxy import trust
 from imds_proxy.app import App
 from imds_proxy.clock import Clock
@@ -36,9 +37,12 @@ async def serve(settings: Settings) -> None:
     try:
         await server.listen(settings.port)
     except OSError as error:
-        reason = "another proxy listens there" if error.errno == errno.EADDRINUSE else str(error.strerror)
+        port = settings.port
+        in_use = error.errno == errno.EADDRINUSE
+        reason = f"another process listens on {port}" if in_use else str(error.strerror)
         raise StartError(
-            f"cannot listen on port {settings.port} of localhost: {reason}; choose another port"
+            f"cannot listen on port {port} of localhost: {reason}; choose another port with the pod's annotation "
+            f"{names.PROXY_PORT}, or --proxy-port in your own manifest"
         ) from error
     _settle_memory()
     log.info("serving", extra={"fields": {"port": settings.port}})

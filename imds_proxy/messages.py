@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
+# Statuses of responses without a body, and so without a length or chunks: RFC 9112, 6.3.
+BODILESS: Final = frozenset({204, 304})
 
 
 @dataclass(frozen=True, slots=True)

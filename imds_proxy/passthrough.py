@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from imds_proxy import client
 from imds_proxy.client import ClientError, ClientRequest, ClientResponse
-from imds_proxy.messages import Headers, Request, Response
+from imds_proxy.messages import BODILESS, Headers, Request, Response
 from imds_proxy.request import ImdsError, query_of
 from imds_proxy.settings import Origin, is_below
 
@@ -16,10 +16,11 @@ IMDS: Final = Origin("http", "169.254.169.254", 80, "")
 SECONDS: Final = 10.0
 MAX_BODY: Final = 4 << 20
 NAME: Final = "azwi-proxy"
-# RFC 9110, 7.6.1, and the headers that this hop writes itself.
-HOP_BY_HOP: Final = frozenset(
-    {"connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer"}
-    | {"transfer-encoding", "upgrade", "content-length", "host", "via"}
+# The headers that are forwarded; IMDS needs no others, and this hop writes its own.
+REQUEST_HEADERS: Final = frozenset({"accept", "metadata", "user-agent", "x-ms-client-request-id"})
+RESPONSE_HEADERS: Final = frozenset(
+    {"cache-control", "content-type", "date", "etag", "last-modified", "location", "retry-after", "server"}
+    | {"x-ms-client-request-id", "x-ms-request-id"}
 )
 
 
@@ -44,7 +45,8 @@ class PassThrough:
             raise ImdsError(
                 508, "loop_detected", "the redirect rules catch this proxy's own requests: it must run as uid 1501"
             )
-        forwarded = ClientRequest("GET", self._origin, _target(request, path), _end_to_end(request.headers, via=True))
+        headers = (*_only(REQUEST_HEADERS, request.headers), ("via", f"1.1 {NAME}"))
+        forwarded = ClientRequest("GET", self._origin, _target(request, path), headers)
         deadline = asyncio.get_running_loop().time() + SECONDS
         try:
             async with asyncio.timeout_at(deadline):
@@ -53,7 +55,11 @@ class PassThrough:
             raise ImdsError(504, "gateway_timeout", f"the node's IMDS did not answer within {SECONDS:g} s") from None
         except ClientError as error:
             raise ImdsError(502, "bad_gateway", f"the node's IMDS did not answer: {error}") from error
-        return Response(response.status, _bounded(response, deadline), _end_to_end(response.headers))
+        passed = _only(RESPONSE_HEADERS, response.headers)
+        if response.status in BODILESS:
+            response.close()
+            return Response(response.status, b"", passed)
+        return Response(response.status, _bounded(response, deadline), passed)
 
 
 def _target(request: Request, path: str) -> str:
@@ -61,12 +67,8 @@ def _target(request: Request, path: str) -> str:
     return f"{quote(path)}?{query}" if query else quote(path)
 
 
-def _end_to_end(headers: Iterable[tuple[str, str]], *, via: bool = False) -> Headers:
-    """The headers that are not meant for one hop only."""
-    headers = list(headers)
-    named = {part.strip().lower() for name, value in headers if name == "connection" for part in value.split(",")}
-    kept = tuple((name, value) for name, value in headers if name not in HOP_BY_HOP and name not in named)
-    return (*kept, ("via", f"1.1 {NAME}")) if via else kept
+def _only(names: frozenset[str], headers: Iterable[tuple[str, str]]) -> Headers:
+    return tuple((name, value) for name, value in headers if name in names)
 
 
 async def _bounded(response: ClientResponse, deadline: float) -> AsyncGenerator[bytes]:

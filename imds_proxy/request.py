@@ -1,8 +1,9 @@
 """Reads an HTTP request: its path, its guards, the token that it asks for. Pure, and strict before any work is done."""
 
 import posixpath
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
@@ -15,30 +16,43 @@ DEFAULT_SCOPE: Final = "/.default"
 # The other parameters by which IMDS selects an identity. A pod has no identity under these.
 UNSUPPORTED_PARAMETERS: Final = frozenset({"object_id", "principal_id", "msi_res_id", "mi_res_id"})
 MAX_VALUE: Final = 1024
+# SDKs wait for a Retry-After: the one for Go gives up above 25 s, the one for JavaScript waits three times.
+MAX_RETRY_AFTER: Final = 20
+_SCHEMES: Final = frozenset({"http", "https"})
 MAX_PARAMETERS: Final = 32
 MAX_DECODINGS: Final = 5
+# Servers differ in whether `..;a`, `.. ` and `...` mean the folder above: they cut parameters, blanks or dots off.
+_DISGUISED_DOTS: Final = re.compile(r"(?!\.{1,2}$)[ .]*\.[ .]*(;.*)?")
+# The addresses of IMDS and of this proxy. A page that has its own name resolve to them (DNS rebinding) sends that name.
+_HOST: Final = re.compile(
+    r"(169\.254\.169\.254|127\.0\.0\.1|localhost|\[::1\]|\[::ffff:(169\.254\.169\.254|a9fe:a9fe)\])(:[0-9]{1,5})?",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 class ImdsError(Exception):
     """A request that gets an error response.
 
-    `error` is the code in the JSON body, `retry_after` the seconds of the header of that name, 0 for none.
+    `error` is the code in the JSON body, `retry_after` the seconds of the header of that name, 0 for none. `hold_off`
+    is the wait in seconds that Microsoft Entra asked for, which may be longer than any client waits; 0 for none.
     """
 
-    def __init__(self, status: int, error: str, message: str, retry_after: int = 0) -> None:
+    def __init__(self, status: int, error: str, message: str, retry_after: int = 0, hold_off: float = 0) -> None:
         super().__init__(message)
         self.status = status
         self.error = error
         self.message = message
         self.retry_after = retry_after
+        self.hold_off = hold_off
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """The token that an app requests."""
+    """The token that an app requests; `bypass_cache` makes no other token of it."""
 
     client_id: str
     resource: str
+    bypass_cache: bool = field(default=False, compare=False)
 
     @property
     def scope(self) -> str:
@@ -56,7 +70,7 @@ def path_of(target: str) -> str:
     However it is spelled, a path that the real IMDS might take for the token path is recognized as such here.
 
     Raises:
-        ImdsError: 400, when the path is ambiguous.
+        ImdsError: 404, when the path is ambiguous. No such path is served.
     """
     path = _without_origin(target).partition("?")[0].partition("#")[0]
     for _ in range(MAX_DECODINGS):
@@ -65,13 +79,30 @@ def path_of(target: str) -> str:
             break
         path = decoded
     if "%" in path or not path.isascii() or not path.isprintable():
-        raise ImdsError(400, "bad_request", "the path has characters or encodings that no path here has")
-    return posixpath.normpath("/" + path.replace("\\", "/").lstrip("/")).lower()
+        raise ImdsError(404, "not_found", "the path has characters or encodings that no path here has")
+    path = path.replace("\\", "/")
+    if "." in path and any(_DISGUISED_DOTS.fullmatch(segment) for segment in path.split("/")):
+        raise ImdsError(404, "not_found", "the path has dots that servers understand differently")
+    return posixpath.normpath("/" + path.lstrip("/")).lower()
 
 
 def query_of(target: str) -> str:
     """The query of a request's target, as it was sent."""
     return target.partition("?")[2].partition("#")[0]
+
+
+def check_host(request: Request) -> None:
+    """Check that a request is addressed to IMDS or to loopback; HTTP/1.0 may leave the address out.
+
+    Raises:
+        ImdsError: 400.
+    """
+    hosts = [value for name, value in request.headers if name == "host"]
+    scheme, separator, rest = request.target.partition("://")
+    if separator and scheme.lower() in _SCHEMES:
+        hosts.append(rest.partition("/")[0].partition("?")[0])
+    if not all(_HOST.fullmatch(host) for host in hosts):
+        raise ImdsError(400, "bad_request", "the Host header names neither 169.254.169.254 nor loopback")
 
 
 def check_guards(request: Request) -> None:
@@ -89,7 +120,7 @@ def check_guards(request: Request) -> None:
 
 
 def token_request(request: Request, default_client_id: str) -> TokenRequest:
-    """The token that a request to the token path asks for.
+    """The token that a request to the token path asks for. An empty parameter counts as left out, as in v1.6.0.
 
     Raises:
         ImdsError: 400, when a parameter is missing, ambiguous or not supported.
@@ -112,28 +143,36 @@ def token_request(request: Request, default_client_id: str) -> TokenRequest:
     resource = parameters.get("resource", "")
     if not resource:
         raise ImdsError(400, "invalid_request", "The resource parameter is required.")
-    return TokenRequest(_checked("client_id", client_id), _checked("resource", resource))
+    return TokenRequest(_checked("client_id", client_id), _checked("resource", resource), _bypass_cache(parameters))
 
 
 def _without_origin(target: str) -> str:
     """The path and query of a target in absolute form, as clients send it to a forward proxy."""
     scheme, separator, rest = target.partition("://")
-    if separator and scheme.lower() in {"http", "https"}:
+    if separator and scheme.lower() in _SCHEMES:
         return "/" + rest.partition("/")[2]
     return target
 
 
 def _parameters(query: str) -> Mapping[str, str]:
-    """The parameters of a query, names in lower case."""
+    """The parameters of a query that have a value, names in lower case."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
     except ValueError:
         raise ImdsError(400, "invalid_request", "the query cannot be read") from None
     parameters: dict[str, str] = {}
     for name, value in pairs:
-        if parameters.setdefault(name.lower(), value) != value:
+        if value and parameters.setdefault(name.lower(), value) != value:
             raise ImdsError(400, "invalid_request", "a parameter is there twice, with different values")
     return parameters
+
+
+def _bypass_cache(parameters: Mapping[str, str]) -> bool:
+    """IMDS's specification: if provided, the value must be 'true'."""
+    value = parameters.get("bypass_cache", "").lower()
+    if value not in {"", "true"}:
+        raise ImdsError(400, "invalid_request", "bypass_cache must be true, or left out")
+    return value == "true"
 
 
 def _checked(name: str, value: str) -> str:

@@ -16,7 +16,10 @@ METHOD_NOT_ALLOWED: Final = 405
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """An access token; times are Unix seconds, `extended` is the end of the validity that Entra grants in an outage."""
+    """An access token; times are seconds of the monotonic clock.
+
+    `extended` is the end of the validity that Entra grants in an outage.
+    """
 
     secret: str
     token_type: str
@@ -29,15 +32,18 @@ class AccessToken:
         return f"AccessToken(expires={self.expires:.0f})"
 
 
-def token_response(request: TokenRequest, token: AccessToken, now: float) -> Response:
-    """A token as IMDS writes it: every number is a string, times are Unix seconds."""
+def token_response(request: TokenRequest, token: AccessToken, now: float, unix: float) -> Response:
+    """A token as IMDS writes it: every number is a string, times are Unix seconds.
+
+    `now` and `unix` are the present by the monotonic clock and by the time of day.
+    """
     document = {
         "access_token": token.secret,
         "client_id": request.client_id,
         "expires_in": str(max(1, int(token.expires - now))),
-        "expires_on": str(int(token.expires)),
+        "expires_on": str(int(unix + (token.expires - now))),
         "ext_expires_in": str(max(1, int(token.extended - now))),
-        "not_before": str(int(token.received)),
+        "not_before": str(int(unix - (now - token.received))),
         "resource": request.resource,
         "token_type": token.token_type,
     }

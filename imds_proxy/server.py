@@ -8,18 +8,22 @@ import socket
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from imds_proxy import responses
-from imds_proxy.messages import Handler, Request, Response
+from imds_proxy.messages import BODILESS, Handler, Request, Response
 from imds_proxy.request import ImdsError
 
 HOSTS: Final = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 BACKLOG: Final = 1024
 MAX_CONNECTIONS: Final = 1024
 MAX_REQUEST: Final = 32 << 10
+MAX_FIELDS: Final = 100
+BLANKS: Final = " \t"  # optional around a header's value: RFC 9110, 5.5
+REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 MAX_PIPELINED: Final = 16
 REQUEST_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 120.0
@@ -89,6 +93,7 @@ class Connection(asyncio.Protocol):
         self._parser = HttpRequestParser(self)
         self._target = b""
         self._headers: list[tuple[str, str]] = []
+        self._has_head = False
         self._received = 0
         self._pending: deque[tuple[Request, bool]] = deque()
         self._responder: asyncio.Task[None] | None = None
@@ -131,7 +136,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parse(data)
         except HttpParserError:
-            self._refuse(400, "this is no HTTP/1.1 request that is answered here")
+            self._refuse(400, "this is not an HTTP/1.1 request that is answered here")
 
     def _parse(self, data: bytes) -> None:
         while data:
@@ -146,7 +151,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Start a request: the rest of it must follow in time."""
-        self._target, self._headers = b"", []
+        self._target, self._headers, self._has_head = b"", [], False
         if self._responder is None:
             self._expect_within(REQUEST_SECONDS)
 
@@ -155,12 +160,20 @@ class Connection(asyncio.Protocol):
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Add a header."""
-        self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+        """Add a header; a trailer, which comes after the body, is dropped."""
+        if not self._has_head and len(self._headers) <= MAX_FIELDS:
+            self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip(BLANKS)))
+
+    def on_headers_complete(self) -> None:
+        """Note the end of the head."""
+        self._has_head = True
 
     def on_message_complete(self) -> None:
-        """Queue a complete request; its body, if any, is ignored."""
+        """Queue a complete request; its body and trailers, if any, are ignored."""
         self._received = 0
+        if len(self._headers) > MAX_FIELDS:
+            self._refuse(431, f"the request has more than {MAX_FIELDS} header fields")
+            return
         method = self._parser.get_method().decode("latin-1")
         request = Request(method, self._target.decode("latin-1"), tuple(self._headers))
         self._pending.append((request, self._parser.should_keep_alive()))
@@ -193,6 +206,9 @@ class Connection(asyncio.Protocol):
 
     async def _send(self, response: Response, *, keep: bool, with_body: bool) -> bool:
         """Send a response; False when its body broke off."""
+        if response.status in BODILESS:
+            self._transport.write(_head(response, None, keep=keep))
+            return True
         if isinstance(response.body, bytes):
             length = ("content-length", str(len(response.body)))
             self._transport.write(_head(response, length, keep=keep) + (response.body if with_body else b""))
@@ -228,10 +244,12 @@ class Connection(asyncio.Protocol):
         self._timer = None if seconds is None else self._loop.call_later(seconds, self._transport.abort)
 
 
-def _head(response: Response, length: tuple[str, str], *, keep: bool) -> bytes:
-    lines = [f"HTTP/1.1 {response.status} "]  # the reason phrase is optional
+def _head(response: Response, length: tuple[str, str] | None, *, keep: bool) -> bytes:
+    # Some clients cannot parse a status line without a reason phrase.
+    lines = [f"HTTP/1.1 {response.status} {REASONS.get(response.status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in response.headers]
-    lines.append(f"{length[0]}: {length[1]}")
+    if length is not None:
+        lines.append(f"{length[0]}: {length[1]}")
     if not keep:
         lines.append("connection: close")
     return "\r\n".join((*lines, "", "")).encode("latin-1")

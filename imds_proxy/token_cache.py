@@ -1,13 +1,15 @@
 """The token cache: one exchange however many requests wait for it, and renewal long before a token expires."""
 
 import asyncio
+import math
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from imds_proxy.clock import Clock
-from imds_proxy.request import ImdsError, TokenRequest
+from imds_proxy.request import MAX_RETRY_AFTER, ImdsError, TokenRequest
 from imds_proxy.responses import AccessToken
 
 # SDKs treat a token with less than this left as expired, and ask again.
@@ -21,13 +23,17 @@ IDLE_LIFETIMES: Final = 1.5
 RENEWAL_SECONDS: Final = 30.0
 # How long a failure without a Retry-After of its own is repeated without another exchange.
 FAILURE_SECONDS: Final = 5.0
+# A request waits for the end of Entra's Retry-After when that is so near: SDKs wait at least a minute for a response.
+HOLD_SECONDS: Final = 20.0
+MAX_BYPASSES: Final = 4  # exchanges a minute that a request for one token may force with bypass_cache
+MINUTE: Final = 60.0
 MAX_TOKENS: Final = 256
 MAX_EXCHANGES: Final = 64
 
 
 @dataclass(slots=True)
 class CachedToken:
-    """A token, when to renew it, and when it was last requested; Unix seconds."""
+    """A token, when to renew it, and when it was last requested, by the monotonic clock."""
 
     token: AccessToken
     renew_at: float
@@ -37,6 +43,20 @@ class CachedToken:
     def is_wanted(self, now: float) -> bool:
         """Whether another request is likely: an SDK asks again when its token expires, or earlier."""
         return now - self.last_request < IDLE_LIFETIMES * (self.token.expires - self.token.received)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed exchange, and until when it is not repeated, by the monotonic clock."""
+
+    error: ImdsError
+    until: float
+
+    def repeated(self, now: float) -> ImdsError:
+        """The error for another request; its Retry-After is the remaining time, as far as clients wait."""
+        error = self.error
+        remaining = min(math.ceil(self.until - now), MAX_RETRY_AFTER) if error.retry_after else 0
+        return ImdsError(error.status, error.error, error.message, remaining, error.hold_off)
 
 
 class TokenCache:
@@ -51,19 +71,22 @@ class TokenCache:
         self._clock = clock
         self._tokens: dict[TokenRequest, CachedToken] = {}
         self._exchanges: dict[TokenRequest, asyncio.Task[AccessToken]] = {}
-        self._failures: dict[TokenRequest, tuple[float, ImdsError]] = {}
+        self._failures: dict[TokenRequest, Failure] = {}
+        self._bypasses: dict[TokenRequest, deque[float]] = {}
 
     def __len__(self) -> int:
         return len(self._tokens)
 
     async def get(self, request: TokenRequest) -> AccessToken:
-        """A token that is valid for at least some seconds.
+        """A token that is valid for at least some seconds; a new one for a request that bypasses the cache.
 
         Raises:
             ImdsError: when there is none and the exchange fails.
         """
         cached = self._tokens.get(request)
-        now = self._clock.now()
+        now = self._clock.monotonic()
+        if request.bypass_cache:
+            return await self._bypass(request, now)
         if cached is None or cached.token.expires - now < MIN_REMAINING_SECONDS:
             return await self._fetch(request, now)
         cached.last_request = now
@@ -87,13 +110,33 @@ class TokenCache:
                 await asyncio.shield(exchange)
 
     async def _fetch(self, request: TokenRequest, now: float) -> AccessToken:
-        """A token that is not cached, or the failure of a moment ago."""
-        until, error = self._failures.get(request, (0.0, None))
-        if error is not None and now < until:
-            raise error.with_traceback(None)
-        return await asyncio.shield(self._in_flight(request))
+        """A token from an exchange, which starts when Entra's Retry-After is over; or the failure of a moment ago."""
+        failure = self._failures.get(request)
+        delay = 0.0
+        if failure is not None and now < failure.until and request not in self._exchanges:
+            delay = failure.until - now
+            if not failure.error.hold_off or delay > HOLD_SECONDS:
+                raise failure.repeated(now)
+        return await asyncio.shield(self._in_flight(request, delay))
 
-    def _in_flight(self, request: TokenRequest) -> "asyncio.Task[AccessToken]":
+    async def _bypass(self, request: TokenRequest, now: float) -> AccessToken:
+        """A token from an exchange that is running, or a new one.
+
+        Raises:
+            ImdsError: 429 as well, when there were too many such requests within a minute.
+        """
+        if request not in self._exchanges:
+            recent = self._bypasses.setdefault(request, deque(maxlen=MAX_BYPASSES))
+            if len(recent) == MAX_BYPASSES and now - recent[0] < MINUTE:
+                wait = min(math.ceil(MINUTE - (now - recent[0])), MAX_RETRY_AFTER)
+                message = f"bypass_cache forces at most {MAX_BYPASSES} exchanges a minute: leave it out, or wait"
+                raise ImdsError(429, "too_many_requests", message, wait)
+            recent.append(now)
+            if len(self._bypasses) > MAX_TOKENS:
+                del self._bypasses[next(iter(self._bypasses))]
+        return await self._fetch(request, now)
+
+    def _in_flight(self, request: TokenRequest, delay: float = 0) -> "asyncio.Task[AccessToken]":
         """The running exchange for a request, started if there is none; it ends even if nobody waits for it any more.
 
         Raises:
@@ -103,12 +146,14 @@ class TokenCache:
         if exchange is None:
             if len(self._exchanges) >= MAX_EXCHANGES:
                 raise ImdsError(503, "temporarily_unavailable", "too many different tokens are asked for at once", 1)
-            exchange = self._exchanges[request] = asyncio.create_task(self._run_exchange(request))
+            exchange = self._exchanges[request] = asyncio.create_task(self._run_exchange(request, delay))
             exchange.add_done_callback(_consume)
         return exchange
 
-    async def _run_exchange(self, request: TokenRequest) -> AccessToken:
+    async def _run_exchange(self, request: TokenRequest, delay: float) -> AccessToken:
         try:
+            if delay:
+                await self._clock.sleep(delay)
             token = await self._exchange(request)
         except ImdsError as error:
             self._store_failure(request, error)
@@ -132,24 +177,25 @@ class TokenCache:
         self._tokens[request] = CachedToken(token, renew_at, token.received, renewal)
 
     def _store_failure(self, request: TokenRequest, error: ImdsError) -> None:
-        now, cached = self._clock.now(), self._tokens.get(request)
+        now, cached = self._clock.monotonic(), self._tokens.get(request)
+        wait = error.hold_off or error.retry_after
         if cached is not None:
-            cached.renew_at = now + max(error.retry_after, RENEWAL_SECONDS * (1 + self._clock.random()))
+            cached.renew_at = now + max(wait, RENEWAL_SECONDS * (1 + self._clock.random()))
         if len(self._failures) >= MAX_TOKENS:
             del self._failures[next(iter(self._failures))]
-        self._failures[request] = (now + (error.retry_after or FAILURE_SECONDS), error)
+        self._failures[request] = Failure(error, now + (wait or FAILURE_SECONDS))
 
     async def _renew_while_wanted(self, request: TokenRequest) -> None:
         """Renew a token when that is due, as long as it is requested; then drop it."""
         cached = self._tokens[request]
-        while (now := self._clock.now()) < cached.token.expires:
+        while (now := self._clock.monotonic()) < cached.token.expires:
             if now < cached.renew_at:
                 await self._clock.sleep(min(cached.renew_at, cached.token.expires) - now)
             elif cached.is_wanted(now):
                 try:
                     await asyncio.shield(self._in_flight(request))
                 except ImdsError:
-                    cached.renew_at = max(cached.renew_at, self._clock.now() + RENEWAL_SECONDS)
+                    cached.renew_at = max(cached.renew_at, self._clock.monotonic() + RENEWAL_SECONDS)
             else:
                 await self._clock.sleep(cached.token.expires - now)
         del self._tokens[request]

@@ -58,7 +58,7 @@ class Asked:
         """Answer a request."""
 
         async def run() -> Response:
-            clock = Clock(now=lambda: 1600.0)
+            clock = Clock(unix=lambda: 1_800_001_600.0, monotonic=lambda: 1600.0)
             tokens = TokenCache(self.exchange, clock)
             unreachable = PassThrough(("/metadata/instance",), Origin("http", "127.0.0.1", 1, ""))
             app = App(tokens, unreachable, self.metrics, clock, self.client_id, lambda: self.ready)
@@ -86,18 +86,23 @@ def test_spellings(path: str) -> None:
     ("target", "headers", "method", "status", "error"),
     [
         (QUERY, (), "GET", 400, "bad_request"),
-        ("/", (), "GET", 400, "bad_request"),
+        ("/", (), "GET", 404, "not_found"),
+        ("/", GUARD, "POST", 404, "not_found"),
         (QUERY, (*GUARD, ("x-forwarded-for", "1.2.3.4")), "GET", 400, "bad_request"),
         (QUERY, GUARD, "POST", 405, "method_not_allowed"),
         (TOKEN_PATH, GUARD, "GET", 400, "invalid_request"),
         (QUERY + "&object_id=x", GUARD, "GET", 400, "invalid_request"),
-        ("/metadata/%00", GUARD, "GET", 400, "bad_request"),
-        ("/metadata/identity/info", GUARD, "GET", 403, "forbidden"),
-        ("/metadata/identity/oauth2", GUARD, "GET", 403, "forbidden"),
-        ("/metadata/attested/document", GUARD, "GET", 403, "forbidden"),
-        ("/metadata", GUARD, "GET", 403, "forbidden"),
+        ("/metadata/%00", GUARD, "GET", 404, "not_found"),
+        ("/metadata/identity/info", GUARD, "GET", 404, "not_found"),
+        ("/metadata/identity/oauth2", (), "GET", 404, "not_found"),
+        ("/metadata/attested/document", GUARD, "DELETE", 404, "not_found"),
+        ("/metadata", (*GUARD, ("x-forwarded-for", "1.2.3.4")), "GET", 404, "not_found"),
         ("/machine", GUARD, "GET", 404, "not_found"),
         ("/metadata/instance", (), "GET", 400, "bad_request"),
+        (QUERY, (*GUARD, ("host", "rebound.test")), "GET", 400, "bad_request"),
+        (QUERY, (*GUARD, ("host", "localhost"), ("host", "rebound.test")), "GET", 400, "bad_request"),
+        ("http://rebound.test" + QUERY, GUARD, "GET", 400, "bad_request"),
+        (QUERY + "&bypass_cache=1", GUARD, "GET", 400, "invalid_request"),
         ("/metadata/instance", GUARD, "PUT", 405, "method_not_allowed"),
         ("/metadata/instance", GUARD, "GET", 502, "bad_gateway"),
     ],
@@ -109,11 +114,36 @@ def test_refusals(target: str, headers: Headers, method: str, status: int, error
     assert document["error_description"]
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS"])
+@pytest.mark.parametrize("headers", [(), GUARD, (("metadata", "false"),)], ids=["bare", "metadata", "wrong"])
+def test_probe_for_a_newer_imds(method: str, headers: Headers) -> None:
+    """A path that is not served is 404 before any guard: clients take a 400 there for the presence of a newer IMDS."""
+    probe = "/metadata/identity/getplatformmetadata?cred-api-version=2.0"
+    status, document = Asked().get(probe, (*headers, ("x-ms-client-request-id", "1")), method)
+    assert (status, document["error"]) == (404, "not_found")
+
+
 def test_identity_is_never_passed() -> None:
-    """Pass-through is suggested for other paths, never for a path of identities."""
+    """Pass-through is suggested for other paths, by value and flag, never for a path of identities."""
     asked = Asked()
     assert "--pass-through" not in asked.get("/metadata/identity/info")[1]["error_description"]
-    assert "--pass-through" in asked.get("/metadata/attested")[1]["error_description"]
+    message = asked.get("/metadata/attested")[1]["error_description"]
+    assert "the chart's value proxy.passThrough (the webhook's --proxy-pass-through), or --pass-through of" in message
+    assert "there is no annotation for it" in message
+
+
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "169.254.169.254:80", "127.0.0.1:8000", "localhost", "LOCALHOST:8000", "[::1]:8000"]
+)
+def test_hosts(host: str) -> None:
+    """IMDS's address and those of loopback are served."""
+    assert Asked().get(QUERY, (*GUARD, ("host", host)))[0] == 200
+    assert Asked().get(f"http://{host}{QUERY}", GUARD)[0] == 200
+
+
+def test_metrics_of_a_page_elsewhere() -> None:
+    """A page whose own name resolves to loopback gets no metrics."""
+    assert Asked().get("/metrics", (("host", "rebound.test:8000"),))[0] == 400
 
 
 def test_no_client_id() -> None:
@@ -130,7 +160,7 @@ def test_outage() -> None:
     """An outage is reported with Retry-After."""
     response = Asked(down).response(QUERY, GUARD)
     assert response.status == 503
-    assert ("retry-after", "30") in response.headers
+    assert ("retry-after", "20") in response.headers
 
 
 def test_internal_error() -> None:

@@ -138,14 +138,14 @@ def test_odd_spelling(redirected: Pod, path: str) -> None:
     ("arguments", "status"),
     [
         (("--url", f"http://{IMDS}{ASKED}?resource={VAULT}"), 400),  # DefaultAzureCredential probes without the header
-        (("--url", f"http://{IMDS}/"), 400),
+        (("--url", f"http://{IMDS}/"), 404),
         (("--url", f"http://{IMDS}{ASKED}"), 400),  # Go and JavaScript probe without the query, too
         ((*METADATA, "--header", "X-Forwarded-For: 192.0.2.1", "--url", f"http://{IMDS}{ASKED}?resource={VAULT}"), 400),
         ((*METADATA, "--request", "POST", "--url", f"http://{IMDS}{ASKED}?resource={VAULT}"), 405),
-        ((*METADATA, "--url", f"http://{IMDS}/metadata/instance?api-version=2021-02-01"), 403),
-        ((*METADATA, "--url", f"http://{IMDS}/metadata/identity/info?api-version=2018-02-01"), 403),
-        ((*METADATA, "--url", f"http://{IMDS}/metadata/attested/document"), 403),
-        ((*METADATA, "--path-as-is", "--url", f"http://{IMDS}/metadata/versions/../instance"), 403),
+        ((*METADATA, "--url", f"http://{IMDS}/metadata/instance?api-version=2021-02-01"), 404),
+        ((*METADATA, "--url", f"http://{IMDS}/metadata/identity/info?api-version=2018-02-01"), 404),
+        ((*METADATA, "--url", f"http://{IMDS}/metadata/attested/document"), 404),
+        ((*METADATA, "--path-as-is", "--url", f"http://{IMDS}/metadata/versions/../instance"), 404),
     ],
 )
 def test_refused(redirected: Pod, arguments: tuple[str, ...], status: int) -> None:

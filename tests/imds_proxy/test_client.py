@@ -14,6 +14,7 @@ from imds_proxy.settings import Origin
 from tests.support.bytes import Serve, answering, listening
 
 MOST = 1000
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def no_tls() -> ssl.SSLContext:
@@ -78,12 +79,32 @@ def test_answers(pieces: list[bytes], status: int, body: bytes) -> None:
         ([b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx"], "does not speak HTTP/1.1"),
         ([b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"], "does not speak HTTP/1.1"),
         ([b"HTTP/1.1 200 OK\r\n"] + [b"X: " + b"y" * 60_000 + b"\r\n"] * 3, "head is too large"),
+        ([b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 101 + b"Content-Length: 0\r\n\r\n"], "head is too large"),
+        ([b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n" * 100] * 40, "head is too large"),
+        ([CHUNKED + b"1\r\nx\r\n0\r\n", *([b"a: " + b"b" * 9_000 + b"\r\n"] * 16)], "trailers are too large"),
+        ([CHUNKED + b"1\r\nx\r\n0\r\na: ", *([b"b" * 9_000] * 16)], "trailers are too large"),
+        ([CHUNKED + b"1;", *([b"b" * 9_000] * 16)], "trailers are too large"),
         ([b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2000], "larger than 0 KiB"),
     ],
 )
 def test_no_whole_answer(pieces: list[bytes], said: str) -> None:
     """A response that is cut, not HTTP or too large is an error that says so."""
     assert said in failed(answering(*pieces))
+
+
+def test_trailers_are_dropped() -> None:
+    """A trailer is not a header, and blanks around the value of a header are not part of it."""
+
+    async def run() -> list[tuple[str, str]]:
+        trailers = b"2\r\nok\r\n0\r\nRetry-After: 9\r\n\r\n"
+        head = b"HTTP/1.1 429 x\r\nTransfer-Encoding: chunked\r\nX-A: \t b c \t\r\n\r\n"
+        async with listening(answering(head + trailers)) as origin:
+            response = await client.send(ClientRequest("GET", origin, "/", ()), no_tls)
+            assert await response.body(MOST) == b"ok"
+            response.close()
+            return response.headers
+
+    assert asyncio.run(run()) == [("transfer-encoding", "chunked"), ("x-a", "b c")]
 
 
 def test_refused_connection() -> None:

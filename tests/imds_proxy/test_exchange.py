@@ -49,7 +49,7 @@ class Bench:
             self.waits.append(seconds)
             self.before_next_try()
 
-        return Clock(now=lambda: began + sum(self.waits), sleep=sleep, random=lambda: 0.5)
+        return Clock(monotonic=lambda: began + sum(self.waits), sleep=sleep, random=lambda: 0.5)
 
     def run(self, asked: TokenRequest = ASKED) -> AccessToken:
         """Exchange once, with the retries."""
@@ -164,7 +164,15 @@ def test_throttled_for_long(bench: Bench) -> None:
     """A long one is passed on with 429, without a wait here."""
     bench.emulator.faults.throttle(120)
     error = bench.failed()
-    assert (error.status, error.retry_after, bench.waits) == (429, 120, [])
+    assert (error.status, error.error, error.hold_off, bench.waits) == (429, "too_many_requests", 120, [])
+    assert error.retry_after == 20
+    assert error.message.endswith("answered 429, too many requests: wait 120 s")
+
+
+def test_retry_after_that_clients_wait_for(bench: Bench) -> None:
+    """The Retry-After of a response is one that SDKs wait for: the one for Go gives up above 25 s."""
+    bench.emulator.faults.throttle(300)
+    assert bench.failed().retry_after <= 25
 
 
 def test_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,6 +220,33 @@ def test_seconds_as_text(bench: Bench, seconds: str) -> None:
     bench.emulator.faults.garbage(f'{{"access_token": "a", "expires_in": {seconds}, "ext_expires_in": "junk"}}')
     token = bench.run()
     assert (token.expires - token.received, token.extended, token.token_type) == (3600, token.expires, "Bearer")
+
+
+@pytest.mark.parametrize(
+    ("response", "status", "text"),
+    [
+        (b"HTTP/1.1 429 Slow down\r\nRetry-After: 60 \r\nContent-Length: 6\r\n\r\n<html>", 429, "wait 60 s"),
+        (b"HTTP/1.1 429 Slow down\r\nRetry-After: 60\r\nContent-Length: 9999999\r\n\r\nhalf", 429, "wait 60 s"),
+        (b'HTTP/1.1 429 x\r\nContent-Length: 25\r\n\r\n{"error_codes": [700016]}', 429, "too many requests"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>", 503, "answered 502, which is an outage"),
+        (b'HTTP/1.1 500 x\r\nContent-Length: 25\r\n\r\n{"error_codes": [700016]}', 503, "a failure at Entra"),
+        (b"HTTP/1.1 503 x\r\nTransfer-Encoding: chunked\r\n\r\nzz", 503, "answered 503, which is an outage"),
+    ],
+)
+def test_status_before_body(bench: Bench, response: bytes, status: int, text: str) -> None:
+    """A 429 is throttling and a 5xx is an outage, whatever the body is or claims, and even if it breaks off."""
+
+    async def run() -> ExchangeError:
+        async with listening(answering(response)) as origin:
+            bench.variables["AZURE_AUTHORITY_HOST"] = f"http://{origin.netloc}"
+            exchange = Exchange(bench.settings(), ssl.create_default_context, bench.clock(), lambda *_: None)
+            with pytest.raises(ExchangeError) as caught:
+                await exchange(ASKED)
+            return caught.value
+
+    error = asyncio.run(run())
+    assert error.status == status
+    assert text in error.message
 
 
 def test_something_else_answers(bench: Bench) -> None:

@@ -91,7 +91,17 @@ def test_odd_paths(target: str) -> None:
     """An ambiguous path, or one with characters that no path has, is refused."""
     with pytest.raises(ImdsError) as caught:
         path_of(target)
-    assert caught.value.status == 400
+    assert caught.value.status == 404
+
+
+@pytest.mark.parametrize(
+    "disguise", ["..;", "..;x=1", "..%3bx", ".;", "..%20", "%20..", ". .", "...", "%2e%2e%3B", "..%2520", "..;/../.."]
+)
+def test_disguised_dots(disguise: str) -> None:
+    """A segment that some servers take for the folder above is refused, whatever follows."""
+    with pytest.raises(ImdsError) as caught:
+        path_of(f"/metadata/instance/{disguise}/identity/oauth2/token")
+    assert caught.value.status == 404
 
 
 @patient
@@ -198,9 +208,9 @@ def test_missing_parameters() -> None:
 
 @pytest.mark.parametrize("name", ["object_id", "principal_id", "msi_res_id", "mi_res_id", "MSI_RES_ID"])
 def test_foreign_identities(name: str) -> None:
-    """A request for another identity is refused, even with a client id beside it and even if empty."""
+    """A request for another identity is refused, even with a client id beside it."""
     assert "is not supported" in refused(f"resource={RESOURCE}&client_id={CLIENT}&{name}=x")
-    assert "is not supported" in refused(f"resource={RESOURCE}&{name}=")
+    assert "is not supported" in refused(f"resource={RESOURCE}&{name}=&{name}=x")
 
 
 @pytest.mark.parametrize(
@@ -224,3 +234,29 @@ def test_odd_parameters(query: str) -> None:
 def test_repeated_parameter() -> None:
     """A parameter that is there twice with one value is one."""
     assert asked("resource=a&resource=a").resource == "a"
+
+
+def test_empty_parameters() -> None:
+    """An empty parameter counts as left out, as clients without an object id send one."""
+    assert asked(f"resource={RESOURCE}&object_id=&msi_res_id=&client_id=&bypass_cache=") == TokenRequest(
+        CLIENT, RESOURCE
+    )
+
+
+@pytest.mark.parametrize(("value", "bypasses"), [("true", True), ("True", True), ("", False)])
+def test_bypass_cache(value: str, bypasses: bool) -> None:  # noqa: FBT001  a parameter of the test
+    """The parameter asks for a new token, which is the same token to the cache."""
+    request = asked(f"resource={RESOURCE}&bypass_cache={value}")
+    assert (request.bypass_cache, request == asked(f"resource={RESOURCE}")) == (bypasses, True)
+
+
+@pytest.mark.parametrize("value", ["1", "false", "yes"])
+def test_wrong_bypass_cache(value: str) -> None:
+    """If it is there, its value must be true."""
+    assert "bypass_cache must be true" in refused(f"resource={RESOURCE}&bypass_cache={value}")
+
+
+def test_service_principal_name() -> None:
+    """A resource may be the name of a service principal; v1.6.0 appends the default scope to it as to any other."""
+    name = "spn:d2b20d7c-4b2a-4a5b-9d0e-0f6f5b1b2c3d"
+    assert asked(f"resource={name}").scope == f"{name}/.default"

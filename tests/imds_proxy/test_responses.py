@@ -20,7 +20,7 @@ def document(response: Response) -> JsonObject:
 
 def test_token() -> None:
     """A token is written as by IMDS: numbers are strings, times Unix seconds, the resource as it was requested."""
-    response = token_response(ASKED, GIVEN, 1600.7)
+    response = token_response(ASKED, GIVEN, 1600.7, 1600.7)
     assert response.status == 200
     assert ("cache-control", "no-store") in response.headers
     assert document(response) == {
@@ -35,9 +35,17 @@ def test_token() -> None:
     }
 
 
+def test_times_of_day() -> None:
+    """Times are those of the present time of day, also when that was set since the token came."""
+    before = document(token_response(ASKED, GIVEN, 1600.7, 1_800_000_000.5))
+    after = document(token_response(ASKED, GIVEN, 1600.7, 1_700_000_000.5))
+    assert (before["expires_in"], before["expires_on"], before["not_before"]) == ("3000", "1800003000", "1799999400")
+    assert (after["expires_in"], after["expires_on"], after["not_before"]) == ("3000", "1700003000", "1699999400")
+
+
 def test_expires_in_is_never_zero() -> None:
     """The expires_in of a token in its last moment is one second."""
-    assert document(token_response(ASKED, GIVEN, 4600.6))["expires_in"] == "1"
+    assert document(token_response(ASKED, GIVEN, 4600.6, 4600.6))["expires_in"] == "1"
 
 
 def test_secret_is_not_printed() -> None:

@@ -15,7 +15,7 @@ from testbed.processes import MAX_WAIT_SECONDS, free_ports, until_in_loop
 GET = b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n"
 CLOSE = b"GET /x HTTP/1.1\r\nConnection: close\r\n\r\n"
 LAST = CLOSE.replace(b"/x", b"/last")
-LAST_ANSWER = b"HTTP/1.1 200 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+LAST_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 async def echo(request: Request) -> Response:
@@ -84,7 +84,7 @@ def kept(*pieces: bytes, handler: Handler = echo) -> bytes:
 
 def test_answer() -> None:
     """A request is answered, and the connection is kept."""
-    assert kept(GET) == b"HTTP/1.1 200 \r\nx-a: b\r\ncontent-length: 6\r\n\r\nGET /x"
+    assert kept(GET) == b"HTTP/1.1 200 OK\r\nx-a: b\r\ncontent-length: 6\r\n\r\nGET /x"
 
 
 def test_pieces() -> None:
@@ -139,7 +139,7 @@ def test_body_is_ignored() -> None:
 def test_head() -> None:
     """The response to HEAD has no body, so that the next response starts where a client expects it."""
     received = kept(b"HEAD /x HTTP/1.1\r\n\r\n" + GET)
-    assert received.startswith(b"HTTP/1.1 200 \r\nx-a: b\r\ncontent-length: 7\r\n\r\nHTTP/1.1 200")
+    assert received.startswith(b"HTTP/1.1 200 OK\r\nx-a: b\r\ncontent-length: 7\r\n\r\nHTTP/1.1 200")
 
 
 def test_upgrade_offer() -> None:
@@ -170,6 +170,63 @@ def test_junk(junk: bytes) -> None:
 def test_large_head() -> None:
     """An endless head is cut."""
     assert exchanged(GET[:-2], *([b"X: " + b"y" * 10_000 + b"\r\n"] * 4)).startswith(b"HTTP/1.1 431 ")
+
+
+def test_many_fields() -> None:
+    """A head has at most 100 fields."""
+    assert exchanged(GET[:-2] + b"a: b\r\n" * 100 + b"\r\n").startswith(
+        b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    )
+    assert kept(GET[:-2] + b"a: b\r\n" * 99 + b"\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_trailers_are_no_headers() -> None:
+    """A trailer cannot become a header of the request, and trailers without end are cut."""
+    seen: list[Request] = []
+
+    async def handler(request: Request) -> Response:
+        seen.append(request)
+        return Response(200, b"")
+
+    chunked = b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nMetadata: true\r\n"
+    kept(chunked + b"\r\n", handler=handler)
+    assert [seen[0].header("metadata"), seen[0].header("transfer-encoding")] == [None, "chunked"]
+    assert exchanged(chunked, *([b"a: " + b"b" * 9_000 + b"\r\n"] * 4)).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("value", [b"true ", b"true\t", b" \t true \t "])
+def test_blanks_around_a_value(value: bytes) -> None:
+    """Blanks around a header's value are not part of it."""
+    seen: list[Request] = []
+
+    async def handler(request: Request) -> Response:
+        seen.append(request)
+        return Response(200, b"")
+
+    kept(b"GET /x HTTP/1.1\r\nMetadata:" + value + b"\r\n\r\n", handler=handler)
+    assert seen[0].header("metadata") == "true"
+
+
+@pytest.mark.parametrize(("status", "phrase"), [(200, "OK"), (429, "Too Many Requests"), (503, "Service Unavailable")])
+def test_reason_phrase(status: int, phrase: str) -> None:
+    """Every status has its reason phrase."""
+
+    async def handler(_request: Request) -> Response:
+        return Response(status, b"")
+
+    assert kept(GET, handler=handler).startswith(f"HTTP/1.1 {status} {phrase}\r\n".encode())
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_status_without_a_body(status: int) -> None:
+    """A response that cannot have a body has no chunk either, so the next response starts where it should."""
+
+    async def handler(_request: Request) -> Response:
+        return Response(status, b"")
+
+    received = kept(GET, handler=handler)
+    assert received.endswith(b"\r\n\r\n")
+    assert received.count(b"\r\n") == 2
 
 
 def test_large_body() -> None:

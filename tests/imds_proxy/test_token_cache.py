@@ -198,14 +198,115 @@ async def test_outage_that_outlasts_the_token(tokens: TokenCache, entra: Entra, 
 async def test_failure_is_remembered(tokens: TokenCache, entra: Entra, time: Time) -> None:
     """For the seconds of its Retry-After, a failure is repeated without another exchange."""
     entra.error = ExchangeError(Kind.THROTTLED, "too_many_requests", "wait", 60)
-    for _ in range(59):
-        with pytest.raises(ImdsError, match="wait"):
-            await tokens.get(VAULT)
+    with pytest.raises(ImdsError, match="wait"):
+        await tokens.get(VAULT)
+    for _ in range(39):
         await time.pass_by(1)
+        with pytest.raises(ImdsError, match="wait") as caught:
+            await tokens.get(VAULT)
+        assert caught.value.retry_after == 20
     assert len(entra.asked) == 1
     entra.error = None
-    await time.pass_by(2)
+    await time.pass_by(22)
     assert (await tokens.get(VAULT)).secret
+
+
+@async_test
+async def test_end_of_throttling_is_awaited(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """A request shortly before Entra's Retry-After is over waits for that, and gets the token that comes then."""
+    entra.error = ExchangeError(Kind.THROTTLED, "too_many_requests", "wait", 60)
+    with pytest.raises(ImdsError):
+        await tokens.get(VAULT)
+    entra.error = None
+    await time.pass_by(41)
+    waiting = [asyncio.create_task(tokens.get(VAULT)) for _ in range(9)]
+    await time.pass_by(18)
+    assert (len(entra.asked), any(request.done() for request in waiting)) == (1, False)
+    await time.pass_by(2)
+    assert {(await request).secret for request in waiting} == {"token-2"}
+
+
+@pytest.mark.parametrize(
+    ("throttled", "retries"), [(30, 3), (60, 3), (120, 5)], ids=["javascript-30", "javascript-60", "go-120"]
+)
+def test_throttling_that_clients_outwait(throttled: int, retries: int) -> None:
+    """A client that retries as often as its SDK does, after the given Retry-After, has a token when Entra allows it."""
+
+    async def ask(tokens: TokenCache, entra: Entra, time: Time) -> None:
+        end = time.now + throttled
+        entra.error = ExchangeError(Kind.THROTTLED, "too_many_requests", "wait", throttled)
+        results: list[AccessToken | BaseException] = []
+        while len(results) <= retries:
+            request = asyncio.create_task(tokens.get(VAULT))
+            await time.pass_by(0)
+            while not request.done():
+                entra.error = entra.error if time.now + 1 < end else None
+                await time.pass_by(1)
+            results += await asyncio.gather(request, return_exceptions=True)
+            if isinstance(error := results[-1], ImdsError):
+                assert error.retry_after <= 25
+                await time.pass_by(error.retry_after)
+            else:
+                break
+        assert (type(results[-1]), len(entra.asked), time.now - end <= 1) == (AccessToken, 2, True)
+
+    run_async(ask)
+
+
+@async_test
+async def test_time_of_day_is_set(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """Setting the time of day neither prolongs a failure nor revives a dead token."""
+    time.day_began += 30 * 86400
+    entra.error = outage("down")
+    with pytest.raises(ImdsError):
+        await tokens.get(VAULT)
+    time.day_began -= 30 * 86400
+    entra.error = None
+    await time.pass_by(6)
+    assert (await tokens.get(VAULT)).secret == "token-2"
+    time.day_began -= 86400
+    entra.error = outage("down")
+    await time.pass_by(LIFETIME)
+    with pytest.raises(ImdsError, match="down"):
+        await tokens.get(VAULT)
+
+
+@async_test
+async def test_bypass_cache(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """A request that bypasses the cache gets a new token, which others then get too; any number at once make one."""
+    bypassing = TokenRequest(VAULT.client_id, VAULT.resource, bypass_cache=True)
+    await tokens.get(VAULT)
+    entra.seconds = 1
+    many = [asyncio.create_task(tokens.get(bypassing)) for _ in range(50)]
+    await time.pass_by(2)
+    assert {(await request).secret for request in many} == {"token-2"}
+    assert ((await tokens.get(VAULT)).secret, len(tokens)) == ("token-2", 1)
+
+
+@async_test
+async def test_bypass_cache_is_limited(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """It forces four exchanges a minute; then it is told to wait, and gets no cached token instead."""
+    bypassing = TokenRequest(VAULT.client_id, VAULT.resource, bypass_cache=True)
+    for _ in range(4):
+        await tokens.get(bypassing)
+        await time.pass_by(1)
+    with pytest.raises(ImdsError, match="at most 4 exchanges a minute") as caught:
+        await tokens.get(bypassing)
+    assert (caught.value.status, caught.value.retry_after, len(entra.asked)) == (429, 20, 4)
+    assert (await tokens.get(VAULT)).secret == "token-4"
+    await time.pass_by(57)
+    assert (await tokens.get(bypassing)).secret == "token-5"
+
+
+@async_test
+async def test_bypass_cache_in_an_outage(tokens: TokenCache, entra: Entra, time: Time) -> None:
+    """It never gets a cached token, not even in an outage; and the cached one stays."""
+    await tokens.get(VAULT)
+    entra.error = outage("down")
+    with pytest.raises(ImdsError, match="down"):
+        await tokens.get(TokenRequest(VAULT.client_id, VAULT.resource, bypass_cache=True))
+    await time.pass_by(1)
+    assert (await tokens.get(VAULT)).secret == "token-1"
 
 
 @async_test

@@ -10,11 +10,17 @@ SETTLING_STEPS = 12
 
 
 class Time:
-    """The current time, as Unix seconds, and the tasks that sleep."""
+    """The monotonic clock, the time of day, which a test may set, and the tasks that sleep."""
 
     def __init__(self, chance: float = 0.5) -> None:
-        self.now = 1_800_000_000.0
-        self.clock = Clock(now=lambda: self.now, sleep=self._sleep, random=lambda: chance)
+        self.now = 5_000.0
+        self.day_began = 1_800_000_000.0
+        self.clock = Clock(
+            unix=lambda: self.day_began + self.now,
+            monotonic=lambda: self.now,
+            sleep=self._sleep,
+            random=lambda: chance,
+        )
         self._numbers = count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
