@@ -33,6 +33,7 @@ SETTINGS: Final = (
     "proxy_no_proxy",
     "proxy_ca_configmap",
     "proxy_pass_through",
+    "proxy_uid",
     *(name for name in SOURCES if name.startswith("endpoint_")),
 )
 # Stands for a tenant that is not known, so that it is seen for what it is.

@@ -66,6 +66,7 @@ VALUES: Final[dict[str, tuple[JsonObject, object]]] = {
     "proxy_no_proxy": ({"proxy.noProxy": [".example.com", "10.0.0.0/8"]}, {".example.com", "10.0.0.0/8"}),
     "proxy_ca_configmap": ({"proxy.caConfigMap": "egress-ca"}, "egress-ca"),
     "proxy_pass_through": ({"proxy.passThrough": ["/metadata/instance"]}, {"/metadata/instance"}),
+    "proxy_uid": ({"proxy.uid": "assigned"}, "assigned"),
     "endpoint_suffix": (ENDPOINT, "identity-binding"),
     "endpoint_audience": (ENDPOINT, "api://AKSIdentityBinding"),
     "endpoint_url": (ENDPOINT, "https://10.0.0.1/token"),

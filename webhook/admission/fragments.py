@@ -156,9 +156,8 @@ def proxy_container(plan: ProxyPlan, settings: ProxySettings, variables: Mapping
             "capabilities": {"drop": ["ALL"]},
             "privileged": False,
             "readOnlyRootFilesystem": True,
-            "runAsGroup": names.PROXY_UID,
             "runAsNonRoot": True,
-            "runAsUser": names.PROXY_UID,
+            **_proxy_uid(plan, settings),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
@@ -173,6 +172,12 @@ def proxy_container(plan: ProxyPlan, settings: ProxySettings, variables: Mapping
     else:
         container["lifecycle"] = {"postStart": {"exec": probe}}
     return container
+
+
+def _proxy_uid(plan: ProxyPlan, settings: ProxySettings) -> Mapping[str, int]:
+    if settings.assigned_uid and plan.mode is ProxyMode.ENVIRONMENT:
+        return {}
+    return {"runAsGroup": names.PROXY_UID, "runAsUser": names.PROXY_UID}
 
 
 def _egress_variables(settings: ProxySettings) -> Mapping[str, str]:

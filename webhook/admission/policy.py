@@ -66,7 +66,8 @@ class ProxySettings:
     empty, `image` writes them itself. `native` makes the proxy an init container that is always restarted (Kubernetes
     1.29 and newer). `https_proxy` and `no_proxy` are variables of the sidecar, `ca_configmap` names a ConfigMap in the
     pod's namespace whose certificates it also trusts, `pass_through` lists the IMDS paths, comma-separated, that it
-    forwards to the node's IMDS.
+    forwards to the node's IMDS. `assigned_uid` leaves the sidecar's uid to the cluster, as OpenShift requires, unless
+    redirect rules depend on it.
     """
 
     image: str
@@ -77,6 +78,7 @@ class ProxySettings:
     no_proxy: str = ""
     ca_configmap: str = ""
     pass_through: str = ""
+    assigned_uid: bool = False
     resources: Resources = field(default_factory=Resources)
 
 

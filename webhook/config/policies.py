@@ -35,6 +35,7 @@ def _proxy(settings: Settings, cluster_version: tuple[int, int] | None) -> Proxy
         no_proxy=",".join(settings.proxy_no_proxy),
         ca_configmap=settings.proxy_ca_configmap,
         pass_through=",".join(settings.proxy_pass_through),
+        assigned_uid=settings.proxy_uid == "assigned",
         resources=Resources(
             cpu_request=settings.proxy_cpu_request,
             memory_request=settings.proxy_memory_request,

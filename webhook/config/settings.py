@@ -244,6 +244,14 @@ class Settings(BaseModel):
         Source("comma list of IMDS paths that the proxy leaves to the node's IMDS", flag="proxy-pass-through"),
     ] = ()
 
+    proxy_uid: Annotated[
+        Literal["fixed", "assigned"],
+        Source(
+            f"uid of the proxy: fixed ({names.PROXY_UID}), or in the mode environment assigned by the cluster",
+            flag="proxy-uid",
+        ),
+    ] = "fixed"
+
     endpoint_suffix: Annotated[
         str,
         Source(

@@ -44,6 +44,7 @@
 {{- end }}
 {{- with .Values.proxy }}
 - --native-sidecars={{ .nativeSidecars }}
+- --proxy-uid={{ .uid }}
 - --proxy-cpu-request={{ .resources.requests.cpu }}
 - --proxy-memory-request={{ .resources.requests.memory }}
 - --proxy-cpu-limit={{ .resources.limits.cpu }}

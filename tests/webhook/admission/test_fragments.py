@@ -224,6 +224,15 @@ def test_pass_through() -> None:
     assert len(container["startupProbe"]["exec"]["command"]) == 4
 
 
+@pytest.mark.parametrize(("mode", "uid"), [(ProxyMode.ENVIRONMENT, None), (ProxyMode.REDIRECT, 1501)])
+def test_assigned_uid(mode: ProxyMode, uid: int | None) -> None:
+    """The cluster can assign the sidecar's uid, as OpenShift does, unless redirect rules depend on it."""
+    settings = ProxySettings("proxy.test/proxy:1", assigned_uid=True)
+    context = fragments.proxy_container(plan(mode=mode), settings, {})["securityContext"]
+    assert (context.get("runAsUser"), context.get("runAsGroup")) == (uid, uid)
+    assert context["runAsNonRoot"] is True
+
+
 def test_classic_proxy_container() -> None:
     """The ordinary container is held to its start by a postStart hook, as in v1.6.0."""
     settings = ProxySettings("proxy.test/proxy:1", native=False, log_level="debug")
