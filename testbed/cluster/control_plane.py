@@ -217,8 +217,8 @@ def write_kubeconfig(path: Path, url: str, ca_file: Path, user: Mapping[str, str
 
 
 @contextmanager
-def control_plane(programs: Programs, directory: Path) -> Iterator[ControlPlane]:
-    """Run a control plane with its files in a directory."""
+def control_plane(programs: Programs, directory: Path, admission: JsonObject | None = None) -> Iterator[ControlPlane]:
+    """Run a control plane with its files in a directory, and with an AdmissionConfiguration where one is given."""
     api_port, client_port, peer_port = free_ports(3)
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(directory / "ca.crt"))
@@ -229,6 +229,9 @@ def control_plane(programs: Programs, directory: Path) -> Iterator[ControlPlane]
     issue(directory, "retired", authority.issue_cert("accounts", key_type=trustme.KeyType.ECDSA))
     etcd = _etcd(programs, directory, client_port, peer_port)
     apiserver = _kube_apiserver(programs, directory, api_port, client_port)
+    if admission is not None:
+        (directory / "admission.json").write_text(json.dumps(admission))
+        apiserver.append(f"--admission-control-config-file={directory / 'admission.json'}")
     url, etcd_url = f"https://127.0.0.1:{api_port}", f"http://127.0.0.1:{client_port}"
     with (
         running(etcd, directory / "etcd.log"),

@@ -29,7 +29,7 @@ def blocks(page: Path, language: str) -> list[str]:
 def commands(page: Path) -> list[list[str]]:
     """Return a page's helm commands that name the chart, split into words."""
     text = "\n".join(blocks(page, "")).replace("\\\n", " ")
-    lines = [line.strip().removeprefix("$ ").partition(" |")[0] for line in text.splitlines()]
+    lines = [line.strip().removeprefix("$ ").partition(" |")[0].partition(" >")[0] for line in text.splitlines()]
     words = [shlex.split(line) for line in lines if line.startswith("helm ")]
     return [command for command in words if command[1] != "package" and CHART_NAMES & set(command)]
 
@@ -85,9 +85,9 @@ def test_values(helm: Helm, tmp_path: Path, page: str, text: str) -> None:
 
 def test_gitops_values(helm: Helm) -> None:
     """The chart accepts the values of the Argo CD and Flux examples, and the objects that these ignore exist."""
-    application, release = [
-        yaml.safe_load(text) for text in blocks(ROOT / "docs" / "install" / "gitops.md", "yaml")[:2]
-    ]
+    pages = [yaml.safe_load(text) for text in blocks(ROOT / "docs" / "install" / "gitops.md", "yaml")]
+    by_kind = {page.get("kind"): page for page in pages}
+    application, release = by_kind["Application"], by_kind["HelmRelease"]
     examples: list[JsonObject] = [application["spec"]["source"]["helm"]["valuesObject"], release["spec"]["values"]]
     for values in examples:
         manifests = objects(helm.template(values={**BASE, **values}))
