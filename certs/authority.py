@@ -5,10 +5,11 @@ from ipaddress import ip_address
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from certs.key_pair import KeyPair
 
@@ -16,6 +17,19 @@ from certs.key_pair import KeyPair
 # valid for seconds only starts at most this fraction of its validity earlier.
 CLOCK_SKEW: Final = timedelta(minutes=5)
 CLOCK_SKEW_FRACTION: Final = 1 / 10
+# Clients look at the alternative names only. A common name has 64 characters at most, fewer than many a Service's.
+LEAF_COMMON_NAME: Final = "azure-workload-identity-webhook"
+# Everything that parsing or verifying arbitrary content can raise.
+PARSE_ERRORS: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    InvalidSignature,
+    VerificationError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def make_authority(common_name: str, now: datetime, lifetime: timedelta) -> KeyPair:
@@ -42,7 +56,7 @@ def make_authority(common_name: str, now: datetime, lifetime: timedelta) -> KeyP
 
 
 def issue(authority: KeyPair, dns_names_or_ips: list[str], now: datetime, lifetime: timedelta) -> KeyPair:
-    """A server certificate for these names, signed by `authority`; the first name is also its common name.
+    """A server certificate for these names, signed by `authority`.
 
     Raises:
         ValueError: `authority` is not a certificate with its private key.
@@ -50,8 +64,8 @@ def issue(authority: KeyPair, dns_names_or_ips: list[str], now: datetime, lifeti
     ca, ca_key = load(authority)
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
-        _builder(_name(dns_names_or_ips[0]), ca.subject, key, now, lifetime)
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in dns_names_or_ips]), critical=False)
+        _builder(_name(LEAF_COMMON_NAME), ca.subject, key, now, lifetime)
+        .add_extension(x509.SubjectAlternativeName([_subject(name) for name in dns_names_or_ips]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
@@ -75,6 +89,20 @@ def load(pair: KeyPair) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     if key.public_key() != certificate.public_key():
         raise ValueError("the key does not belong to the certificate")
     return certificate, key
+
+
+def verify(leaf: KeyPair, authority: x509.Certificate, name: str, now: datetime) -> None:
+    """Verify that a client which trusts `authority` accepts `leaf` as the server `name` (DNS name or address).
+
+    The rules are those of the web's PKI, which are at least as strict as those of the API server: curves, signatures,
+    key usages, path lengths and name constraints among them.
+
+    Raises:
+        VerificationError, ValueError: it does not.
+    """
+    certificate = x509.load_pem_x509_certificate(leaf.certificate)
+    policy = PolicyBuilder().store(Store([authority])).time(now)
+    policy.build_server_verifier(_subject(name)).verify(certificate, [])
 
 
 def _builder(
@@ -107,7 +135,7 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _general_name(name: str) -> x509.GeneralName:
+def _subject(name: str) -> x509.DNSName | x509.IPAddress:
     try:
         return x509.IPAddress(ip_address(name))
     except ValueError:

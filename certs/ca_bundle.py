@@ -24,12 +24,13 @@ from azure_workload_identity.cluster.client import (
     OK,
     Answer,
     Cluster,
+    ClusterUnavailableError,
     failure,
 )
-from azure_workload_identity.cluster.watch import Resource, SingleObjectHandler, WebhookConfiguration
+from azure_workload_identity.cluster.watch import ObjectMeta, Resource, SingleObjectHandler, WebhookConfiguration
 from azure_workload_identity.types import JsonObject
+from certs.errors import CertificateError
 from certs.handshake import verification_error
-from certs.source import CertificateError
 
 PATH: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 # How long a rolling upgrade from another kind of certificate may take: its replicas stay trusted meanwhile.
@@ -89,6 +90,11 @@ class CaBundle(SingleObjectHandler):
         errors = (verification_error(server, entry.bundle, entry.host) for entry in self.entries)
         return next((f"MutatingWebhookConfiguration {self.name}: {error}" for error in errors if error), "")
 
+    @property
+    def metadata(self) -> ObjectMeta | None:
+        """The configuration's metadata; None if it does not exist."""
+        return None if self._configuration is None else self._configuration.metadata
+
     async def load(self) -> None:
         """Read it now, without waiting for the watch.
 
@@ -100,9 +106,27 @@ class CaBundle(SingleObjectHandler):
         if answer.status == NOT_FOUND:
             self._configuration = None
         elif answer.status == OK:
-            self._configuration = msgspec.json.decode(answer.body, type=WebhookConfiguration)
+            self._configuration = self._decode(answer, "GET")
         else:
             raise self._failed("GET", "get, list and watch", answer)
+
+    async def check_writable(self) -> bool:
+        """Check by a dry run that the caBundle may be written; whether the configuration exists.
+
+        Raises:
+            ClusterUnavailableError: the API server does not answer.
+            CertificateError: the API server forbids it.
+        """
+        unchanged = [{"op": "test", "path": "/metadata/name", "value": self.name}]
+        path = f"{PATH}/{self.name}?dryRun=All"
+        answer = await self._cluster.request("PATCH", path, unchanged, content_type=JSON_PATCH)
+        if answer.status == NOT_FOUND:
+            self._configuration = None
+        elif answer.status == OK:
+            self._configuration = self._decode(answer, "PATCH")
+        else:
+            raise self._failed("PATCH", "patch", answer)
+        return self._configuration is not None
 
     async def ensure_trusted(self, trusted: bytes) -> SyncResult:
         """Make every webhook's caBundle hold `trusted` (PEM) and the former CAs, and nothing else.
@@ -134,7 +158,7 @@ class CaBundle(SingleObjectHandler):
             return SyncResult.MISSING
         if answer.status != OK:
             raise self._failed("PATCH", "patch", answer)
-        self._configuration = msgspec.json.decode(answer.body, type=WebhookConfiguration)
+        self._configuration = self._decode(answer, "PATCH")
         self._patched()
         log.info("the caBundle of MutatingWebhookConfiguration %s was written", self.name)
         return SyncResult.PATCHED
@@ -158,6 +182,12 @@ class CaBundle(SingleObjectHandler):
         """The watch reports it as deleted."""
         self._configuration = None
         self._changed()
+
+    def _decode(self, answer: Answer, method: str) -> WebhookConfiguration:
+        try:
+            return msgspec.json.decode(answer.body, type=WebhookConfiguration)
+        except (ValueError, msgspec.MsgspecError) as error:
+            raise ClusterUnavailableError(method, f"{PATH}/{self.name}", "not a webhook configuration") from error
 
     def _failed(self, method: str, verbs: str, answer: Answer) -> Exception:
         forbidden = CertificateError(

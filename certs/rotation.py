@@ -11,16 +11,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from time import monotonic, time
+from time import monotonic
 from typing import Final
 
 from azure_workload_identity.cluster.client import ClusterUnavailableError
 from azure_workload_identity.cluster.retry import retry
+from azure_workload_identity.cluster.watch import ObjectMeta
+from certs.api_clock import ApiClock
 from certs.ca_bundle import CaBundle, SyncResult
+from certs.errors import CertificateError, ForeignCertificateError
 from certs.key_pair import KeyPair
-from certs.secret import CertSecret
-from certs.secret_keys import AUTHORITIES, CA, LEAF, LEAF_KEY, NEXT_CA
-from certs.source import CertificateError
+from certs.secret import CertSecret, Content
+from certs.secret_keys import CA, LEAF, LEAF_KEY, NEXT_CA
 from certs.worker import StepRequest, StepResult, WorkerError, run_step
 
 # How long a change of the caBundle may take to reach every API server, but at most this fraction of a leaf's lifetime.
@@ -70,6 +72,7 @@ class SecretSource:
 
     The API server trusts the result of `read`: a leaf of another CA is served only after that CA has been in every
     caBundle for the time of propagation. `rotated` is called with each change (as in `certs.phases.RotationStep`).
+    `failure` is why there was no first pair at the last attempt.
     """
 
     def __init__(
@@ -87,9 +90,11 @@ class SecretSource:
         self._lifetimes = lifetimes
         self._wakeup = wakeup
         self._rotated = rotated
+        self.failure = ""
         self._pair: KeyPair | None = None
         self._authority = b""
         self._trusted_since: dict[bytes, float] = {}
+        self._clock = ApiClock()
         self._request: StepRequest | None = None
         self._result: StepResult | None = None
 
@@ -116,7 +121,7 @@ class SecretSource:
         """
         # More than once if another replica writes the Secret at the same time.
         while self._pair is None:
-            await retry(self._reconcile, CertificateError, (WorkerError,))
+            await retry(self._first_attempt, CertificateError, (WorkerError,))
 
     async def run(self) -> None:
         """Rotate until cancelled."""
@@ -131,12 +136,22 @@ class SecretSource:
                 pause, wait, last = wait, min(wait * 2, LONGEST_WAIT), str(error)
             await self._wakeup.wait(pause)
 
+    async def _first_attempt(self) -> None:
+        try:
+            await self._reconcile()
+        except (ClusterUnavailableError, CertificateError, WorkerError) as error:
+            self.failure = str(error)
+            raise
+
     async def _reconcile(self) -> float:
         """Take Secret, caBundles and the served pair one step further; seconds until the next step is due."""
         content = await self._secret.load()
+        self._clock.set(content.date)
         result = await self._next_step(content.data)
         if result.data != content.data:
-            if not await self._secret.save(content, result.data):
+            if not await self._may_write(content):
+                return LONGEST_PAUSE
+            if not await self._secret.save(content, result.data, self._owner()):
                 return SHORTEST_PAUSE
             self._saved(result)
         try:
@@ -146,22 +161,43 @@ class SecretSource:
             self._choose_pair(result)
         return self._pause(result)
 
+    async def _may_write(self, content: Content) -> bool:
+        """Whether the Secret may be written: a CA that cannot be put into the caBundles must not get into it.
+
+        Without configuration and Secret the release has been uninstalled, and a server that still runs creates nothing.
+
+        Raises:
+            CertificateError: the caBundles may not be written.
+        """
+        exist = [await bundle.check_writable() for bundle in self._bundles]
+        return content.stored is not None or self._pair is None or not exist or any(exist)
+
+    def _owner(self) -> ObjectMeta | None:
+        return next((bundle.metadata for bundle in self._bundles if bundle.metadata is not None), None)
+
     async def _next_step(self, data: Mapping[str, bytes]) -> StepResult:
         """The next step from `data`; computed again only after a change, or when it is due."""
         request = self._step_request(data)
-        if self._result is None or request != self._request or time() >= self._result.due:
-            self._result = await asyncio.to_thread(run_step, request)
+        if self._result is None or request != self._request or self._clock.now() >= self._result.due:
+            self._result = await self._run_step(request)
             self._request = request
         return self._result
+
+    async def _run_step(self, request: StepRequest) -> StepResult:
+        try:
+            return await asyncio.to_thread(run_step, replace(request, now=self._clock.now()))
+        except ForeignCertificateError as error:
+            raise self._secret.foreign(str(error)) from error
 
     def _step_request(self, data: Mapping[str, bytes]) -> StepRequest:
         return StepRequest(
             names=self._names,
             ca_seconds=self._lifetimes.ca.total_seconds(),
             cert_seconds=self._lifetimes.cert.total_seconds(),
+            now=0.0,
             data=data,
             announced=self._is_propagated(data.get(NEXT_CA)),
-            served=b"" if any(self._authority in data.get(key, b"") for key in AUTHORITIES) else self._authority,
+            served=b"" if any(self._authority in data.get(key, b"") for key in (CA, NEXT_CA)) else self._authority,
         )
 
     def _saved(self, result: StepResult) -> None:
@@ -204,5 +240,5 @@ class SecretSource:
             if authority == result.data.get(NEXT_CA) or authority != self._authority
         ]
         # Spread a little, so that not all replicas generate the same keys at the same moment.
-        due = max(result.due - time(), SHORTEST_PAUSE) + random.random() * self._lifetimes.propagation / 4  # noqa: S311  spreads work, hides nothing
+        due = max(result.due - self._clock.now(), SHORTEST_PAUSE) + random.random() * self._lifetimes.propagation / 4  # noqa: S311  spreads work, hides nothing
         return min([LONGEST_PAUSE, due, *waiting])

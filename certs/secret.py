@@ -3,24 +3,39 @@
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
-from azure_workload_identity.cluster.client import CONFLICT, CREATED, NOT_FOUND, OK, Answer, Cluster, failure
-from azure_workload_identity.cluster.watch import Resource, SingleObjectHandler, Stored
+from azure_workload_identity.cluster.client import (
+    CONFLICT,
+    CREATED,
+    NOT_FOUND,
+    OK,
+    Answer,
+    Cluster,
+    ClusterUnavailableError,
+    failure,
+)
+from azure_workload_identity.cluster.watch import ObjectMeta, Resource, SingleObjectHandler, Stored
+from azure_workload_identity.types import JsonObject
+from certs.errors import CertificateError
 from certs.secret_keys import KEYS
-from certs.source import CertificateError
 
 LABELS: Final = {"app.kubernetes.io/name": "azure-workload-identity-webhook"}
+# By these Helm knows the objects of a release; their values never change while the release exists.
+OWNER_LABELS: Final = ("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by")
+OWNER_ANNOTATIONS: Final = ("meta.helm.sh/release-name", "meta.helm.sh/release-namespace")
+TLS_TYPE: Final = "kubernetes.io/tls"
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The Secret as read: the whole object (None if there is none) and the decoded values of `KEYS`."""
+    """The Secret as read: the whole object (None if there is none), the decoded `KEYS`, the answer's Date header."""
 
-    stored: Mapping[str, Any] | None = field(repr=False)
+    stored: JsonObject | None = field(repr=False)
     data: Mapping[str, bytes] = field(repr=False)
+    date: str = ""
 
 
 class CertSecret(SingleObjectHandler):
@@ -41,20 +56,29 @@ class CertSecret(SingleObjectHandler):
         """Read the Secret.
 
         Raises:
-            ClusterUnavailableError: the API server does not answer.
-            CertificateError: the API server forbids it.
+            ClusterUnavailableError: the API server does not answer, or not with a Secret.
+            CertificateError: the API server forbids it, or the Secret belongs to another program.
         """
         answer = await self._cluster.get(f"{self.resource.path}/{self.name}")
         if answer.status == NOT_FOUND:
-            return Content(None, {})
+            return Content(None, {}, answer.date)
         if answer.status != OK:
             raise self._failed("GET", "get, list and watch", answer)
-        stored = orjson.loads(answer.body)
-        data = stored.get("data") or {}
-        return Content(stored, {key: b64decode(data[key]) for key in KEYS if data.get(key)})
+        try:
+            stored = orjson.loads(answer.body)
+            data = stored.get("data") or {}
+            content = Content(stored, {key: b64decode(data[key]) for key in KEYS if data.get(key)}, answer.date)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ClusterUnavailableError("GET", f"{self.resource.path}/{self.name}", "not a Secret") from error
+        if stored.get("type") == TLS_TYPE and content.data:
+            raise self.foreign(f"its type is {TLS_TYPE}, so another program, such as cert-manager, keeps it")
+        return content
 
-    async def save(self, content: Content, data: Mapping[str, bytes]) -> bool:
+    async def save(self, content: Content, data: Mapping[str, bytes], owner: ObjectMeta | None = None) -> bool:
         """Replace the `KEYS` of `content` by `data`; False if the Secret was changed since it was read.
+
+        A new Secret is given the labels and annotations by which `owner` belongs to a Helm release: a later
+        `helm upgrade` takes it as its own.
 
         Raises:
             ClusterUnavailableError: the API server does not answer; the write may have been carried out nevertheless.
@@ -62,7 +86,7 @@ class CertSecret(SingleObjectHandler):
         """
         values = {key: b64encode(value).decode() for key, value in data.items()}
         if content.stored is None:
-            new = {"metadata": {"name": self.name, "labels": LABELS}, "type": "Opaque", "data": values}
+            new = {"metadata": {"name": self.name, **_ownership(owner)}, "type": "Opaque", "data": values}
             answer = await self._cluster.request("POST", self.resource.path, new)
         else:
             others = {key: value for key, value in (content.stored.get("data") or {}).items() if key not in KEYS}
@@ -75,7 +99,15 @@ class CertSecret(SingleObjectHandler):
             raise self._failed("PUT", "update (and create on secrets)", answer)
         return True
 
-    def apply(self, item: Stored) -> None:  # noqa: ARG002  the signature of a WatchHandler; the content is read when it is needed
+    def foreign(self, reason: str) -> CertificateError:
+        """The error for a Secret that another program keeps."""
+        return CertificateError(
+            f"Secret {self._namespace}/{self.name}: {reason}; give this webhook a Secret of its own (--cert-secret, "
+            "in the chart certificates.secretName), or delete this one if no other program uses it: "
+            f"kubectl -n {self._namespace} delete secret {self.name}"
+        )
+
+    def apply(self, item: Stored) -> None:  # noqa: ARG002  the signature of a WatchHandler; the content is read on demand
         """The watch reports it as added or modified."""
         self._changed()
 
@@ -89,3 +121,11 @@ class CertSecret(SingleObjectHandler):
             f"(HTTP {answer.status}): grant its ServiceAccount {verbs} on it by resourceNames"
         )
         return failure(answer, method, f"{self.resource.path}/{self.name}", forbidden)
+
+
+def _ownership(owner: ObjectMeta | None) -> JsonObject:
+    labels, annotations = (owner.labels or {}, owner.annotations or {}) if owner else ({}, {})
+    return {
+        "labels": {**LABELS, **{key: labels[key] for key in OWNER_LABELS if key in labels}},
+        "annotations": {key: annotations[key] for key in OWNER_ANNOTATIONS if key in annotations},
+    }

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Final
 
 from certs import handshake
+from certs.errors import CertificateError
 from certs.key_pair import KeyPair
-from certs.source import CertificateError, Source
+from certs.source import Source
 
 CHECK_SECONDS: Final = 0.25
 # With this fraction of its validity left, a certificate should have been replaced already.

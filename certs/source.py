@@ -2,18 +2,16 @@
 
 from datetime import timedelta
 from pathlib import Path
+from time import time
 from typing import Final, Protocol
 
+from certs.errors import CertificateError
 from certs.key_pair import KeyPair
 from certs.secret_keys import LEAF, LEAF_KEY
 from certs.worker import StepRequest, WorkerError, run_step
 
 MAX_FILE: Final = 1 << 20
 IN_MEMORY_LIFETIME: Final = timedelta(days=365)
-
-
-class CertificateError(Exception):
-    """There is no usable certificate; the message says how to fix it."""
 
 
 class Source(Protocol):
@@ -67,7 +65,7 @@ class InMemorySource:
     def __init__(self, names: list[str]) -> None:
         seconds = IN_MEMORY_LIFETIME.total_seconds()
         try:
-            result = run_step(StepRequest(tuple(names), seconds, seconds))
+            result = run_step(StepRequest(tuple(names), seconds, seconds, time()))
         except WorkerError as error:
             raise CertificateError(str(error)) from error
         self.ca = result.trusted.decode()

@@ -13,11 +13,18 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from azure_workload_identity.types import JsonObject
+from certs.errors import CertificateError, ForeignCertificateError
+
+if TYPE_CHECKING:
+    from certs.phases import RotationStep
 
 WORKER_SECONDS: Final = 30
+REFUSED: Final = 3
+FOREIGN: Final = 4
+LONGEST_ERROR: Final = 500
 
 
 class WorkerError(Exception):
@@ -26,11 +33,12 @@ class WorkerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StepRequest:
-    """The arguments of `certs.phases.step`; lifetimes in seconds."""
+    """The arguments of `certs.phases.step`; lifetimes in seconds, and `now` in seconds since 1970."""
 
     names: tuple[str, ...]
     ca_seconds: float
     cert_seconds: float
+    now: float
     data: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     announced: bool = False
     served: bytes = b""
@@ -52,14 +60,17 @@ def run_step(request: StepRequest) -> StepResult:
     """Run `certs.phases.step` in the worker process.
 
     Raises:
-        WorkerError: the process cannot be started or fails.
+        CertificateError: as `step` raises it, or the process fails; trying again does not help.
+        WorkerError: the process cannot be started, or was killed.
     """
-    command = [sys.executable, "-m", "certs.worker"]
+    # Isolated: no module of the current directory or of PYTHONPATH runs where keys are made.
+    command = [sys.executable, "-I", "-m", "certs.worker"]
     document = json.dumps(
         {
             "names": request.names,
             "ca_seconds": request.ca_seconds,
             "cert_seconds": request.cert_seconds,
+            "now": request.now,
             "data": _text(request.data),
             "announced": request.announced,
             "served": request.served.decode(),
@@ -67,12 +78,17 @@ def run_step(request: StepRequest) -> StepResult:
     )
     try:
         done = subprocess.run(  # noqa: S603  this interpreter
-            command, input=document, capture_output=True, text=True, timeout=WORKER_SECONDS, check=True
+            command, input=document, capture_output=True, text=True, timeout=WORKER_SECONDS, check=False
         )
-    except subprocess.CalledProcessError as error:
-        raise WorkerError(f"no certificate could be made: {error.stderr.strip().splitlines()[-1:]}") from None
     except (OSError, subprocess.SubprocessError) as error:
         raise WorkerError(f"no certificate could be made: {type(error).__name__}") from None
+    if done.returncode < 0:
+        raise WorkerError(f"no certificate could be made: signal {-done.returncode} ended the process that makes it")
+    if done.returncode:
+        message = (done.stderr.strip().splitlines() or ["no message"])[-1][:LONGEST_ERROR]
+        if done.returncode == FOREIGN:
+            raise ForeignCertificateError(message)
+        raise CertificateError(message if done.returncode == REFUSED else f"no certificate could be made: {message}")
     result: JsonObject = json.loads(done.stdout)
     return StepResult(
         data={name: b64decode(value) for name, value in result["data"].items()},
@@ -85,22 +101,35 @@ def run_step(request: StepRequest) -> StepResult:
 
 
 def main() -> None:
-    """Read a request from standard input, write the result to standard output."""
+    """Read a request from standard input, write the result to standard output.
+
+    If `step` raises a CertificateError, the exit status is REFUSED or FOREIGN, and standard error has its sentence.
+    """
+    try:
+        json.dump(_document(_step(json.load(sys.stdin))), sys.stdout)
+    except CertificateError as error:
+        sys.stderr.write(str(error))
+        sys.exit(FOREIGN if isinstance(error, ForeignCertificateError) else REFUSED)
+
+
+def _step(request: JsonObject) -> "RotationStep":
     from certs.phases import CertificateSpec, step
 
-    request = json.load(sys.stdin)
-    result = step(
+    return step(
         {name: b64decode(value) for name, value in request["data"].items()},
         CertificateSpec(
             tuple(request["names"]),
             timedelta(seconds=request["ca_seconds"]),
             timedelta(seconds=request["cert_seconds"]),
         ),
-        datetime.now(UTC),
+        datetime.fromtimestamp(request["now"], UTC),
         announced=request["announced"],
         served=request["served"].encode(),
     )
-    answer = {
+
+
+def _document(result: "RotationStep") -> JsonObject:
+    return {
         "data": _text(result.data),
         "changes": result.changes,
         "problems": result.problems,
@@ -108,7 +137,6 @@ def main() -> None:
         "due": result.due.timestamp(),
         "ca_expires": result.ca_expires.timestamp(),
     }
-    json.dump(answer, sys.stdout)
 
 
 def _text(data: Mapping[str, bytes]) -> dict[str, str]:

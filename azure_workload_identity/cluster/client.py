@@ -56,6 +56,7 @@ class Answer:
 
     status: int
     body: bytes
+    date: str = ""
 
 
 def failure(answer: Answer, method: str, path: str, denied: Exception) -> Exception:
@@ -112,7 +113,8 @@ class Cluster:
                 headers = await self._headers(method, path, accept)
                 headers["Content-Type"] = content_type
                 answer = await self._client.call_api(method, self._host + path, header_params=headers, body=body)
-                return Answer(answer.status, await _whole(answer.response))
+                date = answer.response.headers.get("Date", "")
+                return Answer(answer.status, await _whole(answer.response), date)
         except _FAILURES as error:
             raise ClusterUnavailableError(method, path, type(error).__name__) from error
 

@@ -15,8 +15,8 @@ from azure_workload_identity.cluster.client import Cluster, ClusterUnavailableEr
 from azure_workload_identity.cluster.watch import ObjectMeta, WebhookConfiguration
 from azure_workload_identity.types import JsonObject
 from certs.ca_bundle import FORMER_SECONDS, CaBundle, SyncResult
+from certs.errors import CertificateError
 from certs.secret import CertSecret
-from certs.source import CertificateError
 from tests.support.apiserver import Answers, answering
 
 T = TypeVar("T")

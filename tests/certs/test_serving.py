@@ -9,9 +9,10 @@ import pytest
 import trustme
 
 from certs import source
+from certs.errors import CertificateError
 from certs.key_pair import KeyPair
 from certs.serving import ServingContext
-from certs.source import CertificateError, FileSource, InMemorySource
+from certs.source import FileSource, InMemorySource
 from certs.worker import WorkerError
 from testbed.processes import until_in_loop
 from testbed.program import write_pair

@@ -36,6 +36,7 @@ class Components:
     """The components of a server.
 
     `before_serving` is awaited before the webhook port answers, `background` runs as long as the server does,
+    `until_draining` until it is asked to stop: another replica, or an uninstall, may be replacing what this would write.
     `on_expiring` is called with a note about a certificate that ends soon, and `close` is awaited last.
     """
 
@@ -46,6 +47,7 @@ class Components:
     readiness: Readiness = field(default_factory=Readiness)
     before_serving: Callable[[], Awaitable[None]] = _do_nothing
     background: tuple[BackgroundTask, ...] = ()
+    until_draining: tuple[BackgroundTask, ...] = ()
     on_expiring: Callable[[str], Awaitable[None]] = _ignore
     close: Callable[[], Awaitable[None]] = _do_nothing
 

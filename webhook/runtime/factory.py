@@ -5,7 +5,8 @@
 import logging
 from pathlib import Path
 
-from certs.source import CertificateError, InMemorySource, Source
+from certs.errors import CertificateError
+from certs.source import InMemorySource, Source
 from webhook.admission.identity import IdentityMapping
 from webhook.config import identity_mapping
 from webhook.config.settings import PROXY_IMAGE, Settings

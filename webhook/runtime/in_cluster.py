@@ -11,9 +11,10 @@ from azure_workload_identity.cluster.events import Events, Subject
 from azure_workload_identity.cluster.retry import retry
 from azure_workload_identity.cluster.watch import Watch
 from certs.ca_bundle import CaBundle
+from certs.errors import CertificateError
 from certs.rotation import Lifetimes, SecretSource, Wakeup
 from certs.secret import CertSecret
-from certs.source import CertificateError, Source
+from certs.source import Source
 from webhook.accounts.cluster import SERVICE_ACCOUNTS, AccountCache, ClusterAccounts
 from webhook.admission.identity import IdentityMapping
 from webhook.config.settings import Settings
@@ -73,7 +74,9 @@ async def _create(settings: Settings, mapping: IdentityMapping, cluster: Cluster
         policy,
         certificates.source,
         metrics,
-        readiness=Readiness(certificates.bundles, bundles_required=settings.self_managed),
+        readiness=Readiness(
+            certificates.bundles, bundles_required=settings.self_managed, failure=certificates.failure
+        ),
         before_serving=before_serving,
         background=(
             watch.run,
@@ -81,6 +84,7 @@ async def _create(settings: Settings, mapping: IdentityMapping, cluster: Cluster
             *certificates.background,
             *mapping_watches.background,
         ),
+        until_draining=certificates.until_draining,
         on_expiring=on_expiring,
         close=close,
     )
@@ -117,6 +121,8 @@ class _Certificates:
     bundles: tuple[CaBundle, ...] = ()
     before_serving: tuple[Callable[[], Awaitable[None]], ...] = ()
     background: tuple[BackgroundTask, ...] = ()
+    until_draining: tuple[BackgroundTask, ...] = ()
+    failure: Callable[[], str] = str
 
 
 async def _certificates(settings: Settings, cluster: Cluster, metrics: Metrics) -> _Certificates:
@@ -142,12 +148,13 @@ async def _certificates(settings: Settings, cluster: Cluster, metrics: Metrics) 
     return _Certificates(
         source,
         bundles,
-        (source.load_first,),
-        (
-            source.run,
+        before_serving=(source.load_first,),
+        background=(
             Watch(cluster, secret.resource, secret, metrics.record_watch_restart).run,
             *(Watch(cluster, bundle.resource, bundle, metrics.record_watch_restart).run for bundle in bundles),
         ),
+        until_draining=(source.run,),
+        failure=lambda: source.failure,
     )
 
 

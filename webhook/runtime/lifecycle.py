@@ -9,8 +9,8 @@ from typing import Final
 
 from starlette.types import ASGIApp
 
+from certs.errors import CertificateError
 from certs.serving import ServingContext
-from certs.source import CertificateError
 from webhook.config.settings import TLS_VERSIONS, Address, Settings
 from webhook.runtime import certificate_expiry
 from webhook.runtime.components import BackgroundTask, Components, StartError, run_forever
@@ -54,12 +54,13 @@ async def serve(
                 webhook = HttpServer(_admission_app(components), bound, context)
                 background = (*_certificate_tasks(components, context), *components.background)
                 async with _serving([webhook], shutdown), _running(background):
-                    components.readiness.serve(context)
-                    tune_garbage_collector()
-                    log.info("serving", extra={"fields": {"port": settings.webhook_port}})
-                    if started is not None:
-                        await started()
-                    await shutdown.requested()
+                    async with _running(components.until_draining):
+                        components.readiness.serve(context)
+                        tune_garbage_collector()
+                        log.info("serving", extra={"fields": {"port": settings.webhook_port}})
+                        if started is not None:
+                            await started()
+                        await shutdown.requested()
                     components.readiness.drain()
                     await shutdown.drain(settings.drain_period.total_seconds())
                     listeners.release()

@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Final, Protocol
@@ -30,10 +31,17 @@ class Bundle(Protocol):
 class Readiness:
     """What `/readyz` answers: TLS is served with a certificate that the API server trusts by the caBundles.
 
-    The API server is not asked: the caBundles as last seen count.
+    The API server is not asked: the caBundles as last seen count. `failure` says why there is no certificate yet.
     """
 
-    def __init__(self, bundles: tuple[Bundle, ...] = (), *, bundles_required: bool = False) -> None:
+    def __init__(
+        self,
+        bundles: tuple[Bundle, ...] = (),
+        *,
+        bundles_required: bool = False,
+        failure: Callable[[], str] = str,
+    ) -> None:
+        self._failure = failure
         self._bundles = bundles
         self._required = bundles_required
         self._context: ServingContext | None = None
@@ -67,7 +75,7 @@ class Readiness:
         if self._draining:
             return "the server is stopping"
         if self._context is None:
-            return "no certificate is served yet"
+            return ": ".join(filter(None, ["no certificate is served yet", self._failure()]))
         if self._context.validity.not_after <= datetime.now(UTC):
             return f"the certificate expired at {self._context.validity.not_after:%Y-%m-%d %H:%M:%S} UTC"
         return self._bundle_reason(self._context)

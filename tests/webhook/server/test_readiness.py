@@ -46,6 +46,8 @@ def readiness(*bundles: CaBundle, required: bool = False, context: Callable[[], 
 def test_before_anything_is_served() -> None:
     """Without a certificate nothing is ready."""
     assert Readiness().unready_reason() == "no certificate is served yet"
+    waiting = Readiness(failure=lambda: "the API server does not let the webhook GET Secret a/b")
+    assert waiting.unready_reason().startswith("no certificate is served yet: the API server does not let")
 
 
 def test_ready() -> None:
