@@ -150,6 +150,7 @@ class SecretSource:
         result = await self._next_step(content.data)
         if result.data != content.data:
             if not await self._may_write(content):
+                log.info("Secret %s and the webhook configurations are gone: nothing is written", self._secret.name)
                 return LONGEST_PAUSE
             if not await self._secret.save(content, result.data, self._owner()):
                 return SHORTEST_PAUSE

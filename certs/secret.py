@@ -67,7 +67,9 @@ class CertSecret(SingleObjectHandler):
         try:
             stored = orjson.loads(answer.body)
             data = stored.get("data") or {}
-            content = Content(stored, {key: b64decode(data[key]) for key in KEYS if data.get(key)}, answer.date)
+            content = Content(
+                stored, {key: b64decode(data[key], validate=True) for key in KEYS if data.get(key)}, answer.date
+            )
         except (ValueError, TypeError, AttributeError) as error:
             raise ClusterUnavailableError("GET", f"{self.resource.path}/{self.name}", "not a Secret") from error
         if stored.get("type") == TLS_TYPE and content.data:

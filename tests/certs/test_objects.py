@@ -223,3 +223,78 @@ def test_secret_refused(tmp_path: Path, status: int, kind: type[Exception]) -> N
     with pytest.raises(kind) as refused:
         saved(Answers(status, b"{}", script=[(200, secret(tls_key=b"PRIVATE"))]), tmp_path)
     assert "PRIVATE" not in str(refused.value)
+
+
+HELM = {"meta.helm.sh/release-name": "azwi", "meta.helm.sh/release-namespace": "system"}
+
+
+def test_new_secret_belongs_to_the_release(tmp_path: Path) -> None:
+    """A Secret that is created belongs to the Helm release of its owner, without labels that an upgrade changes."""
+    labels = {
+        "app.kubernetes.io/managed-by": "Helm",
+        "app.kubernetes.io/name": "webhook",
+        "helm.sh/chart": "webhook-1.0",
+    }
+    owner = ObjectMeta("config", labels=labels, annotations={**HELM, "example.com/other": "x"})
+    answers = Answers(201, b"{}", script=[(404, b"{}")])
+
+    async def create(cluster: Cluster) -> bool:
+        stored = CertSecret(cluster, "system", "certs", lambda: None)
+        return await stored.save(await stored.load(), {"ca.crt": b"new"}, owner)
+
+    assert run_async(answers, tmp_path, create)
+    ((_, _, body),) = answers.sent
+    metadata = json.loads(body)["metadata"]
+    assert metadata["annotations"] == HELM
+    assert metadata["labels"] == {"app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/name": "webhook"}
+
+
+def load_secret(answers: Answers, directory: Path) -> object:
+    """Read the Secret."""
+    return run_async(answers, directory, lambda cluster: CertSecret(cluster, "system", "certs", lambda: None).load())
+
+
+def test_secret_of_another_program(tmp_path: Path) -> None:
+    """A Secret of the type that cert-manager keeps is left alone, and the message says what to do."""
+    stored = {**json.loads(secret(tls_crt=b"x", tls_key=b"y")), "type": "kubernetes.io/tls"}
+    with pytest.raises(CertificateError, match=r"own \(--cert-secret, .* kubectl -n system delete secret certs"):
+        load_secret(Answers(200, json.dumps(stored).encode()), tmp_path)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"data": {"ca.crt": 1}}', b'{"data": {"ca.crt": "!"}}'])
+def test_broken_answer(tmp_path: Path, body: bytes) -> None:
+    """An answer that is not what was asked for is waited out, like no answer."""
+    with pytest.raises(ClusterUnavailableError, match="not a Secret"):
+        load_secret(Answers(200, body), tmp_path)
+    with pytest.raises(ClusterUnavailableError, match="not a webhook configuration"):
+        synced(Answers(200, b"[1"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, configuration(b""), "True"),
+        (404, b"{}", "False"),
+        (403, b"{}", CertificateError),
+        (500, b"{}", ClusterUnavailableError),
+    ],
+)
+def test_check_writable(tmp_path: Path, status: int, body: bytes, expected: type[Exception] | str) -> None:
+    """Whether the caBundle may be written is found out by a dry run that changes nothing."""
+    answers = Answers(status, body)
+
+    def check() -> bool:
+        return run_async(
+            answers,
+            tmp_path,
+            lambda cluster: CaBundle(cluster, "config", lambda: None, lambda: None).check_writable(),
+        )
+
+    if isinstance(expected, str):
+        assert str(check()) == expected
+    else:
+        with pytest.raises(expected):
+            check()
+    ((method, path, sent),) = answers.sent
+    assert (method, path.rpartition("/")[2]) == ("PATCH", "config?dryRun=All")
+    assert [operation["op"] for operation in json.loads(sent)] == ["test"]

@@ -2,9 +2,10 @@
 
 import base64
 import logging
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from testbed.cluster.control_plane import ApiError, ControlPlane
 from testbed.cluster.manifests import CLIENT_ID, environment, pod
 from testbed.cluster.server import REPOSITORY, wait_until_true
 from testbed.processes import MAX_WAIT_SECONDS, free_ports
+from tests.certs.test_phases import rsa_authority
 from tests.cluster.support.installation import Installation, installed
 
 HEAL_SECONDS = 10.0
@@ -149,18 +151,23 @@ def spec(installation: Installation) -> phases.CertificateSpec:
     return phases.CertificateSpec(service_names, timedelta(days=365), timedelta(days=90))
 
 
-def test_old_certificate(installation: Installation) -> None:
-    """At 80 % of a certificate's lifetime a starting server replaces it before it serves."""
-    namespace = installation.workload_namespace()
-    old = phases.step({}, spec(installation), datetime.now(UTC) - timedelta(days=72)).data
+def store_secret(installation: Installation, content: Mapping[str, bytes]) -> None:
+    """Create the Secret."""
     installation.control_plane.request(
         "POST",
         f"/api/v1/namespaces/{installation.name}/secrets",
         {
             "metadata": {"name": names.CERT_SECRET},
-            "data": {key: base64.b64encode(value).decode() for key, value in old.items()},
+            "data": {key: base64.b64encode(value).decode() for key, value in content.items()},
         },
     )
+
+
+def test_old_certificate(installation: Installation) -> None:
+    """At 80 % of a certificate's lifetime a starting server replaces it before it serves."""
+    namespace = installation.workload_namespace()
+    old = phases.step({}, spec(installation), datetime.now(UTC) - timedelta(days=72)).data
+    store_secret(installation, old)
     with installation.replica() as replica:
         now = installation.certificates()
         assert now[CA] == old[CA]
@@ -169,6 +176,71 @@ def test_old_certificate(installation: Installation) -> None:
         ends = replica.metric('azwi_certificate_expiry_timestamp_seconds{certificate="serving"}')
         assert ends > time.time() + timedelta(days=89).total_seconds()
         assert installation.is_mutated(namespace)
+
+
+def test_pair_of_another_program(installation: Installation) -> None:
+    """A server does not start on a Secret with v1.6.0's pair, says what to do, and leaves it as it is."""
+    upstream = rsa_authority(time.time())
+    store_secret(installation, upstream)
+    message = refused(installation)
+    assert "is a valid certificate of another program" in message
+    assert f"kubectl -n {installation.name} delete secret {names.CERT_SECRET}" in message
+    assert installation.certificates() == upstream
+
+
+def test_nothing_is_written_without_the_permission_to_patch(installation: Installation) -> None:
+    """A replica that may not write the caBundle any more, as after a rollback, does not write its Secret either."""
+    control_plane = installation.control_plane
+    role = f"/apis/rbac.authorization.k8s.io/v1/clusterroles/server-{installation.name}"
+    with installation.replica() as replica:
+        rules = control_plane.request("GET", role)["rules"]
+        rules[-1]["verbs"] = ["get", "list", "watch", "update"]
+        control_plane.request("PATCH", role, {"rules": rules}, content_type="application/merge-patch+json")
+        wait_until_true(lambda: not may_patch(installation), "the role is in force")
+        delete_secret(installation)
+        message = f"does not let the webhook PATCH MutatingWebhookConfiguration {installation.name} (HTTP 403)"
+        wait_until_true(lambda: message in replica.log.read_text(), "it reports what it may not do")
+        assert not secret_exists(installation)
+
+
+def may_patch(installation: Installation) -> bool:
+    """Whether the server's account may patch the webhook configuration."""
+    resource = f"mutatingwebhookconfigurations/{installation.name}"
+    asked = installation.control_plane.kubectl("auth", "can-i", "patch", resource, kubeconfig=installation.kubeconfig)
+    return asked.returncode == 0
+
+
+def secret_exists(installation: Installation) -> bool:
+    """Whether the Secret exists."""
+    try:
+        return bool(installation.control_plane.request("GET", installation.secret))
+    except ApiError:
+        return False
+
+
+def test_draining_replica_writes_nothing(installation: Installation) -> None:
+    """A Secret that is deleted while a replica drains, as by an uninstall, is not created again."""
+    with installation.replica("--drain-period=2s") as replica:
+        replica.process.send_signal(signal.SIGTERM)
+        wait_until_true(lambda: "stopping" in replica.readiness()[1], "it drains")
+        delete_secret(installation)
+        assert replica.process.wait(MAX_WAIT_SECONDS) == 0
+    assert not secret_exists(installation)
+
+
+def test_uninstalled_release_stays_uninstalled(installation: Installation) -> None:
+    """Without its webhook configuration a running replica does not create its Secret again."""
+    manifest = installation.control_plane.request("GET", installation.configuration)
+    with installation.replica() as replica:
+        installation.control_plane.request("DELETE", installation.configuration)
+        wait_until_true(lambda: replica.readiness()[0] == 503, "it has noticed")
+        delete_secret(installation)
+        wait_until_true(lambda: "are gone: nothing is written" in replica.log.read_text(), "it has noticed that too")
+        assert not secret_exists(installation)
+        created = {key: manifest[key] for key in ("apiVersion", "kind", "webhooks")}
+        installation.control_plane.apply({**created, "metadata": {"name": installation.name}})
+        wait_until_true(lambda: replica.readiness()[0] == 200, "it is ready again")
+        assert secret_exists(installation)
 
 
 def test_missing_role(installation: Installation) -> None:

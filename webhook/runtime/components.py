@@ -36,7 +36,7 @@ class Components:
     """The components of a server.
 
     `before_serving` is awaited before the webhook port answers, `background` runs as long as the server does,
-    `until_draining` until it is asked to stop: another replica, or an uninstall, may be replacing what this would write.
+    `until_draining` until it is asked to stop: others may be replacing or deleting what these tasks write.
     `on_expiring` is called with a note about a certificate that ends soon, and `close` is awaited last.
     """
 

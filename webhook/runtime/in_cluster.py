@@ -74,9 +74,7 @@ async def _create(settings: Settings, mapping: IdentityMapping, cluster: Cluster
         policy,
         certificates.source,
         metrics,
-        readiness=Readiness(
-            certificates.bundles, bundles_required=settings.self_managed, failure=certificates.failure
-        ),
+        readiness=Readiness(certificates.bundles, bundles_required=settings.self_managed, failure=certificates.failure),
         before_serving=before_serving,
         background=(
             watch.run,
