@@ -194,7 +194,7 @@ def test_upstream_names(helm: Helm) -> None:
         ("ResourceQuota", "azwi-workload-identity-webhook-critical-pods"),
         ("Service", "azure-wi-webhook-webhook-service"),
         ("ServiceAccount", "azure-wi-webhook-admin"),
-        ("Secret", "azure-wi-webhook-server-cert"),
+        ("Secret", "azwi-workload-identity-webhook-server-cert"),
         ("Role", "azure-wi-webhook-manager-role"),
         ("RoleBinding", "azure-wi-webhook-manager-rolebinding"),
     }

@@ -96,7 +96,9 @@ EXAMPLES: Final[JsonObject] = {
 SINGLE: Final = {"metricsBackend"}
 # Valid only in combination; tests/chart/test_settings.py and test_certificates.py cover them.
 TOGETHER: Final = {*ENDPOINT, *MOUNTED}
-TRIED: Final = [name for name in NAMES if name not in SINGLE | TOGETHER]
+# Of this the rendering shows nothing without a cluster: tests/cluster/test_chart_modes.py.
+NEEDS_CLUSTER: Final = {"webhook.failWhenReady"}
+TRIED: Final = [name for name in NAMES if name not in SINGLE | TOGETHER | NEEDS_CLUSTER]
 
 
 def schema_of(name: str) -> JsonObject:

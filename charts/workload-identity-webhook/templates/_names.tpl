@@ -59,8 +59,12 @@ order v1.6.0 mounts a path that is already mounted, and the API server refuses t
 {{- end }}
 
 {{- define "azwi.certificateSecretName" -}}
-{{- $own := ternary "azure-wi-webhook-server-cert" (printf "%s-server-cert" (include "azwi.fullname" .)) .Values.upstreamNames -}}
-{{- .Values.certificates.secretName | default $own -}}
+{{- .Values.certificates.secretName | default (printf "%s-server-cert" (include "azwi.fullname" .)) -}}
+{{- end }}
+
+{{/* v1.6.0's Secret. Its certificate rotator replaces every certificate there that is not its own. */}}
+{{- define "azwi.upstreamSecretName" -}}
+azure-wi-webhook-server-cert
 {{- end }}
 
 {{/* The ConfigMap of the identity mapping, or nothing. */}}

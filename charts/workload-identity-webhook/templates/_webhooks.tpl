@@ -58,7 +58,7 @@ the volume. The volume's name is reserved, so no other webhook adds it.
       namespace: {{ .root.Release.Namespace }}
       path: {{ .path }}
       port: {{ $values.service.port }}
-  failurePolicy: {{ .failurePolicy | default $values.webhook.failurePolicy }}
+  failurePolicy: {{ .failurePolicy | default (include "azwi.failurePolicy" .root) }}
   matchPolicy: Equivalent
   reinvocationPolicy: {{ $values.webhook.reinvocationPolicy }}
   sideEffects: None
@@ -124,4 +124,17 @@ the volume. The volume's name is reserved, so no other webhook adds it.
 {{- (first $configuration.webhooks).clientConfig.caBundle -}}
 {{- end -}}
 {{- end -}}
+{{- end }}
+
+{{/*
+webhook.failurePolicy; with webhook.failWhenReady Ignore until a server is ready. Where the chart is rendered without a cluster,
+nothing is known of servers, and there will be no second time.
+*/}}
+{{- define "azwi.failurePolicy" -}}
+{{- $policy := .Values.webhook.failurePolicy -}}
+{{- if and .Values.webhook.failWhenReady (eq $policy "Fail") (lookup "v1" "Namespace" "" "kube-system") -}}
+{{- $deployment := lookup "apps/v1" "Deployment" .Release.Namespace (include "azwi.deploymentName" .) -}}
+{{- $policy = ternary "Fail" "Ignore" (gt (dig "status" "readyReplicas" 0 $deployment | int) 0) -}}
+{{- end -}}
+{{- $policy -}}
 {{- end }}
