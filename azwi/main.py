@@ -31,6 +31,7 @@ class CommandEntry:
 COMMANDS: Final = {
     "doctor": CommandEntry("azwi.commands.doctor", "Find out why pods get no token, and how to fix it."),
     "jwks": CommandEntry("azwi.commands.jwks", "Print the JSON Web Key Set of a self-managed issuer."),
+    "migrate": CommandEntry("azwi.commands.migrate", "Migrate from azure-workload-identity v1.6.0."),
     "mutate": CommandEntry("azwi.commands.mutate", "Show what the webhook would make of manifests, without a cluster."),
     "oidc": CommandEntry("azwi.commands.oidc", "Write the discovery document and the JWKS of a self-managed issuer."),
     "podidentity": CommandEntry("azwi.commands.podidentity", "Migrate from aad-pod-identity.", "pi"),
