@@ -43,7 +43,7 @@ COPY azure_workload_identity /source/azure_workload_identity
 COPY webhook /source/webhook
 COPY certs /source/certs
 COPY imds_proxy /source/imds_proxy
-COPY azwi /source/azwi
+COPY azwi_cli /source/azwi_cli
 RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /wheel /source \
     && /build/bin/pip --python /opt/azwi/bin/python install --quiet --no-compile --no-deps --no-index \
         --root /program /wheel/*.whl \

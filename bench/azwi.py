@@ -15,9 +15,9 @@ RUNS: Final = 9
 BARE: Final = "bare interpreter"
 COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     BARE: ("-c", "pass"),
-    "azwi --help": ("-m", "azwi", "--help"),
-    "azwi version": ("-m", "azwi", "version"),
-    "azwi mutate -f one pod": ("-m", "azwi", "mutate", "-f", "examples/quickstart.yaml"),
+    "azwi --help": ("-m", "azwi_cli", "--help"),
+    "azwi version": ("-m", "azwi_cli", "version"),
+    "azwi mutate -f one pod": ("-m", "azwi_cli", "mutate", "-f", "examples/quickstart.yaml"),
 }
 # CPU seconds.
 BARS: Final = {"azwi --help": 0.25, "azwi mutate -f one pod": 0.4}

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from azwi.main import COMMANDS, program
+from azwi_cli.main import COMMANDS, program
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "reference" / "azwi.md"
 HEAD: Final = """# azwi

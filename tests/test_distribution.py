@@ -20,10 +20,10 @@ from tests.test_project import PYPROJECT
 pytestmark = pytest.mark.dist
 
 # No other project of the index installs under these names, but for `webhook` and `certs`, which the project keeps.
-TOP_LEVEL: Final = {"azure_workload_identity", "azwi", "certs", "imds_proxy", "webhook"}
+TOP_LEVEL: Final = {"azure_workload_identity", "azwi_cli", "certs", "imds_proxy", "webhook"}
 IMPORT_ALL: Final = """
-import importlib, pkgutil, azwi
-for module in pkgutil.walk_packages(azwi.__path__, "azwi."):
+import importlib, pkgutil, azwi_cli
+for module in pkgutil.walk_packages(azwi_cli.__path__, "azwi_cli."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 import azure.core, azure.identity, httpx, kubernetes, rich  # loaded by a command when it runs
@@ -103,7 +103,7 @@ def test_command_line(environment: Path) -> None:
     assert "AZURE_CLIENT_ID" in run(str(environment / "azwi"), "mutate", "-f", "examples/quickstart.yaml")
     run(str(environment / "python"), "-I", "-c", IMPORT_ALL)
     servers = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "prometheus_client", "hatchling")
-    assert run(str(environment / "python"), "-I", "-c", FIND, *servers, "azwi") == "['azwi']\n"
+    assert run(str(environment / "python"), "-I", "-c", FIND, *servers, "azwi_cli") == "['azwi_cli']\n"
 
 
 @pytest.mark.parametrize("extra", ["webhook", "proxy"])

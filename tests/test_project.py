@@ -16,7 +16,7 @@ from testbed.program import ROOT
 
 FOLDERS: Final = (
     "azure_workload_identity",
-    "azwi",
+    "azwi_cli",
     "bench",
     "certs",
     "imds_proxy",
@@ -92,7 +92,7 @@ def test_dependencies_are_declared() -> None:
     project, distributions = PYPROJECT["project"], packages_distributions()
     commands, extras = project["dependencies"], project["optional-dependencies"]
     declared = {
-        "azwi": commands,
+        "azwi_cli": commands,
         "imds_proxy": [*commands, *extras["proxy"]],
         **{name: [*commands, *extras["webhook"]] for name in ("azure_workload_identity", "certs", "webhook")},
     }

@@ -4,9 +4,9 @@ import json
 from base64 import urlsafe_b64decode
 
 from azure_workload_identity.types import JsonObject
-from azwi.issuer import discovery
+from azwi_cli.issuer import discovery
 from testbed.cluster.control_plane import ControlPlane
-from tests.azwi.test_main import azwi
+from tests.azwi_cli.test_main import azwi
 
 
 def by_kid(jwks: JsonObject) -> JsonObject:

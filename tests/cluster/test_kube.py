@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from azwi.cluster import kube
-from azwi.cluster.kube import ApiError, Cluster, ClusterTarget, path
-from azwi.console.errors import CommandError
+from azwi_cli.cluster import kube
+from azwi_cli.cluster.kube import ApiError, Cluster, ClusterTarget, path
+from azwi_cli.console.errors import CommandError
 from testbed.cluster.control_plane import ControlPlane, write_kubeconfig
 from testbed.processes import free_ports
 

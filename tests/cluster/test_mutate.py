@@ -9,7 +9,7 @@ from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import environment, pod, token_mounts, token_volumes
 from testbed.cluster.server import TENANT_ID
-from tests.azwi.test_main import azwi
+from tests.azwi_cli.test_main import azwi
 
 
 def test_as_the_webhook(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:

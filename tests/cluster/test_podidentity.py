@@ -11,11 +11,11 @@ from click.testing import Result
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from azwi.commands.podidentity.bindings import API_VERSION, POD_LABEL
+from azwi_cli.commands.podidentity.bindings import API_VERSION, POD_LABEL
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.server import Server, scope
-from tests.azwi.commands.podidentity.objects import CLIENT, binding, exception, identity, pod_template
-from tests.azwi.test_main import azwi
+from tests.azwi_cli.commands.podidentity.objects import CLIENT, binding, exception, identity, pod_template
+from tests.azwi_cli.test_main import azwi
 
 KINDS = ("AzureIdentity", "AzureIdentityBinding", "AzurePodIdentityException")
 PLURALS = {"AzureIdentity": "azureidentities"}

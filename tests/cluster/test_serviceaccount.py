@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from azwi.azure.options import AZURE_VARIABLES
-from azwi.main import program
+from azwi_cli.azure.options import AZURE_VARIABLES
+from azwi_cli.main import program
 from testbed.azure_management import Azure, azure_management
 from testbed.azure_management.login import install_az
 from testbed.cluster.control_plane import ControlPlane

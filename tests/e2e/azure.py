@@ -9,7 +9,7 @@ from typing import Final
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from azwi.issuer import discovery
+from azwi_cli.issuer import discovery
 from testbed.cluster.control_plane import Cluster
 from testbed.cluster.server import TENANT_ID
 from testbed.entra import Entra, FederatedCredential, entra

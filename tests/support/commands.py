@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from azwi.main import program
+from azwi_cli.main import program
 
 # What ends one command of a line and begins the next.
 _OPERATORS = frozenset({"|", "||", "&", "&&", ";", "(", ")"})

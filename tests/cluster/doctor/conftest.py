@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from azure_workload_identity import names
-from azwi.azure.options import AZURE_VARIABLES
+from azwi_cli.azure.options import AZURE_VARIABLES
 from testbed.azure_management import Azure, azure_management
 from testbed.azure_management.login import install_az
 from testbed.cluster.control_plane import ControlPlane, Programs

@@ -8,7 +8,7 @@ import pytest
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from azwi import clock_skew
+from azwi_cli import clock_skew
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import CLIENT_ID, environment, pod, token_volumes
 from testbed.cluster.server import scope

@@ -12,7 +12,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from azure_workload_identity.types import JsonObject
-from azwi.main import program
+from azwi_cli.main import program
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import USE, pod
 

@@ -1,5 +1,0 @@
-"""`python -m azwi`."""
-
-from azwi.main import run
-
-run()

@@ -1,5 +1,0 @@
-"""`azwi token`: try the exchange of a ServiceAccount's token."""
-
-from azwi.commands.token.command import command
-
-__all__ = ["command"]

@@ -1,0 +1,279 @@
+"""What a cluster holds that `azwi doctor` judges. Values only: reader.py reads them, the checks look at them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
+from azwi_cli.azure.federation import FederatedCredential
+from azwi_cli.clock_skew import ClockReading
+from azwi_cli.commands.doctor.findings import Unreadable
+from azwi_cli.commands.doctor.fixes import CommandBuilder
+from azwi_cli.commands.doctor.selectors import matches
+from azwi_cli.offline.manifests import POD_PATHS
+from webhook.admission.identity import Account, MappingEntry, ids
+from webhook.admission.policy import Policy
+from webhook.admission.review import AdmissionOutcome, Decision
+
+HELM_RELEASE: Final = "meta.helm.sh/release-name"
+WEBHOOK_NAME: Final = "mutation.azure-workload-identity.io"
+_PATHS: Final = frozenset({names.MUTATE_PATH, names.MUTATE_NAMESPACE_PATH})
+_LABELS: Final = {
+    "azure-workload-identity.io/system": "true",
+    "app.kubernetes.io/part-of": "azure-workload-identity",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A MutatingWebhookConfiguration of Azure Workload Identity and its objects; None: not readable, {}: missing.
+
+    `certificates` has no private key.
+    """
+
+    configuration: JsonObject = field(repr=False)
+    service: JsonObject | None = None
+    slices: Sequence[JsonObject] | None = None
+    deployment: JsonObject | None = None
+    secret_name: str = ""
+    certificates: Mapping[str, bytes] | None = None
+    by_cert_manager: bool = False
+
+    @property
+    def name(self) -> str:
+        """The configuration's name."""
+        return str(self.configuration["metadata"]["name"])
+
+    @property
+    def subject(self) -> str:
+        """What a finding calls it."""
+        return f"MutatingWebhookConfiguration {self.name}"
+
+    @property
+    def webhooks(self) -> list[JsonObject]:
+        """Its entries."""
+        return list(self.configuration.get("webhooks") or ())
+
+    @property
+    def service_key(self) -> tuple[str, str]:
+        """Namespace and name of its Service; empty where it is called by a URL."""
+        services = ((webhook.get("clientConfig") or {}).get("service") for webhook in self.webhooks)
+        service = next(filter(None, services), None)
+        return (service["namespace"], service["name"]) if service else ("", "")
+
+    @property
+    def manages_certificates(self) -> bool:
+        """Whether its server creates its certificates and writes the caBundle, by its Deployment's flags."""
+        return bool(self.deployment) and "--disable-cert-rotation" not in " ".join(arguments(self.deployment or {}))
+
+    def watches(self, namespace_labels: Mapping[str, str], pod_labels: Mapping[str, str]) -> bool:
+        """Whether the API server would send it such a pod."""
+        return any(
+            matches(webhook.get("namespaceSelector"), namespace_labels)
+            and matches(webhook.get("objectSelector"), pod_labels)
+            for webhook in self.webhooks
+        )
+
+
+def is_ours(configuration: JsonObject) -> bool:
+    """Whether a MutatingWebhookConfiguration is of Azure Workload Identity: this project's, v1.6.0's or AKS's."""
+    labels = configuration["metadata"].get("labels") or {}
+    if any(labels.get(key) == value for key, value in _LABELS.items()):
+        return True
+    return any(map(_is_our_webhook, configuration.get("webhooks") or ()))
+
+
+def _is_our_webhook(webhook: JsonObject) -> bool:
+    if str(webhook.get("name", "")).endswith(WEBHOOK_NAME):
+        return True
+    # Others have that path too: it is what kubebuilder's book calls it.
+    path = ((webhook.get("clientConfig") or {}).get("service") or {}).get("path")
+    selectors = json.dumps([webhook.get("objectSelector"), webhook.get("namespaceSelector")])
+    return path in _PATHS and names.USE_LABEL in selectors
+
+
+def arguments(deployment: JsonObject) -> list[str]:
+    """The command line of a Deployment's first container."""
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    return [*(container.get("command") or ()), *(container.get("args") or ())]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWorkload:
+    """What makes pods, with its pods and what the webhook would do with them when they are created now.
+
+    `manifest` is the topmost object that is known and has the pod's template; `owner` is that object, or what owns it
+    and is of another kind, such as an Argo Rollout, of which only the name is known.
+    """
+
+    manifest: JsonObject = field(repr=False)
+    pods: Sequence[JsonObject] = field(repr=False)
+    outcome: AdmissionOutcome
+    owner: JsonObject = field(repr=False)
+
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+        return str(self.owner["kind"])
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return str(self.manifest["metadata"]["namespace"])
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.owner["metadata"]["name"])
+
+    @property
+    def subject(self) -> str:
+        """What a finding calls it."""
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+    @property
+    def pod(self) -> JsonObject:
+        """The pod that it makes: metadata and spec."""
+        pod = self.manifest
+        for part in POD_PATHS[self.manifest["kind"]]:
+            pod = pod[part]
+        return pod
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels of its pods."""
+        return (self.pod.get("metadata") or {}).get("labels") or {}
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """The annotations of its pods."""
+        return (self.pod.get("metadata") or {}).get("annotations") or {}
+
+    @property
+    def service_account(self) -> str:
+        """The name of its pods' ServiceAccount."""
+        spec = self.pod.get("spec") or {}
+        return str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
+
+    @property
+    def pod_names(self) -> list[str]:
+        """The names of its pods."""
+        return [pod["metadata"]["name"] for pod in self.pods]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The creation of a labelled pod in a dry run: what the API server made of it, or why it refused."""
+
+    namespace: str
+    injected: bool = False
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCredentials:
+    """The federated credentials of one client id; `flags` identify their holder to azwi, None: it does not exist."""
+
+    client_id: str
+    label: str = ""
+    flags: tuple[str, ...] | None = None
+    credentials: Sequence[FederatedCredential] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMapping:
+    """The ConfigMap of the identity mapping.
+
+    `faults` are the entries that cannot be used; `broken` says why there is no mapping at all, `there` whether there is
+    a ConfigMap (None: it is not shown); `release` is the Helm release that writes it, if one does.
+    """
+
+    namespace: str
+    name: str
+    there: bool | None = True
+    broken: str = ""
+    faults: Sequence[str] = ()
+    release: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What a finding calls it."""
+        return f"ConfigMap {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedIdentity:
+    """The identity of a ServiceAccount, by its annotations or by an entry of the mapping."""
+
+    client_id: str
+    tenant_id: str
+    entry: MappingEntry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that the checks know. None is what could not be read; `unreadable` says why.
+
+    `accounts_of` is the namespace of which all accounts were read, empty for every namespace.
+    """
+
+    now: datetime
+    commands: CommandBuilder = field(default_factory=CommandBuilder)
+    tenant: str = ""
+    server_clock: ClockReading | None = None
+    azure_clock: ClockReading | None = None
+    issuer: str = ""
+    policy: Policy | None = None
+    mapping: StoredMapping | None = None
+    installations: Sequence[Installation] | None = None
+    namespaces: Mapping[str, JsonObject] = field(default_factory=dict)
+    accounts: Mapping[tuple[str, str], JsonObject] = field(default_factory=dict)
+    accounts_of: str | None = None
+    workloads: Sequence[LiveWorkload] = ()
+    network_policies: Sequence[JsonObject] = ()
+    probe: Probe | None = None
+    held: Mapping[str, HeldCredentials] | None = None
+    unreadable: Sequence[Unreadable] = ()
+
+    def namespace_labels(self, name: str) -> Mapping[str, str] | None:
+        """The labels of a namespace, None where they could not be read."""
+        found = self.namespaces.get(name)
+        return None if found is None else found["metadata"].get("labels") or {}
+
+    def account(self, namespace: str, name: str) -> Account | None:
+        """What the webhook needs of a ServiceAccount, if it is there."""
+        found = self.accounts.get((namespace, name))
+        return None if found is None else Account.from_metadata(found["metadata"])
+
+    def identity(self, namespace: str, name: str) -> ResolvedIdentity | None:
+        """The identity that a ServiceAccount has, if it is there and has one."""
+        account = self.account(namespace, name)
+        if account is None or self.policy is None:
+            return None
+        mapped = self.policy.mapping.find(namespace, name)
+        client, tenant = ids(account, mapped, self.policy.identity.tenant_id)
+        return ResolvedIdentity(client, tenant, None if account.client_id else mapped) if client else None
+
+    def identities(self) -> Mapping[tuple[str, str], ResolvedIdentity]:
+        """The identities that tokens are exchanged for.
+
+        An entry with a pattern matches accounts that no pod uses, such as `default`; it says nothing of those.
+        """
+        used = {(webhook.namespace, webhook.service_account) for webhook in self.mutated()}
+        named = {key: self.identity(*key) for key in self.accounts}
+        return {
+            key: identity
+            for key, identity in named.items()
+            if identity is not None and (identity.entry is None or identity.entry.is_exact or key in used)
+        }
+
+    def knows_absent(self, namespace: str, name: str) -> bool:
+        """Whether an account is certainly not there, since all of its namespace were read."""
+        return self.accounts_of in ("", namespace) and (namespace, name) not in self.accounts
+
+    def mutated(self) -> Iterator[LiveWorkload]:
+        """The workloads whose pods the webhook gives an identity."""
+        return (workload for workload in self.workloads if workload.outcome.decision is Decision.MUTATE)

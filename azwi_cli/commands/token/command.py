@@ -1,0 +1,145 @@
+"""`azwi token exchange`: performs the token exchange that a pod would, and explains the result."""
+
+import os
+import time
+from typing import Any, Final
+
+import click
+
+from azure_workload_identity import entra, names
+from azure_workload_identity.types import JsonObject
+from azwi_cli.azure.options import CLOUD, Params, target, with_options
+from azwi_cli.azure.polling import Polling
+from azwi_cli.cluster import kube
+from azwi_cli.cluster.kube import Cluster
+from azwi_cli.commands.token import exchange
+from azwi_cli.commands.token.exchange import Assertion, RefusedError, TokenRequest
+from azwi_cli.console import output
+from azwi_cli.console.errors import CommandError, UsageError
+from azwi_cli.console.groups import Group
+from azwi_cli.console.option_types import Duration
+from webhook.admission.identity import Account
+
+TOKEN_CLAIMS: Final = ("aud", "iss", "tid", "appid", "azp", "oid", "idtyp", "roles", "xms_mirid")
+
+
+def _identity(given: Params, account: Account) -> tuple[str, str]:
+    """Client id and tenant, by flag, annotation, or variable."""
+    client_id = given["client_id"] or account.client_id or os.environ.get(names.ENV_CLIENT_ID, "")
+    tenant_id = given["tenant_id"] or account.tenant_id or os.environ.get(names.ENV_TENANT_ID, "")
+    if not client_id:
+        raise CommandError(
+            f"the ServiceAccount has no annotation {names.CLIENT_ID}",
+            "azwi serviceaccount create phase service-account sets it; --client-id tries one without it",
+        )
+    if not tenant_id:
+        raise UsageError(
+            "--tenant-id is required", f"neither the annotation {names.TENANT_ID} nor {names.ENV_TENANT_ID} is there"
+        )
+    return client_id, tenant_id
+
+
+@click.group("token", cls=Group)
+def command() -> None:
+    """Try the exchange of a ServiceAccount's token."""
+
+
+@command.command("exchange")
+@click.option("--service-account", "--service-account-name", default="", metavar="NAME", help="The ServiceAccount.")
+@kube.options
+@click.option(
+    "--token-file",
+    envvar=names.ENV_TOKEN_FILE,
+    show_envvar=True,
+    default="",
+    metavar="FILE",
+    help="A token that is there already, instead of a new one; in a pod, the one that is mounted.",
+)
+@click.option("--client-id", default="", metavar="UUID", help="Whose token is wanted; default: the annotation's.")
+@click.option("--tenant-id", default="", metavar="ID", help="In which tenant; default: the annotation's.")
+@click.option("--scope", default="", help="What the token is for; default: Azure Resource Manager, RESOURCE/.default.")
+@click.option(
+    "--wait",
+    type=Duration(),
+    default="0s",
+    show_default=True,
+    help="Try again that long, while the answer may be one that passes, as after a change.",
+)
+@with_options(CLOUD)
+@output.option
+def exchange_command(**given: Any) -> None:  # noqa: ANN401  click's
+    """Exchange a ServiceAccount's token for one of Microsoft Entra, as its pods do, and explain the answer.
+
+    Tokens are not printed; what they say is.
+    """
+    with output.progress("asking for the assertion") as shown:
+        cloud = target(given).cloud(os.environ)
+        request, assertion = _prepared(given, cloud.audience, cloud.authority_host, cloud.arm_audience)
+        shown.update("asking Entra")
+        polling = Polling(given["wait"], shown.update)
+        try:
+            answer = polling.attempt(
+                "the credential",
+                lambda: exchange.exchange(request, assertion),
+                RefusedError,
+                lambda error: error.is_transient,
+            )
+            failure = None
+        except RefusedError as error:
+            answer, failure = {}, error
+    document: JsonObject = {
+        "request": {"url": request.url, "clientId": request.client_id, "scope": request.scope},
+        "assertion": assertion.claims,
+    }
+    document |= _refused(failure) if failure else _accepted(answer)
+    output.write(document, given["output_format"], lambda: _text(document))
+    if failure:
+        raise failure
+
+
+def _prepared(given: Params, audience: str, authority_host: str, arm: str) -> tuple[TokenRequest, Assertion]:
+    name = given["service_account"]
+    if name:
+        cluster = Cluster.connect(kube.ClusterTarget(given["kubeconfig"], given["context"], given["namespace"]))
+        assertion, account = exchange.from_cluster(cluster, name, audience)
+    elif given["token_file"]:
+        assertion, account = exchange.from_file(given["token_file"]), Account()
+    else:
+        raise UsageError("--service-account is required", "or --token-file, which the webhook's pods have set")
+    client_id, tenant_id = _identity(given, account)
+    return TokenRequest(authority_host, tenant_id, client_id, given["scope"] or f"{arm}/.default"), assertion
+
+
+def _accepted(answer: JsonObject) -> JsonObject:
+    token = entra.claims(answer["access_token"], TOKEN_CLAIMS)
+    return {"outcome": "accepted", "expiresIn": answer.get("expires_in"), "token": token}
+
+
+def _refused(failure: RefusedError) -> JsonObject:
+    refusal = failure.refusal
+    return {
+        "outcome": "refused",
+        "error": refusal.error,
+        "code": f"AADSTS{refusal.code}" if refusal.code else "",
+        "description": refusal.description,
+        "kind": str(refusal.meaning.kind),
+        "remedy": refusal.meaning.remedy,
+    }
+
+
+def _text(document: JsonObject) -> str:
+    rows: list[tuple[str, object]] = [("asked", document["request"]["url"])]
+    rows += [("client id", document["request"]["clientId"]), ("scope", document["request"]["scope"])]
+    rows += [(f"assertion {name}", _shown(name, value)) for name, value in document["assertion"].items()]
+    rows += [("answer", f"{document['outcome']} {document.get('code', '')}".strip())]
+    if "expiresIn" in document:
+        rows += [("token lives", f"{document['expiresIn']} s")]
+    rows += [(f"token {name}", _shown(name, value)) for name, value in document.get("token", {}).items()]
+    return output.table(("what", "value"), rows)
+
+
+def _shown(name: str, value: object) -> object:
+    if name in ("iat", "exp") and isinstance(value, int):
+        left = value - int(time.time())
+        return f"{value} ({abs(left)} s {'from now' if left >= 0 else 'ago'})"
+    return value

@@ -1,0 +1,169 @@
+"""What commands print: results on stdout as a table, JSON or YAML; progress on stderr when a terminal is there."""
+
+# ruff: noqa: PLC0415  only commands that wait load the progress display
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
+
+import click
+import yaml
+
+from azwi_cli.console.errors import CommandError
+from azwi_cli.console.printable import printable
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+# Shorter work shows no progress.
+PROGRESS_AFTER_SECONDS: Final = 1.0
+COLUMN_GAP: Final = "   "
+
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class OutputFormat(StrEnum):
+    """The format of a result: for people, or one of two for machines."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def format_option(
+    default: OutputFormat = OutputFormat.TABLE, *, short: bool = True
+) -> Callable[[Decorated], Decorated]:
+    """Add --output (and, if `short`, -o) to a command, as parameter `output_format`."""
+    return click.option(
+        "--output",
+        *(["-o"] if short else []),
+        "output_format",
+        type=click.Choice([*OutputFormat], case_sensitive=False),
+        default=default,
+        show_default=str(default),
+        help="Format of the result.",
+    )
+
+
+option = format_option()
+
+
+def write(document: object, output_format: OutputFormat, text: Callable[[], str]) -> None:
+    """Print a result: `document` as JSON or YAML, or `text()` for people."""
+    click.echo(as_text(document, output_format, text), nl=output_format is not OutputFormat.YAML)
+
+
+def as_text(document: object, output_format: OutputFormat, text: Callable[[], str]) -> str:
+    """What `write` prints."""
+    if output_format is OutputFormat.JSON:
+        return json.dumps(document, indent=2)
+    return as_yaml(document) if output_format is OutputFormat.YAML else text()
+
+
+def as_yaml(document: object) -> str:
+    """YAML as people write manifests: maps in their order, text of several lines as a block, nothing shared."""
+    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120))
+
+
+def as_documents(documents: Iterable[object]) -> str:
+    """Several YAML documents."""
+    return "---\n".join(map(as_yaml, documents))
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002  the signature of the class
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns as kubectl prints them, without the characters that would steer a terminal."""
+    cells = [[heading.upper() for heading in headings], *([printable(str(cell)) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = (COLUMN_GAP.join(map(str.ljust, row, widths)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether colour is wanted there: a terminal, and neither NO_COLOR (https://no-color.org) nor a dumb one."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class Progress:
+    """Shows a text on stderr once the work takes longer than PROGRESS_AFTER_SECONDS."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._lock = threading.Lock()
+        self._shown: Status | None = None
+        self._over = False
+        self._timer = threading.Timer(PROGRESS_AFTER_SECONDS, self._show)
+        self._timer.daemon = True
+        if sys.stderr.isatty():
+            self._timer.start()
+
+    def update(self, text: str) -> None:
+        """Change the text."""
+        with self._lock:
+            self._text = text
+            if self._shown is not None:
+                self._shown.update(printable(text))
+
+    def stop(self) -> None:
+        """Stop and clear it."""
+        self._timer.cancel()
+        with self._lock:
+            self._over = True
+            if self._shown is not None:
+                self._shown.stop()
+
+    def _show(self) -> None:
+        from rich.console import Console
+
+        with self._lock:
+            if not self._over:
+                self._shown = Console(stderr=True, markup=False).status(printable(self._text))
+                self._shown.start()
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Progress]:
+    """Show progress of something that may take long, if there is a terminal.
+
+    Leave the block before anything is printed or asked.
+    """
+    shown = Progress(text)
+    try:
+        yield shown
+    finally:
+        shown.stop()
+
+
+def write_file(file: Path, text: str) -> None:
+    """Write a file, making the directories that lead to it.
+
+    Raises:
+        CommandError: when it cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written: {error.strerror}") from error
+
+
+def warn(text: str) -> None:
+    """Print a warning."""
+    click.echo(f"azwi: warning: {printable(text)}", err=True)

@@ -1,0 +1,16 @@
+"""`azwi version`."""
+
+import json
+
+from azure_workload_identity import __version__
+from tests.azwi_cli.test_main import azwi
+
+
+def test_text() -> None:
+    """Two lines, as v1.6.0 prints them."""
+    assert azwi("version").stdout == f"Version: {__version__}\nGitCommit: unknown\n"
+
+
+def test_json() -> None:
+    """Machines get all that is known."""
+    assert json.loads(azwi("version", "-o", "json").stdout)["buildVersion"] == __version__

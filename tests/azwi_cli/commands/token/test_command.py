@@ -1,0 +1,161 @@
+"""`azwi token exchange` with a token from a file; with one of a cluster in tests/cluster."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from azure_workload_identity import names
+from azwi_cli.azure.options import AZURE_VARIABLES
+from azwi_cli.commands.token.exchange import Assertion, TokenRequest
+from azwi_cli.main import program
+from testbed.entra import Entra, FederatedCredential, Issuer, entra
+
+TENANT = "5a3ae6a4-9d1f-4c22-a4a5-1e6f0fd1d4a1"
+CLIENT = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
+SUBJECT = "system:serviceaccount:shop:web"
+
+Exchange = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Issuer:
+    """Make an issuer of ServiceAccount tokens."""
+    return Issuer()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[Entra]:
+    """Run Entra with an identity that trusts the account `shop/web`."""
+    with entra(tmp_path_factory.mktemp("entra")) as emulator:
+        emulator.trust(issuer.url, issuer.jwks)
+        emulator.register(TENANT, CLIENT, FederatedCredential(issuer.url, SUBJECT))
+        yield emulator
+
+
+@pytest.fixture
+def exchange(served: Entra, issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exchange]:
+    """Run the command with a token of a subject."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(served.ca_file))
+    for name in (*AZURE_VARIABLES, names.ENV_TOKEN_FILE):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*flags: str, subject: str = SUBJECT, environ: dict[str, str] | None = None) -> Result:
+        (tmp_path / "token").write_text(issuer.token(subject))
+        given = {
+            names.ENV_TOKEN_FILE: str(tmp_path / "token"),
+            names.ENV_CLIENT_ID: CLIENT,
+            names.ENV_TENANT_ID: TENANT,
+            names.ENV_AUTHORITY_HOST: f"{served.url}/",
+            **(environ or {}),
+        }
+        return CliRunner().invoke(program, ["token", "exchange", *flags], env=given)
+
+    yield run
+    served.faults.healthy()
+
+
+def test_in_a_pod(exchange: Exchange, issuer: Issuer) -> None:
+    """With the variables that the webhook injects and nothing else, a token comes, and what both tokens say."""
+    done = exchange("--output=json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["outcome"] == "accepted"
+    assert document["assertion"]["iss"] == issuer.url
+    assert document["assertion"]["sub"] == SUBJECT
+    assert document["request"]["scope"] == "https://management.azure.com/.default"
+    assert document["token"]["appid"] == CLIENT
+
+
+def test_table(exchange: Exchange, issuer: Issuer) -> None:
+    """People read when the token ends, and never the token."""
+    done = exchange("--scope=https://vault.azure.net/.default")
+    assert "s from now)" in done.stdout
+    assert "https://vault.azure.net/.default" in done.stdout
+    assert issuer.token(SUBJECT).split(".")[0] not in done.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "subject", "code", "told"),
+    [
+        ((), "system:serviceaccount:shop:other", "AADSTS700213", "no federated credential has this token's subject"),
+        (
+            ("--client-id=7d5b2f6e-3c1a-4b8e-9a55-0c6f1e2d3a4b",),
+            SUBJECT,
+            "AADSTS700016",
+            "no identity with this",
+        ),
+        (("--tenant-id=9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e",), SUBJECT, "AADSTS90002", "the tenant does not exist"),
+    ],
+)
+def test_refused(exchange: Exchange, flags: tuple[str, ...], subject: str, code: str, told: str) -> None:
+    """A refusal exits with 1; its code is shown, what it means and what to do about it."""
+    done = exchange(*flags, subject=subject)
+    assert done.exit_code == 1
+    assert f"refused {code}" in done.stdout
+    assert code in done.stderr
+    assert told in done.stderr
+    document = json.loads(exchange(*flags, "--output=json", subject=subject).stdout)
+    assert (document["outcome"], document["code"]) == ("refused", code)
+
+
+def test_wait(exchange: Exchange, served: Entra, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --wait an answer that may pass is asked for again, as while a new credential becomes known."""
+    monkeypatch.setattr("azwi_cli.azure.polling.FIRST_PAUSE", 0.01)
+    served.faults.lag(2)
+    before = len(served.exchanges)
+    done = exchange("--wait=10s")
+    assert done.exit_code == 0, done.output
+    assert [exchange.code for exchange in served.exchanges[before:]] == [700213, 700213, 0]
+
+
+def test_no_wait_for_what_does_not_pass(exchange: Exchange, served: Entra) -> None:
+    """A refusal that stays is told at once, however long one would wait."""
+    before = len(served.exchanges)
+    assert exchange("--tenant-id=9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e", "--wait=1h").exit_code == 1
+    assert len(served.exchanges) == before + 1
+
+
+def test_no_entra(exchange: Exchange, served: Entra) -> None:
+    """What answers otherwise than Entra does, half an answer or one without end, is told in a sentence."""
+    served.faults.garbage()
+    assert "answered without a token" in exchange().stderr
+    served.faults.huge(4)
+    assert "answered without a token" in exchange().stderr
+    served.faults.cut()
+    assert "no answer from" in exchange().stderr
+    served.faults.fail(503)
+    assert "a failure at Entra: try again" in exchange().stderr
+
+
+def test_no_answer(exchange: Exchange) -> None:
+    """An authority that does not answer is named."""
+    done = exchange("--authority-host=https://127.0.0.1:1")
+    assert done.exit_code == 1
+    assert "no answer from https://127.0.0.1:1: [Errno 111] Connection refused" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environ", "status", "told"),
+    [
+        ({names.ENV_TOKEN_FILE: ""}, 2, "--service-account is required"),
+        ({names.ENV_TOKEN_FILE: "/none"}, 1, "cannot read a token from /none: No such file or directory\n"),
+        ({names.ENV_TOKEN_FILE: "/etc/hostname"}, 1, "contains no token"),
+        ({names.ENV_TENANT_ID: ""}, 2, "--tenant-id is required"),
+        ({names.ENV_CLIENT_ID: ""}, 1, names.CLIENT_ID),
+        ({names.ENV_AUTHORITY_HOST: "http://login.test"}, 2, "not an https address"),
+    ],
+)
+def test_not_enough(exchange: Exchange, environ: dict[str, str], status: int, told: str) -> None:
+    """What is missing or cannot be meant is told, and nothing is sent."""
+    done = exchange(environ=environ)
+    assert done.exit_code == status
+    assert told in done.stderr
+
+
+def test_secrets_are_not_shown() -> None:
+    """An assertion can be logged: the token is not in it."""
+    assert "s3cret" not in repr(Assertion("s3cret"))
+    assert TokenRequest("https://login.test", "t", "c", "s").url == "https://login.test/t/oauth2/v2.0/token"
