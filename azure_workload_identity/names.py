@@ -73,15 +73,18 @@ INJECTED_VARIABLES: Final = frozenset(
 # With one of these set, DefaultAzureCredential picks EnvironmentCredential before workload identity.
 ENV_OTHER_CREDENTIALS: Final = frozenset({"AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH"})
 
-# The volume and where it is mounted: at the path that Azure's documentation names and at v1.6.0's path, so that apps
-# written for either work; the third directory (ours) is for containers that block both.
-VOLUME: Final = "azure-workload-identity-reserved-token"
+# The volumes and where they are mounted: the first is as v1.6.0 makes it, the second (ours) has the token at the path
+# that Azure documents. The third directory (ours) is for containers whose own mounts block both.
+VOLUME_PREFIX: Final = "azure-workload-identity-reserved-"  # v1.6.0 and v1.6.1 append a hash
+VOLUME: Final = VOLUME_PREFIX + "token"
+DOCUMENTED_VOLUME: Final = "azure-workload-identity-token"
+VOLUMES: Final = frozenset({VOLUME, DOCUMENTED_VOLUME})
+V160_DIRECTORY: Final = "/var/run/secrets/azure/wi"  # v1.6.1: a directory below it
 DOCUMENTED_DIRECTORY: Final = "/var/run/secrets/azure/tokens"
-V160_DIRECTORY: Final = "/var/run/secrets/azure/wi"
 FALLBACK_DIRECTORY: Final = "/azure-workload-identity"
-# Token files, relative to the volume: the first for the documented directory, the second for v1.6.0's.
-TOKEN_FILE: Final = "azure-identity-token"
+# Files, relative to the volume.
 V160_TOKEN_FILE: Final = "token/azure-identity-token"
+TOKEN_FILE: Final = "azure-identity-token"
 CA_FILE: Final = "ca-cert/ca.crt"
 PROXY_CA_FILE: Final = "proxy-ca/ca.crt"  # ours
 CA_CONFIGMAP_KEY: Final = "ca.crt"

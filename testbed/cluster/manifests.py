@@ -48,23 +48,26 @@ def environment(in_container: JsonObject) -> JsonObject:
 
 def token_volumes(stored: JsonObject) -> list[JsonObject]:
     """Return the volumes of a stored pod that have a token for Entra."""
-    prefix = "azure-workload-identity-reserved-"
-    return [volume for volume in stored["spec"].get("volumes", []) if volume["name"].startswith(prefix)]
+    return [
+        volume
+        for volume in stored["spec"].get("volumes", [])
+        if volume["name"] in names.VOLUMES or volume["name"].startswith(names.VOLUME_PREFIX)
+    ]
 
 
 def token_mounts(in_container: JsonObject) -> list[str]:
-    """Return the paths at which a container sees the token volume."""
+    """Return the paths at which a container sees the token volumes."""
     mounts = in_container.get("volumeMounts", [])
-    return [mount["mountPath"] for mount in mounts if mount["name"] == names.VOLUME]
+    return [mount["mountPath"] for mount in mounts if mount["name"] in names.VOLUMES]
 
 
 def own_spec(stored: JsonObject) -> JsonObject:
     """Return a stored pod's spec without this webhook's additions and the API server's random names."""
     spec: JsonObject = json.loads(re.sub(r"kube-api-access-\w{5}", "kube-api-access", json.dumps(stored["spec"])))
-    spec["volumes"] = [volume for volume in spec.get("volumes", []) if volume["name"] != names.VOLUME]
+    spec["volumes"] = [volume for volume in spec.get("volumes", []) if volume["name"] not in names.VOLUMES]
     for user_container in (*spec["containers"], *spec.get("initContainers", [])):
         user_container["volumeMounts"] = [
-            mount for mount in user_container.get("volumeMounts", []) if mount["name"] != names.VOLUME
+            mount for mount in user_container.get("volumeMounts", []) if mount["name"] not in names.VOLUMES
         ]
         user_container["env"] = [variable for variable in user_container.get("env", []) if variable["name"] not in OURS]
     return spec

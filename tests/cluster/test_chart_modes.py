@@ -301,7 +301,7 @@ def as_v160(seen: JsonObject) -> list[JsonObject]:
 
 
 def test_beside_v160(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """While v1.6.0 is still there, pods get what both put into them, and the API server takes them."""
+    """While v1.6.0 is still there, a pod keeps its token and gets what is missing, and the API server takes it."""
     with released(control_plane, tmp_path, replicaCount=1) as release, other_webhook(as_v160) as other:
         watched = {"namespaceSelector": {"matchLabels": scope(release.namespace)}}
         control_plane.apply(configuration(UPSTREAM_CONFIGURATION, other.url, other.ca_pem, **watched))
@@ -310,7 +310,7 @@ def test_beside_v160(control_plane: ControlPlane, tmp_path: Path) -> None:
             wait_until_true(lambda: release.is_mutated(namespace) and other.calls > 0, "both are called")
             stored = control_plane.create_pod(namespace, pod(serviceAccountName="app"))
         control_plane.kubectl("delete", "mutatingwebhookconfiguration", UPSTREAM_CONFIGURATION)
-    assert len(token_volumes(stored)) == 2
+    assert len(token_volumes(stored)) == 1
     assert environment(stored["spec"]["containers"][0])[names.ENV_CLIENT_ID] == CLIENT_ID
 
 

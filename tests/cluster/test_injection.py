@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import (
@@ -34,15 +35,15 @@ def test_labelled_pod_gets_identity_and_token(control_plane: ControlPlane, names
     stored = control_plane.create_pod(namespace, pod(serviceAccountName="app"))
 
     (app,) = stored["spec"]["containers"]
-    (volume,) = token_volumes(stored)
+    volumes = token_volumes(stored)
     assert environment(app) == IDENTITY
-    assert [mount for mount in app["volumeMounts"] if mount["name"] == volume["name"]] == [
-        {"name": volume["name"], "mountPath": TOKENS, "readOnly": True},
-        {"name": volume["name"], "mountPath": V160_TOKENS, "readOnly": True},
+    assert [mount for mount in app["volumeMounts"] if mount["name"] in names.VOLUMES] == [
+        {"name": volumes[0]["name"], "mountPath": V160_TOKENS, "readOnly": True},
+        {"name": volumes[1]["name"], "mountPath": TOKENS, "readOnly": True},
     ]
-    assert [source["serviceAccountToken"] for source in volume["projected"]["sources"]] == [
-        {"audience": "api://AzureADTokenExchange", "expirationSeconds": 3600, "path": path}
-        for path in ("azure-identity-token", "token/azure-identity-token")
+    assert [volume["projected"]["sources"] for volume in volumes] == [
+        [{"serviceAccountToken": {"audience": "api://AzureADTokenExchange", "expirationSeconds": 3600, "path": path}}]
+        for path in ("token/azure-identity-token", "azure-identity-token")
     ]
 
 
@@ -53,7 +54,7 @@ def test_generated_name(control_plane: ControlPlane, namespace: str) -> None:
     stored = json.loads(created.stdout)
     assert stored["metadata"]["name"].startswith("app-7d4b9c6f5d-")
     assert environment(stored["spec"]["containers"][0]) == IDENTITY
-    assert len(token_volumes(stored)) == 1
+    assert len(token_volumes(stored)) == 2
 
 
 def test_init_containers_and_native_sidecars(control_plane: ControlPlane, namespace: str) -> None:
@@ -64,7 +65,7 @@ def test_init_containers_and_native_sidecars(control_plane: ControlPlane, namesp
 
     for init in stored["spec"]["initContainers"]:
         assert environment(init) == IDENTITY
-        assert token_mounts(init) == [TOKENS, V160_TOKENS]
+        assert token_mounts(init) == [V160_TOKENS, TOKENS]
 
 
 def test_unlabelled_pod_is_left_alone(control_plane: ControlPlane, namespace: str, plain_namespace: str) -> None:

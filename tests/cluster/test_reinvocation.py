@@ -49,12 +49,12 @@ def mutated_afterwards(control_plane: ControlPlane, mutation: Mutation, name: st
 
 def assert_mutated_once(stored: JsonObject) -> None:
     """Check that every container has identity and token, once."""
-    assert len(token_volumes(stored)) == 1
+    assert len(token_volumes(stored)) == 2
     for injected in stored["spec"]["containers"]:
         variables = [variable["name"] for variable in injected["env"]]
         assert sorted(variables) == sorted(set(variables))
         assert environment(injected)["AZURE_CLIENT_ID"] == CLIENT_ID
-        assert token_mounts(injected) == [names.DOCUMENTED_DIRECTORY, names.V160_DIRECTORY]
+        assert token_mounts(injected) == [names.V160_DIRECTORY, names.DOCUMENTED_DIRECTORY]
 
 
 def test_container_added_by_another_webhook(control_plane: ControlPlane) -> None:

@@ -88,7 +88,7 @@ def test_from_nothing_to_a_token(
 
     stored = control_plane.create_pod(namespace, pod(serviceAccountName="web"))
     variables = environment(stored["spec"]["containers"][0])
-    (volume,) = token_volumes(stored)
+    volume, _ = token_volumes(stored)
     audience = volume["projected"]["sources"][0]["serviceAccountToken"]["audience"]
     principals = {principal["appId"] for principal in azure.service_principals}
     assert variables[names.ENV_CLIENT_ID] in principals

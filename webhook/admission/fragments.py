@@ -1,11 +1,12 @@
 """The variables, mounts, volume and containers that a pod gets, as raw maps. Nothing here looks at the pod."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from webhook.admission.identity import Identity
+from webhook.admission.layout import TokenMount, TokenVolume
 from webhook.admission.policy import CustomEndpoint, ProxySettings, Resources
 from webhook.admission.proxy import ProxyMode, ProxyPlan
 
@@ -14,19 +15,8 @@ VOLUME_MODE: Final = 0o644
 STARTUP_SECONDS: Final = 60
 
 
-def token_file(directory: str) -> str:
-    """The path of the token below one of the volume's directories; in v1.6.0's directory, v1.6.0's path."""
-    name = names.V160_TOKEN_FILE if directory == names.V160_DIRECTORY else names.TOKEN_FILE
-    return f"{directory}/{name}"
-
-
-TOKEN_FILES: Final = frozenset(
-    token_file(directory) for directory in (names.DOCUMENTED_DIRECTORY, names.V160_DIRECTORY, names.FALLBACK_DIRECTORY)
-)
-
-
 def identity_variables(
-    identity: Identity, authority_host: str, directory: str, endpoint: CustomEndpoint | None
+    identity: Identity, authority_host: str, token: TokenMount, endpoint: CustomEndpoint | None
 ) -> Mapping[str, str]:
     """The variables that Azure SDKs read, in v1.6.0's order, empty ones left out.
 
@@ -35,13 +25,13 @@ def identity_variables(
     variables = {
         names.ENV_CLIENT_ID: identity.client_id,
         names.ENV_TENANT_ID: identity.tenant_id,
-        names.ENV_TOKEN_FILE: token_file(directory),
+        names.ENV_TOKEN_FILE: token.token_file,
         names.ENV_AUTHORITY_HOST: authority_host,
     }
     if endpoint is not None:
         variables[names.ENV_TOKEN_PROXY] = endpoint.url
         variables[names.ENV_TOKEN_PROXY_SNI] = endpoint.sni_name
-        variables[names.ENV_TOKEN_PROXY_CA_FILE] = f"{directory}/{names.CA_FILE}" if endpoint.has_ca_file else ""
+        variables[names.ENV_TOKEN_PROXY_CA_FILE] = f"{token.directory}/{names.CA_FILE}" if endpoint.has_ca_file else ""
         variables[names.ENV_TOKEN_PROXY_CA_DATA] = endpoint.ca_data
     return _without_empty(variables)
 
@@ -58,13 +48,15 @@ def as_env(variables: Mapping[str, str]) -> list[JsonObject]:
     return [{"name": name, "value": value} for name, value in variables.items()]
 
 
-def mount(directory: str) -> JsonObject:
-    """The volume at one directory, read-only."""
-    return {"name": names.VOLUME, "mountPath": directory, "readOnly": True}
+def mount(token: TokenMount) -> JsonObject:
+    """A volume of the token at its directory, read-only."""
+    return {"name": token.volume, "mountPath": token.directory, "readOnly": True}
 
 
-def volume(identity: Identity, audience: str, endpoint: CustomEndpoint | None, proxy_ca: str = "") -> JsonObject:
-    """The projected volume: one token under both paths, the endpoint's CA where it comes as a file, and the proxy's.
+def volume(
+    wanted: TokenVolume, identity: Identity, audience: str, endpoint: CustomEndpoint | None, proxy_ca: str = ""
+) -> JsonObject:
+    """A projected volume: the token, the endpoint's CA where that is a file, and in an extended one the proxy's CA.
 
     `proxy_ca` is the name of a ConfigMap in the pod's namespace, "" for none. Token sources of equal audience and
     expiration share one token in the kubelet's cache.
@@ -77,7 +69,7 @@ def volume(identity: Identity, audience: str, endpoint: CustomEndpoint | None, p
                 "path": path,
             }
         }
-        for path in (names.TOKEN_FILE, names.V160_TOKEN_FILE)
+        for path in wanted.tokens
     ]
     if endpoint is not None and endpoint.ca_configmap:
         sources.append(_configmap(endpoint.ca_configmap, names.CA_FILE))
@@ -86,9 +78,9 @@ def volume(identity: Identity, audience: str, endpoint: CustomEndpoint | None, p
         if endpoint.ca_bundle.label_selector is not None:
             bundle["labelSelector"] = endpoint.ca_bundle.label_selector
         sources.append({"clusterTrustBundle": bundle})
-    if proxy_ca:
+    if proxy_ca and wanted.extended:
         sources.append(_configmap(proxy_ca, names.PROXY_CA_FILE))
-    return {"name": names.VOLUME, "projected": {"defaultMode": VOLUME_MODE, "sources": sources}}
+    return {"name": wanted.name, "projected": {"defaultMode": VOLUME_MODE, "sources": sources}}
 
 
 def _configmap(name: str, path: str) -> JsonObject:
@@ -131,7 +123,9 @@ def _is_our_source(source: object) -> bool:
     return kind == "clusterTrustBundle" and detail.get("path") == names.CA_FILE
 
 
-def proxy_container(plan: ProxyPlan, settings: ProxySettings, variables: Mapping[str, str]) -> JsonObject:
+def proxy_container(
+    plan: ProxyPlan, settings: ProxySettings, variables: Mapping[str, str], mounts: Sequence[TokenMount]
+) -> JsonObject:
     """The sidecar. A native one is an init container that keeps running; its startup probe delays the next container.
 
     Its security context sets every field, so that nothing of the pod's applies: Pod Security `restricted` admits it,
@@ -149,7 +143,7 @@ def proxy_container(plan: ProxyPlan, settings: ProxySettings, variables: Mapping
         "args": arguments,
         "ports": [{"containerPort": plan.port, "protocol": "TCP"}],
         "env": as_env({**variables, **_egress_variables(settings)}),
-        "volumeMounts": [mount(names.DOCUMENTED_DIRECTORY), mount(names.V160_DIRECTORY)],
+        "volumeMounts": [mount(token) for token in mounts],
         "resources": _resources(plan.resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -28,13 +28,13 @@ READABLE: Final = "dac_read_search"
 
 @dataclass(frozen=True)
 class Kubelet:
-    """Runs the containers of one stored pod; `trust` are variables that make programs trust the test's Entra.
+    """Runs the containers of one stored pod, whose token volumes are the directories in `volumes`.
 
-    A container's own variables take precedence.
+    `trust` are variables that make programs trust the test's Entra. A container's own variables take precedence.
     """
 
     namespace: Namespace
-    volume: Path
+    volumes: Path
     trust: Mapping[str, str]
 
     def run(self, container: JsonObject, *command: str) -> "subprocess.CompletedProcess[str]":
@@ -63,9 +63,9 @@ class Kubelet:
         yield "mount -t tmpfs none /run"
         yield "mount -t tmpfs none /dev/shm"
         for mount in container.get("volumeMounts", []):
-            if mount["name"] == names.VOLUME:
-                path = mount["mountPath"]
-                yield f"mkdir -p {path} && mount --bind {self.volume} {path} && mount -o remount,bind,ro {path}"
+            if mount["name"] in names.VOLUMES:
+                volume, path = self.volumes / mount["name"], mount["mountPath"]
+                yield f"mkdir -p {path} && mount --bind {volume} {path} && mount -o remount,bind,ro {path}"
         if container.get("securityContext", {}).get("readOnlyRootFilesystem"):
             yield "mount -o remount,ro /run && mount -o remount,bind,ro /"
 
@@ -80,13 +80,13 @@ def _confined(container: JsonObject) -> list[str]:
 
 
 def project(control_plane: ControlPlane, stored: JsonObject, directory: Path) -> None:
-    """Fill the pod's token volume: tokens of the TokenRequest API that are bound to the pod, and keys of ConfigMaps."""
-    (volume,) = token_volumes(stored)
-    for source in volume["projected"]["sources"]:
-        for path, content in _projected(control_plane, stored, source):
-            file = directory / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(content)
+    """Fill the token volumes: tokens of the TokenRequest API that are bound to the pod, and keys of ConfigMaps."""
+    for volume in token_volumes(stored):
+        for source in volume["projected"]["sources"]:
+            for path, content in _projected(control_plane, stored, source):
+                file = directory / volume["name"] / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(content)
 
 
 def _projected(control_plane: ControlPlane, stored: JsonObject, source: JsonObject) -> Iterator[tuple[str, str]]:

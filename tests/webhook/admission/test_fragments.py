@@ -7,9 +7,12 @@ from azure_workload_identity.types import JsonObject
 from testbed.pods import AUTHORITY_HOST, CLIENT_ID, TENANT_ID, endpoint
 from webhook.admission import fragments
 from webhook.admission.identity import Identity
+from webhook.admission.layout import ONE_VOLUME, TWO_VOLUMES, TokenVolume
 from webhook.admission.policy import CustomEndpoint, ProxySettings, Resources, TrustBundle
 from webhook.admission.proxy import ProxyMode, ProxyPlan
 
+V160, DOCUMENTED = MOUNTS = TWO_VOLUMES.mounts
+V160_VOLUME, DOCUMENTED_VOLUME = TWO_VOLUMES.volumes
 IDENTITY = Identity(CLIENT_ID, TENANT_ID, 3600)
 BUNDLE = TrustBundle("example.test/signer", {"matchLabels": {"a": "b"}})
 
@@ -19,18 +22,9 @@ def plan(mode: ProxyMode = ProxyMode.REDIRECT, port: int = 8000) -> ProxyPlan:
     return ProxyPlan(mode, port, Resources())
 
 
-def test_token_files() -> None:
-    """Each directory has the token file where readers of that directory look for it."""
-    assert set(fragments.TOKEN_FILES) == {
-        "/var/run/secrets/azure/tokens/azure-identity-token",
-        "/var/run/secrets/azure/wi/token/azure-identity-token",
-        "/azure-workload-identity/azure-identity-token",
-    }
-
-
 def test_identity_variables() -> None:
     """The four variables come in v1.6.0's order."""
-    variables = fragments.identity_variables(IDENTITY, AUTHORITY_HOST, names.DOCUMENTED_DIRECTORY, None)
+    variables = fragments.identity_variables(IDENTITY, AUTHORITY_HOST, DOCUMENTED, None)
     assert list(variables.items()) == [
         ("AZURE_CLIENT_ID", CLIENT_ID),
         ("AZURE_TENANT_ID", TENANT_ID),
@@ -41,7 +35,7 @@ def test_identity_variables() -> None:
 
 def test_empty_variables_are_left_out() -> None:
     """With everything empty only the token file's variable remains."""
-    variables = fragments.identity_variables(Identity("", "", 3600), "", names.V160_DIRECTORY, None)
+    variables = fragments.identity_variables(Identity("", "", 3600), "", V160, None)
     assert variables == {"AZURE_FEDERATED_TOKEN_FILE": "/var/run/secrets/azure/wi/token/azure-identity-token"}
 
 
@@ -56,7 +50,7 @@ def test_empty_variables_are_left_out() -> None:
 )
 def test_endpoint_variables(custom: CustomEndpoint, ca: dict[str, str]) -> None:
     """A custom endpoint adds its URL and at most one CA variable: SDKs refuse the file together with the data."""
-    variables = fragments.identity_variables(IDENTITY, AUTHORITY_HOST, names.DOCUMENTED_DIRECTORY, custom)
+    variables = fragments.identity_variables(IDENTITY, AUTHORITY_HOST, DOCUMENTED, custom)
     assert {name: value for name, value in variables.items() if name.startswith("AZURE_KUBERNETES_")} == {
         "AZURE_KUBERNETES_TOKEN_PROXY": "https://bindings.test",
         **ca,
@@ -65,7 +59,7 @@ def test_endpoint_variables(custom: CustomEndpoint, ca: dict[str, str]) -> None:
 
 def test_endpoint_server_name() -> None:
     """A custom endpoint's TLS server name is a variable when it is set."""
-    variables = fragments.identity_variables(IDENTITY, "", names.DOCUMENTED_DIRECTORY, endpoint(sni_name="sni.test"))
+    variables = fragments.identity_variables(IDENTITY, "", DOCUMENTED, endpoint(sni_name="sni.test"))
     assert variables["AZURE_KUBERNETES_SNI_NAME"] == "sni.test"
 
 
@@ -82,17 +76,22 @@ def test_environment_mode_variables(planned: ProxyPlan | None, expected: dict[st
     assert fragments.environment_mode_variables(planned) == expected
 
 
-def test_volume() -> None:
-    """One volume has the same token under both paths, with the modes an API server would default."""
+@pytest.mark.parametrize(
+    ("wanted", "paths"),
+    [
+        (V160_VOLUME, ["token/azure-identity-token"]),
+        (DOCUMENTED_VOLUME, ["azure-identity-token"]),
+        (ONE_VOLUME.volumes[0], ["azure-identity-token", "token/azure-identity-token"]),
+    ],
+)
+def test_volume(wanted: TokenVolume, paths: list[str]) -> None:
+    """A volume has the token at its paths, with the mode that an API server would default."""
     token = {"audience": "api://test", "expirationSeconds": 3600}
-    assert fragments.volume(IDENTITY, "api://test", None) == {
-        "name": "azure-workload-identity-reserved-token",
+    assert fragments.volume(wanted, IDENTITY, "api://test", None) == {
+        "name": wanted.name,
         "projected": {
             "defaultMode": 420,
-            "sources": [
-                {"serviceAccountToken": {**token, "path": "azure-identity-token"}},
-                {"serviceAccountToken": {**token, "path": "token/azure-identity-token"}},
-            ],
+            "sources": [{"serviceAccountToken": {**token, "path": path}} for path in paths],
         },
     }
 
@@ -133,21 +132,24 @@ def test_volume() -> None:
         ),
     ],
 )
-def test_volume_with_a_ca(custom: CustomEndpoint, source: JsonObject) -> None:
-    """The endpoint's CA is one more source of the volume, and its audience replaces the default."""
-    sources = fragments.volume(IDENTITY, "api://test", custom)["projected"]["sources"]
-    assert sources[2:] == [source]
-    assert {token["serviceAccountToken"]["audience"] for token in sources[:2]} == {"api://AKSIdentityBinding"}
+@pytest.mark.parametrize("wanted", TWO_VOLUMES.volumes)
+def test_volume_with_a_ca(custom: CustomEndpoint, source: JsonObject, wanted: TokenVolume) -> None:
+    """The endpoint's CA is one more source of both volumes, and its audience replaces the default."""
+    token, *others = fragments.volume(wanted, IDENTITY, "api://test", custom)["projected"]["sources"]
+    assert others == [source]
+    assert token["serviceAccountToken"]["audience"] == "api://AKSIdentityBinding"
 
 
 def test_volume_with_ca_data() -> None:
     """A CA that is a variable is not in the volume."""
-    assert len(fragments.volume(IDENTITY, "", endpoint(ca_data="PEM"))["projected"]["sources"]) == 2
+    volume = fragments.volume(DOCUMENTED_VOLUME, IDENTITY, "", endpoint(ca_data="PEM"))
+    assert len(volume["projected"]["sources"]) == 1
 
 
 def test_volume_with_the_proxys_ca() -> None:
     """The proxy's certificates are one more source, beside the endpoint's; a pod does not start without them."""
-    first, second = fragments.volume(IDENTITY, "", endpoint(ca_configmap="ca"), "egress-ca")["projected"]["sources"][2:]
+    volume = fragments.volume(DOCUMENTED_VOLUME, IDENTITY, "", endpoint(ca_configmap="ca"), "egress-ca")
+    _, first, second = volume["projected"]["sources"]
     assert first["configMap"]["items"] == [{"key": "ca.crt", "path": "ca-cert/ca.crt"}]
     assert second == {
         "configMap": {
@@ -158,10 +160,17 @@ def test_volume_with_the_proxys_ca() -> None:
     }
 
 
+def test_v160s_volume_with_the_proxys_ca() -> None:
+    """v1.6.0's volume never has the proxy's certificates: it stays as v1.6.0 makes it."""
+    plain = fragments.volume(V160_VOLUME, IDENTITY, "", None)
+    assert fragments.volume(V160_VOLUME, IDENTITY, "", None, "egress-ca") == plain
+
+
 @pytest.mark.parametrize("proxy_ca", ["", "egress-ca"])
 def test_our_volumes(proxy_ca: str) -> None:
     """A volume that was made under other settings is recognised."""
-    assert fragments.is_ours(fragments.volume(IDENTITY, "api://old", endpoint(ca_configmap="ca"), proxy_ca))
+    for wanted in (*TWO_VOLUMES.volumes, *ONE_VOLUME.volumes):
+        assert fragments.is_ours(fragments.volume(wanted, IDENTITY, "api://old", endpoint(ca_configmap="ca"), proxy_ca))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +193,7 @@ def test_volumes_of_others(volume: JsonObject) -> None:
 
 def test_proxy_container() -> None:
     """The native sidecar is always restarted, and its startup probe delays the next container."""
-    container = fragments.proxy_container(plan(port=8080), ProxySettings("proxy.test/proxy:1"), {"A": "b"})
+    container = fragments.proxy_container(plan(port=8080), ProxySettings("proxy.test/proxy:1"), {"A": "b"}, MOUNTS)
     assert container["restartPolicy"] == "Always"
     assert container["command"] == ["/proxy"]
     assert container["args"] == ["--proxy-port=8080", "--log-level=info"]
@@ -210,7 +219,7 @@ def test_proxy_container() -> None:
 def test_egress_variables(settings: JsonObject, variables: dict[str, str], *, native: bool) -> None:
     """How to get out of the cluster, and whom to trust there, follows the identity among the sidecar's variables."""
     given = ProxySettings("proxy.test/proxy:1", native=native, **settings)
-    container = fragments.proxy_container(plan(), given, {"A": "b"})
+    container = fragments.proxy_container(plan(), given, {"A": "b"}, MOUNTS)
     assert {entry["name"]: entry["value"] for entry in container["env"]} == {"A": "b", **variables}
     init = fragments.proxy_init_container(plan(), given)
     assert not variables.keys() & {entry["name"] for entry in init["env"]}
@@ -219,7 +228,7 @@ def test_egress_variables(settings: JsonObject, variables: dict[str, str], *, na
 def test_pass_through() -> None:
     """The paths that are left to the node's IMDS are an argument of the sidecar, and not of its probe."""
     settings = ProxySettings("proxy.test/proxy:1", pass_through="/metadata/instance")  # noqa: S106  a path
-    container = fragments.proxy_container(plan(), settings, {})
+    container = fragments.proxy_container(plan(), settings, {}, MOUNTS)
     assert container["args"] == ["--proxy-port=8000", "--log-level=info", "--pass-through=/metadata/instance"]
     assert len(container["startupProbe"]["exec"]["command"]) == 4
 
@@ -228,7 +237,7 @@ def test_pass_through() -> None:
 def test_assigned_uid(mode: ProxyMode, uid: int | None) -> None:
     """The cluster can assign the sidecar's uid, as OpenShift does, unless redirect rules depend on it."""
     settings = ProxySettings("proxy.test/proxy:1", assigned_uid=True)
-    context = fragments.proxy_container(plan(mode=mode), settings, {})["securityContext"]
+    context = fragments.proxy_container(plan(mode=mode), settings, {}, MOUNTS)["securityContext"]
     assert (context.get("runAsUser"), context.get("runAsGroup")) == (uid, uid)
     assert context["runAsNonRoot"] is True
 
@@ -236,7 +245,7 @@ def test_assigned_uid(mode: ProxyMode, uid: int | None) -> None:
 def test_classic_proxy_container() -> None:
     """The ordinary container is held to its start by a postStart hook, as in v1.6.0."""
     settings = ProxySettings("proxy.test/proxy:1", native=False, log_level="debug")
-    container = fragments.proxy_container(plan(), settings, {})
+    container = fragments.proxy_container(plan(), settings, {}, MOUNTS)
     assert container["lifecycle"]["postStart"]["exec"]["command"] == [
         "/proxy",
         "--proxy-port=8000",
@@ -249,7 +258,7 @@ def test_classic_proxy_container() -> None:
 
 def test_the_proxys_security_context() -> None:
     """The sidecar sets its own uid, gid and seccomp profile, and satisfies Pod Security `restricted`."""
-    assert fragments.proxy_container(plan(), ProxySettings("x"), {})["securityContext"] == {
+    assert fragments.proxy_container(plan(), ProxySettings("x"), {}, MOUNTS)["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
         "privileged": False,
@@ -264,7 +273,7 @@ def test_the_proxys_security_context() -> None:
 def test_the_proxys_resources() -> None:
     """Both proxy containers have requests and limits, so that a ResourceQuota lets the pod in."""
     expected = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}}
-    assert fragments.proxy_container(plan(), ProxySettings("x"), {})["resources"] == expected
+    assert fragments.proxy_container(plan(), ProxySettings("x"), {}, MOUNTS)["resources"] == expected
     assert fragments.proxy_init_container(plan(), ProxySettings("x"))["resources"] == expected
 
 
@@ -278,7 +287,9 @@ def test_the_proxys_resources() -> None:
 )
 def test_empty_resources_are_left_out(resources: Resources, expected: JsonObject) -> None:
     """Resources that are not set are left out."""
-    container = fragments.proxy_container(ProxyPlan(ProxyMode.REDIRECT, 8000, resources), ProxySettings("x"), {})
+    container = fragments.proxy_container(
+        ProxyPlan(ProxyMode.REDIRECT, 8000, resources), ProxySettings("x"), {}, MOUNTS
+    )
     assert container["resources"] == expected
 
 

@@ -32,6 +32,7 @@ from testbed.pods import (
 )
 from webhook.admission import fragments
 from webhook.admission.identity import Defaults, Identity
+from webhook.admission.layout import ONE_VOLUME, TWO_VOLUMES, Layout
 from webhook.admission.policy import ProxySettings, TrustBundle
 from webhook.admission.reasons import Reason
 from webhook.admission.review import Decision
@@ -43,6 +44,8 @@ VARIABLES = {
     "AZURE_FEDERATED_TOKEN_FILE": "/var/run/secrets/azure/tokens/azure-identity-token",
     "AZURE_AUTHORITY_HOST": AUTHORITY_HOST,
 }
+V160_VOLUME, DOCUMENTED_VOLUME = TWO_VOLUMES.volumes
+IDENTITY = Identity(CLIENT_ID, TENANT_ID, 3600)
 PROXY = {names.INJECT_PROXY: "true"}
 ENVIRONMENT = {**PROXY, names.PROXY_MODE: "environment"}
 CLASSIC = policy(native=False)
@@ -68,19 +71,19 @@ def test_a_plain_container(absent: JsonObject) -> None:
     ]
     app = named(mutated(raw), "app")
     assert list(environment(app).items()) == list(VARIABLES.items())
-    assert app["volumeMounts"] == [fragments.mount(DOCUMENTED), fragments.mount(V160)]
+    assert app["volumeMounts"] == [fragments.mount(token) for token in TWO_VOLUMES.mounts]
 
 
-def test_what_is_there_comes_first() -> None:
-    """What a container and the pod have already stays in front, untouched."""
+def test_the_order_of_what_is_added() -> None:
+    """Variables come before the container's own, which may refer to them; mounts and volumes come last."""
     own = container(
         env=[variable("A", "b")],
         volumeMounts=[{"name": "data", "mountPath": "/data"}],
     )
     after = mutated(pod(own, volumes=[EMPTY]))
-    assert list(environment(named(after, "app"))) == ["A", *VARIABLES]
-    assert mount_paths(named(after, "app")) == ["/data", DOCUMENTED, V160]
-    assert [volume["name"] for volume in after["spec"]["volumes"]] == ["data", names.VOLUME]
+    assert list(environment(named(after, "app"))) == [*VARIABLES, "A"]
+    assert mount_paths(named(after, "app")) == ["/data", V160, DOCUMENTED]
+    assert [volume["name"] for volume in after["spec"]["volumes"]] == ["data", names.VOLUME, names.DOCUMENTED_VOLUME]
 
 
 def test_every_container() -> None:
@@ -121,7 +124,7 @@ def test_variables_without_a_value(own: JsonObject) -> None:
     """A variable counts as set by the user whether its value is empty, elsewhere, or of a newer kind."""
     raw = pod(container(env=[own]))
     outcome = admitted(raw)
-    assert named(applied(raw, outcome), "app")["env"][0] == own
+    assert named(applied(raw, outcome), "app")["env"][-1] == own
     assert len(named(applied(raw, outcome), "app")["env"]) == len(VARIABLES)
     assert codes(outcome) == ["shadowed-variable"]
 
@@ -133,7 +136,7 @@ def test_the_same_variable(value: str) -> None:
     assert codes(outcome) == []
 
 
-@pytest.mark.parametrize("path", sorted(fragments.TOKEN_FILES))
+@pytest.mark.parametrize("path", TWO_VOLUMES.token_files)
 def test_any_of_our_token_files(path: str) -> None:
     """A token file at any of our paths needs no warning."""
     assert codes(admitted(pod(container(env=[variable("AZURE_FEDERATED_TOKEN_FILE", path)])))) == []
@@ -180,10 +183,10 @@ def test_no_client_id_no_variable() -> None:
         (V160, VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED]),
         (V160 + "/token", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED]),
         ("/run/secrets/azure/wi", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED]),
-        (DOCUMENTED + "-mine", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED, V160]),
-        ("/var/run/secrets/azure", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED, V160]),
-        ("/var/run", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED, V160]),
-        ("/", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [DOCUMENTED, V160]),
+        (DOCUMENTED + "-mine", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [V160, DOCUMENTED]),
+        ("/var/run/secrets/azure", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [V160, DOCUMENTED]),
+        ("/var/run", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [V160, DOCUMENTED]),
+        ("/", VARIABLES["AZURE_FEDERATED_TOKEN_FILE"], [V160, DOCUMENTED]),
     ],
 )
 def test_the_users_mounts_stay(path: str, token_file: str, paths: list[str]) -> None:
@@ -236,7 +239,7 @@ def test_our_volume_with_a_slash() -> None:
 def test_our_volume_in_part() -> None:
     """A part of our volume on a token path is the user's own mount, for the token file is not there."""
     own = container(volumeMounts=[{"name": names.VOLUME, "mountPath": DOCUMENTED, "subPath": "token"}])
-    raw = pod(own, volumes=[fragments.volume(Identity("", "", 3600), names.DEFAULT_AUDIENCE, None)])
+    raw = pod(own, volumes=[fragments.volume(V160_VOLUME, Identity("", "", 3600), names.DEFAULT_AUDIENCE, None)])
     assert mount_paths(named(mutated(raw), "app")) == [DOCUMENTED, V160]
 
 
@@ -287,21 +290,25 @@ def test_a_container_added_between_two_passes() -> None:
     assert listed(between) == ["add /spec/containers/1/env", "add /spec/containers/1/volumeMounts"]
 
 
-def test_a_volume_of_other_settings() -> None:
+@pytest.mark.parametrize("layout", [TWO_VOLUMES, ONE_VOLUME])
+def test_a_volume_of_other_settings(layout: Layout) -> None:
     """A volume that was injected under other settings is updated in place."""
-    old = fragments.volume(Identity("", "", 3600), "api://old", None)
-    raw = pod(volumes=[EMPTY, old])
+    old = [fragments.volume(volume, Identity("", "", 3600), "api://old", None) for volume in layout.volumes]
+    raw = pod(volumes=[EMPTY, *old])
     assert "replace /spec/volumes/1" in listed(raw)
     after = mutated(raw, rules=policy(audience="api://new", identity=Defaults(TENANT_ID, 7200)))
-    assert after["spec"]["volumes"][1] == fragments.volume(Identity("", "", 7200), "api://new", None)
+    assert after["spec"]["volumes"][1:] == [
+        fragments.volume(volume, Identity("", "", 7200), "api://new", None) for volume in layout.volumes
+    ]
 
 
 @pytest.mark.parametrize(("annotations", "present"), [({}, False), (PROXY, True), (ENVIRONMENT, True)])
 def test_egress_is_the_proxys(annotations: JsonObject, *, present: bool) -> None:
     """The egress settings reach only the sidecar, and only in pods that ask for the proxy."""
     after = mutated(pod(annotations=annotations), rules=EGRESS)
-    (volume,) = after["spec"]["volumes"]
-    assert any("configMap" in source for source in volume["projected"]["sources"]) is present
+    as_v160, documented = after["spec"]["volumes"]
+    assert len(as_v160["projected"]["sources"]) == 1
+    assert any("configMap" in source for source in documented["projected"]["sources"]) is present
     with_proxy = {own["name"] for own in containers(after) if "HTTPS_PROXY" in environment(own)}
     assert with_proxy == ({names.PROXY_CONTAINER} if present else set())
 
@@ -309,12 +316,12 @@ def test_egress_is_the_proxys(annotations: JsonObject, *, present: bool) -> None
 def test_another_ca_configmap() -> None:
     """A pod that was injected with another ConfigMap's name gets the present one."""
     old = mutated(pod(annotations=PROXY), rules=EGRESS)
-    old["spec"]["volumes"][0]["projected"]["sources"][2]["configMap"]["name"] = "old"
+    old["spec"]["volumes"][1]["projected"]["sources"][1]["configMap"]["name"] = "old"
     assert admitted(old, rules=EGRESS).operations == [
         {
             "op": "replace",
-            "path": "/spec/volumes/0",
-            "value": fragments.volume(Identity(CLIENT_ID, TENANT_ID, 3600), POLICY.audience, None, "ca"),
+            "path": "/spec/volumes/1",
+            "value": fragments.volume(DOCUMENTED_VOLUME, IDENTITY, POLICY.audience, None, "ca"),
         }
     ]
 
@@ -352,10 +359,12 @@ OUR_TOKEN = {"serviceAccountToken": {"path": names.TOKEN_FILE, "audience": "mine
         {"projected": {"sources": [OUR_TOKEN, "x"]}},
     ],
 )
-def test_a_volume_of_our_name(source: JsonObject) -> None:
-    """A volume of the reserved name that is the user's is refused, never replaced."""
-    outcome = admitted(pod(volumes=[{"name": names.VOLUME, **source}]))
+@pytest.mark.parametrize("name", sorted(names.VOLUMES))
+def test_a_volume_of_our_name(name: str, source: JsonObject) -> None:
+    """A volume of one of our names that is the user's is refused, never replaced."""
+    outcome = admitted(pod(volumes=[{"name": name, **source}]))
     assert outcome.reason is Reason.VOLUME_NAME_TAKEN
+    assert name in outcome.message
 
 
 def test_unknown_fields_survive() -> None:
@@ -464,7 +473,7 @@ def test_the_proxy_of_a_skipping_pod() -> None:
     after = mutated(pod(annotations={**PROXY, names.SKIP_CONTAINERS: "app;azwi-proxy"}))
     assert named(after, "app") == container()
     assert environment(named(after, "azwi-proxy")) == VARIABLES
-    assert mount_paths(named(after, "azwi-proxy")) == [DOCUMENTED, V160]
+    assert mount_paths(named(after, "azwi-proxy")) == [V160, DOCUMENTED]
 
 
 def test_a_reinvocation_warns_no_more() -> None:
@@ -482,7 +491,7 @@ def test_the_custom_endpoint_everywhere() -> None:
         variables = environment(named(after, name))
         assert variables[names.ENV_TOKEN_PROXY] == "https://bindings.test"
         assert variables[names.ENV_TOKEN_PROXY_CA_FILE] == f"{DOCUMENTED}/ca-cert/ca.crt"
-    assert len(after["spec"]["volumes"][0]["projected"]["sources"]) == 3
+    assert [len(volume["projected"]["sources"]) for volume in after["spec"]["volumes"]] == [2, 2]
 
 
 def test_the_endpoints_ca_moves_with_the_token() -> None:

@@ -24,6 +24,7 @@ from testbed.pods import (
 )
 from webhook.admission import fragments, values
 from webhook.admission.identity import Account
+from webhook.admission.layout import TWO_VOLUMES
 from webhook.admission.policy import OptIn, Policy
 from webhook.admission.review import AdmissionOutcome, Decision
 
@@ -128,7 +129,7 @@ def distinct(
 
 def drawn_containers(entries: tuple[str, ...]) -> st.SearchStrategy[list[JsonObject]]:
     """Draw containers of these names."""
-    values_ = st.one_of(odd_text, st.sampled_from(["", *sorted(fragments.TOKEN_FILES)]))
+    values_ = st.one_of(odd_text, st.sampled_from(["", *TWO_VOLUMES.token_files]))
     variables = objects(name=st.sampled_from(VARIABLES), value_=values_)
     mounts = objects(
         name=st.sampled_from(VOLUMES), mountPath=st.sampled_from(PATHS), readOnly_=st.booleans(), subPath_=odd_text
@@ -279,13 +280,14 @@ def test_the_token_is_where_it_is_said_to_be(raw: JsonObject, found: Account | N
     after = applied(raw, outcome)
     given_before = {own["name"] for own in containers(raw) if names.ENV_TOKEN_FILE in environment(own)}
     for own in containers(after):
-        told = environment(own).get(names.ENV_TOKEN_FILE)
-        if told is None or own["name"] in given_before:
+        variable = environment(own).get(names.ENV_TOKEN_FILE)
+        if variable is None or own["name"] in given_before:
             continue
-        mounts = [mount for mount in own["volumeMounts"] if mount["name"] == names.VOLUME]
-        assert told in {fragments.token_file(mount["mountPath"]) for mount in mounts}
+        mounts = [mount for mount in own["volumeMounts"] if mount["name"] in names.VOLUMES]
+        files = {token.token_file: token for token in (*TWO_VOLUMES.mounts, TWO_VOLUMES.fallback)}
+        assert fragments.mount(files[variable]) in mounts
         assert all(mount["readOnly"] for mount in mounts)
-        assert names.VOLUME in {volume["name"] for volume in after["spec"]["volumes"]}
+        assert {mount["name"] for mount in mounts} <= {volume["name"] for volume in after["spec"]["volumes"]}
 
 
 @bounded

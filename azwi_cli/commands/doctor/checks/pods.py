@@ -81,7 +81,8 @@ def _renewal(snapshot: Snapshot, workload: LiveWorkload, pods: Sequence[JsonObje
 
 
 def _has_volume(pod: JsonObject) -> bool:
-    return any(volume.get("name") == names.VOLUME for volume in pod["spec"].get("volumes") or ())
+    volumes = pod["spec"].get("volumes") or ()
+    return any(str(volume.get("name")).startswith(names.VOLUME_PREFIX) for volume in volumes)
 
 
 def _variables(pod: JsonObject) -> Iterator[JsonObject]:
@@ -137,7 +138,7 @@ def rotated(snapshot: Snapshot) -> Iterator[Finding]:
 def _fixed_mounts(workload: LiveWorkload) -> Iterator[tuple[str, JsonObject]]:
     """The mounts by subPath of a volume with a ServiceAccount's token, with their JSON pointers in the pod."""
     spec = workload.pod.get("spec") or {}
-    volumes = {volume["name"] for volume in spec.get("volumes") or () if _has_token(volume)} | {names.VOLUME}
+    volumes = {volume["name"] for volume in spec.get("volumes") or () if _has_token(volume)} | names.VOLUMES
     for group in ("initContainers", "containers"):
         for number, container in enumerate(spec.get(group) or ()):
             for index, mount in enumerate(container.get("volumeMounts") or ()):
