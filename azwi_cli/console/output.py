@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 import click
-import yaml
 
+from azure_workload_identity.kube_yaml import writer
 from azwi_cli.console.errors import CommandError
 from azwi_cli.console.printable import printable
 
@@ -69,23 +69,12 @@ def as_text(document: object, output_format: OutputFormat, text: Callable[[], st
 
 def as_yaml(document: object) -> str:
     """YAML as people write manifests: maps in their order, text of several lines as a block, nothing shared."""
-    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120))
+    return writer.write(document)
 
 
 def as_documents(documents: Iterable[object]) -> str:
     """Several YAML documents."""
-    return "---\n".join(map(as_yaml, documents))
-
-
-class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002  the signature of the class
-        return True
-
-    def represent_text(self, text: str) -> yaml.ScalarNode:
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _Dumper.represent_text)
+    return writer.write_all(documents)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

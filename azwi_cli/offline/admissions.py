@@ -1,18 +1,21 @@
 """Admissions of manifests by the webhook's own code: no server, and a cluster only where one is asked for."""
 
-from collections.abc import Callable, Coroutine, Sequence
+import json
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import jsonpatch
 
 from azure_workload_identity import names
+from azure_workload_identity.kube_yaml.manifests import objects
 from azure_workload_identity.types import JsonObject
 from azwi_cli.cluster import kube
 from azwi_cli.cluster.kube import Cluster
 from azwi_cli.console.errors import CommandError
-from azwi_cli.offline import manifests
-from azwi_cli.offline.manifests import PodTemplate
+from azwi_cli.offline import templates
+from azwi_cli.offline.policy import UNKNOWN_TENANT
+from azwi_cli.offline.templates import PodTemplate
 from webhook.accounts.files import accounts_in
 from webhook.admission.admit import FindAccount, admit
 from webhook.admission.identity import Account
@@ -24,61 +27,90 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What becomes of the pods of one workload."""
+    """The decision about the pods of one template."""
 
     template: PodTemplate
     outcome: AdmissionOutcome
 
     def document(self) -> JsonObject:
-        """As machines get it."""
+        """The decision for machines."""
         outcome = self.outcome
         return {
             "kind": self.template.kind,
             "namespace": self.template.namespace,
             "name": self.template.name,
+            **({"template": self.template.part} if self.template.part else {}),
             "serviceAccount": outcome.service_account,
             "decision": str(outcome.decision),
             "reason": str(outcome.reason),
             "message": outcome.message,
             "warnings": [{"code": str(warning.code), "text": warning.text} for warning in outcome.warnings],
+            **({"assumption": self.template.assumption} if self.template.assumption else {}),
         }
+
+    def pod(self) -> JsonObject:
+        """The pod with what is injected."""
+        return _patched(self.template.pod, self.outcome.operations)
 
 
 @dataclass(frozen=True, slots=True)
 class MutatedDocument:
-    """A document before and after, the operations (RFC 6902) between, and the admissions of its workloads."""
+    """A document, the operations (RFC 6902) on it, and the admissions of its templates.
+
+    `unread` names the objects that may lead to pods but have no template.
+    """
 
     before: JsonObject = field(repr=False)
-    after: JsonObject = field(repr=False)
     operations: Sequence[JsonObject] = field(repr=False)
     admissions: Sequence[Admission]
+    unread: Sequence[str] = ()
+
+    def after(self) -> JsonObject:
+        """The document with what is injected."""
+        return _patched(self.before, self.operations)
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionContext:
-    """What a pod meets in a cluster: its account, the labels of its namespace, the webhook's settings."""
+    """The surroundings of an admission: ServiceAccounts, the labels of namespaces, the webhook's settings."""
 
     find: FindAccount
     namespace_labelled: Callable[[str], bool]
     policy: Policy
     namespace: str = "default"
+    ignored_kinds: frozenset[str] = frozenset()
 
 
 def mutate(document: JsonObject, context: AdmissionContext) -> MutatedDocument:
-    """Admit the pod of every workload in a document, as the server would when it is created.
+    """Admit the pod of every template in a document, as the server would when it is created.
 
     Raises:
-        CommandError: when a workload has no pod, or a namespace that cannot be one.
+        CommandError: when an object has no pod where it should, or its namespace has an impossible name.
     """
-    admissions = [
-        Admission(each, _admitted(each, context)) for each in manifests.pod_templates(document, context.namespace)
-    ]
+    found = templates.search(document, context.namespace, context.ignored_kinds)
+    admissions = [Admission(template, _admitted(template, context)) for template in found.templates]
     operations = [
         {**operation, "path": admission.template.pointer + operation["path"]}
         for admission in admissions
+        if admission.template.pointer is not None
         for operation in admission.outcome.operations
     ]
-    return MutatedDocument(document, jsonpatch.apply_patch(document, operations), operations, admissions)
+    return MutatedDocument(document, operations, admissions, found.unread)
+
+
+def unknown_tenant_warnings(admissions: Sequence[Admission]) -> Iterator[str]:
+    """A sentence where a pod is given the tenant that stands for an unknown one."""
+    pods = sum(UNKNOWN_TENANT in json.dumps(admission.outcome.operations) for admission in admissions)
+    if pods:
+        yield (
+            f"the tenant is not known, and {pods} {'pod needs' if pods == 1 else 'pods need'} it: give it with "
+            f"--tenant-id or AZURE_TENANT_ID; {UNKNOWN_TENANT} stands for it"
+        )
+
+
+def _patched(value: JsonObject, operations: Sequence[JsonObject]) -> JsonObject:
+    patched: JsonObject = jsonpatch.apply_patch(value, list(operations)) if operations else value
+    return patched
 
 
 def _admitted(template: PodTemplate, context: AdmissionContext) -> AdmissionOutcome:
@@ -87,17 +119,17 @@ def _admitted(template: PodTemplate, context: AdmissionContext) -> AdmissionOutc
     except BrokenReviewError as error:
         raise CommandError(f"{template}: {error.message}") from error
     labelled = context.namespace_labelled(template.namespace)
-    return _finished(admit(review, context.find, context.policy, namespace_labelled=labelled))
+    return _run_at_once(admit(review, context.find, context.policy, namespace_labelled=labelled))
 
 
-def _finished(coroutine: Coroutine[object, object, T]) -> T:
-    """Run a coroutine that never waits: admission waits for accounts only, and these are at hand."""
+def _run_at_once(coroutine: Coroutine[object, object, T]) -> T:
+    """Run a coroutine that never waits: admission waits for accounts only, and `find` has them already."""
     try:
         coroutine.send(None)
     except StopIteration as stop:
         result: T = stop.value
         return result
-    raise AssertionError("an account was waited for")  # pragma: no cover  find is ours
+    raise AssertionError("find must not wait")  # pragma: no cover  it never does
 
 
 def admission_context(
@@ -106,21 +138,27 @@ def admission_context(
     """ServiceAccounts and Namespaces of the documents, then of the cluster if there is one.
 
     Every namespace has an account `default`, so that one is never missing.
+
+    Raises:
+        CommandError: when a ServiceAccount is not as an API server takes it.
     """
-    accounts = accounts_in(documents, namespace)
+    try:
+        accounts: dict[tuple[str, str], Account | None] = {**accounts_in(documents, namespace)}
+    except ValueError as error:
+        raise CommandError(str(error)) from error
     labels = {
         manifest["metadata"].get("name"): manifest["metadata"].get("labels")
         for document in documents
-        for _, manifest in manifests.objects(document)
+        for _, manifest in objects(document)
         if manifest.get("kind") == "Namespace" and isinstance(manifest.get("metadata"), dict)
     }
 
     async def find(in_namespace: str, name: str) -> Account | None:
-        found = accounts.get((in_namespace, name))
-        if found is None and cluster is not None:
+        key = in_namespace, name
+        if key not in accounts and cluster is not None:
             stored = cluster.find(kube.path("v1", "serviceaccounts", in_namespace, name))
-            found = Account.from_metadata(stored["metadata"]) if stored else None
-        return found or (Account() if name == "default" else None)
+            accounts[key] = Account.from_metadata(stored["metadata"]) if stored else None
+        return accounts.get(key) or (Account() if name == "default" else None)
 
     def labelled(name: str) -> bool:
         if name not in labels and cluster is not None:

@@ -1,4 +1,4 @@
-"""The identity mapping, for commands that decide as the server does: from its file, or a ConfigMap that has one."""
+"""Reads the identity mapping for commands that decide as the server does: from its file, or from a ConfigMap."""
 
 # ruff: noqa: PLC0415  few installations have an identity mapping
 
@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
-import yaml
 
 from azure_workload_identity import names
-from azure_workload_identity.bounded_yaml import LOADER, bounded
+from azure_workload_identity.kube_yaml import reader
+from azure_workload_identity.kube_yaml.manifests import objects
 from azure_workload_identity.types import JsonObject
 from azwi_cli.cluster import kube
 from azwi_cli.cluster.kube import Cluster
 from azwi_cli.console.errors import CommandError, UsageError
-from azwi_cli.offline import manifests
 from webhook.admission.identity import IdentityMapping
 
 CONFIG_MAP: Final = "ConfigMap"
@@ -24,8 +23,8 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The mapping, and a sentence for each entry of a ConfigMap that cannot be used."""
+class LoadedMapping:
+    """The mapping, and one sentence for each invalid entry of a ConfigMap."""
 
     mapping: IdentityMapping = field(default_factory=IdentityMapping)
     faults: tuple[str, ...] = ()
@@ -33,7 +32,7 @@ class Found:
 
 def options(command: Decorated) -> Decorated:
     """Add the server's two flags of the mapping, as `identity_mapping` and `identity_mapping_configmap`."""
-    named = click.option(
+    config_map = click.option(
         "--identity-mapping-configmap",
         metavar="[NAMESPACE/]NAME",
         default="",
@@ -46,65 +45,72 @@ def options(command: Decorated) -> Decorated:
         type=click.Path(path_type=Path),
         help="As the server's: YAML file that maps namespaces and accounts to identities; or a ConfigMap's manifest.",
     )
-    return file(named(command))
+    return file(config_map(command))
 
 
-def read(file: Path | None, named: str, documents: Sequence[JsonObject], cluster: Cluster | None) -> Found:
-    """The mapping of a file or of a ConfigMap `[namespace/]name`; none where neither is given.
+def read(file: Path | None, config_map: str, documents: Sequence[JsonObject], cluster: Cluster | None) -> LoadedMapping:
+    """The mapping of a file or of a ConfigMap `[namespace/]name`; an empty one where neither is given.
 
-    As with the server, a bad entry of a file is refused, and one of a ConfigMap left out and told.
+    As with the server, a bad entry of a file is refused, and one of a ConfigMap is left out and reported.
 
     Raises:
-        CommandError: when it cannot be read or is no mapping.
+        CommandError: when it cannot be read or is not a mapping.
     """
-    if file and named:
-        raise UsageError("--identity-mapping and --identity-mapping-configmap are two places for one thing")
-    if not (file or named):
-        return Found()
+    if file and config_map:
+        raise UsageError(
+            "--identity-mapping and --identity-mapping-configmap are two places for one thing; set one of them"
+        )
+    if not (file or config_map):
+        return LoadedMapping()
     from webhook.config import identity_mapping
 
     try:
-        manifest = _manifest_in(file) if file else _named(named, documents, cluster)
+        manifest = _config_map_in(file) if file else _find_config_map(config_map, documents, cluster)
         if manifest is None:
-            return Found(identity_mapping.load(file or Path()))
+            return LoadedMapping(identity_mapping.load(file or Path()))
         parsed = identity_mapping.parse_configmap(manifest.get("data"))
     except ValueError as error:
-        where = "" if file else f"ConfigMap {named}: "
+        where = "" if file else f"ConfigMap {config_map}: "
         raise CommandError(f"identity mapping: {where}{error}") from error
-    place = f"identity mapping in ConfigMap {named or file}"
-    return Found(IdentityMapping(parsed.entries), tuple(f"{place}: {fault}" for fault in parsed.faults))
+    place = f"identity mapping in ConfigMap {config_map or file}"
+    return LoadedMapping(IdentityMapping(parsed.entries), tuple(f"{place}: {fault}" for fault in parsed.faults))
 
 
-def _manifest_in(file: Path) -> JsonObject | None:
-    """The ConfigMap that a file is; None where it is something else, of which the server's reader knows more."""
+def is_mapping(document: object) -> bool:
+    """Whether a document is an identity mapping, as the file of --identity-mapping has it."""
+    return isinstance(document, dict) and document.keys() == {"mappings"}
+
+
+def _config_map_in(file: Path) -> JsonObject | None:
+    """The ConfigMap in a file; None where the file is anything else, which the server's reader judges."""
     try:
-        document = yaml.load(bounded(file.read_bytes()), Loader=LOADER)  # noqa: S506  a safe loader
-    except (OSError, yaml.YAMLError):
+        document = reader.read_one(reader.content_of(file))
+    except (OSError, reader.YamlError):
         return None
     return document if isinstance(document, dict) and document.get("kind") == CONFIG_MAP else None
 
 
-def _named(named: str, documents: Sequence[JsonObject], cluster: Cluster | None) -> JsonObject:
-    namespace, _, name = named.rpartition("/")
-    found = list(_candidates(documents, namespace, name))
+def _find_config_map(config_map: str, documents: Sequence[JsonObject], cluster: Cluster | None) -> JsonObject:
+    namespace, _, name = config_map.rpartition("/")
+    found = list(_config_maps(documents, namespace, name))
     if not found and cluster is not None:
         stored = cluster.find(kube.path("v1", "configmaps", namespace or names.NAMESPACE, name))
         found = [stored] if stored else []
     if len(found) == 1:
         return found[0]
     if found:
-        raise CommandError(f"there are {len(found)} ConfigMaps {named} among the manifests", "name its namespace, too")
+        raise CommandError(f"the manifests have {len(found)} ConfigMaps {config_map}", "name its namespace, too")
     where = f"namespace {namespace or names.NAMESPACE} of the cluster" if cluster else "the manifests"
     raise CommandError(
-        f"there is no ConfigMap {named} in {where}",
+        f"there is no ConfigMap {config_map} in {where}",
         "give its manifest with -f, or take it from the cluster: --from-cluster "
         "--identity-mapping-configmap NAMESPACE/NAME",
     )
 
 
-def _candidates(documents: Sequence[JsonObject], namespace: str, name: str) -> Iterator[JsonObject]:
+def _config_maps(documents: Sequence[JsonObject], namespace: str, name: str) -> Iterator[JsonObject]:
     for document in documents:
-        for _, manifest in manifests.objects(document):
+        for _, manifest in objects(document):
             metadata = manifest.get("metadata")
             if manifest.get("kind") != CONFIG_MAP or not isinstance(metadata, dict) or metadata.get("name") != name:
                 continue

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from azure_workload_identity.types import JsonObject
-from azwi_cli.offline.manifests import POD_PATHS
+from azwi_cli.offline.templates import POD_PATHS
 
 # apiVersion → plural of the kinds that make pods.
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -7,7 +7,6 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from azwi_cli.console import output
 from webhook.admission.identity import IdentityMapping
 from webhook.admission.policy import Policy
 from webhook.config import policies
@@ -36,7 +35,7 @@ SETTINGS: Final = (
     "proxy_uid",
     *(name for name in SOURCES if name.startswith("endpoint_")),
 )
-# Stands for a tenant that is not known, so that it is seen for what it is.
+# Stands for a tenant that is not known; nobody takes it for a real one.
 UNKNOWN_TENANT: Final = "00000000-0000-0000-0000-000000000000"
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -60,16 +59,14 @@ def options(command: Decorated) -> Decorated:
 def build(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Policy:
     """The policy from the parameters of `options` (None: not given) and the server's variables that have no flag.
 
-    It has no identity mapping: that is of azwi_cli.offline.mapping.
+    The identity mapping is left out: azwi_cli.offline.mapping reads it. UNKNOWN_TENANT stands for a missing tenant.
 
     Raises:
         click.UsageError: with a sentence for each setting that cannot be used.
     """
     values = {name: environ[env] for name in SETTINGS if (env := SOURCES[name].env) and environ.get(env)}
     values |= {name: value for name, value in given.items() if value is not None}
-    if not values.get("tenant_id"):
-        output.warn(f"the tenant is not known (--tenant-id, AZURE_TENANT_ID); {UNKNOWN_TENANT} stands for it")
-        values["tenant_id"] = UNKNOWN_TENANT
+    values["tenant_id"] = values.get("tenant_id") or UNKNOWN_TENANT
     try:
         settings = checked({**values, "service_accounts": Path()})
     except SettingsError as error:

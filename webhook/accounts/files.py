@@ -6,17 +6,15 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-import yaml
-
-from azure_workload_identity.bounded_yaml import LOADER, bounded
+from azure_workload_identity.kube_yaml import manifests, reader
 from azure_workload_identity.types import JsonObject
 from webhook.admission.identity import Account
+from webhook.admission.reasons import quoted
 
 CHECK_SECONDS: Final = 0.1
 MAX_FILES: Final = 1000
-SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 
-# Differs when a file has changed: path, modification time in ns, size in bytes, inode.
+# Changes when a file does: path, modification time in ns, size in bytes, inode.
 Signature = tuple[tuple[str, int, int, int], ...]
 Key = tuple[str, str]
 
@@ -40,7 +38,7 @@ class FileAccounts:
         self._checked = monotonic()
 
     async def find(self, namespace: str, name: str) -> Account | None:
-        """The account of that namespace and name, as the files have it now."""
+        """The account of that namespace and name, from the files as they are now."""
         self._refresh()
         return self._accounts.get((namespace, name))
 
@@ -66,23 +64,28 @@ def load_accounts(path: Path) -> dict[Key, Account]:
     """Every ServiceAccount in a file or directory, by namespace and name.
 
     Raises:
-        OSError, ValueError: when something cannot be read or is not YAML.
+        OSError, ValueError: when something cannot be read or is not a manifest.
     """
-    return accounts_in(document for file in _files(path) for document in _documents(file))
+    return accounts_in(document.value for file in _files(path) for document in reader.read_file(file))
 
 
 def accounts_in(documents: Iterable[object], namespace: str = "default") -> dict[Key, Account]:
-    """Every ServiceAccount among decoded manifests, by namespace (`namespace` where it names none) and name."""
-    return {
-        (metadata.get("namespace") or namespace, metadata["name"]): Account.from_metadata(metadata)
-        for metadata in _service_accounts(documents)
-    }
+    """Every ServiceAccount among decoded manifests, by namespace (`namespace` where it names none) and name.
+
+    Raises:
+        ValueError: when a label or an annotation of one is not a string, which an API server refuses.
+    """
+    accounts: dict[Key, Account] = {}
+    for metadata in _service_account_metadata(documents):
+        key = metadata.get("namespace") or namespace, metadata["name"]
+        for field in ("labels", "annotations"):
+            _check_strings(metadata, field, "/".join(key))
+        accounts[key] = Account.from_metadata(metadata)
+    return accounts
 
 
 def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)[:MAX_FILES]
+    return manifests.files(path)[:MAX_FILES]
 
 
 def _signature(path: Path) -> Signature:
@@ -90,25 +93,26 @@ def _signature(path: Path) -> Signature:
     return tuple((str(file), stat.st_mtime_ns, stat.st_size, stat.st_ino) for file, stat in stats)
 
 
-def _documents(file: Path) -> Iterator[object]:
-    try:
-        yield from yaml.load_all(bounded(file.read_bytes()), Loader=LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not YAML: {error}") from error
-
-
-def _service_accounts(documents: Iterable[object]) -> Iterator[JsonObject]:
+def _service_account_metadata(documents: Iterable[object]) -> Iterator[JsonObject]:
     for document in documents:
-        if not isinstance(document, dict):
-            continue
-        items = document.get("items")
-        if str(document.get("kind", "")).endswith("List") and isinstance(items, list):
-            yield from _service_accounts(items)
-        metadata = document.get("metadata")
-        if document.get("kind") == "ServiceAccount" and isinstance(metadata, dict) and _is_named(metadata):
-            yield metadata
+        for _, manifest in manifests.objects(document):
+            metadata = manifest.get("metadata")
+            if manifest.get("kind") == "ServiceAccount" and isinstance(metadata, dict) and _is_named(metadata):
+                yield metadata
 
 
 def _is_named(metadata: JsonObject) -> bool:
     name, namespace = metadata.get("name"), metadata.get("namespace")
     return isinstance(name, str) and bool(name) and isinstance(namespace, str | None)
+
+
+def _check_strings(metadata: JsonObject, field: str, name: str) -> None:
+    texts = metadata.get(field) or {}
+    if not isinstance(texts, dict):
+        raise ValueError(f"ServiceAccount {name}: metadata.{field} must be a map")  # noqa: TRY004  a fault of the file
+    for key, value in texts.items():
+        if not isinstance(value, str | None):
+            raise ValueError(  # noqa: TRY004  a fault of the file
+                f"ServiceAccount {name}: metadata.{field}[{quoted(key)}] must be a string, "
+                f"not {quoted(value)}: put it in quotes"
+            )

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
 from azure_workload_identity import names
-from azure_workload_identity.bounded_yaml import LOADER, bounded
+from azure_workload_identity.kube_yaml import reader
 from webhook.admission import values
 from webhook.admission.identity import IdentityMapping, MappingEntry
 
@@ -80,13 +79,24 @@ def parse(content: str | bytes) -> ParsedMapping:
         ValueError: when the document is not a mapping file.
     """
     try:
-        document = _Document.model_validate(yaml.load(bounded(content), Loader=LOADER))  # noqa: S506  a safe loader
-    except yaml.YAMLError as error:
-        raise ValueError(f"it is not YAML: {error}") from error
+        document = reader.read_one(content)
+    except reader.YamlError as error:
+        raise ValueError(f"it is not YAML: {error}") from None
+    return parse_document(document)
+
+
+def parse_document(document: object) -> ParsedMapping:
+    """Parse a decoded mapping file; an invalid entry becomes one of the `faults`.
+
+    Raises:
+        ValueError: when it is not a mapping file.
+    """
+    try:
+        whole = _Document.model_validate(document)
     except ValidationError as error:
         raise ValueError(_sentence(error)) from None
     entries, faults = [], []
-    for number, written in enumerate(document.mappings):
+    for number, written in enumerate(whole.mappings):
         try:
             entries.append(MappingEntrySchema.model_validate(written).as_mapping_entry())
         except ValidationError as error:
@@ -113,7 +123,7 @@ def load(path: Path) -> IdentityMapping:
         ValueError: with the place of the first error and what it is.
     """
     try:
-        parsed = parse(path.read_bytes())
+        parsed = parse(reader.content_of(path))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
     except ValueError as error:

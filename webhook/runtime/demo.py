@@ -15,7 +15,8 @@ import jsonpatch
 import uvloop
 import yaml
 
-from azure_workload_identity import logs, marked_yaml, names
+from azure_workload_identity import logs, names
+from azure_workload_identity.kube_yaml import marked
 from azure_workload_identity.types import JsonObject
 from certs.source import InMemorySource
 from webhook.admission.review import pod_creation
@@ -74,9 +75,9 @@ def describe(pod: JsonObject, answer: JsonObject) -> str:
     if "patch" not in answer:
         return f"\n{EXAMPLE} was left as it is ({answer['auditAnnotations']['reason']})\n{warnings}"
     after = jsonpatch.apply_patch(pod, json.loads(b64decode(answer["patch"])))
-    marked = marked_yaml.rendered(pod, after, colour=sys.stdout.isatty())
+    text = marked.rendered(pod, after, colour=sys.stdout.isatty())
     heading = f"{EXAMPLE}, as a cluster would store it; lines with + were added by the webhook:"
-    return f"\n{heading}\n\n{marked}\n{warnings}"
+    return f"\n{heading}\n\n{text}\n{warnings}"
 
 
 def send(pod: JsonObject, port: int, components: Components) -> JsonObject:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from azure_workload_identity.types import JsonObject
-from azwi_cli.offline.manifests import POD_PATHS
 from azwi_cli.offline.owners import JOB_LABELS
+from azwi_cli.offline.templates import POD_PATHS
 
 # Kinds that make new pods when their template changes, and that `kubectl rollout restart` knows.
 ROLLING: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet"})

@@ -13,7 +13,7 @@ from azwi_cli.clock_skew import ClockReading
 from azwi_cli.commands.doctor.findings import Unreadable
 from azwi_cli.commands.doctor.fixes import CommandBuilder
 from azwi_cli.commands.doctor.selectors import matches
-from azwi_cli.offline.manifests import POD_PATHS
+from azwi_cli.offline.templates import POD_PATHS
 from webhook.admission.identity import Account, MappingEntry, ids
 from webhook.admission.policy import Policy
 from webhook.admission.review import AdmissionOutcome, Decision

@@ -3,13 +3,12 @@
 from typing import Final
 
 import click
-import yaml
 
-from azure_workload_identity.bounded_yaml import LOADER, bounded
+from azure_workload_identity.kube_yaml import reader
 from azure_workload_identity.types import JsonObject
 from azwi_cli.commands.migrate.conversion import convert
 from azwi_cli.console import output
-from azwi_cli.console.errors import CommandError, one_line
+from azwi_cli.console.errors import CommandError
 
 STDIN: Final = "-"
 EXPECTED: Final = "give the output of helm get values -o yaml"
@@ -34,13 +33,14 @@ def command(file: str, *, in_place: bool) -> None:
 
 
 def _read(file: str) -> JsonObject:
+    source = "stdin" if file == STDIN else file
     try:
         with click.open_file(file, "rb") as stream:
-            values = yaml.load(bounded(stream.read()), Loader=LOADER) or {}  # noqa: S506  a safe loader
+            values = reader.read_one(stream.read(reader.MAX_BYTES + 1), source) or {}
     except OSError as error:
-        raise CommandError(f"{file} cannot be read: {error.strerror}", EXPECTED) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise CommandError(f"{file} is not YAML: {one_line(error)}", EXPECTED) from error
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise CommandError(f"{file} has no values", EXPECTED)
+        raise CommandError(f"{source} cannot be read: {error.strerror}", EXPECTED) from error
+    except reader.YamlError as error:
+        raise CommandError(str(error), EXPECTED) from error
+    if not isinstance(values, dict):
+        raise CommandError(f"{source} has no values", EXPECTED)
     return values

@@ -36,7 +36,7 @@ def test_golden_cases(folder: Path) -> None:
             response["reason"],
         )
         result = admissions.mutate(document, context)
-        after = result.after.get("spec", {}).get("template") if document["kind"] == "Deployment" else result.after
+        after = result.after().get("spec", {}).get("template") if document["kind"] == "Deployment" else result.after()
         assert after == (expected or pod)
         assert document == before
 

@@ -70,7 +70,7 @@ def test_bad_entry() -> None:
         ([{**config_map(), "data": {}}], "ConfigMap azwi-mapping: it has no key mapping.yaml"),
         ([{**config_map(), "data": {"mapping.yaml": {"mappings": []}}}], "it has no key mapping.yaml"),
         ([{**config_map(), "data": {"mapping.yaml": "["}}], "it is not YAML"),
-        ([config_map(), config_map(namespace="other")], "there are 2 ConfigMaps azwi-mapping"),
+        ([config_map(), config_map(namespace="other")], "the manifests have 2 ConfigMaps azwi-mapping"),
     ],
 )
 def test_refused(documents: list[JsonObject], said: str) -> None:

@@ -92,7 +92,7 @@ def test_gone_later(tmp_path: Path) -> None:
 def test_broken_at_first(tmp_path: Path) -> None:
     """A file that is no YAML at the start is refused with its name."""
     (tmp_path / "a.yaml").write_text("{")
-    with pytest.raises(ValueError, match=r"a\.yaml is not YAML"):
+    with pytest.raises(ValueError, match=r"a\.yaml:2: did not find expected node content"):
         FileAccounts(tmp_path)
 
 

@@ -81,7 +81,7 @@ def test_nothing_set(text: str) -> None:
     assert (done.exit_code, yaml.safe_load(done.stdout)) == (0, {})
 
 
-@pytest.mark.parametrize("text", ["a: 1\n---\nb: 2\n", "- a\n", "1: 2\n", "a: [", "\xff"])
+@pytest.mark.parametrize("text", ["a: 1\n---\nb: 2\n", "- a\n", "3\n", "? [a]\n: 2\n", "a: [", "\xff"])
 def test_not_values(text: str) -> None:
     """Something else than the output of helm is refused."""
     done = CliRunner().invoke(program, ["migrate", "values"], input=text)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 
-import yaml
+from azure_workload_identity.kube_yaml import writer
 
 ADDED = "+ "
 KEPT = "  "
@@ -27,4 +27,4 @@ def rendered(before: object, after: object, *, colour: bool) -> str:
 
 
 def _lines(manifest: object) -> list[str]:
-    return yaml.safe_dump(manifest, sort_keys=False, width=120).splitlines()
+    return writer.write(manifest).splitlines()

@@ -1,6 +1,6 @@
 """Marked manifests."""
 
-from azure_workload_identity.marked_yaml import ADDED, GREEN, KEPT, marked_lines, rendered
+from azure_workload_identity.kube_yaml.marked import ADDED, GREEN, KEPT, marked_lines, rendered
 
 BEFORE = {"spec": {"containers": [{"name": "app"}]}}
 AFTER = {"spec": {"containers": [{"name": "app", "env": [{"name": "A", "value": "b"}]}], "volumes": []}}

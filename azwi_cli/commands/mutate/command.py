@@ -1,0 +1,169 @@
+"""The command: its flags, its steps, and its exit status."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from azure_workload_identity.types import JsonObject
+from azwi_cli.cluster import kube
+from azwi_cli.cluster.kube import Cluster, ClusterTarget
+from azwi_cli.commands.mutate import report
+from azwi_cli.commands.mutate.report import DECISION_FORMATS, MutateOutput
+from azwi_cli.console import output
+from azwi_cli.console.errors import CommandError
+from azwi_cli.offline import manifests, mapping
+from azwi_cli.offline import policy as policies
+from azwi_cli.offline.admissions import (
+    Admission,
+    AdmissionContext,
+    MutatedDocument,
+    admission_context,
+    mutate,
+    unknown_tenant_warnings,
+)
+from webhook.admission.reasons import Reason
+from webhook.admission.review import Decision
+
+# What to do where no cluster was asked.
+_HINTS: Final = {
+    Reason.SERVICE_ACCOUNT_NOT_FOUND: "give its manifest with --service-account, or --from-cluster to look there",
+}
+_PROGRESS_STEP: Final = 50
+
+
+@click.command("mutate")
+@click.option(
+    "--filename",
+    "-f",
+    "files",
+    metavar="FILE",
+    type=click.Path(allow_dash=True),
+    multiple=True,
+    required=True,
+    help="Manifests: a file, a directory, or - for stdin. Repeatable.",
+)
+@click.option(
+    "--service-account",
+    "service_accounts",
+    metavar="FILE",
+    type=click.Path(allow_dash=True),
+    multiple=True,
+    help="Manifests of ServiceAccounts and Namespaces that are not among them. Repeatable.",
+)
+@click.option("--from-cluster", is_flag=True, help="Take ServiceAccounts and Namespaces that miss from the cluster.")
+@click.option("--explain", is_flag=True, help="Print the decisions, reasons and warnings instead of manifests.")
+@click.option("--strict", is_flag=True, help="Exit with 1 on a warning, too.")
+@click.option(
+    "--ignore-kind",
+    "ignored_kinds",
+    metavar="KIND",
+    multiple=True,
+    help="A kind without a pod template that need not be warned of. Repeatable.",
+)
+@click.option(
+    "--output",
+    "-o",
+    "form",
+    type=click.Choice([*MutateOutput], case_sensitive=False),
+    help="Manifests as yaml (default) or json, their patch (RFC 6902), or a diff; with --explain table, json or yaml.",
+)
+@mapping.options
+@kube.options
+@policies.options
+def command(  # noqa: PLR0913  one parameter a flag
+    *,
+    files: Sequence[str],
+    service_accounts: Sequence[str],
+    from_cluster: bool,
+    explain: bool,
+    strict: bool,
+    ignored_kinds: Sequence[str],
+    form: MutateOutput | None,
+    identity_mapping: Path | None,
+    identity_mapping_configmap: str,
+    kubeconfig: str,
+    context: str,
+    namespace: str,
+    **settings: Any,  # noqa: ANN401  click's
+) -> None:
+    """Show what the webhook would make of the pods in manifests, by the same code and without a cluster.
+
+    Pod templates are found in objects of any kind, in lists and in several documents. ServiceAccounts and Namespaces
+    among the manifests count, and so do the server's variables, such as AZURE_ENVIRONMENT and PROXY_IMAGE. A refusal
+    ends with exit status 1 and prints no manifest, so a build can fail on it.
+
+    \b
+    azwi mutate -f deployment.yaml --service-account account.yaml -o diff
+    helm template chart | azwi mutate -f - --strict --explain
+    """  # noqa: D301  click reads the mark as: do not wrap
+    form = form or (MutateOutput.TABLE if explain else MutateOutput.YAML)
+    if explain and form not in DECISION_FORMATS:
+        raise click.UsageError(f"--explain prints table, json or yaml, not {form}")
+    policy = policies.build(settings)
+    with output.progress("reading manifests") as progress:
+        read = manifests.read(files)
+        if not read.objects:
+            raise CommandError(
+                f"there are no manifests in {', '.join(files)}", "did the command that writes them fail?"
+            )
+        known = [*read.objects, *manifests.read(service_accounts).objects]
+        cluster = Cluster.connect(ClusterTarget(kubeconfig, context, namespace)) if from_cluster else None
+        default = namespace or (cluster.namespace if cluster else "default")
+        loaded = mapping.read(identity_mapping, identity_mapping_configmap, known, cluster)
+        offline = admission_context(known, replace(policy, mapping=loaded.mapping), default, cluster)
+        results = _admit(read.objects, replace(offline, ignored_kinds=frozenset(ignored_kinds)), progress)
+        admissions = [admission for result in results for admission in result.admissions]
+        refused = [admission for admission in admissions if admission.outcome.decision is Decision.REFUSE]
+        progress.update("writing")
+        if explain or form is MutateOutput.TABLE:
+            decisions = [admission.document() for admission in admissions]
+            text = (
+                output.as_text(decisions, DECISION_FORMATS[form], lambda: report.decisions(admissions)).rstrip() + "\n"
+            )
+        else:
+            text = "" if refused else report.manifests(results, form, colour=output.coloured(sys.stdout))
+    in_general = [*read.skipped, *loaded.faults, *_unread(results), *unknown_tenant_warnings(admissions)]
+    of_pods = [
+        f"{admission.template}: {warning.text} ({warning.code})"
+        for admission in admissions
+        for warning in admission.outcome.warnings
+    ]
+    for warning in in_general if explain or form is MutateOutput.TABLE else [*in_general, *of_pods]:
+        output.warn(warning)
+    click.echo(text, nl=not text.endswith("\n") and bool(text))
+    if refused:
+        raise _refusal(refused, asked_cluster=from_cluster)
+    if strict and (count := len(in_general) + len(of_pods)):
+        raise CommandError(f"{count} {'warning' if count == 1 else 'warnings'}, and --strict was given")
+
+
+def _admit(
+    documents: Sequence[JsonObject], context: AdmissionContext, progress: output.Progress
+) -> list[MutatedDocument]:
+    results = []
+    for number, document in enumerate(documents):
+        if number % _PROGRESS_STEP == 0:
+            progress.update(f"admitting the pods of document {number + 1} of {len(documents)}")
+        results.append(mutate(document, context))
+    return results
+
+
+def _unread(results: Sequence[MutatedDocument]) -> Iterator[str]:
+    for result in results:
+        for name in result.unread:
+            kind = name.split(" ", 1)[0]
+            yield (
+                f"{name} was not looked at: no pod template was found in it "
+                f"(--ignore-kind {kind} if it leads to no pods, or to none of yours)"
+            )
+
+
+def _refusal(refused: Sequence[Admission], *, asked_cluster: bool) -> CommandError:
+    template, outcome = refused[0].template, refused[0].outcome
+    more = f", and {len(refused) - 1} more refused" if len(refused) > 1 else ""
+    hint = "" if asked_cluster else _HINTS.get(outcome.reason, "")
+    return CommandError(f"{template}: {outcome.message} ({outcome.reason}){more}", hint)
