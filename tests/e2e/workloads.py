@@ -10,6 +10,7 @@ from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import Cluster
 from testbed.cluster.manifests import USE
 from testbed.pods import OTHER_CLIENT_ID as OTHER
+from testbed.processes import until
 from tests.cluster.support.node.configuration import MACHINE
 from tests.e2e import look
 from tests.e2e.azure import LOGIN, Azure
@@ -133,9 +134,11 @@ class Workloads:
         return Tokens(**json.loads(self.finish(manifest, name).splitlines()[-1]))  # before it, warnings
 
     def roll_out(self, manifest: JsonObject) -> str:
-        """Create a controller's object, wait until its pods are ready, and return the log of one."""
+        """Create a controller's object, wait until its pods are ready and return what one wrote."""
         made = self.create(manifest)
         self.kubectl("rollout", "status", made, "--timeout=45s")
+        # A pod without a readiness probe is ready as soon as its container runs.
+        until(lambda: self.kubectl("logs", made))
         return self.kubectl("logs", made)
 
 
