@@ -4,7 +4,9 @@ A command's module is loaded when that command runs, so `azwi --help` loads noth
 """
 
 import logging
+import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Final
@@ -136,6 +138,8 @@ def run() -> None:
         program.main(sorted(sys.argv[1:], key=lambda argument: argument != DEBUG), prog_name="azwi")
     except KeyboardInterrupt:
         sys.exit(Status.INTERRUPTED)
+    except OSError as error:
+        _end_without_output(error)
     except Exception as fault:
         if DEBUG in sys.argv:
             raise
@@ -144,6 +148,14 @@ def run() -> None:
             "run it again as azwi --debug ... for a traceback, and report it",
         ).show()
         sys.exit(Status.FAILED)
+
+
+def _end_without_output(error: OSError) -> None:
+    """Say why the output could not be written, such as a full disk; what is buffered must not fail once more."""
+    with suppress(OSError):
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  stays open until the process ends
+        CommandError(f"the output cannot be written: {error.strerror or error}").show()
+    sys.exit(Status.FAILED)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ stay out, which would cost a command another second.
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Self, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
 
 import click
@@ -18,7 +18,7 @@ import click
 from azure_workload_identity import __version__
 from azure_workload_identity.types import JsonObject
 from azwi_cli.cluster import kubeconfig
-from azwi_cli.console.errors import CommandError, cause
+from azwi_cli.console.errors import CommandError, UnreachableError, cause
 
 FIELD_MANAGER: Final = "azwi"
 PAGE_SIZE: Final = 500
@@ -28,41 +28,29 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 # https://kubernetes.io/docs/reference/using-api/server-side-apply/ ; JSON is YAML.
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 
+# Where click keeps --request-timeout for all parts of a command.
+TIMEOUT_KEY: Final = "azwi.request_timeout"
 _NOT_FOUND: Final = 404
 _ERRORS: Final = 300
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 log = logging.getLogger(__name__)
 
 
+def requested_timeout() -> float:
+    """The value of --request-timeout of the command that runs, in seconds."""
+    context = click.get_current_context(silent=True)
+    return float(context.meta.get(TIMEOUT_KEY, TIMEOUT_SECONDS)) if context else TIMEOUT_SECONDS
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterTarget:
-    """Which cluster and namespace the command line names; empty is what the kubeconfig says."""
+    """The cluster and namespace that the command line names; empty means the kubeconfig's. `timeout` in seconds."""
 
     kubeconfig: str = ""
     context: str = ""
     namespace: str = ""
-
-
-def options(command: Decorated) -> Decorated:
-    """Add --kubeconfig, --context and --namespace to a command, as parameters of those names."""
-    namespace = click.option("--namespace", "-n", metavar="NAME", default="", help="Namespace; default: the context's.")
-    return cluster_options(namespace(command))
-
-
-def cluster_options(command: Decorated) -> Decorated:
-    """Add --kubeconfig and --context to a command whose namespace is given otherwise."""
-    context = click.option(
-        "--context", metavar="NAME", default="", help="Context of the kubeconfig; default: its current one."
-    )
-    file = click.option(
-        "--kubeconfig",
-        default="",
-        type=click.Path(dir_okay=False),
-        help="Kubeconfig; default: KUBECONFIG, ~/.kube/config, or in a pod its ServiceAccount.",
-    )
-    return file(context(command))
+    timeout: float = field(default_factory=requested_timeout)
 
 
 class ApiError(CommandError):
@@ -93,8 +81,10 @@ def path(api_version: str, plural: str, namespace: str = "", name: str = "", sub
 class Cluster:
     """A connection to one API server; `namespace` is the one that commands mean when they name none."""
 
-    def __init__(self, client: Any, namespace: str) -> None:  # noqa: ANN401  the package carries no types
+    def __init__(self, client: Any, namespace: str, headers: Mapping[str, str], timeout: float) -> None:  # noqa: ANN401  the package carries no types
         self._client = client
+        self._headers = headers
+        self._timeout = timeout
         self._host: str = client.configuration.host
         self.namespace = namespace
 
@@ -110,9 +100,10 @@ class Cluster:
         from kubernetes.client.configuration import Configuration
 
         configuration = Configuration()
-        namespace = kubeconfig.load(target.kubeconfig, target.context, configuration)
+        access = kubeconfig.load(target.kubeconfig, target.context, configuration)
         configuration.retries = False
-        return cls(ApiClient(configuration), target.namespace or namespace or "default")
+        namespace = target.namespace or access.namespace or "default"
+        return cls(ApiClient(configuration), namespace, access.headers, target.timeout)
 
     def get(self, path: str, **query: str) -> JsonObject:
         """One object.
@@ -204,10 +195,11 @@ class Cluster:
         log.debug("%s %s", method, url)
         # Not all that it serves is plain JSON: its JWKS is application/jwk-set+json.
         headers = {"Accept": f"{JSON}, */*", "User-Agent": f"azwi/{__version__}", "Content-Type": content_type}
+        headers |= self._headers
         encoded = json.dumps(body) if content_type == APPLY_PATCH else body  # the package encodes what is named JSON
         try:
             self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
-            answer = self._client.call_api(method, url, headers, encoded, _request_timeout=TIMEOUT_SECONDS)
+            answer = self._client.call_api(method, url, headers, encoded, _request_timeout=self._timeout)
             status, raw = answer.status, answer.read()
         except (OSError, urllib3.exceptions.HTTPError, _api_exception()) as error:
             raise self._unreachable(error) from error
@@ -219,9 +211,21 @@ class Cluster:
         return decoded
 
     def _unreachable(self, error: Exception) -> CommandError:
-        return CommandError(
-            f"no answer from the API server at {self._host}: {cause(error)}",
-            "is the cluster up, and is --context the right one? kubectl cluster-info tells the same",
+        reason = cause(error)
+        if "certificate" in reason:
+            return UnreachableError(
+                f"the certificate of the API server at {self._host} is not accepted: {reason}",
+                "the kubeconfig's certificate-authority or server name does not match it; is it of another cluster, or "
+                "an old one? For AKS: az aks get-credentials",
+            )
+        if "timed out" in reason:
+            return UnreachableError(
+                f"no answer from the API server at {self._host} within {self._timeout:g} s",
+                "check the network and --context, or wait longer with --request-timeout",
+            )
+        return UnreachableError(
+            f"no answer from the API server at {self._host}: {reason}",
+            "check that the cluster runs and that --context is right; kubectl cluster-info makes the same connection",
         )
 
 

@@ -1,25 +1,71 @@
-"""Which cluster a command means: the usual rules of kubeconfigs, by the `kubernetes` package's loader."""
+"""The cluster and the user that a command works with, by kubectl's rules for kubeconfigs.
+
+https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/ : of a name that several files
+have, the first counts; files that do not exist or are empty are skipped; paths are relative to their file. The
+`kubernetes` package reads the merged result, but not credential plugins: it goes on without credentials when one
+fails. Here a request is never sent as nobody.
+"""
 
 # ruff: noqa: PLC0415  the Kubernetes client is loaded only by commands that talk to a cluster
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from azure_workload_identity.types import JsonObject
+from azwi_cli.cluster import exec_plugin
 from azwi_cli.console.errors import CommandError, one_line
 
 DEFAULT: Final = "~/.kube/config"
-_HINT: Final = "name a kubeconfig with --kubeconfig or KUBECONFIG, or a context of it with --context"
 IN_CLUSTER_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+MAX_FILE: Final = 4 << 20
+_HINT: Final = "name a kubeconfig with --kubeconfig or KUBECONFIG, or a context of it with --context"
+_SECTIONS: Final = {"contexts": "context", "clusters": "cluster", "users": "user"}
+_PATHS: Final = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+_CREDENTIALS: Final = ("token", "tokenFile", "username", "client-certificate", "client-certificate-data")
 
 
-def load(kubeconfig: str, context: str, configuration: Any) -> str:  # noqa: ANN401  the package carries no types
-    """Fill in the package's configuration, and return the namespace that goes with it (empty: none is named).
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What goes with a connection: the context's namespace (empty: none), and headers of an impersonated user."""
+
+    namespace: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Kubeconfig:
+    """Several kubeconfigs as one; each entry has its paths resolved against the directory of its file."""
+
+    files: str
+    current_context: str = ""
+    contexts: Mapping[str, JsonObject] = field(default_factory=dict)
+    clusters: Mapping[str, JsonObject] = field(default_factory=dict)
+    users: Mapping[str, JsonObject] = field(default_factory=dict, repr=False)
+
+    def entry(self, section: str, name: str, needed_by: str) -> JsonObject:
+        """The entry of that name.
+
+        Raises:
+            CommandError: when there is none.
+        """
+        entries: Mapping[str, JsonObject] = getattr(self, section)
+        if name in entries:
+            return entries[name]
+        kind, known = _SECTIONS[section], ", ".join(sorted(entries)) or "none"
+        raise CommandError(f"{needed_by} {kind} {name!r}, which is not in {self.files}", f"its {section}: {known}")
+
+
+def load(kubeconfig: str, context: str, configuration: Any) -> Access:  # noqa: ANN401  the package carries no types
+    """Fill in the package's configuration.
 
     By `kubeconfig`, else KUBECONFIG or DEFAULT, else as the pod that this runs in.
 
     Raises:
-        CommandError: when there is no configuration or it cannot be used.
+        CommandError: when there is no configuration, it cannot be used, or its user has no credentials.
     """
     import yaml
     from kubernetes.config import incluster_config, kube_config
@@ -33,29 +79,145 @@ def load(kubeconfig: str, context: str, configuration: Any) -> str:  # noqa: ANN
     try:
         if not there:
             incluster_config.load_incluster_config(client_configuration=configuration)
-            return IN_CLUSTER_NAMESPACE.read_text().strip()
-        context = context or _current_context(files)
-        kube_config.load_kube_config(files, context or None, configuration)
-        contexts, current = kube_config.list_kube_config_contexts(files)
-        chosen = next((each for each in contexts if each["name"] == context), current)
-        return str(chosen["context"].get("namespace") or "")
+            return Access(IN_CLUSTER_NAMESPACE.read_text().strip())
+        chosen, access = resolve(read(files), context)
+        kube_config.load_kube_config_from_dict(chosen, "azwi", configuration, persist_config=False)
     except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError) as error:
+        raise CommandError(f"no usable cluster configuration in {files}: {one_line(error)}", _HINT) from error
+    return access
+
+
+def read(files: str) -> Kubeconfig:
+    """The kubeconfigs of a list of files, merged.
+
+    Raises:
+        CommandError: when one cannot be read or is not a kubeconfig.
+    """
+    import yaml
+
+    current, sections = "", {section: dict[str, JsonObject]() for section in _SECTIONS}
+    for file in _paths(files):
+        try:
+            content = yaml.safe_load(file.read_bytes()[:MAX_FILE]) if file.exists() else None
+        except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+            raise CommandError(f"kubeconfig {file} cannot be read: {one_line(error)}", _HINT) from error
+        if content is None:
+            continue
+        if not isinstance(content, dict):
+            raise CommandError(f"{file} is not a kubeconfig", _HINT)
+        current = current or str(content.get("current-context") or "")
+        for section, kind in _SECTIONS.items():
+            for name, entry in _entries(file, section, kind, content.get(section)):
+                sections[section].setdefault(name, entry)
+    return Kubeconfig(files, current, **sections)
+
+
+def resolve(merged: Kubeconfig, context: str = "") -> tuple[JsonObject, Access]:
+    """A kubeconfig of one context, `azwi`, with the credentials that a plugin issued, and what goes with it.
+
+    Raises:
+        CommandError: when something that the context names is missing, or there are no credentials.
+    """
+    name = context or merged.current_context
+    if not name:
+        raise CommandError(f"no current context is set in {merged.files}", _HINT)
+    if name not in merged.contexts:
+        known = ", ".join(sorted(merged.contexts)) or "none"
+        raise CommandError(f"there is no context {name!r} in {merged.files}", f"choose with --context: {known}")
+    chosen = merged.contexts[name]
+    cluster = merged.entry("clusters", str(chosen.get("cluster") or ""), f"context {name!r} names")
+    _check_server(cluster, merged.files)
+    user_name = str(chosen.get("user") or "")
+    user = merged.entry("users", user_name, f"context {name!r} names") if user_name else {}
+    resolved: JsonObject = {
+        "current-context": "azwi",
+        "contexts": [{"name": "azwi", "context": {"cluster": "azwi", "user": "azwi"}}],
+        "clusters": [{"name": "azwi", "cluster": cluster}],
+        "users": [{"name": "azwi", "user": _credentials(user_name, user, cluster, name)}],
+    }
+    return resolved, Access(str(chosen.get("namespace") or ""), _impersonation(user, name))
+
+
+def _credentials(name: str, user: JsonObject, cluster: JsonObject, context: str) -> JsonObject:
+    """The user with credentials that can be sent.
+
+    Raises:
+        CommandError: when there are none.
+    """
+    if "auth-provider" in user:
+        provider = user["auth-provider"].get("name") if isinstance(user["auth-provider"], dict) else ""
         raise CommandError(
-            f"no usable cluster configuration in {files}: {one_line(error)}",
-            _HINT,
-        ) from error
+            f"user {name!r} logs in by auth-provider {provider!r}, which Kubernetes removed in 1.26",
+            "use a credential plugin instead; for AKS: kubelogin convert-kubeconfig -l azurecli",
+        )
+    if any(user.get(key) for key in _CREDENTIALS):
+        return {key: value for key, value in user.items() if key != "exec"}
+    if user.get("exec"):
+        return exec_plugin.credentials(user["exec"], cluster)
+    if urlsplit(str(cluster.get("server"))).scheme == "http":
+        return {}  # as `kubectl proxy` serves, which adds its own
+    if not name:
+        raise CommandError(
+            f"context {context!r} names no user, so requests would be anonymous",
+            f"kubectl config set-context {context} --user=NAME, or choose another --context",
+        )
+    raise CommandError(
+        f"user {name!r} has no credentials, so requests would be anonymous",
+        "log in to the cluster again; for AKS: az aks get-credentials",
+    )
+
+
+def _impersonation(user: JsonObject, context: str) -> Mapping[str, str]:
+    """The headers of `as` and `as-uid`.
+
+    Raises:
+        CommandError: for groups and extras, of which a request may have several: they are not left out silently.
+    """
+    if user.get("as-groups") or user.get("as-user-extra"):
+        raise CommandError(
+            f"the user of context {context!r} impersonates with as-groups or as-user-extra, which azwi does not send",
+            "choose a --context that impersonates by name only, or not at all",
+        )
+    fields = {"Impersonate-User": user.get("as"), "Impersonate-Uid": user.get("as-uid")}
+    return {header: str(value) for header, value in fields.items() if value}
+
+
+def _check_server(cluster: JsonObject, files: str) -> None:
+    """Refuse an address that cannot be one.
+
+    Raises:
+        CommandError: when scheme, host or port is not usable.
+    """
+    server = str(cluster.get("server") or "")
+    try:
+        parts = urlsplit(server)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise CommandError(f"the cluster's server {server!a} in {files} is not a URL such as https://host:6443", _HINT)
+
+
+def _entries(file: Path, section: str, kind: str, listed: object) -> list[tuple[str, JsonObject]]:
+    if listed is None:
+        return []
+    found = []
+    for item in listed if isinstance(listed, list) else [None]:
+        entry = item.get(kind) if isinstance(item, dict) else None
+        if not isinstance(item, dict) or not item.get("name") or not isinstance(entry or {}, dict):
+            raise CommandError(f"{section} of kubeconfig {file} are not a list of named entries", _HINT)
+        found.append((str(item["name"]), _absolute(entry or {}, file.parent)))
+    return found
+
+
+def _absolute(entry: JsonObject, directory: Path) -> JsonObject:
+    """The entry with its paths resolved; a plugin's command is one if it has a slash."""
+    paths: JsonObject = {key: str(directory / entry[key]) for key in _PATHS if entry.get(key)}
+    plugin = entry.get("exec")
+    if isinstance(plugin, dict) and "/" in str(plugin.get("command", "")):
+        paths["exec"] = {**plugin, "command": str(directory / plugin["command"])}
+    return {**entry, **paths}
 
 
 def _paths(files: str) -> list[Path]:
     return [Path(file).expanduser() for file in files.split(os.pathsep) if file]
-
-
-def _current_context(files: str) -> str:
-    """The current context of several kubeconfigs: the first that is set counts; the package takes the last."""
-    import yaml
-
-    paths = _paths(files)
-    if len(paths) < 2:  # noqa: PLR2004  one kubeconfig has no order
-        return ""
-    read = (yaml.safe_load(file.read_bytes()) for file in paths if file.exists())
-    return next((str(found) for each in read if isinstance(each, dict) and (found := each.get("current-context"))), "")

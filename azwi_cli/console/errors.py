@@ -17,6 +17,7 @@ class Status(IntEnum):
     DONE = 0
     FAILED = 1
     USAGE = 2
+    UNKNOWN = 3
     INTERRUPTED = 130
 
 
@@ -41,6 +42,10 @@ class CommandError(click.ClickException):
         click.echo(f"azwi: {text}", file=file, err=file is None)
 
 
+class UnreachableError(CommandError):
+    """Nothing could be looked at: no connection, or no login."""
+
+
 class UsageError(CommandError):
     """The command line is wrong."""
 
@@ -60,7 +65,21 @@ def cause(error: Exception) -> str:
     """The root cause of a connection error, without the layers that libraries wrap around it."""
     text = one_line(getattr(error, "reason", None) or error)
     found = re.search(r"(\[Errno -?\d+\] .*|certificate verify failed.*|timed out.*)", text)
-    return found[1].rstrip(")'\">") if found else text
+    return _unwrapped(found[1]) if found else text
+
+
+def _unwrapped(text: str) -> str:
+    """The text without the brackets and quotes at its end that were opened before it."""
+    opened_by = {")": "(", "]": "[", ">": "<", "'": "'", '"': '"'}
+    while (opening := opened_by.get(text[-1:])) and _is_open(text, opening, text[-1]):
+        text = text[:-1]
+    return text
+
+
+def _is_open(text: str, opening: str, closing: str) -> bool:
+    if opening == closing:
+        return text.count(closing) % 2 == 1
+    return text.count(closing) > text.count(opening)
 
 
 def one_line(error: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from azwi_cli.cluster import kube
+from azwi_cli.cluster import options as cluster_flags
 from azwi_cli.cluster.kube import Cluster, ClusterTarget
 from azwi_cli.console import output
 from azwi_cli.console.errors import CommandError
@@ -66,7 +66,7 @@ def _files(_context: click.Context, _parameter: click.Parameter, given: Sequence
 def options(command: Decorated) -> Decorated:
     """Add the options of `Sources` to a command."""
     for decorate in (
-        kube.cluster_options,
+        cluster_flags.cluster_options,
         click.option("--drop", multiple=True, metavar="KID", help="Leave this key out: the end of a rotation."),
         click.option("--from-cluster", is_flag=True, help="Take the keys that the cluster's API server publishes."),
         click.option(

@@ -202,7 +202,7 @@ class ControlPlane(Cluster):
         return namespace
 
 
-def write_kubeconfig(path: Path, url: str, ca_file: Path, user: Mapping[str, str]) -> Path:
+def write_kubeconfig(path: Path, url: str, ca_file: Path, user: Mapping[str, object]) -> Path:
     """Write a kubeconfig with one cluster and one user, and return its path."""
     content = {
         "apiVersion": "v1",

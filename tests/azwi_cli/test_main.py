@@ -176,3 +176,14 @@ def test_closed_pipe() -> None:
         ["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=MAX_WAIT_SECONDS
     )
     assert done.stderr == ""
+
+
+def test_full_disk() -> None:
+    """Output that cannot be written is a failure, with the system's reason."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "azwi_cli", "version"],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=MAX_WAIT_SECONDS,
+        )  # fmt: skip
+    assert done.returncode == errors.Status.FAILED
+    assert done.stderr == "azwi: the output cannot be written: No space left on device\n"

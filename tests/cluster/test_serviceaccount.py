@@ -141,13 +141,18 @@ def test_quick_start_of_v160(
 
 
 def test_cluster_issuer(plain_namespace: str, azwi: Azwi, microsoft: tuple[Azure, Entra]) -> None:
-    """Without an issuer the cluster's own is used, and a different one causes a warning."""
+    """Without an issuer the cluster's own is used; another one is warned of, and one without its slash refused."""
     azure, _ = microsoft
     create(azwi, azure, plain_namespace)
     (credential,) = azure.credentials[azure.applications[0]["id"]]
     assert credential["issuer"] == "https://issuer.azwi.test/"
-    other = create(azwi, azure, plain_namespace, "--service-account-issuer-url=https://issuer.azwi.test")
+    other = create(azwi, azure, plain_namespace, "--service-account-issuer-url=https://other.azwi.test")
     assert "tokens of this cluster carry the issuer https://issuer.azwi.test/, not" in other.stdout
+    applications = len(azure.applications)
+    slash = create(azwi, azure, plain_namespace, "--service-account-issuer-url=https://issuer.azwi.test")
+    assert slash.exit_code == 2
+    assert "a slash or letter case differs" in slash.stderr
+    assert len(azure.applications) == applications
 
 
 def test_account_is_not_overwritten(
@@ -234,7 +239,7 @@ def test_refused_by_the_cluster(azwi: Azwi, microsoft: tuple[Azure, Entra]) -> N
     assert done.exit_code == 1
     assert "kubectl create namespace not-there" in done.stderr
     misnamed = azwi("sa", "create", "--service-account-name=Not_A_Name", *as_admin(azure))
-    assert misnamed.exit_code == 1
+    assert misnamed.exit_code == 2
     assert "RFC 1123" in misnamed.stderr
     assert azure.writes() == []
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from azure_workload_identity import version
 from azure_workload_identity.go_flags import FlagParser
 from webhook.admission.reasons import quoted
+from webhook.config import faults
 from webhook.config.settings import SOURCES, Settings
 
 
@@ -46,17 +47,18 @@ def checked(given: Mapping[str, object]) -> Settings:
 def _sentences(error: ValidationError) -> Iterator[str]:
     for fault in error.errors(include_url=False):
         name = str(fault["loc"][0]) if fault["loc"] else ""
-        message = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-        yield f"{SOURCES[name].name} {_shown(fault['input'])} {_lowered(message)}" if name else message
+        message = faults.sentence(fault)
+        if not name:
+            yield message
+        elif fault["input"] == "":
+            yield f"{SOURCES[name].name} is not set: it {message}"
+        else:
+            yield f"{SOURCES[name].name} {_shown(fault['input'])} {message}"
 
 
 def _shown(value: object) -> str:
     # The user part of a URL may be a secret.
     return "'...'" if "@" in str(value) else quoted(value)
-
-
-def _lowered(message: str) -> str:
-    return message[:1].lower() + message[1:]
 
 
 class _Version(argparse.Action):

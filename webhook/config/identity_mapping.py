@@ -11,6 +11,7 @@ from azure_workload_identity import names
 from azure_workload_identity.kube_yaml import reader
 from webhook.admission import values
 from webhook.admission.identity import IdentityMapping, MappingEntry
+from webhook.config import faults
 
 MAX_ENTRIES: Final = 10_000
 Pattern = Annotated[str, Field(min_length=1, max_length=253)]
@@ -136,4 +137,5 @@ def load(path: Path) -> IdentityMapping:
 def _sentence(error: ValidationError, *within: str | int) -> str:
     fault = error.errors(include_url=False)[0]
     place = ".".join(map(str, (*within, *fault["loc"])))
-    return f"{place}: {fault['msg']}" if place else str(fault["msg"])
+    message = faults.sentence(fault)
+    return f"{place}: {message}" if place else message

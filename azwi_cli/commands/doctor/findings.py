@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 MAX_SHOWN: Final = 300
+MANUAL: Final = "docs/operate/doctor.md"
 
 
 class Severity(StrEnum):
@@ -18,6 +19,11 @@ class Severity(StrEnum):
 
 class Code(StrEnum):
     """The codes of findings; once released they do not change."""
+
+    CLUSTER_TOO_OLD = "cluster-too-old"
+    RIGHT_MISSING = "right-missing"
+    WEBHOOK_PRESENT = "webhook-present"
+    ISSUER_NOT_PUBLISHED = "issuer-not-published"
 
     NOT_INSTALLED = "not-installed"
     SEVERAL_WEBHOOKS = "several-webhooks"
@@ -46,7 +52,9 @@ class Code(StrEnum):
     POD_REFUSED = "pod-refused"
     ACCOUNT_MISSING = "account-missing"
     NO_CLIENT_ID = "no-client-id"
+    CLIENT_ID_INVALID = "client-id-invalid"
     PROXY_FORBIDDEN = "proxy-forbidden"
+    PROXY_OUT_OF_BOUNDS = "proxy-out-of-bounds"
 
     POD_NOT_INJECTED = "pod-not-injected"
     POD_OUTDATED = "pod-outdated"
@@ -65,6 +73,7 @@ class Code(StrEnum):
 # All others are errors.
 WARNINGS: Final = frozenset(
     {
+        Code.WEBHOOK_PRESENT,
         Code.SEVERAL_WEBHOOKS,
         Code.CABUNDLE_CONTESTED,
         Code.CERTIFICATE_EXPIRING,
@@ -101,7 +110,13 @@ class Finding:
             "what": self.what,
             "evidence": list(self.evidence),
             "fix": self.fix,
+            "link": link(self.code),
         }
+
+
+def link(code: Code) -> str:
+    """Where the manual explains a code."""
+    return f"{MANUAL}#{code}"
 
 
 def shown(value: object) -> str:
@@ -110,9 +125,33 @@ def shown(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
 
 
+class Area(StrEnum):
+    """What a check reads; a check of which an area could not be read has not been made, or not wholly."""
+
+    WEBHOOKS = "webhooks"
+    SERVER = "server"
+    SECRET = "secret"  # noqa: S105  an area
+    CALL = "call"
+    NAMESPACES = "namespaces"
+    ACCOUNTS = "accounts"
+    MAPPING = "mapping"
+    WORKLOADS = "workloads"
+    POLICIES = "policies"
+    LIMITS = "limits"
+    CLOCK = "clock"
+    ISSUER = "issuer"
+    AZURE = "azure"
+
+
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What could not be looked at, and why."""
+    """What could not be read, why, and the permission or login that is needed for it."""
 
     what: str
     why: str
+    area: Area = Area.AZURE
+    needs: str = ""
+
+    def document(self) -> Mapping[str, Any]:
+        """As machines get it."""
+        return {"what": self.what, "why": self.why, "needs": self.needs}

@@ -6,7 +6,7 @@
 
 import binascii
 from base64 import b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -19,11 +19,10 @@ from azwi_cli.clock_skew import ClockReading
 from azwi_cli.cluster import kube
 from azwi_cli.cluster.kube import ApiError, Cluster
 from azwi_cli.commands.doctor import settings
-from azwi_cli.commands.doctor.findings import Unreadable
+from azwi_cli.commands.doctor.findings import Area, Unreadable
 from azwi_cli.commands.doctor.fixes import CommandBuilder
 from azwi_cli.commands.doctor.selectors import matches
 from azwi_cli.commands.doctor.snapshot import (
-    HELM_RELEASE,
     Installation,
     LiveWorkload,
     Probe,
@@ -31,8 +30,9 @@ from azwi_cli.commands.doctor.snapshot import (
     StoredMapping,
     arguments,
     is_ours,
+    release_of,
 )
-from azwi_cli.console.errors import CommandError
+from azwi_cli.console.errors import CommandError, UnreachableError
 from azwi_cli.issuer.discovery import CONFIGURATION_PATH
 from azwi_cli.offline import admissions, owners
 from azwi_cli.offline.admissions import AdmissionContext
@@ -40,6 +40,8 @@ from webhook.admission.identity import Account, IdentityMapping
 from webhook.admission.policy import Policy
 
 MAX_OBJECTS: Final = 20_000
+SERVER_PROGRAM: Final = "azwi-webhook"
+ANONYMOUS: Final = "system:anonymous"
 MAX_WORKLOADS: Final = 5_000
 CERT_MANAGER: Final = "cert-manager.io/certificate-name"
 CERTIFICATES: Final = ("ca.crt", "tls.crt")
@@ -57,7 +59,9 @@ PROBE_CONTAINER: Final[Mapping[str, Any]] = {
 }
 _ADMISSION: Final = "admissionregistration.k8s.io/v1"
 _NOT_FOUND: Final = 404
-_NOT_ALLOWED: Final = frozenset({401, 403, 405})
+# 401 ends it all: nothing can be read without a login.
+_UNAUTHORIZED: Final = 401
+_NOT_ALLOWED: Final = frozenset({403, 405})
 _FINISHED: Final = frozenset({"Succeeded", "Failed"})
 
 
@@ -72,49 +76,58 @@ class Scope:
 
 @dataclass
 class Reader:
-    """A connection that notes what it is not shown."""
+    """A connection that records what may not be read; `on_step` is called with a description of each step."""
 
     cluster: Cluster
+    on_step: Callable[[str], None] = lambda _: None
     unreadable: list[Unreadable] = field(default_factory=list)
 
-    def find(self, what: str, path: str) -> JsonObject | None:
-        """One object, {} when there is none, None when it is not shown."""
+    def find(self, area: Area, what: str, path: str) -> JsonObject | None:
+        """One object, {} when there is none, None when it may not be read."""
         try:
             return self.cluster.get(path)
         except ApiError as error:
             if error.status == _NOT_FOUND:
                 return {}
-            self._note(what, error)
+            self._note(area, what, f"get {what}", error)
             return None
 
-    def list(self, what: str, path: str, *, labels: str = "", most: int = MAX_OBJECTS) -> list[JsonObject] | None:
-        """All objects, none where the kind is not there, None when they are not shown."""
+    def list(
+        self, area: Area, what: str, path: str, *, labels: str = "", most: int = MAX_OBJECTS
+    ) -> list[JsonObject] | None:
+        """All objects, none where the kind is not there, None when they may not be listed."""
+        self.on_step(f"reading {what}")
         try:
             found = list(islice(self.cluster.list(path, labels=labels), most + 1))
         except ApiError as error:
             if error.status == _NOT_FOUND:
                 return []
-            self._note(what, error)
+            self._note(area, what, f"list {what}", error)
             return None
         if len(found) > most:
-            self.unreadable.append(Unreadable(what, f"there are more than {most}; name a namespace with --namespace"))
+            self.unreadable.append(
+                Unreadable(what, f"there are more than {most}", area, "a namespace to look at: --namespace")
+            )
         return found[:most]
 
-    def _note(self, what: str, error: ApiError) -> None:
+    def _note(self, area: Area, what: str, needed: str, error: ApiError) -> None:
         if error.status not in _NOT_ALLOWED:
             raise error
-        self.unreadable.append(Unreadable(what, error.message))
+        self.unreadable.append(Unreadable(what, error.message, area, f"permission to {needed}"))
 
 
-def read(cluster: Cluster, scope: Scope, commands: CommandBuilder) -> Snapshot:
+def read(
+    cluster: Cluster, scope: Scope, commands: CommandBuilder, on_step: Callable[[str], None] = lambda _: None
+) -> Snapshot:
     """Read what the checks need; Azure is read elsewhere.
 
     Raises:
-        CommandError: when the API server does not answer, or the pod or account of the scope is not there.
+        UnreachableError: when the API server does not answer, or does not accept the login.
+        CommandError: when the pod or account of the scope is not there.
     """
-    reader = Reader(cluster)
+    reader = Reader(cluster, on_step)
     server_clock = _server_clock(reader)
-    found = reader.list("webhook configurations", kube.path(_ADMISSION, "mutatingwebhookconfigurations"))
+    found = reader.list(Area.WEBHOOKS, "webhook configurations", kube.path(_ADMISSION, "mutatingwebhookconfigurations"))
     installations = (
         None
         if found is None
@@ -122,13 +135,13 @@ def read(cluster: Cluster, scope: Scope, commands: CommandBuilder) -> Snapshot:
     )
     policy, mapping = _policy(reader, installations or [])
     namespaces = _namespaces(reader, scope.namespace)
-    stored = reader.list("ServiceAccounts", kube.path("v1", "serviceaccounts", scope.namespace))
+    stored = reader.list(Area.ACCOUNTS, "ServiceAccounts", kube.path("v1", "serviceaccounts", scope.namespace))
     complete = stored is not None and len(stored) < MAX_OBJECTS
     accounts = _by_key(stored or ())
     if complete:
         _check(scope, accounts)
     context = _admission_context(namespaces, accounts, policy, complete=complete)
-    issuer = reader.find("the cluster's issuer", CONFIGURATION_PATH) or {}
+    issuer = reader.find(Area.ISSUER, "the cluster's issuer", CONFIGURATION_PATH) or {}
     snapshot = Snapshot(
         now=server_clock.sent_at if server_clock else clock_skew.now(),
         commands=commands,
@@ -142,15 +155,23 @@ def read(cluster: Cluster, scope: Scope, commands: CommandBuilder) -> Snapshot:
         accounts_of=scope.namespace if complete and not (scope.service_account or scope.pod) else None,
         workloads=_workloads(reader, scope, context),
         network_policies=reader.list(
-            "NetworkPolicies", kube.path("networking.k8s.io/v1", "networkpolicies", scope.namespace)
+            Area.POLICIES, "NetworkPolicies", kube.path("networking.k8s.io/v1", "networkpolicies", scope.namespace)
         )
         or (),
+        limit_ranges=reader.list(Area.LIMITS, "LimitRanges", kube.path("v1", "limitranges", scope.namespace)) or (),
+        quotas=reader.list(Area.LIMITS, "ResourceQuotas", kube.path("v1", "resourcequotas", scope.namespace)) or (),
     )
     if scope.service_account or scope.pod:
         wanted = {scope.service_account, *(workload.service_account for workload in snapshot.workloads)}
         snapshot = replace(snapshot, accounts={key: value for key, value in accounts.items() if key[1] in wanted})
-    if installations:
-        snapshot = replace(snapshot, probe=_probe(reader, _probed(snapshot, cluster.namespace), policy))
+    if installations != []:
+        on_step("creating a pod in a dry run")
+        snapshot = replace(
+            snapshot,
+            probe=_probe(
+                reader, _probed(snapshot, cluster.namespace), policy, configurations_known=installations is not None
+            ),
+        )
     return replace(snapshot, unreadable=tuple(reader.unreadable))
 
 
@@ -164,16 +185,30 @@ def _check(scope: Scope, accounts: Mapping[tuple[str, str], JsonObject]) -> None
 
 
 def _server_clock(reader: Reader) -> ClockReading | None:
-    """What the API server's clock shows, by an object that is not stored."""
+    """The API server's clock, by an object that is not stored; its answer shows, too, that the login is accepted."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     asked = clock_skew.now()
     try:
         answer = reader.cluster.create(kube.path("authentication.k8s.io/v1", "selfsubjectreviews"), review)
     except ApiError as error:
-        reader.unreadable.append(Unreadable("the API server's clock", error.message))
+        if error.status == _UNAUTHORIZED:
+            raise UnreachableError(
+                "the API server does not accept your login (401 Unauthorized)", error.hint
+            ) from error
+        reader.unreadable.append(Unreadable("the API server's clock", error.message, Area.CLOCK))
         return None
+    _refuse_anonymous(answer)
     shown = timestamp((answer.get("metadata") or {}).get("creationTimestamp"))
     return ClockReading(shown, asked, clock_skew.now()) if shown else None
+
+
+def _refuse_anonymous(review: JsonObject) -> None:
+    user = ((review.get("status") or {}).get("userInfo") or {}).get("username")
+    if user == ANONYMOUS:
+        raise UnreachableError(
+            f"the API server takes you for {ANONYMOUS}: your kubeconfig has no login that it accepts",
+            "log in to the cluster again; for AKS: az aks get-credentials",
+        )
 
 
 def timestamp(text: object) -> datetime | None:
@@ -189,24 +224,33 @@ def _installation(reader: Reader, configuration: JsonObject) -> Installation:
     namespace, name = installation.service_key
     if not name:
         return installation
-    service = reader.find(f"Service {namespace}/{name}", kube.path("v1", "services", namespace, name))
+    service = reader.find(Area.SERVER, f"Service {namespace}/{name}", kube.path("v1", "services", namespace, name))
     slices = reader.list(
+        Area.SERVER,
         f"EndpointSlices of {namespace}/{name}",
         kube.path("discovery.k8s.io/v1", "endpointslices", namespace),
         labels=f"kubernetes.io/service-name={name}",
     )
-    deployments = reader.list(f"Deployments of {namespace}", kube.path("apps/v1", "deployments", namespace))
-    deployment = None if deployments is None else _behind(service or {}, deployments)
+    deployments = reader.list(
+        Area.SERVER, f"Deployments of {namespace}", kube.path("apps/v1", "deployments", namespace)
+    )
+    deployment = None if deployments is None else _behind(service or {}, deployments, release_of(configuration))
     found = Installation(configuration, service, slices, deployment)
     return _with_certificates(reader, namespace, found)
 
 
-def _behind(service: JsonObject, deployments: Iterable[JsonObject]) -> JsonObject:
-    """The Deployment whose pods a Service has."""
+def _behind(service: JsonObject, deployments: Sequence[JsonObject], release: str) -> JsonObject:
+    """The Deployment whose pods a Service has; without the Service, that of the same Helm release, or the server's."""
     selector = (service.get("spec") or {}).get("selector")
     for deployment in deployments:
         labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
         if selector and matches({"matchLabels": selector}, labels):
+            return deployment
+    if service:
+        return {}
+    for deployment in deployments:
+        of_release = release and release_of(deployment) == release
+        if of_release or SERVER_PROGRAM in arguments(deployment):
             return deployment
     return {}
 
@@ -221,7 +265,7 @@ def _with_certificates(reader: Reader, namespace: str, found: Installation) -> I
     ]
     named = settings.flag(arguments(deployment), "cert-secret") if deployment else ""
     for name in dict.fromkeys(filter(None, [named, *mounted, names.CERT_SECRET])):
-        secret = reader.find(f"Secret {namespace}/{name}", kube.path("v1", "secrets", namespace, name))
+        secret = reader.find(Area.SECRET, f"Secret {namespace}/{name}", kube.path("v1", "secrets", namespace, name))
         if secret is None:
             return replace(found, secret_name=name)
         data = secret.get("data") or {}
@@ -254,7 +298,9 @@ def _policy(reader: Reader, installations: Sequence[Installation]) -> tuple[Poli
     if config_map := settings.flag(line, "identity-mapping-configmap"):
         mapping, stored = _mapping(reader, namespace, config_map)
     elif file := settings.flag(line, "identity-mapping"):
-        reader.unreadable.append(Unreadable("the identity mapping", f"it is in {file} of the server's pods"))
+        reader.unreadable.append(
+            Unreadable("the identity mapping", f"it is in {file} of the server's pods", Area.MAPPING)
+        )
         stored = StoredMapping(namespace, file, there=None)
     return settings.policy(line, environ, mapping), stored
 
@@ -262,7 +308,7 @@ def _policy(reader: Reader, installations: Sequence[Installation]) -> tuple[Poli
 def _config_map(reader: Reader, namespace: str, name: str) -> Mapping[str, str]:
     if not name:
         return {}
-    found = reader.find(f"ConfigMap {namespace}/{name}", kube.path("v1", "configmaps", namespace, name))
+    found = reader.find(Area.MAPPING, f"ConfigMap {namespace}/{name}", kube.path("v1", "configmaps", namespace, name))
     return (found or {}).get("data") or {}
 
 
@@ -270,10 +316,10 @@ def _mapping(reader: Reader, namespace: str, name: str) -> tuple[IdentityMapping
     """The valid entries, and the state of their ConfigMap."""
     from webhook.config import identity_mapping
 
-    found = reader.find(f"ConfigMap {namespace}/{name}", kube.path("v1", "configmaps", namespace, name))
+    found = reader.find(Area.MAPPING, f"ConfigMap {namespace}/{name}", kube.path("v1", "configmaps", namespace, name))
     if not found:
         return IdentityMapping(), StoredMapping(namespace, name, there=None if found is None else False)
-    stored = StoredMapping(namespace, name, release=(found["metadata"].get("annotations") or {}).get(HELM_RELEASE, ""))
+    stored = StoredMapping(namespace, name, release=release_of(found))
     try:
         parsed = identity_mapping.parse_configmap(found.get("data"))
     except ValueError as error:
@@ -283,9 +329,9 @@ def _mapping(reader: Reader, namespace: str, name: str) -> tuple[IdentityMapping
 
 def _namespaces(reader: Reader, namespace: str) -> Mapping[str, JsonObject]:
     if not namespace:
-        found = reader.list("namespaces", kube.path("v1", "namespaces"))
+        found = reader.list(Area.NAMESPACES, "namespaces", kube.path("v1", "namespaces"))
         return {namespace_object["metadata"]["name"]: namespace_object for namespace_object in found or ()}
-    one = reader.find(f"namespace {namespace}", kube.path("v1", "namespaces", name=namespace))
+    one = reader.find(Area.NAMESPACES, f"namespace {namespace}", kube.path("v1", "namespaces", name=namespace))
     if one == {}:
         raise CommandError(f"there is no namespace {namespace}", "kubectl get namespaces shows all")
     return {namespace: one} if one else {}
@@ -300,9 +346,12 @@ def _workloads(reader: Reader, scope: Scope, context: AdmissionContext) -> Seque
         manifest
         for api_version, plurals in owners.KINDS.items()
         for plural in plurals
-        for manifest in reader.list(plural, kube.path(api_version, plural, scope.namespace), most=MAX_WORKLOADS) or ()
+        for manifest in reader.list(
+            Area.WORKLOADS, plural, kube.path(api_version, plural, scope.namespace), most=MAX_WORKLOADS
+        )
+        or ()
     ]
-    pods = reader.list("pods", kube.path("v1", "pods", scope.namespace))
+    pods = reader.list(Area.WORKLOADS, "pods", kube.path("v1", "pods", scope.namespace))
     if scope.pod:
         pods = [pod for pod in pods or () if pod["metadata"]["name"] == scope.pod]
         if not pods:
@@ -370,11 +419,13 @@ def _probed(snapshot: Snapshot, default: str) -> tuple[str, str]:
     return default, "default"
 
 
-def _probe(reader: Reader, where: tuple[str, str], policy: Policy) -> Probe | None:
+def _probe(reader: Reader, where: tuple[str, str], policy: Policy, *, configurations_known: bool) -> Probe | None:
     """Create a labelled pod in a dry run."""
     namespace, account = where
     if not settings.takes_labels(policy):
-        reader.unreadable.append(Unreadable("the call of the webhook", "labelled pods do not take part (--opt-in)"))
+        reader.unreadable.append(
+            Unreadable("the call of the webhook", "labelled pods do not take part (--opt-in)", Area.CALL)
+        )
         return None
     pod = {
         "metadata": {"generateName": "azwi-doctor-", "labels": {names.USE_LABEL: "true"}},
@@ -387,7 +438,13 @@ def _probe(reader: Reader, where: tuple[str, str], policy: Policy) -> Probe | No
             return Probe(namespace, failure=error.message.removeprefix("the API server answered: "))
         if names.PREFIX in error.message or "workload-identity" in error.message:
             return None  # it answered; the check of the account reports the refusal
-        reader.unreadable.append(Unreadable("the call of the webhook", error.message))
+        reader.unreadable.append(
+            Unreadable("the call of the webhook", error.message, Area.CALL, f"permission to create pods in {namespace}")
+        )
         return None
     volumes = stored["spec"].get("volumes") or ()
+    if not any(volume["name"] == names.VOLUME for volume in volumes) and not configurations_known:
+        why = f"a labelled pod in namespace {namespace} got no identity, and the webhook configurations cannot be read"
+        reader.unreadable.append(Unreadable("the call of the webhook", why, Area.CALL, "the permission above"))
+        return None
     return Probe(namespace, injected=any(volume["name"] == names.VOLUME for volume in volumes))

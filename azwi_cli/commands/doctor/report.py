@@ -1,15 +1,17 @@
-"""The report: findings for people and for machines, the worst first."""
+"""The report: what was checked and found, and how it ended."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 from azwi_cli.commands.doctor.checks import azure, certificates, mapping, pods, webhook, workloads
-from azwi_cli.commands.doctor.findings import Finding, Severity, Unreadable
+from azwi_cli.commands.doctor.checks.check import Check, CheckResult, run
+from azwi_cli.commands.doctor.findings import Area, Finding, Severity, Unreadable
 from azwi_cli.commands.doctor.snapshot import Snapshot
+from azwi_cli.console import errors
 from azwi_cli.console.dry_run import Planned
-from azwi_cli.console.printable import printable
 
-Check = Callable[[Snapshot], Iterator[Finding]]
 CHECKS: Final[tuple[Check, ...]] = (
     *webhook.CHECKS,
     *certificates.CHECKS,
@@ -18,52 +20,73 @@ CHECKS: Final[tuple[Check, ...]] = (
     *pods.CHECKS,
     *azure.CHECKS,
 )
+# Without these nobody can say that all is well; of the webhook, either its configuration or a call shows enough.
+ESSENTIAL: Final = (frozenset({Area.WEBHOOKS, Area.CALL}), frozenset({Area.ACCOUNTS}), frozenset({Area.WORKLOADS}))
 
 
-def examine(snapshot: Snapshot) -> list[Finding]:
-    """All findings, errors first; otherwise in the order in which a pod meets them."""
-    found = [finding for check in CHECKS for finding in check(snapshot)]
-    return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
+class Outcome(StrEnum):
+    """How it all ended. `unknown`: nothing wrong was seen, and what matters could not be looked at."""
+
+    OK = "ok"
+    PROBLEMS = "problems"
+    UNKNOWN = "unknown"
 
 
-def document(
-    findings: Sequence[Finding], unreadable: Sequence[Unreadable], planned: Sequence[Planned] | None = None
-) -> Mapping[str, Any]:
+_STATUS: Final = {
+    Outcome.OK: errors.Status.DONE,
+    Outcome.PROBLEMS: errors.Status.FAILED,
+    Outcome.UNKNOWN: errors.Status.UNKNOWN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The results of the checks, and all that could not be read. `essential`: a gap leaves the outcome unknown."""
+
+    results: Sequence[CheckResult]
+    unreadable: Sequence[Unreadable] = ()
+    essential: Sequence[frozenset[Area]] = ESSENTIAL
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All findings, errors first; otherwise in the order in which a pod meets them."""
+        found = [finding for result in self.results for finding in result.findings]
+        return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended; warnings are no problems."""
+        if any(finding.severity is Severity.ERROR for finding in self.findings):
+            return Outcome.PROBLEMS
+        missing = {gap.area for gap in self.unreadable}
+        return Outcome.UNKNOWN if any(areas <= missing for areas in self.essential) else Outcome.OK
+
+    @property
+    def status(self) -> errors.Status:
+        """The exit status that says so."""
+        return _STATUS[self.outcome]
+
+
+def examine(snapshot: Snapshot, *, azure_wanted: bool = False) -> Report:
+    """Make all checks; `azure_wanted` that an Azure which cannot be asked leaves the outcome unknown."""
+    wanted = (frozenset({Area.AZURE}),) if azure_wanted else ()
+    return Report([run(check, snapshot) for check in CHECKS], snapshot.unreadable, (*ESSENTIAL, *wanted))
+
+
+def unreachable(error: errors.CommandError) -> Report:
+    """The report when nothing at all could be looked at."""
+    gap = Unreadable("the cluster", error.message, Area.WEBHOOKS, error.hint)
+    results = [CheckResult(check.group, check.title, gaps=(gap,)) for check in CHECKS]
+    return Report(results, (gap,), (frozenset({Area.WEBHOOKS}),))
+
+
+def document(report: Report, planned: Sequence[Planned] | None = None) -> Mapping[str, Any]:
     """As machines get it; `planned` is what --restart would send, None where that is not asked."""
     requests = {} if planned is None else {"requests": [request.document() for request in planned]}
     return {
-        "findings": [finding.document() for finding in findings],
-        "notLookedAt": [{"what": gap.what, "why": gap.why} for gap in unreadable],
+        "outcome": str(report.outcome),
+        "checks": [result.document() for result in report.results],
+        "findings": [finding.document() for finding in report.findings],
+        "notLookedAt": [gap.document() for gap in report.unreadable],
         **requests,
     }
-
-
-def text(
-    findings: Sequence[Finding], unreadable: Sequence[Unreadable], planned: Sequence[Planned] | None = None
-) -> str:
-    """As people get it."""
-    lines = [line for finding in findings for line in (*_told(finding), "")]
-    if unreadable:
-        lines += ["Not looked at:", *(f"  {printable(f'{gap.what}: {gap.why}')}" for gap in unreadable), ""]
-    if planned is not None:
-        lines += [*(request.text() for request in planned), ""] if planned else ["Nothing to restart.", ""]
-    return "\n".join([*lines, _summary(findings)])
-
-
-def _told(finding: Finding) -> Iterator[str]:
-    yield printable(f"{finding.severity}: {finding.subject}: {finding.what} ({finding.code})")
-    for seen in finding.evidence:
-        yield printable(f"  seen: {seen}")
-    yield printable(f"  fix: {finding.fix}")
-
-
-def _summary(findings: Sequence[Finding]) -> str:
-    errors = sum(finding.severity is Severity.ERROR for finding in findings)
-    warnings = len(findings) - errors
-    if not findings:
-        return "No problem found."
-    return f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}."
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from azure_workload_identity.go_flags import two_dashes
 from azwi_cli.offline.policy import UNKNOWN_TENANT
@@ -12,16 +12,31 @@ from webhook.config import policies
 from webhook.config.command_line import SettingsError, checked
 from webhook.config.settings import SOURCES
 
+_READ: Final = frozenset(
+    {
+        "opt_in",
+        "audience",
+        "token_expiration",
+        "tenant_id",
+        "cloud",
+        "authority_host",
+        "proxy_cpu_request",
+        "proxy_memory_request",
+        "proxy_cpu_limit",
+        "proxy_memory_limit",
+    }
+)
+
 
 def policy(arguments: list[str], environ: Mapping[str, str], mapping: IdentityMapping) -> Policy:
     """The policy of a server with this command line and environment; what cannot be used counts as not set.
 
-    It decides here whether pods take part; images and the like are not compared, so they need not be right.
+    It decides here whether pods take part, and what a proxy needs; images are not compared, so they need not be right.
     """
     given: dict[str, Any] = {}
     for name, source in SOURCES.items():
         value = _flag(arguments, source.flag) or (environ.get(source.env) if source.env else None)
-        if value and name in {"opt_in", "audience", "token_expiration", "tenant_id", "cloud", "authority_host"}:
+        if value and name in _READ:
             given[name] = value
     given.setdefault("tenant_id", UNKNOWN_TENANT)
     try:

@@ -95,6 +95,11 @@ def _is_our_webhook(webhook: JsonObject) -> bool:
     return path in _PATHS and names.USE_LABEL in selectors
 
 
+def release_of(manifest: JsonObject) -> str:
+    """The Helm release that an object belongs to, empty where it is of none."""
+    return str((manifest["metadata"].get("annotations") or {}).get(HELM_RELEASE, ""))
+
+
 def arguments(deployment: JsonObject) -> list[str]:
     """The command line of a Deployment's first container."""
     container = deployment["spec"]["template"]["spec"]["containers"][0]
@@ -234,6 +239,8 @@ class Snapshot:
     accounts_of: str | None = None
     workloads: Sequence[LiveWorkload] = ()
     network_policies: Sequence[JsonObject] = ()
+    limit_ranges: Sequence[JsonObject] = ()
+    quotas: Sequence[JsonObject] = ()
     probe: Probe | None = None
     held: Mapping[str, HeldCredentials] | None = None
     unreadable: Sequence[Unreadable] = ()
@@ -262,7 +269,7 @@ class Snapshot:
 
         An entry with a pattern matches accounts that no pod uses, such as `default`; it says nothing of those.
         """
-        used = {(webhook.namespace, webhook.service_account) for webhook in self.mutated()}
+        used = {(workload.namespace, workload.service_account) for workload in self.mutated()}
         named = {key: self.identity(*key) for key in self.accounts}
         return {
             key: identity

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from azure_workload_identity.types import JsonObject
-from azwi_cli.cluster import kube
+from azwi_cli.cluster import options as cluster_flags
 from azwi_cli.cluster.kube import Cluster, ClusterTarget
 from azwi_cli.commands.mutate import report
 from azwi_cli.commands.mutate.report import DECISION_FORMATS, MutateOutput
@@ -72,7 +72,7 @@ _PROGRESS_STEP: Final = 50
     help="Manifests as yaml (default) or json, their patch (RFC 6902), or a diff; with --explain table, json or yaml.",
 )
 @mapping.options
-@kube.options
+@cluster_flags.options
 @policies.options
 def command(  # noqa: PLR0913  one parameter a flag
     *,

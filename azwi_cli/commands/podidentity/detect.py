@@ -7,7 +7,7 @@ import click
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from azwi_cli.cluster import kube
+from azwi_cli.cluster import options as cluster_flags
 from azwi_cli.cluster.kube import Cluster, ClusterTarget
 from azwi_cli.commands.podidentity import plan, workloads
 from azwi_cli.commands.podidentity.bindings import USER_ASSIGNED
@@ -22,8 +22,8 @@ from webhook.admission.proxy import MAX_PORT
 
 
 @click.command("detect")
-@kube.cluster_options
-@click.option("--namespace", "-n", metavar="NAME", default="", help="Only this namespace; default: all.")
+@cluster_flags.cluster_options
+@cluster_flags.namespace_option("Only this namespace; default: all.")
 @click.option(
     "--output-dir",
     "-o",

@@ -7,7 +7,7 @@ from azure_workload_identity.types import JsonObject
 from azwi_cli.cluster.kube import FIELD_MANAGER, ApiError, path
 from azwi_cli.commands.serviceaccount.phases import PhaseOutcome, PhaseResult
 from azwi_cli.commands.serviceaccount.run import Run
-from azwi_cli.console.errors import CommandError
+from azwi_cli.console.errors import CommandError, UsageError
 
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
@@ -31,15 +31,27 @@ def preflight(run: Run) -> None:
     """Check name, namespace and permission in a dry run, before an identity is created in vain.
 
     Raises:
-        CommandError: when it refuses.
+        CommandError: when it refuses, or the given issuer is nearly the cluster's.
     """
     request = run.request
+    _check_issuer(run)
     metadata = {"namespace": request.service_account_namespace, "name": request.service_account_name}
     body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
     try:
         run.cluster.apply(_path(run), body, dry_run=True)
     except ApiError as error:
         raise _explained(error, request.service_account_namespace) from error
+
+
+def _check_issuer(run: Run) -> None:
+    given = run.request.service_account_issuer_url
+    own = run.issuer_of_cluster() if given else ""
+    if own != given and own.rstrip("/").lower() == given.rstrip("/").lower():
+        raise UsageError(
+            f"--service-account-issuer-url {given} is not the cluster's issuer {own}: a slash or letter case differs, "
+            "and Entra compares every byte",
+            f"give --service-account-issuer-url={own}, or leave it out",
+        )
 
 
 def _path(run: Run) -> str:

@@ -7,9 +7,10 @@ from typing import Final
 import click
 
 from azwi_cli.azure.ids import identity_id
-from azwi_cli.azure.options import CLOUD, LOGIN, Option, Params, without_equals_sign
+from azwi_cli.azure.options import CLOUD, LOGIN, Option, Params
 from azwi_cli.azure.polling import DEFAULT_SECONDS
-from azwi_cli.cluster import kube
+from azwi_cli.cluster import completion, kube
+from azwi_cli.cluster import options as cluster_flags
 from azwi_cli.commands.serviceaccount.request import DEFAULT_NAMESPACE, Request
 from azwi_cli.console import output
 from azwi_cli.console.errors import UsageError
@@ -17,10 +18,13 @@ from azwi_cli.console.option_types import Duration, TokenExpiration
 
 AZURE: Final[tuple[Option, ...]] = (*CLOUD, *LOGIN)
 ACCOUNT: Final[tuple[Option, ...]] = (
-    click.option("--service-account-name", "--service-account", default="", metavar="NAME", help="The ServiceAccount."),
+    click.option("--service-account-name", "--service-account", default="", metavar="NAME",
+                 callback=cluster_flags.checked_name, shell_complete=completion.named("serviceaccounts"),
+                 help="The ServiceAccount."),
     click.option("--service-account-namespace", "--namespace", "-n", default=DEFAULT_NAMESPACE, show_default=True,
-                 metavar="NAME", callback=without_equals_sign, help="Its namespace."),
-    kube.cluster_options,
+                 metavar="NAME", callback=cluster_flags.checked_name, shell_complete=completion.namespaces,
+                 help="Its namespace."),
+    cluster_flags.cluster_options,
 )  # fmt: skip
 ISSUER: Final[tuple[Option, ...]] = (
     click.option("--service-account-issuer-url", default="", metavar="URL",

@@ -10,7 +10,8 @@ from azure_workload_identity import entra, names
 from azure_workload_identity.types import JsonObject
 from azwi_cli.azure.options import CLOUD, Params, target, with_options
 from azwi_cli.azure.polling import Polling
-from azwi_cli.cluster import kube
+from azwi_cli.cluster import completion, kube
+from azwi_cli.cluster import options as cluster_flags
 from azwi_cli.cluster.kube import Cluster
 from azwi_cli.commands.token import exchange
 from azwi_cli.commands.token.exchange import Assertion, RefusedError, TokenRequest
@@ -45,8 +46,16 @@ def command() -> None:
 
 
 @command.command("exchange")
-@click.option("--service-account", "--service-account-name", default="", metavar="NAME", help="The ServiceAccount.")
-@kube.options
+@click.option(
+    "--service-account",
+    "--service-account-name",
+    default="",
+    metavar="NAME",
+    callback=cluster_flags.checked_name,
+    shell_complete=completion.named("serviceaccounts"),
+    help="The ServiceAccount.",
+)
+@cluster_flags.options
 @click.option(
     "--token-file",
     envvar=names.ENV_TOKEN_FILE,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from azwi_cli.cluster import kubeconfig
 from azwi_cli.cluster.kube import Cluster, ClusterTarget
 from azwi_cli.console.errors import CommandError
 
@@ -44,13 +45,59 @@ def test_unknown_context(tmp_path: Path) -> None:
     assert "--context" in refused.value.hint
 
 
-@pytest.mark.parametrize("text", ["", "a: [", "text", "clusters: 1", "{}"])
-def test_broken_kubeconfig(tmp_path: Path, text: str) -> None:
-    """What is no kubeconfig is refused in a sentence."""
+def read_by_azwi(tmp_path: Path, text: str) -> Cluster:
+    """Connect by a kubeconfig with this text."""
     file = tmp_path / "config"
     file.write_text(text)
-    with pytest.raises(CommandError, match="no usable cluster configuration"):
-        Cluster.connect(ClusterTarget(kubeconfig=str(file)))
+    return Cluster.connect(ClusterTarget(kubeconfig=str(file)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no current context is set"),
+        ("{}", "no current context is set"),
+        ("a: [", "cannot be read"),
+        ("text", "is not a kubeconfig"),
+        ("clusters: 1", "clusters of kubeconfig .* are not a list"),
+        ("users: [{user: {token: t}}]", "users of kubeconfig .* are not a list of named entries"),
+        (KUBECONFIG.replace("name: c,", "name: d,"), "context 'one' names cluster 'c', which is not in"),
+        (KUBECONFIG.replace("name: u,", "name: v,"), "context 'one' names user 'u', which is not in"),
+        (KUBECONFIG.replace("one, context: {cluster: c, user: u}", "one, context: {cluster: c}"), "names no user"),
+        (KUBECONFIG.replace("token: t", ""), "user 'u' has no credentials, so requests would be anonymous"),
+        (
+            KUBECONFIG.replace("token: t", "auth-provider: {name: azure}"),
+            "auth-provider 'azure', which Kubernetes removed",
+        ),
+        (KUBECONFIG.replace("token: t", "token: t, as: x, as-groups: [y]"), "impersonates with as-groups"),
+        (KUBECONFIG.replace("127.0.0.1:1", "127.0.0.1:99999"), "is not a URL such as"),
+        (KUBECONFIG.replace("https://127.0.0.1:1", "127.0.0.1"), "is not a URL such as"),
+    ],
+)
+def test_unusable_kubeconfig(tmp_path: Path, text: str, message: str) -> None:
+    """A kubeconfig that kubectl would not use, or use without credentials, is refused in a sentence with a hint."""
+    with pytest.raises(CommandError, match=message) as refused:
+        read_by_azwi(tmp_path, text)
+    assert refused.value.hint
+
+
+def test_kubectl_proxy(tmp_path: Path) -> None:
+    """`kubectl proxy` serves plain HTTP and adds credentials itself, so none are needed."""
+    text = KUBECONFIG.replace("https:", "http:").replace("token: t", "")
+    assert read_by_azwi(tmp_path, text).namespace == "default"
+
+
+def test_merged_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing and empty files of a list are skipped, and of a name in several files the first counts."""
+    (tmp_path / "empty").touch()
+    (tmp_path / "token").write_text("t")
+    (tmp_path / "first").write_text("users: [{name: u, user: {tokenFile: token}}]")
+    (tmp_path / "second").write_text(KUBECONFIG)
+    files = ":".join(str(tmp_path / name) for name in ("none", "empty", "first", "second"))
+    monkeypatch.setenv("KUBECONFIG", files)
+    assert Cluster.connect(ClusterTarget(context="two")).namespace == "n"
+    merged = kubeconfig.read(files)
+    assert merged.users["u"] == {"tokenFile": str(tmp_path / "token")}
 
 
 def test_no_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,12 @@
 """`azwi jwks`."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from tests.azwi_cli.issuer.test_keys import EC, RSA, public_pem
 from tests.azwi_cli.test_main import azwi
+from tests.support.schemas import follows_schema
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def pem(tmp_path: Path) -> dict[str, str]:
 
 def kids(text: str) -> list[str]:
     """Return the kids of a JWKS."""
-    return [key["kid"] for key in json.loads(text)["keys"]]
+    return [key["kid"] for key in follows_schema("jwks", text)["keys"]]
 
 
 def test_order(pem: dict[str, str]) -> None:

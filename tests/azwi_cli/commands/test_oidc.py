@@ -15,6 +15,7 @@ from click.testing import Result
 from azwi_cli.issuer import discovery
 from tests.azwi_cli.issuer.test_keys import EC, RSA, public_pem
 from tests.azwi_cli.test_main import azwi
+from tests.support.schemas import follows_schema
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_files(key: str, tmp_path: Path) -> None:
 def test_json(key: str) -> None:
     """Machines get both documents by their paths."""
     done = azwi("oidc", "--issuer-url=https://x.test", f"--public-keys={key}", "-o", "json")
-    assert list(json.loads(done.stdout)) == [discovery.CONFIGURATION_PATH, discovery.JWKS_PATH]
+    assert list(follows_schema("oidc", done.stdout)) == [discovery.CONFIGURATION_PATH, discovery.JWKS_PATH]
 
 
 def test_issuer_is_needed(key: str) -> None:

@@ -1,9 +1,8 @@
 """`azwi version`."""
 
-import json
-
 from azure_workload_identity import __version__
 from tests.azwi_cli.test_main import azwi
+from tests.support.schemas import follows_schema
 
 
 def test_text() -> None:
@@ -13,4 +12,4 @@ def test_text() -> None:
 
 def test_json() -> None:
     """Machines get all that is known."""
-    assert json.loads(azwi("version", "-o", "json").stdout)["buildVersion"] == __version__
+    assert follows_schema("version", azwi("version", "-o", "json").stdout)["buildVersion"] == __version__

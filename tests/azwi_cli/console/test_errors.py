@@ -20,6 +20,12 @@ def test_cause_of_others() -> None:
     assert cause(ValueError("a\nb")) == "a b"
 
 
+def test_cause_keeps_its_brackets() -> None:
+    """Brackets and quotes that belong to the reason stay, those of the layers around it go."""
+    reason = "certificate verify failed: IP address mismatch, certificate is not valid for '10.0.0.1'. (_ssl.c:1006)"
+    assert cause(ValueError(f"SSLError(SSLCertVerificationError(1, '[SSL] {reason}'))")) == reason
+
+
 def test_one_line() -> None:
     """A text of any length is one line of bounded length."""
     assert one_line("x\ny\t" * 1000).startswith("x y x")

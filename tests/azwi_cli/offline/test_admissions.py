@@ -51,7 +51,11 @@ def test_namespace_label() -> None:
 
 @pytest.mark.parametrize("namespace", ["Not A Name", "a/b"])
 def test_impossible_namespace(namespace: str) -> None:
-    """A namespace that cannot be one is refused."""
+    """A namespace that cannot be one is refused: on the command line as wrong usage, in a manifest as its fault."""
     done = ran(DEPLOYMENT, arguments=("-n", namespace))
+    assert done.exit_code == 2
+    assert "cannot be its name in Kubernetes" in done.stderr
+    metadata = {**DEPLOYMENT["metadata"], "namespace": namespace}
+    done = ran({**DEPLOYMENT, "metadata": metadata})
     assert done.exit_code == 1
     assert "is not a namespace's name" in done.stderr

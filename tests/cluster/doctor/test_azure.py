@@ -42,7 +42,9 @@ def test_trusted(patient: Patient, azure: Azure, kind: str) -> None:
     """A credential that fits to the byte is no finding, and everything was looked at."""
     client_id, key = identity(azure, kind)
     add_credential(azure, key, kind, "right", subject=annotated(patient, client_id))
-    assert patient.examined() == {"findings": [], "notLookedAt": []}
+    document = patient.examined()
+    assert (document["outcome"], document["findings"], document["notLookedAt"]) == ("ok", [], [])
+    assert {check["status"] for check in document["checks"]} == {"ok"}
 
 
 def test_missing(patient: Patient, azure: Azure) -> None:

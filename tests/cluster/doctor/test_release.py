@@ -71,6 +71,16 @@ def test_failure_ignored(patient: Patient, release: Installation) -> None:
         assert patient.found("webhook-not-called") == []
 
 
+def test_service_deleted(patient: Patient, release: Installation) -> None:
+    """A Service that somebody deleted while the servers run is created again, and nothing is uninstalled."""
+    service = f"/api/v1/namespaces/{release.name}/services/{names.WEBHOOK_SERVICE}"
+    patient.plane.request("DELETE", service)
+    finding = patient.mended("service-missing")
+    assert " expose deployment azwi " in finding["fix"]
+    ports = patient.plane.request("GET", service)["spec"]["ports"]
+    assert [(port["port"], port["targetPort"]) for port in ports] == [(443, 9443)]
+
+
 @pytest.mark.parametrize("trusted", ["nothing", "another CA"])
 def test_distrusted(patient: Patient, release: Installation, trusted: str) -> None:
     """A caBundle that is empty or another's becomes that of the Secret."""

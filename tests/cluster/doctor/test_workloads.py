@@ -1,6 +1,7 @@
 """Workloads and ServiceAccounts that do not say what they mean."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -20,7 +21,34 @@ def test_healthy(patient: Patient) -> None:
     document = patient.examined()
     assert document["findings"] == []
     assert [gap["what"] for gap in document["notLookedAt"]] == ["federated credentials"]
-    assert patient.doctor().stdout.endswith("No problem found.\n")
+    assert document["outcome"] == "ok"
+    done = patient.doctor()
+    assert done.exit_code == 0
+    assert re.search(r"^No problem found by \d+ checks; 1 check could not be made\.$", done.stdout, re.MULTILINE)
+
+
+PROXY = {names.INJECT_PROXY: "true"}
+
+
+def bounds(**limits: dict[str, str]) -> JsonObject:
+    """Write a LimitRange for containers."""
+    spec = {"limits": [{"type": "Container", **limits}]}
+    return {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "bounds"}, "spec": spec}
+
+
+def other_kind(kind: str, labels: dict[str, str]) -> JsonObject:
+    """Write a workload of another kind."""
+    manifest = {**deployment(labels=labels), "kind": kind}
+    if kind == "StatefulSet":
+        manifest["spec"]["serviceName"] = "web"
+    return manifest
+
+
+def cron_job() -> JsonObject:
+    """Write a CronJob whose pods do not take part."""
+    template = deployment(labels={}, restartPolicy="Never")["spec"]["template"]
+    spec = {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": template}}}
+    return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "yearly"}, "spec": spec}
 
 
 # Each breaks the patient by what it applies: code, subject, manifests.
@@ -46,6 +74,27 @@ BROKEN: list[tuple[str, str, list[JsonObject]]] = [
         [account({names.CLIENT_ID: CLIENT_ID, names.TOKEN_EXPIRATION: "5"}), deployment()],
     ),
     ("account-missing", "Deployment", [deployment(serviceAccountName="late")]),
+    ("near-miss", "ServiceAccount", [account({"azure.workload.identity/client_id": CLIENT_ID}), deployment()]),
+    ("client-id-invalid", "ServiceAccount", [account({names.CLIENT_ID: f"{{{CLIENT_ID}}}"}), deployment()]),
+    ("client-id-invalid", "ServiceAccount", [account({names.CLIENT_ID: f'"{CLIENT_ID}"'})]),
+    ("pod-refused", "Deployment", [deployment(annotations={**PROXY, names.PROXY_MODE: "iptables"})]),
+    ("pod-refused", "Deployment", [deployment(annotations={**PROXY, names.PROXY_CPU_LIMIT: "lots"})]),
+    ("pod-refused", "Deployment", [deployment(annotations={names.TOKEN_EXPIRATION: "60"})]),
+    ("pod-refused", "Deployment", [deployment(annotations=PROXY, hostNetwork=True)]),
+    (
+        "proxy-out-of-bounds",
+        "Deployment",
+        [bounds(min={"cpu": "100m", "memory": "90Mi"}), deployment(annotations=PROXY)],
+    ),
+    (
+        "proxy-out-of-bounds",
+        "Deployment",
+        [bounds(max={"cpu": "200m", "memory": "48Mi"}), deployment(annotations=PROXY)],
+    ),
+    ("proxy-out-of-bounds", "Deployment", [bounds(maxLimitRequestRatio={"cpu": "4"}), deployment(annotations=PROXY)]),
+    ("label-missing", "StatefulSet", [other_kind("StatefulSet", labels={})]),
+    ("label-missing", "DaemonSet", [other_kind("DaemonSet", labels={})]),
+    ("label-missing", "CronJob", [cron_job()]),
     (
         "token-not-rotated",
         "Deployment",
@@ -108,6 +157,29 @@ def test_broken(patient: Patient, code: str, kind: str, manifests: list[JsonObje
     """What is written wrongly is found, and gone once the printed command has run."""
     patient.apply(*manifests)
     patient.mended(code, kind)
+
+
+def test_misspelt_client_id(patient: Patient) -> None:
+    """A misspelt client id is one finding, and after its fix nothing else is wrong."""
+    patient.apply(account({"azure.workload.identity/client_id": CLIENT_ID}), deployment())
+    [finding] = patient.examined()["findings"]
+    assert finding["code"] == "near-miss"
+    patient.run(finding["fix"])
+    assert patient.examined()["findings"] == []
+
+
+def test_limit_range(patient: Patient) -> None:
+    """What the fix sets is what the API server then admits."""
+    least = {"cpu": "100m", "memory": "90Mi"}
+    patient.apply(
+        bounds(
+            min=least, default={"cpu": "500m", "memory": "256Mi"}, defaultRequest={"cpu": "100m", "memory": "128Mi"}
+        ),
+        deployment(annotations=PROXY),
+    )
+    assert "minimum" in created(patient).stderr
+    patient.mended("proxy-out-of-bounds")
+    assert created(patient).returncode == 0
 
 
 def test_moved_key_keeps_its_value(patient: Patient) -> None:

@@ -15,6 +15,11 @@ from azure_workload_identity.types import JsonObject
 from azwi_cli.main import program
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import USE, pod
+from tests.support.schemas import follows_schema
+
+EXIT = {"ok": 0, "problems": 1, "unknown": 3}
+# Names the file that gets a row for each finding whose fix was tried: `make doctor-setups`.
+ROWS = "DOCTOR_ROWS"
 
 
 @dataclass
@@ -25,6 +30,8 @@ class Patient:
     namespace: str
     directory: Path
     flags: list[str] = field(default_factory=list)
+    _seen: list[JsonObject] = field(default_factory=list)
+    _ran: bool = False
 
     def doctor(self, *words: str, kubeconfig: Path | None = None) -> Result:
         """Run the doctor for the namespace."""
@@ -32,25 +39,28 @@ class Patient:
         return CliRunner().invoke(program, ["doctor", *cluster, *self.flags, *words])
 
     def examined(self, *words: str) -> JsonObject:
-        """Return what machines are told."""
+        """Return the JSON document, whose outcome the exit status agrees with."""
         done = self.doctor("-o", "json", *words)
-        assert done.exit_code in (0, 1), done.output
-        document: JsonObject = json.loads(done.stdout)
-        errors = [each for each in document["findings"] if each["severity"] == "error"]
-        assert done.exit_code == bool(errors)
+        assert done.stdout, done.output
+        document: JsonObject = follows_schema("doctor", done.stdout)
+        assert done.exit_code == EXIT[document["outcome"]], done.output
+        errors = [finding for finding in document["findings"] if finding["severity"] == "error"]
+        assert (document["outcome"] == "problems") is bool(errors)
+        self._record(document["findings"])
         return document
 
     def found(self, code: str) -> list[JsonObject]:
         """Return the findings of a code."""
-        return [each for each in self.examined()["findings"] if each["code"] == code]
+        return [finding for finding in self.examined()["findings"] if finding["code"] == code]
 
     def one(self, code: str, subject: str = "") -> JsonObject:
         """Return the only finding of a code."""
         findings = self.examined()["findings"]
-        mine = [each for each in findings if each["code"] == code and subject in each["subject"]]
+        mine = [finding for finding in findings if finding["code"] == code and subject in finding["subject"]]
         assert len(mine) == 1, findings
         assert mine[0]["evidence"]
         finding: JsonObject = mine[0]
+        self._seen.append(finding)
         return finding
 
     def run(self, command: str) -> str:
@@ -62,21 +72,41 @@ class Patient:
             cwd=self.directory, env=env, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         assert done.returncode == 0, (command, done.stdout, done.stderr)
+        self._ran = True
         assert not (self.directory / "pwned").exists()
         return done.stdout
+
+    def _record(self, findings: list[JsonObject]) -> None:
+        """Once a fix has run and its finding is gone, add a row to the table of set-ups (ROWS), if one is wanted."""
+        if not self._ran:
+            return
+        left = {(finding["code"], finding["subject"]) for finding in findings}
+        gone = [finding for finding in self._seen if (finding["code"], finding["subject"]) not in left]
+        self._seen = [finding for finding in self._seen if finding not in gone]
+        if file := os.environ.get(ROWS):
+            setup = os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0].rpartition("::")[2]
+            kubeconfig = f" --kubeconfig={self.plane.kubeconfig}"
+            with Path(file).open("a") as rows:
+                for finding in gone:
+                    fix = finding["fix"].replace(kubeconfig, "").replace(self.namespace, "shop")
+                    rows.write(json.dumps({"setup": setup, "code": finding["code"], "fix": fix}) + "\n")
 
     def mended(self, code: str, subject: str = "") -> JsonObject:
         """Find it, run its command, and find it no more."""
         finding = self.one(code, subject)
         self.run(finding["fix"])
-        after = [each for each in self.examined()["findings"] if each["code"] == code and subject in each["subject"]]
+        after = [
+            finding
+            for finding in self.examined()["findings"]
+            if finding["code"] == code and subject in finding["subject"]
+        ]
         assert after == []
         return finding
 
     def apply(self, *manifests: JsonObject) -> None:
         """Create objects in the namespace."""
         self.plane.apply(
-            *({**each, "metadata": {"namespace": self.namespace, **each["metadata"]}} for each in manifests)
+            *({**item, "metadata": {"namespace": self.namespace, **item["metadata"]}} for item in manifests)
         )
 
     def get(self, plural: str, name: str, group: str = "api/v1") -> JsonObject:

@@ -47,12 +47,12 @@ def test_all_accounts_of_a_namespace(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{", "is not YAML"),
-        ("", "Input should be a valid dictionary"),
-        ("mappings: {}", "mappings: Input should be a valid list"),
-        ("mapping: []", "mappings: Field required"),
-        ("mappings: [{namespace: shop}]", "mappings.0.clientId: Field required"),
-        (f"mappings: [{{clientId: {CLIENT}}}]", "mappings.0.namespace: Field required"),
-        (f"mappings: [{{namespace: a, clientId: {CLIENT}, tenant: x}}]", "mappings.0.tenant: Extra inputs"),
+        ("", "must be a map"),
+        ("mappings: {}", "mappings: must be a list"),
+        ("mapping: []", "mappings: is missing"),
+        ("mappings: [{namespace: shop}]", "mappings.0.clientId: is missing"),
+        (f"mappings: [{{clientId: {CLIENT}}}]", "mappings.0.namespace: is missing"),
+        (f"mappings: [{{namespace: a, clientId: {CLIENT}, tenant: x}}]", "mappings.0.tenant: is not a known key"),
         (f"mappings: [{{namespace: a, clientId: {CLIENT}, tenantId: x}}]", "must be a UUID or a domain"),
         (
             f"mappings: [{{namespace: a, clientId: {CLIENT}, serviceAccountTokenExpiration: 60}}]",

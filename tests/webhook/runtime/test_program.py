@@ -296,4 +296,4 @@ def test_broken_mapping(tmp_path: Path) -> None:
     mapping.write_text("mappings:\n- namespace: shop\n  clientId: not-a-uuid\n")
     status, text = failed(FILES, f"--identity-mapping={mapping}")
     assert status == 2
-    assert text == f"azwi-webhook: {mapping}: mappings.0.clientId: Value error, must be a UUID\n"
+    assert text == f"azwi-webhook: {mapping}: mappings.0.clientId: must be a UUID\n"

@@ -5,8 +5,9 @@ from typing import Final
 
 from azure_workload_identity import names
 from azwi_cli.azure.federation import MAX_CREDENTIALS, FederatedCredential, Trust
+from azwi_cli.commands.doctor.checks.check import Check, Group
 from azwi_cli.commands.doctor.checks.workloads import identity_command
-from azwi_cli.commands.doctor.findings import Code, Finding
+from azwi_cli.commands.doctor.findings import Area, Code, Finding
 from azwi_cli.commands.doctor.fixes import line
 from azwi_cli.commands.doctor.snapshot import HeldCredentials, Snapshot
 
@@ -146,4 +147,11 @@ def _phase(snapshot: Snapshot, verb: str, held: HeldCredentials, trust: Trust, i
     )
 
 
-CHECKS: Final = (trusted,)
+CHECKS: Final = (
+    Check(
+        Group.AZURE,
+        "Microsoft Entra trusts the accounts' tokens",
+        trusted,
+        frozenset({Area.AZURE, Area.ISSUER, Area.ACCOUNTS}),
+    ),
+)

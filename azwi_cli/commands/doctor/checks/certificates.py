@@ -5,13 +5,21 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
+from azure_workload_identity.types import JsonObject
 from azwi_cli.commands.doctor import certificates
-from azwi_cli.commands.doctor.findings import Code, Finding
+from azwi_cli.commands.doctor.checks.check import Check, Group
+from azwi_cli.commands.doctor.findings import Area, Code, Finding
 from azwi_cli.commands.doctor.fixes import line
 from azwi_cli.commands.doctor.snapshot import Installation, Snapshot
 
 # Certificates of 90 days are renewed 30 days before they expire; a week is too late.
 SOON: Final = timedelta(days=7)
+# Annotations by which cert-manager's CA injector writes a caBundle.
+INJECTORS: Final = (
+    "cert-manager.io/inject-ca-from",
+    "cert-manager.io/inject-ca-from-secret",
+    "cert-manager.io/inject-apiserver-ca",
+)
 
 
 def agree(snapshot: Snapshot) -> Iterator[Finding]:
@@ -109,4 +117,53 @@ def _expiring(snapshot: Snapshot, installation: Installation) -> Iterator[Findin
         )
 
 
-CHECKS: Final = (agree,)
+def contested(snapshot: Snapshot) -> Iterator[Finding]:
+    """One writes the caBundle: the server, cert-manager's injector, or a person."""
+    for installation in snapshot.installations or ():
+        annotations = installation.configuration["metadata"].get("annotations") or {}
+        injected = [key for key in INJECTORS if key in annotations]
+        if injected and installation.manages_certificates:
+            yield Finding(
+                Code.CABUNDLE_CONTESTED,
+                installation.subject,
+                "both the webhook's server and cert-manager's injector write its caBundle, in turns",
+                (*(f"annotation {key}={annotations[key]}" for key in injected), "no --disable-cert-rotation"),
+                snapshot.commands.annotate(
+                    "mutatingwebhookconfiguration", "", installation.name, dict.fromkeys(injected)
+                ),
+            )
+        else:
+            yield from _several_managers(snapshot, installation)
+
+
+def _several_managers(snapshot: Snapshot, installation: Installation) -> Iterator[Finding]:
+    """By managedFields: https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management."""
+    entries = installation.configuration["metadata"].get("managedFields") or ()
+    owning = [(number, entry) for number, entry in enumerate(entries) if "f:caBundle" in str(entry.get("fieldsV1"))]
+    if len({entry["manager"] for _, entry in owning}) < 2:  # noqa: PLR2004  one is as it should be
+        return
+    newest = max(owning, key=lambda found: str(found[1].get("time")))
+    operations: list[JsonObject] = []
+    for number, entry in reversed(owning):
+        if entry["manager"] != newest[1]["manager"]:
+            path = f"/metadata/managedFields/{number}"
+            operations.append({"op": "test", "path": f"{path}/manager", "value": entry["manager"]})
+            operations.append({"op": "remove", "path": path})
+    yield Finding(
+        Code.CABUNDLE_CONTESTED,
+        installation.subject,
+        "several managers own its caBundle: when one of them writes again, the others' is gone",
+        tuple(f"{entry['manager']} ({entry.get('operation')}) at {entry.get('time')}" for _, entry in owning),
+        snapshot.commands.patch("mutatingwebhookconfiguration", installation.name, operations),
+    )
+
+
+CHECKS: Final = (
+    Check(
+        Group.CERTIFICATES,
+        "the API server trusts the served certificate, which does not expire soon",
+        agree,
+        frozenset({Area.WEBHOOKS, Area.SERVER, Area.SECRET}),
+    ),
+    Check(Group.CERTIFICATES, "one writer keeps the caBundle", contested, frozenset({Area.WEBHOOKS})),
+)

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from azure_workload_identity import names
-from azwi_cli.commands.doctor.findings import Code, Finding
+from azwi_cli.commands.doctor.checks.check import Check, Group
+from azwi_cli.commands.doctor.findings import Area, Code, Finding
 from azwi_cli.commands.doctor.snapshot import Snapshot, StoredMapping
 
 MAX_FAULTS: Final = 10
@@ -45,4 +46,4 @@ def _unusable(snapshot: Snapshot, found: StoredMapping, code: Code, what: str, f
     )
 
 
-CHECKS: Final = (readable,)
+CHECKS: Final = (Check(Group.ACCOUNTS, "the identity mapping is valid", readable, frozenset({Area.MAPPING})),)

@@ -9,7 +9,8 @@ from typing import Any, Final
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi_cli.clock_skew import ClockReading
-from azwi_cli.commands.doctor.findings import Code, Finding, shown
+from azwi_cli.commands.doctor.checks.check import Check, Group
+from azwi_cli.commands.doctor.findings import Area, Code, Finding, shown
 from azwi_cli.commands.doctor.reader import timestamp
 from azwi_cli.commands.doctor.selectors import matches
 from azwi_cli.commands.doctor.snapshot import LiveWorkload, Snapshot
@@ -40,8 +41,8 @@ def injected(snapshot: Snapshot) -> Iterator[Finding]:
         named = snapshot.identity(workload.namespace, workload.service_account)
         if named is None or (workload.kind != "Pod" and _sets(workload.pod, names.ENV_CLIENT_ID)):
             continue
-        if old := [pod for pod in workload.pods if _variable(pod, names.ENV_CLIENT_ID) != named.client_id]:
-            theirs = _variable(old[0], names.ENV_CLIENT_ID) or "not set"
+        if old := [pod for pod in workload.pods if named.client_id not in _client_ids(pod)]:
+            theirs = ", ".join(_client_ids(old[0])) or "not set"
             source = "that of the identity mapping" if named.entry else names.CLIENT_ID
             evidence = [f"{source} is {named.client_id}, and theirs {theirs}"]
             yield _stale(workload, old, Code.POD_OUTDATED, evidence, _renewal(snapshot, workload, old))
@@ -85,19 +86,20 @@ def _has_volume(pod: JsonObject) -> bool:
     return any(str(volume.get("name")).startswith(names.VOLUME_PREFIX) for volume in volumes)
 
 
-def _variables(pod: JsonObject) -> Iterator[JsonObject]:
-    """The variables of a pod's containers."""
-    containers = (pod.get("spec") or {}).get("containers") or ()
-    return (entry for container in containers for entry in container.get("env") or ())
+def _variables(pod: JsonObject) -> Iterator[Mapping[str, str]]:
+    """The variables of each of a pod's containers; of a name that is there twice, Kubernetes uses the last."""
+    for container in (pod.get("spec") or {}).get("containers") or ():
+        yield {entry["name"]: entry.get("value", "") for entry in container.get("env") or ()}
 
 
-def _variable(pod: JsonObject, name: str) -> str:
-    return next((entry.get("value", "") for entry in _variables(pod) if entry.get("name") == name), "")
+def _client_ids(pod: JsonObject) -> list[str]:
+    """The client ids that its containers see; one of several identities is enough."""
+    return [found[names.ENV_CLIENT_ID] for found in _variables(pod) if names.ENV_CLIENT_ID in found]
 
 
 def _sets(pod: JsonObject, name: str) -> bool:
     """Whether a template sets a variable itself."""
-    return any(entry.get("name") == name for entry in _variables(pod))
+    return any(name in found for found in _variables(pod))
 
 
 def _since(snapshot: Snapshot, workload: LiveWorkload) -> Iterator[str]:
@@ -283,4 +285,14 @@ def _allowing(namespace: str, blocking: str, selector: JsonObject) -> JsonObject
     }
 
 
-CHECKS: Final = (injected, rotated, clocks, reaches_entra)
+CHECKS: Final = (
+    Check(Group.WORKLOADS, "running pods have their identity", injected, frozenset({Area.WORKLOADS})),
+    Check(Group.WORKLOADS, "tokens are replaced before they expire", rotated, frozenset({Area.WORKLOADS})),
+    Check(
+        Group.WORKLOADS,
+        "NetworkPolicies let them reach Microsoft Entra",
+        reaches_entra,
+        frozenset({Area.WORKLOADS, Area.POLICIES}),
+    ),
+    Check(Group.AZURE, "the API server's clock is right", clocks, frozenset({Area.CLOCK})),
+)

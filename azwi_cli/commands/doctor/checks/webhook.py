@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from azwi_cli.commands.doctor.findings import Code, Finding, shown
+from azwi_cli.commands.doctor.checks.check import Check, Group
+from azwi_cli.commands.doctor.findings import Area, Code, Finding, shown
 from azwi_cli.commands.doctor.fixes import line
 from azwi_cli.commands.doctor.selectors import missing
 from azwi_cli.commands.doctor.snapshot import HELM_RELEASE, Installation, Snapshot
@@ -13,15 +14,12 @@ from azwi_cli.commands.doctor.snapshot import HELM_RELEASE, Installation, Snapsh
 RELEASE: Final = "azwi"
 CHART: Final = "charts/workload-identity-webhook"
 SYSTEM_NAMESPACE: Final = "azwi-system"
+# As in docs/install/chart.md; a person puts the registry of the image there.
+REGISTRY: Final = "registry.example.com"
 AZ_TENANT: Final = "az account show --query tenantId -o tsv"
 REPLICAS: Final = 2
+SERVER_PORT: Final = 9443
 USED: Final = {names.USE_LABEL: "true"}
-# Annotations by which cert-manager's CA injector writes a caBundle.
-INJECTORS: Final = (
-    "cert-manager.io/inject-ca-from",
-    "cert-manager.io/inject-ca-from-secret",
-    "cert-manager.io/inject-apiserver-ca",
-)
 
 
 def installed(snapshot: Snapshot) -> Iterator[Finding]:
@@ -39,7 +37,7 @@ def installed(snapshot: Snapshot) -> Iterator[Finding]:
         "cluster",
         "the webhook is not installed: no MutatingWebhookConfiguration is Azure Workload Identity's",
         ("none has an entry named mutation.azure-workload-identity.io",),
-        f"{snapshot.commands.helm(*install)} {wanted}",
+        f"{snapshot.commands.helm(*install)} {wanted} --set image.registry={REGISTRY}",
     )
 
 
@@ -91,6 +89,18 @@ def _removal(snapshot: Snapshot, surplus: Installation) -> str:
     return snapshot.commands.kubectl("delete", "mutatingwebhookconfiguration", surplus.name)
 
 
+def _reapplied(snapshot: Snapshot, installation: Installation) -> str:
+    """Create the Service again: from the Helm release, else for the pods of the Deployment."""
+    namespace, name = installation.service_key
+    release = (installation.configuration["metadata"].get("annotations") or {}).get(HELM_RELEASE)
+    if release:
+        manifest = snapshot.commands.helm("get", "manifest", release, "--namespace", namespace)
+        return f"{manifest} | {snapshot.commands.kubectl('apply', '-f', '-', namespace=namespace)}"
+    deployment = (installation.deployment or {})["metadata"]["name"]
+    ports = ("--port=443", f"--target-port={SERVER_PORT}")
+    return snapshot.commands.kubectl("expose", "deployment", deployment, f"--name={name}", *ports, namespace=namespace)
+
+
 def _created(installation: Installation) -> str:
     return str(installation.configuration["metadata"].get("creationTimestamp", ""))
 
@@ -108,12 +118,13 @@ def served(snapshot: Snapshot) -> Iterator[Finding]:
         if not name or installation.service is None:
             continue
         if not installation.service:
+            servers = "its servers still run" if installation.deployment else "no server of it runs"
             yield Finding(
                 Code.SERVICE_MISSING,
                 installation.subject,
                 f"it calls Service {namespace}/{name}, which does not exist",
-                (_failure_policies(installation),),
-                _removal(snapshot, installation),
+                (_failure_policies(installation), servers),
+                _reapplied(snapshot, installation) if installation.deployment else _removal(snapshot, installation),
             )
         elif installation.slices is not None and installation.deployment and not _ready(installation):
             yield _not_ready(snapshot, installation.deployment)
@@ -229,45 +240,17 @@ def not_watched(snapshot: Snapshot) -> Iterator[Finding]:
         )
 
 
-def contested(snapshot: Snapshot) -> Iterator[Finding]:
-    """One writes the caBundle: the server, cert-manager's injector, or a person."""
-    for installation in snapshot.installations or ():
-        annotations = installation.configuration["metadata"].get("annotations") or {}
-        injected = [key for key in INJECTORS if key in annotations]
-        if injected and installation.manages_certificates:
-            yield Finding(
-                Code.CABUNDLE_CONTESTED,
-                installation.subject,
-                "both the webhook's server and cert-manager's injector write its caBundle, in turns",
-                (*(f"annotation {key}={annotations[key]}" for key in injected), "no --disable-cert-rotation"),
-                snapshot.commands.annotate(
-                    "mutatingwebhookconfiguration", "", installation.name, dict.fromkeys(injected)
-                ),
-            )
-        else:
-            yield from _several_managers(snapshot, installation)
-
-
-def _several_managers(snapshot: Snapshot, installation: Installation) -> Iterator[Finding]:
-    """By managedFields: https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management."""
-    entries = installation.configuration["metadata"].get("managedFields") or ()
-    owning = [(number, entry) for number, entry in enumerate(entries) if "f:caBundle" in str(entry.get("fieldsV1"))]
-    if len({entry["manager"] for _, entry in owning}) < 2:  # noqa: PLR2004  one is as it should be
-        return
-    newest = max(owning, key=lambda found: str(found[1].get("time")))
-    operations: list[JsonObject] = []
-    for number, entry in reversed(owning):
-        if entry["manager"] != newest[1]["manager"]:
-            path = f"/metadata/managedFields/{number}"
-            operations.append({"op": "test", "path": f"{path}/manager", "value": entry["manager"]})
-            operations.append({"op": "remove", "path": path})
-    yield Finding(
-        Code.CABUNDLE_CONTESTED,
-        installation.subject,
-        "several managers own its caBundle: when one of them writes again, the others' is gone",
-        tuple(f"{entry['manager']} ({entry.get('operation')}) at {entry.get('time')}" for _, entry in owning),
-        snapshot.commands.patch("mutatingwebhookconfiguration", installation.name, operations),
-    )
-
-
-CHECKS: Final = (installed, alone, served, called, not_watched, contested)
+CHECKS: Final = (
+    Check(Group.WEBHOOK, "the webhook is installed", installed, frozenset({Area.WEBHOOKS})),
+    Check(Group.WEBHOOK, "no other webhook gets the same pods", alone, frozenset({Area.WEBHOOKS, Area.NAMESPACES})),
+    Check(Group.WEBHOOK, "its Service exists and has a ready server", served, frozenset({Area.WEBHOOKS, Area.SERVER})),
+    Check(
+        Group.WEBHOOK, "the API server calls it, and a labelled pod gets an identity", called, frozenset({Area.CALL})
+    ),
+    Check(
+        Group.WEBHOOK,
+        "it gets the pods of all namespaces that use it",
+        not_watched,
+        frozenset({Area.WEBHOOKS, Area.NAMESPACES, Area.WORKLOADS}),
+    ),
+)

@@ -1,11 +1,14 @@
 """Do workloads and ServiceAccounts say what they mean? Decided by the webhook's own code."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from azwi_cli.commands.doctor.findings import Code, Finding
+from azwi_cli.commands.doctor.checks.bounds import bounded
+from azwi_cli.commands.doctor.checks.check import Check, Group
+from azwi_cli.commands.doctor.findings import Area, Code, Finding
 from azwi_cli.commands.doctor.snapshot import LiveWorkload, Snapshot
 from webhook.admission import values
 from webhook.admission.misspellings import unrecognized_keys
@@ -30,13 +33,14 @@ _OF_ACCOUNT: Final[Mapping[Reason, str]] = {
     Reason.INVALID_TOKEN_EXPIRATION: names.TOKEN_EXPIRATION,
     Reason.INVALID_TENANT_ID: names.TENANT_ID,
 }
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _LABELLED: Final = {"metadata": {"labels": {names.USE_LABEL: "true"}}}
 
 
 def opted_in(snapshot: Snapshot) -> Iterator[Finding]:
     """A workload that shows signs of taking part does."""
     for workload in snapshot.workloads:
-        if workload.outcome.reason is not Reason.NOT_OPTED_IN:
+        if workload.outcome.reason is not Reason.NOT_OPTED_IN or _is_misspelt(snapshot, workload, names.USE_LABEL):
             continue
         cautions = {warning.code: warning.text for warning in workload.outcome.warnings}
         text = workload.labels.get(names.USE_LABEL)
@@ -129,6 +133,7 @@ def identified(snapshot: Snapshot) -> Iterator[Finding]:
             or key in seen
             or key not in snapshot.accounts
             or _names_identity(workload)
+            or _is_misspelt(snapshot, workload, names.CLIENT_ID)
         ):
             continue
         seen.add(key)
@@ -141,9 +146,41 @@ def identified(snapshot: Snapshot) -> Iterator[Finding]:
         )
 
 
+def valid_client_ids(snapshot: Snapshot) -> Iterator[Finding]:
+    """Client ids are UUIDs: Entra knows no other ones. One that cannot even be injected refuses the pod instead."""
+    for (namespace, name), identity in snapshot.identities().items():
+        if identity.entry is not None or values.is_uuid(identity.client_id) or not values.is_id(identity.client_id):
+            continue
+        inner = _UUID.search(identity.client_id)
+        annotate = snapshot.commands.annotate(
+            "serviceaccount", namespace, name, {names.CLIENT_ID: inner[0] if inner else None}
+        )
+        create = f"{identity_command(snapshot, namespace, name)} --force-conflicts"
+        yield Finding(
+            Code.CLIENT_ID_INVALID,
+            f"ServiceAccount {namespace}/{name}",
+            f"its annotation {names.CLIENT_ID} is not a UUID, so Entra refuses its tokens (AADSTS700016)",
+            (f"{names.CLIENT_ID}={identity.client_id}",),
+            annotate if inner else create,
+        )
+
+
+def _is_misspelt(snapshot: Snapshot, workload: LiveWorkload, wanted: str) -> bool:
+    """Whether a key of the account or the pods was probably intended to be `wanted`: `spelt` reports that, once."""
+    account = snapshot.account(workload.namespace, workload.service_account)
+    own = (
+        *unrecognized_keys(workload.annotations, names.POD_ANNOTATIONS | {names.USE_LABEL}),
+        *unrecognized_keys(workload.labels, frozenset({names.USE_LABEL})),
+    )
+    theirs = (*account.unrecognized_annotations, *account.unrecognized_labels) if account else ()
+    return any(intended == wanted for _, intended in (*own, *theirs))
+
+
 def _names_identity(workload: LiveWorkload) -> bool:
     containers = (workload.pod.get("spec") or {}).get("containers") or ()
-    return all(names.ENV_CLIENT_ID in {entry.get("name") for entry in every.get("env") or ()} for every in containers)
+    return all(
+        names.ENV_CLIENT_ID in {entry.get("name") for entry in container.get("env") or ()} for container in containers
+    )
 
 
 def spelt(snapshot: Snapshot) -> Iterator[Finding]:
@@ -274,4 +311,32 @@ def proxied(snapshot: Snapshot) -> Iterator[Finding]:
         )
 
 
-CHECKS: Final = (opted_in, refused, identified, spelt, proxied)
+CHECKS: Final = (
+    Check(
+        Group.ACCOUNTS,
+        "accounts of pods that take part name an identity",
+        identified,
+        frozenset({Area.ACCOUNTS, Area.WORKLOADS, Area.MAPPING}),
+    ),
+    Check(Group.ACCOUNTS, "client ids are UUIDs", valid_client_ids, frozenset({Area.ACCOUNTS})),
+    Check(
+        Group.ACCOUNTS,
+        "labels and annotations are spelt right, and where they count",
+        spelt,
+        frozenset({Area.ACCOUNTS, Area.WORKLOADS}),
+    ),
+    Check(
+        Group.WORKLOADS,
+        "workloads that show signs of taking part do",
+        opted_in,
+        frozenset({Area.WORKLOADS, Area.NAMESPACES}),
+    ),
+    Check(Group.WORKLOADS, "the webhook accepts their pods", refused, frozenset({Area.WORKLOADS, Area.ACCOUNTS})),
+    Check(Group.WORKLOADS, "Pod Security admits the proxy", proxied, frozenset({Area.WORKLOADS, Area.NAMESPACES})),
+    Check(
+        Group.WORKLOADS,
+        "LimitRanges and ResourceQuotas admit the proxy",
+        bounded,
+        frozenset({Area.WORKLOADS, Area.LIMITS}),
+    ),
+)

@@ -11,10 +11,13 @@ from azure_workload_identity.types import JsonObject
 from azwi_cli.azure.federation import FederatedCredential
 from azwi_cli.clock_skew import ClockReading
 from azwi_cli.commands.doctor.checks import azure, mapping, pods, webhook
-from azwi_cli.commands.doctor.findings import Code, Unreadable
+from azwi_cli.commands.doctor.checks.check import Status
+from azwi_cli.commands.doctor.findings import Area, Code, Unreadable
 from azwi_cli.commands.doctor.fixes import line
-from azwi_cli.commands.doctor.report import document, examine, text
+from azwi_cli.commands.doctor.report import Outcome, document, examine, unreachable
 from azwi_cli.commands.doctor.snapshot import HeldCredentials, Installation, StoredMapping, is_ours
+from azwi_cli.commands.doctor.text import Style, summary, text
+from azwi_cli.console.errors import CommandError
 from tests.azwi_cli.commands.doctor.snapshots import (
     CLIENT_ID,
     NOW,
@@ -114,9 +117,10 @@ def test_unreadable_is_no_finding() -> None:
     assert list(webhook.installed(snapshot(installations=None))) == []
     [finding] = webhook.installed(snapshot(installations=[]))
     assert finding.code is Code.NOT_INSTALLED
-    assert finding.fix.endswith('azureTenantID="$(az account show --query tenantId -o tsv)"')
+    assert 'azureTenantID="$(az account show --query tenantId -o tsv)"' in finding.fix
+    assert finding.fix.endswith(" --set image.registry=registry.example.com")
     [finding] = webhook.installed(snapshot(installations=[], tenant="it's"))
-    assert finding.fix.endswith(line("azureTenantID=it's"))
+    assert line("azureTenantID=it's") in finding.fix
 
 
 def test_disjoint_webhooks() -> None:
@@ -216,10 +220,112 @@ def test_unread_accounts_are_not_gone() -> None:
 def test_report() -> None:
     """Errors come first; what steers a terminal does not reach it; what was not looked at is told."""
     strange = account(annotations={"azure.workload.identity/\x1b[31m": "x", "azure.workload.identity/client_id": "y"})
-    findings = examine(snapshot(installations=[installation()], accounts={("shop", "app"): strange}))
-    assert [finding.code for finding in findings] == [Code.NEAR_MISS, Code.UNKNOWN_KEY]
-    shown = text(findings, [Unreadable("Secrets", "no")])
+    gap = Unreadable("Secrets", "no", Area.SECRET, "a right")
+    report = examine(snapshot(installations=[installation()], accounts={("shop", "app"): strange}, unreadable=[gap]))
+    assert [finding.code for finding in report.findings] == [Code.NEAR_MISS, Code.UNKNOWN_KEY]
+    shown = text(report, Style())
     assert "\x1b" not in shown
-    assert "Not looked at:\n  Secrets: no" in shown
-    assert shown.endswith("1 error, 1 warning.")
-    assert document(findings, [])["findings"][0]["severity"] == "error"
+    assert "Not looked at:\n  Secrets: no\n    needs: a right" in shown
+    assert shown.endswith("1 error, 1 warning; 1 check could not be made.")
+    assert document(report)["findings"][0]["severity"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("areas", "outcome"),
+    [
+        ([], Outcome.OK),
+        ([Area.SECRET, Area.POLICIES, Area.LIMITS, Area.CLOCK], Outcome.OK),
+        ([Area.AZURE], Outcome.OK),
+        ([Area.WEBHOOKS], Outcome.OK),
+        ([Area.WEBHOOKS, Area.CALL], Outcome.UNKNOWN),
+        ([Area.ACCOUNTS], Outcome.UNKNOWN),
+        ([Area.WORKLOADS], Outcome.UNKNOWN),
+    ],
+)
+def test_outcome(areas: list[Area], outcome: Outcome) -> None:
+    """All is well only where what matters was looked at; where it was not, the summary is no all-clear."""
+    seen = snapshot(installations=[installation()], unreadable=[Unreadable("x", "no", area) for area in areas])
+    report = examine(seen)
+    assert report.findings == []
+    assert report.outcome is outcome
+    assert ("no all-clear" in summary(report)) is (outcome is Outcome.UNKNOWN)
+    assert ("could not be made" in summary(report)) is bool(areas)
+
+
+def test_azure_that_was_asked_for() -> None:
+    """An Azure that the command line names and that cannot be asked leaves the outcome unknown."""
+    seen = snapshot(installations=[installation()], unreadable=[Unreadable("x", "no", Area.AZURE)])
+    assert examine(seen, azure_wanted=True).outcome is Outcome.UNKNOWN
+
+
+def test_unreachable() -> None:
+    """Where nothing could be looked at no check has passed, and the reason is told with what is needed."""
+    report = unreachable(CommandError("401 Unauthorized", "log in"))
+    assert {result.status for result in report.results} == {Status.UNKNOWN}
+    told = document(report)
+    assert (told["outcome"], told["findings"]) == ("unknown", [])
+    assert told["notLookedAt"] == [{"what": "the cluster", "why": "401 Unauthorized", "needs": "log in"}]
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_width(columns: int) -> None:
+    """Nothing but a command to paste is wider than the terminal, and no word is broken."""
+    wrong = account(annotations={"azure.workload.identity/client_id": CLIENT_ID})
+    report = examine(snapshot(installations=[installation()], accounts={("shop", "app"): wrong}))
+    lines = text(report, Style(width=columns)).splitlines()
+    wide = [line for line in lines if len(line) > columns and "fix: " not in line and " " in line.strip()]
+    assert [line for line in wide if len(line.split()[0]) + 14 < columns and len(line.split()) > 2] == []
+
+
+def test_quiet() -> None:
+    """With --quiet only findings and the outcome are printed."""
+    wrong = account(annotations={"azure.workload.identity/client_id": CLIENT_ID})
+    report = examine(snapshot(installations=[installation()], accounts={("shop", "app"): wrong}))
+    shown = text(report, Style(quiet=True)).splitlines()
+    assert shown[0] == "accounts"
+    assert "the webhook is installed" not in "\n".join(shown)
+    assert text(examine(snapshot(installations=[installation()])), Style(quiet=True)).startswith("No problem found by ")
+
+
+def test_colour() -> None:
+    """Marks are coloured only where colour is wanted, and are ASCII where nothing else can be shown."""
+    report = examine(snapshot(installations=[installation()]))
+    assert "\x1b[" in text(report, Style(colour=True))
+    assert text(report, Style(ascii=True)).isascii()
+
+
+def test_misspelt_client_id_is_one_finding() -> None:
+    """A misspelt annotation is one finding with one fix, and not an identity that is missing, too."""
+    wrong = {"azure.workload.identity/client_id": CLIENT_ID}
+    seen = snapshot(
+        installations=[installation()],
+        accounts={("shop", "app"): account(annotations=wrong)},
+        workloads=[workload(annotations=wrong)],
+    )
+    assert [finding.code for finding in examine(seen).findings] == [Code.NEAR_MISS]
+
+
+@pytest.mark.parametrize(
+    ("client_id", "fixed"),
+    [
+        (f"{{{CLIENT_ID}}}", f"azure.workload.identity/client-id={CLIENT_ID}"),
+        (CLIENT_ID[:-1], "serviceaccount create"),
+    ],
+)
+def test_client_id_that_is_no_uuid(client_id: str, fixed: str) -> None:
+    """A client id that Entra cannot know is a finding; where it has one in it, that is the fix."""
+    seen = snapshot(accounts={("shop", "app"): account(annotations={names.CLIENT_ID: client_id})})
+    [finding] = examine(seen).findings
+    assert finding.code is Code.CLIENT_ID_INVALID
+    assert fixed in finding.fix
+
+
+def test_last_of_doubled_variables_counts() -> None:
+    """Of a variable that is there twice Kubernetes uses the last, so a pod with the right one there is good."""
+    env = [{"name": names.ENV_CLIENT_ID, "value": value} for value in ("older", CLIENT_ID)]
+    pod = {
+        "metadata": {"name": "web-1"},
+        "spec": {"volumes": [{"name": names.VOLUME}], "containers": [{"name": "app", "env": env}]},
+    }
+    seen = snapshot(accounts={("shop", "app"): account()}, workloads=[replace(workload(), pods=[pod])])
+    assert list(pods.injected(seen)) == []

@@ -12,6 +12,7 @@ from azwi_cli.commands.podidentity.workloads import PodIdentityResources
 from tests.azwi_cli.commands.podidentity.objects import CLIENT, RESOURCE, binding, identity, workload
 from tests.azwi_cli.test_main import azwi
 from tests.support.commands import azwi_commands, parsed
+from tests.support.schemas import follows_schema
 
 HOSTILE = "x'; rm -rf ~; \x1b[2J$(id)"
 
@@ -53,6 +54,13 @@ def test_managed_identity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     [given] = commands(detected(monkeypatch, [identity()], "-o", str(tmp_path)))
     names = ("identity_resource_id", "service_account_namespace", "service_account_name")
     assert [given[name] for name in names] == [RESOURCE, "shop", "web"]
+
+
+def test_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines get every migration, as the published schema describes it."""
+    document = follows_schema("podidentity-detect", detected(monkeypatch, [identity()], "--output=json").stdout)
+    [migration] = document["migrations"]
+    assert (migration["clientID"], migration["file"]) == (CLIENT, "shop.deployment.web.yaml")
 
 
 def test_only_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

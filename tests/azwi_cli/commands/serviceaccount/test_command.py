@@ -20,6 +20,7 @@ from testbed.azure_management.login import install_az
 from testbed.program import ROOT
 from tests.azwi_cli.commands.serviceaccount.conftest import ISSUER
 from tests.azwi_cli.commands.serviceaccount.test_create import role
+from tests.support.schemas import follows_schema
 
 Azwi = Callable[..., Result]
 
@@ -59,7 +60,7 @@ def test_interrupted(azure: Azure, azwi: Azwi, monkeypatch: pytest.MonkeyPatch) 
     done = azwi("create", *WEB, NO_CLUSTER, "--output=json")
     assert done.exit_code == Status.INTERRUPTED
     assert "continues where it stopped" in done.stderr
-    outcomes = {phase["phase"]: phase["outcome"] for phase in json.loads(done.stdout)["phases"]}
+    outcomes = {phase["phase"]: phase["outcome"] for phase in follows_schema("serviceaccount", done.stdout)["phases"]}
     assert "failed" in outcomes.values()
     assert len(azure.applications) == 1
 
@@ -99,7 +100,7 @@ def test_dry_run(azure: Azure, azwi: Azwi) -> None:
     assert f"POST {azure.graph}/v1.0/applications\n{{\n" in done.stdout
     assert f'"issuer": "{ISSUER}"' in done.stdout
     assert azure.writes() == []
-    document = json.loads(azwi("create", *WEB, NO_CLUSTER, "--dry-run", "--output=json").stdout)
+    document = follows_schema("serviceaccount", azwi("create", *WEB, NO_CLUSTER, "--dry-run", "--output=json").stdout)
     assert document["requests"][0] == {
         "method": "POST",
         "url": f"{azure.graph}/v1.0/applications",

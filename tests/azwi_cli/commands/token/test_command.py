@@ -1,6 +1,5 @@
 """`azwi token exchange` with a token from a file; with one of a cluster in tests/cluster."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from azwi_cli.azure.options import AZURE_VARIABLES
 from azwi_cli.commands.token.exchange import Assertion, TokenRequest
 from azwi_cli.main import program
 from testbed.entra import Entra, FederatedCredential, Issuer, entra
+from tests.support.schemas import follows_schema
 
 TENANT = "5a3ae6a4-9d1f-4c22-a4a5-1e6f0fd1d4a1"
 CLIENT = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
@@ -61,7 +61,7 @@ def test_in_a_pod(exchange: Exchange, issuer: Issuer) -> None:
     """With the variables that the webhook injects and nothing else, a token comes, and what both tokens say."""
     done = exchange("--output=json")
     assert done.exit_code == 0, done.output
-    document = json.loads(done.stdout)
+    document = follows_schema("token-exchange", done.stdout)
     assert document["outcome"] == "accepted"
     assert document["assertion"]["iss"] == issuer.url
     assert document["assertion"]["sub"] == SUBJECT
@@ -97,7 +97,7 @@ def test_refused(exchange: Exchange, flags: tuple[str, ...], subject: str, code:
     assert f"refused {code}" in done.stdout
     assert code in done.stderr
     assert told in done.stderr
-    document = json.loads(exchange(*flags, "--output=json", subject=subject).stdout)
+    document = follows_schema("token-exchange", exchange(*flags, "--output=json", subject=subject).stdout)
     assert (document["outcome"], document["code"]) == ("refused", code)
 
 

@@ -1,0 +1,112 @@
+"""The report as people read it: groups of checks, each with a mark and its findings, and a closing sentence."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import click
+
+from azwi_cli.commands.doctor.checks.check import Group, Status
+from azwi_cli.commands.doctor.findings import Finding, Severity, link
+from azwi_cli.commands.doctor.report import Outcome, Report
+from azwi_cli.console.dry_run import Planned
+from azwi_cli.console.printable import printable
+
+MIN_WIDTH: Final = 30
+_MARKS: Final = {Status.OK: "\N{SQUARE ROOT}", Status.WARNING: "!", Status.ERROR: "\N{MULTIPLICATION SIGN}"}
+_COLOURS: Final = {Status.OK: "green", Status.WARNING: "yellow", Status.ERROR: "red", Status.UNKNOWN: "cyan"}
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How people get it: in colour, wrapped at `width` columns (0: not), findings only, with ASCII marks only."""
+
+    colour: bool = False
+    width: int = 0
+    quiet: bool = False
+    ascii: bool = False
+
+    def mark(self, status: Status) -> str:
+        """The mark of a status."""
+        text = _MARKS.get(status, "?")
+        if self.ascii and not text.isascii():
+            text = "ok" if status is Status.OK else "x"
+        return click.style(text, fg=_COLOURS[status], bold=True) if self.colour else text
+
+    def wrapped(self, text: str, indent: str) -> Iterator[str]:
+        """A text that is safe to print, in lines, those after the first a little more indented."""
+        safe = printable(text)
+        if not self.width:
+            yield indent + safe
+            return
+        yield from textwrap.wrap(
+            safe,
+            max(self.width, MIN_WIDTH),
+            initial_indent=indent,
+            subsequent_indent=indent + "  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+
+
+def text(report: Report, style: Style, planned: Sequence[Planned] | None = None) -> str:
+    """As people get it."""
+    groups = [lines for group in Group if (lines := list(group_lines(report, group, style)))]
+    return "\n".join([*(line for lines in groups for line in lines), *closing_lines(report, style, planned)])
+
+
+def group_lines(report: Report, group: Group, style: Style) -> Iterator[str]:
+    """The checks of a group: a line each, and what was found."""
+    results = [result for result in report.results if result.group is group]
+    if style.quiet:
+        results = [result for result in results if result.findings]
+    if not results:
+        return
+    yield click.style(group, bold=True) if style.colour else str(group)
+    for result in results:
+        missing = f" (not checked: {result.gaps[0].what})" if result.status is Status.UNKNOWN else ""
+        yield from style.wrapped(f"{result.title}{missing}", f"  {style.mark(result.status)} ")
+        for finding in result.findings:
+            yield from _finding_lines(finding, style)
+    yield ""
+
+
+def _finding_lines(finding: Finding, style: Style) -> Iterator[str]:
+    yield from style.wrapped(f"{finding.severity}: {finding.subject}: {finding.what} ({finding.code})", "      ")
+    for seen in finding.evidence:
+        yield from style.wrapped(f"seen: {seen}", "        ")
+    yield printable(f"        fix: {finding.fix}")  # in one line, to be pasted
+    yield from style.wrapped(f"see: {link(finding.code)}", "        ")
+
+
+def closing_lines(report: Report, style: Style, planned: Sequence[Planned] | None = None) -> Iterator[str]:
+    """What could not be looked at, what --restart would send, and the summary."""
+    if report.unreadable and not (style.quiet and report.outcome is not Outcome.UNKNOWN):
+        yield "Not looked at:"
+        for gap in report.unreadable:
+            yield from style.wrapped(f"{gap.what}: {gap.why}", "  ")
+            if gap.needs:
+                yield from style.wrapped(f"needs: {gap.needs}", "    ")
+        yield ""
+    if planned is not None:
+        yield from (*(request.text() for request in planned), "") if planned else ("Nothing to restart.", "")
+    yield from style.wrapped(summary(report), "")
+
+
+def summary(report: Report) -> str:
+    """The outcome in a sentence: it never says that all is well where that is not known."""
+    findings = report.findings
+    severe = sum(finding.severity is Severity.ERROR for finding in findings)
+    passed = sum(result.status is Status.OK for result in report.results)
+    missing = sum(result.status is Status.UNKNOWN for result in report.results)
+    left = f"; {_counted(missing, 'check')} could not be made" if missing else ""
+    if report.outcome is Outcome.UNKNOWN:
+        return f"Could not look: {_counted(missing, 'check')} could not be made, {passed} passed. This is no all-clear."
+    if findings:
+        return f"{_counted(severe, 'error')}, {_counted(len(findings) - severe, 'warning')}{left}."
+    return f"No problem found by {_counted(passed, 'check')}{left}."
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
