@@ -30,6 +30,11 @@ PROXY_CPU_LIMIT: Final = PREFIX + "proxy-cpu-limit"
 PROXY_MEMORY_LIMIT: Final = PREFIX + "proxy-memory-limit"
 CUSTOM_ENDPOINT_PREFIX: Final = PREFIX + "use-"
 
+# Annotations of Kubernetes.
+# https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror
+MIRROR_POD: Final = "kubernetes.io/config.mirror"
+DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
+
 ACCOUNT_ANNOTATIONS: Final = frozenset({CLIENT_ID, TENANT_ID, TOKEN_EXPIRATION})
 POD_ANNOTATIONS: Final = frozenset(
     {
@@ -72,6 +77,9 @@ INJECTED_VARIABLES: Final = frozenset(
 )
 # With one of these set, DefaultAzureCredential picks EnvironmentCredential before workload identity.
 ENV_OTHER_CREDENTIALS: Final = frozenset({"AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH"})
+
+# Which credentials DefaultAzureCredential tries: a group ("dev", "prod") or one by its name.
+ENV_TOKEN_CREDENTIALS: Final = "AZURE_TOKEN_CREDENTIALS"
 
 # The volumes and where they are mounted: the first is as v1.6.0 makes it, the second (ours) has the token at the path
 # that Azure documents. The third directory (ours) is for containers whose own mounts block both.

@@ -35,6 +35,8 @@ async def admit(
         pod = Pod.parse(review.pod)
     except Refusal as refusal:
         return AdmissionOutcome.refused(refusal)
+    if pod.is_mirror:
+        return _skipped(Skip(Reason.MIRROR_POD), pod)
     try:
         opted_in = decision.opted_in(pod, policy, namespace_labelled=namespace_labelled)
         account = await _account(review.namespace, pod, find, required=opted_in is not False)

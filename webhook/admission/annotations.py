@@ -10,8 +10,10 @@ from webhook.admission.identity import parse_expiration
 from webhook.admission.pod import Pod
 from webhook.admission.policy import CustomEndpoint
 from webhook.admission.proxy import ProxyRequest
-from webhook.admission.reasons import AdmissionWarning, WarningCode, quoted
+from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, WarningCode, quoted
 
+# The API server has no such limit; more names than containers that can have the identity are no use.
+MAX_NAMES: Final = 5_000
 _NO_NAMES: Final[frozenset[str]] = frozenset()
 
 
@@ -35,13 +37,14 @@ class PodAnnotations:
         """Read the annotations of a pod where `endpoint` is the custom token endpoint that is set up, if any.
 
         Raises:
-            Refusal: INVALID_TOKEN_EXPIRATION, INVALID_PROXY_MODE, INVALID_PROXY_PORT or INVALID_PROXY_RESOURCES.
+            Refusal: ANNOTATIONS_TOO_LARGE, INVALID_TOKEN_EXPIRATION, INVALID_PROXY_MODE, INVALID_PROXY_PORT or
+                INVALID_PROXY_RESOURCES.
         """
         annotations = {key: text for key, text in pod.annotations.items() if key.startswith(names.PREFIX)}
         if not annotations:
             return _NOTHING
-        inject = values.names(annotations.get(names.INJECT_CONTAINERS, ""))
-        skip = values.names(annotations.get(names.SKIP_CONTAINERS, ""))
+        inject = _names(annotations, names.INJECT_CONTAINERS)
+        skip = _names(annotations, names.SKIP_CONTAINERS)
         expiration = annotations.get(names.TOKEN_EXPIRATION)
         inject_proxy = values.boolean(annotations.get(names.INJECT_PROXY, ""))
         use_endpoint = values.boolean(annotations.get(endpoint.annotation, "")) if endpoint else None
@@ -61,6 +64,13 @@ class PodAnnotations:
 
 
 _NOTHING: Final = PodAnnotations()
+
+
+def _names(annotations: Mapping[str, str], key: str) -> frozenset[str]:
+    text = annotations.get(key, "")
+    if text.count(";") + text.count(",") > MAX_NAMES:
+        raise Refusal(Reason.ANNOTATIONS_TOO_LARGE, f"{key} names more than {MAX_NAMES} containers")
+    return values.names(text)
 
 
 def _list_warnings(key: str, listed: frozenset[str], pod: Pod) -> Iterator[AdmissionWarning]:

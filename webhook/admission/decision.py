@@ -7,6 +7,7 @@ from typing import Final
 from azure_workload_identity import names
 from webhook.admission import proxy, values
 from webhook.admission.annotations import PodAnnotations
+from webhook.admission.conflicts import proxy_conflicts
 from webhook.admission.identity import Account, Identity, account_warnings, resolve
 from webhook.admission.misspellings import unrecognized_keys
 from webhook.admission.pod import Pod
@@ -17,6 +18,8 @@ from webhook.admission.review import Review
 
 # The label's key as an annotation has a warning of its own, and does no harm where the label is there too.
 _POD_KEYS: Final = names.POD_ANNOTATIONS | {names.USE_LABEL}
+# Measured: of pods whose containers all have the identity, the API server and etcd store those of up to 2,853.
+MAX_INJECTED_CONTAINERS: Final = 3000
 _POD_LABELS: Final = frozenset({names.USE_LABEL})
 
 
@@ -88,6 +91,12 @@ def decide(
         pod.service_account, account, mapped, policy.identity, token_expiration=requested.token_expiration
     )
     containers = selected_containers(pod, requested)
+    if len(containers) > MAX_INJECTED_CONTAINERS:
+        raise Refusal(
+            Reason.TOO_MANY_CONTAINERS,
+            f"more than {MAX_INJECTED_CONTAINERS} containers would get the identity; select them by "
+            f"{names.INJECT_CONTAINERS} or {names.SKIP_CONTAINERS}",
+        )
     if not containers and plan is None:
         return Skip(Reason.NO_CONTAINERS, requested.warnings)
     return Injection(
@@ -100,6 +109,7 @@ def decide(
             *_misspelt(pod),
             *requested.warnings,
             *proxy.warnings(pod, policy.proxy, plan),
+            *(proxy_conflicts(pod, plan) if plan else ()),
         ),
     )
 
@@ -107,12 +117,14 @@ def decide(
 def selected_containers(pod: Pod, requested: PodAnnotations) -> frozenset[str]:
     """The names of the pod's containers that get the identity: those that the annotations select.
 
-    A proxy that is in the pod already always gets it, and its init container never.
+    The proxy's init container never gets it. The proxy, if it is in the pod already, always gets it where the pod asks
+    for the proxy; elsewhere a container of its name is one like any other.
     """
     candidates = pod.container_names - {names.PROXY_INIT_CONTAINER}
-    included = requested.inject_containers or candidates
-    skipped = requested.skip_containers - {names.PROXY_CONTAINER}
-    return (candidates & (included | {names.PROXY_CONTAINER})) - skipped
+    selected = (candidates & (requested.inject_containers or candidates)) - requested.skip_containers
+    if requested.proxy is not None and names.PROXY_CONTAINER in candidates:
+        return selected | {names.PROXY_CONTAINER}
+    return selected
 
 
 def _not_opted_in(pod: Pod, account: Account | None, policy: Policy) -> Skip:
@@ -166,7 +178,7 @@ def _misspelt(pod: Pod) -> Iterator[AdmissionWarning]:
     for key, intended in unrecognized_keys(pod.annotations, _POD_KEYS):
         if intended == names.USE_LABEL:
             yield AdmissionWarning(
-                WarningCode.NEAR_MISS, f"{quoted(key)} of the pod is ignored; meant is the label {intended}"
+                WarningCode.NEAR_MISS, f"{quoted(key)} of the pod is ignored; the label is {intended}"
             )
         elif intended in names.POD_ANNOTATIONS:
             yield AdmissionWarning(

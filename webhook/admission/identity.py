@@ -54,9 +54,9 @@ class Account:
         annotations = _strings(metadata.get("annotations"))
         labels = _strings(metadata.get("labels"))
         return cls(
-            client_id=annotations.get(names.CLIENT_ID, "").strip(),
-            tenant_id=annotations.get(names.TENANT_ID, "").strip(),
-            token_expiration=annotations.get(names.TOKEN_EXPIRATION, ""),
+            client_id=_kept(annotations.get(names.CLIENT_ID, "").strip()),
+            tenant_id=_kept(annotations.get(names.TENANT_ID, "").strip()),
+            token_expiration=_kept(annotations.get(names.TOKEN_EXPIRATION, "")),
             labelled=names.USE_LABEL in labels,
             unrecognized_annotations=tuple(unrecognized_keys(annotations, names.ACCOUNT_ANNOTATIONS)),
             unrecognized_labels=tuple(unrecognized_keys(labels, frozenset({names.USE_LABEL}))),
@@ -240,6 +240,11 @@ def parse_expiration(text: str, where: str) -> int:
             f"{names.MIN_TOKEN_EXPIRATION} to {names.MAX_TOKEN_EXPIRATION}",
         )
     return seconds
+
+
+def _kept(text: str) -> str:
+    """The part of a value that is kept, since accounts are: long enough to be recognised as too long for an id."""
+    return text if len(text) <= values.MAX_ID else text[: values.MAX_ID + 1]
 
 
 def _strings(value: object) -> dict[str, str]:

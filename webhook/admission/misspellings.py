@@ -7,6 +7,8 @@ from typing import Final
 from azure_workload_identity import names
 
 _PUNCTUATION: Final = re.compile(r"[^a-z0-9]+")
+# The longest key that the API server takes: a prefix of 253 characters, a slash, a name of 63. Manifests are unchecked.
+MAX_KEY: Final = 317
 # How many keys of one object are reported; each makes a warning.
 MAX_UNRECOGNIZED: Final = 8
 
@@ -35,7 +37,7 @@ def unrecognized_keys(keys: Iterable[str], known: frozenset[str]) -> Iterator[Un
         intended = KNOWN.get(normalized(key))
         if intended is None and not key.startswith(names.PREFIX):
             continue
-        yield key, intended
+        yield key[:MAX_KEY], intended
         found += 1
         if found == MAX_UNRECOGNIZED:
             return

@@ -20,7 +20,13 @@ from webhook.admission.proxy import ProxyMode
 from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, WarningCode, quoted
 
 # The variables of a container that are looked at: those that may be injected, and those that compete with them.
-_RELEVANT: Final = names.INJECTED_VARIABLES | names.ENV_OTHER_CREDENTIALS
+_RELEVANT: Final = names.INJECTED_VARIABLES | names.ENV_OTHER_CREDENTIALS | {names.ENV_TOKEN_CREDENTIALS}
+# The values of AZURE_TOKEN_CREDENTIALS with which DefaultAzureCredential still uses the identity; case does not count.
+_WITH_IDENTITY: Final = frozenset({"", "prod", "workloadidentitycredential"})
+_WITH_PROXY: Final = _WITH_IDENTITY | {"managedidentitycredential"}
+# The API server has no such limits. A node starts no pod that comes near to them, and the time for a pod stays small.
+MAX_MOUNTS: Final = 5_000
+MAX_VARIABLES: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +73,13 @@ class _ContainerInjector:
         self._read_only = read_only_volumes(pod.volumes)
         self._redirection = fragments.environment_mode_variables(injection.proxy)
         self.standard = self._variables(layout.preferred)
+        self._mounts = self._variable_count = 0
 
     def operations(self, container: JsonObject, pointer: str) -> Iterator[JsonObject]:
         env = maps(container, "env", pointer)
         mounts = maps(container, "volumeMounts", pointer)
         devices = maps(container, "volumeDevices", pointer)
+        self._count(len(mounts) + len(devices), len(env))
         taken = [*mounts, *({"mountPath": device.get("devicePath")} for device in devices)] if devices else mounts
         placement = place(container["name"], taken, self._layout, self._read_only)
         self.warnings += placement.warnings
@@ -81,6 +89,7 @@ class _ContainerInjector:
         if env:
             present = {name: entry for entry in env if isinstance(name := entry.get("name"), str) and name in _RELEVANT}
             self._warn_of_shadows(container["name"], present, wanted)
+            self._warn_of_token_credentials(container["name"], present.get(names.ENV_TOKEN_CREDENTIALS))
             kept = set(present)
             if names.ENV_TOKEN_PROXY_CAS & kept:
                 # SDKs refuse a CA file beside CA data, so the user's one replaces both.
@@ -89,6 +98,14 @@ class _ContainerInjector:
         # First, since Kubernetes expands $(AZURE_CLIENT_ID) only in variables that come after it.
         yield from _prepend(f"{pointer}/env", env, fragments.as_env(wanted))
         yield from _append(f"{pointer}/volumeMounts", mounts, [fragments.mount(token) for token in placement.missing])
+
+    def _count(self, mounts: int, variables: int) -> None:
+        self._mounts += mounts
+        self._variable_count += variables
+        if self._mounts > MAX_MOUNTS:
+            raise Refusal(Reason.TOO_MANY_MOUNTS, f"the pod's containers have more than {MAX_MOUNTS} mounts")
+        if self._variable_count > MAX_VARIABLES:
+            raise Refusal(Reason.TOO_MANY_VARIABLES, f"the pod's containers have more than {MAX_VARIABLES} variables")
 
     def _variables(self, token: TokenMount) -> Mapping[str, str]:
         injection = self._injection
@@ -112,6 +129,18 @@ class _ContainerInjector:
                 AdmissionWarning(
                     WarningCode.OTHER_CREDENTIAL,
                     f"container {quoted(name)} sets {variable}, which DefaultAzureCredential prefers to the identity",
+                )
+            )
+
+    def _warn_of_token_credentials(self, name: str, entry: JsonObject | None) -> None:
+        value = entry.get("value") if entry else None
+        allowed = _WITH_PROXY if self._injection.proxy else _WITH_IDENTITY
+        if isinstance(value, str) and value.strip().lower() not in allowed:
+            self.warnings.append(
+                AdmissionWarning(
+                    WarningCode.TOKEN_CREDENTIALS,
+                    f"container {quoted(name)} sets {names.ENV_TOKEN_CREDENTIALS} to {quoted(value)}, with which "
+                    "DefaultAzureCredential does not use the identity; remove it, or set WorkloadIdentityCredential",
                 )
             )
 
@@ -148,7 +177,15 @@ def _proxy_operations(
             first.append(sidecar)
         else:
             yield from _prepend("/spec/containers", pod.containers, [sidecar])
+            yield from _default_container(pod)
     yield from _prepend("/spec/initContainers", pod.init_containers, first)
+
+
+def _default_container(pod: Pod) -> Iterator[JsonObject]:
+    """Keep kubectl's default container, which is the first one unless an annotation names it."""
+    if pod.containers and names.DEFAULT_CONTAINER not in pod.annotations:
+        pointer = "/metadata/annotations/" + names.DEFAULT_CONTAINER.replace("/", "~1")
+        yield {"op": "add", "path": pointer, "value": pod.containers[0]["name"]}
 
 
 def _append(pointer: str, present: list[JsonObject], items: list[JsonObject]) -> Iterator[JsonObject]:

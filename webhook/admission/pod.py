@@ -9,11 +9,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from webhook.admission.reasons import Reason, Refusal, quoted
 
-# More than any pod that etcd can hold after injection; a bound on the patch, which grows with each container.
-MAX_CONTAINERS: Final = 1000
+# A stored container takes at least 60 bytes and etcd takes objects of 1.5 MiB: the API server stores no larger pod.
+MAX_CONTAINERS: Final = 30_000
+# The API server's limit for all annotations of an object, which it checks after admission.
+MAX_ANNOTATIONS_SIZE: Final = 256 * 1024
 MAX_NAME: Final = 253
 DNS_SUBDOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 
@@ -31,7 +34,6 @@ class Pod:
     annotations: Mapping[str, str]
     service_account: str
     host_network: bool
-    windows: bool
     container_names: frozenset[str]
     spec: JsonObject = field(repr=False)
     containers: list[JsonObject] = field(repr=False)
@@ -43,8 +45,8 @@ class Pod:
         """Read a decoded pod.
 
         Raises:
-            Refusal: with MALFORMED_POD and the path of the field that is not what the pod API says, or with
-                TOO_MANY_CONTAINERS.
+            Refusal: with MALFORMED_POD and the path of the field that has a wrong type, with TOO_MANY_CONTAINERS, or
+                with ANNOTATIONS_TOO_LARGE.
         """
         if not isinstance(raw, dict):
             raise _malformed("the object", "a pod", raw)
@@ -56,19 +58,28 @@ class Pod:
         init_containers = _named_maps(spec, "initContainers")
         if len(containers) + len(init_containers) > MAX_CONTAINERS:
             raise Refusal(Reason.TOO_MANY_CONTAINERS, f"the pod has more than {MAX_CONTAINERS} containers")
+        annotations = _texts(metadata, "annotations")
+        if sum(map(len, annotations)) + sum(map(len, annotations.values())) > MAX_ANNOTATIONS_SIZE:
+            raise Refusal(
+                Reason.ANNOTATIONS_TOO_LARGE, f"the pod's annotations have more than {MAX_ANNOTATIONS_SIZE} bytes"
+            )
         return cls(
             name=_text(metadata, "name", "metadata") or _text(metadata, "generateName", "metadata"),
             labels=_texts(metadata, "labels"),
-            annotations=_texts(metadata, "annotations"),
+            annotations=annotations,
             service_account=_service_account(spec),
             host_network=_flag(spec, "hostNetwork"),
-            windows=_is_windows(spec),
             container_names=frozenset(container["name"] for container in (*containers, *init_containers)),
             spec=spec,
             containers=containers,
             init_containers=init_containers,
             volumes=_named_maps(spec, "volumes"),
         )
+
+    @property
+    def is_mirror(self) -> bool:
+        """Whether a kubelet created the pod to show a static pod."""
+        return names.MIRROR_POD in self.annotations
 
     def all_containers(self) -> Iterator[tuple[str, JsonObject]]:
         """Yield every container with its JSON pointer, init containers first."""
@@ -143,13 +154,6 @@ def _service_account(spec: JsonObject) -> str:
     if not DNS_SUBDOMAIN.fullmatch(name):
         raise _malformed("spec.serviceAccountName", "a ServiceAccount's name", name)
     return name
-
-
-def _is_windows(spec: JsonObject) -> bool:
-    return (
-        _map(spec, "os", "spec").get("name") == "windows"
-        or _map(spec, "nodeSelector", "spec").get("kubernetes.io/os") == "windows"
-    )
 
 
 def _malformed(path: str, wanted: str, found: object) -> Refusal:

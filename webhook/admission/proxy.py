@@ -10,6 +10,7 @@ from webhook.admission import values
 from webhook.admission.pod import Pod
 from webhook.admission.policy import ProxySettings, Resources
 from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, WarningCode, quoted
+from webhook.admission.windows import is_windows
 
 MAX_PORT: Final = 65535
 NO_RESOURCES: Final = Resources("", "", "", "")
@@ -69,7 +70,7 @@ def plan(request: ProxyRequest | None, pod: Pod, settings: ProxySettings) -> Pro
             "hostNetwork is set to true, cannot inject proxy sidecar: it would serve the whole node; "
             f"remove hostNetwork or {names.INJECT_PROXY}",
         )
-    if pod.windows:
+    if is_windows(pod):
         raise Refusal(
             Reason.PROXY_ON_WINDOWS,
             f"the proxy sidecar runs on Linux only; remove {names.INJECT_PROXY} and use an SDK with workload identity",

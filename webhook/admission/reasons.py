@@ -20,10 +20,14 @@ class Reason(StrEnum):
     NOT_CREATE = "not-create"
     NOT_OPTED_IN = "not-opted-in"
     OPTED_OUT = "opted-out"
+    MIRROR_POD = "mirror-pod"
     NO_CONTAINERS = "no-containers"
 
     MALFORMED_POD = "malformed-pod"
+    ANNOTATIONS_TOO_LARGE = "annotations-too-large"
     TOO_MANY_CONTAINERS = "too-many-containers"
+    TOO_MANY_MOUNTS = "too-many-mounts"
+    TOO_MANY_VARIABLES = "too-many-variables"
     SERVICE_ACCOUNT_NOT_FOUND = "service-account-not-found"
     INVALID_CLIENT_ID = "invalid-client-id"
     INVALID_TENANT_ID = "invalid-tenant-id"
@@ -53,7 +57,10 @@ class WarningCode(StrEnum):
     SHADOWED_VARIABLE = "shadowed-variable"
     OTHER_CREDENTIAL = "other-credential"
     TOKEN_PATH_TAKEN = "token-path-taken"
+    TOKEN_CREDENTIALS = "token-credentials"
     PROXY_AFTER_INIT = "proxy-after-init"
+    PROXY_PORT_TAKEN = "proxy-port-taken"
+    PROXY_UID_USED = "proxy-uid-used"
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,3 +173,13 @@ def test_warnings_of_a_pod_without_containers() -> None:
     outcome = admitted(pod(annotations={names.INJECT_CONTAINERS: "nope"}))
     assert (outcome.reason, codes(outcome)) == (Reason.NO_CONTAINERS, ["unknown-container"])
     assert (outcome.pod_name, outcome.service_account) == ("app", "app")
+
+
+@pytest.mark.parametrize("rules", [POLICY, policy(*OptIn)])
+def test_a_mirror_pod(rules: Policy) -> None:
+    """The mirror of a static pod is left alone in every opt-in mode, and its account is not looked up."""
+    accounts = Accounts()
+    raw = pod(annotations={names.MIRROR_POD: "6f2c1b7d", names.INJECT_PROXY: "true"})
+    outcome = finished(admit(review(raw), accounts.find, rules, namespace_labelled=True))
+    assert (outcome.decision, outcome.reason, outcome.warnings) == (Decision.SKIP, Reason.MIRROR_POD, ())
+    assert accounts.lookups == []

@@ -4,9 +4,9 @@ import pytest
 
 from azure_workload_identity import names
 from testbed.pods import codes, endpoint, parsed
-from webhook.admission.annotations import PodAnnotations
+from webhook.admission.annotations import MAX_NAMES, PodAnnotations
 from webhook.admission.proxy import ProxyMode, ProxyRequest
-from webhook.admission.reasons import Refusal
+from webhook.admission.reasons import Reason, Refusal
 
 BINDING = names.CUSTOM_ENDPOINT_PREFIX + "identity-binding"
 
@@ -66,3 +66,14 @@ def test_values_that_are_refused(annotation: str) -> None:
     """A value that cannot be meant refuses the pod, by the annotation's name."""
     with pytest.raises(Refusal, match=annotation):
         PodAnnotations.parse(parsed(annotations={names.INJECT_PROXY: "true", annotation: "lots"}), None)
+
+
+@pytest.mark.parametrize("annotation", [names.INJECT_CONTAINERS, names.SKIP_CONTAINERS])
+@pytest.mark.parametrize("separator", ";,")
+def test_long_lists(annotation: str, separator: str) -> None:
+    """A list of more names than a pod can have containers is refused before it is split."""
+    text = separator.join(["a"] * (MAX_NAMES + 2))
+    with pytest.raises(Refusal, match=f"{annotation} names more than 5000 containers") as refused:
+        PodAnnotations.parse(parsed(annotations={annotation: text}), None)
+    assert refused.value.reason is Reason.ANNOTATIONS_TOO_LARGE
+    PodAnnotations.parse(parsed(annotations={annotation: separator.join(["a"] * (MAX_NAMES + 1))}), None)

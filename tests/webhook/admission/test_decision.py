@@ -20,7 +20,15 @@ from testbed.pods import (
     review,
 )
 from webhook.admission.annotations import PodAnnotations
-from webhook.admission.decision import Injection, Skip, decide, opted_in, out_of_scope, selected_containers
+from webhook.admission.decision import (
+    MAX_INJECTED_CONTAINERS,
+    Injection,
+    Skip,
+    decide,
+    opted_in,
+    out_of_scope,
+    selected_containers,
+)
 from webhook.admission.identity import Account
 from webhook.admission.pod import Pod
 from webhook.admission.policy import OptIn, Policy
@@ -152,16 +160,32 @@ def test_selected_containers(annotations: dict[str, str], expected: set[str]) ->
     assert selected_containers(candidate, PodAnnotations.parse(candidate, None)) == expected
 
 
-@pytest.mark.parametrize(
-    "annotations",
-    [{}, {names.SKIP_CONTAINERS: "app;azwi-proxy"}, {names.INJECT_CONTAINERS: "azwi-proxy-init"}],
-)
-def test_the_proxy_is_selected_always(annotations: dict[str, str]) -> None:
-    """The proxy gets the identity whatever the lists say, and its init container never."""
+def test_the_proxy_is_selected_where_it_is_asked_for() -> None:
+    """The proxy of a pod that asks for it gets the identity whatever the lists have, and its init container never.
+
+    In other pods a container of the proxy's name is one like any other.
+    """
     init = (container(names.PROXY_INIT_CONTAINER), container(names.PROXY_CONTAINER))
-    candidate = parsed(init=init, annotations=annotations)
-    selected = selected_containers(candidate, PodAnnotations.parse(candidate, None))
-    assert selected & names.PROXY_CONTAINERS == {names.PROXY_CONTAINER}
+    for lists, without in (
+        ({}, {names.PROXY_CONTAINER}),
+        ({names.SKIP_CONTAINERS: "app;azwi-proxy"}, set()),
+        ({names.INJECT_CONTAINERS: "app"}, set()),
+        ({names.INJECT_CONTAINERS: "azwi-proxy-init"}, set()),
+    ):
+        for asked, expected in (({names.INJECT_PROXY: "true"}, {names.PROXY_CONTAINER}), ({}, without)):
+            candidate = parsed(init=init, annotations={**lists, **asked})
+            selected = selected_containers(candidate, PodAnnotations.parse(candidate, None))
+            assert selected & names.PROXY_CONTAINERS == expected
+
+
+def test_too_many_containers() -> None:
+    """The size of a patch is bounded by the number of containers that get the identity."""
+    many = [container(f"c{number}") for number in range(MAX_INJECTED_CONTAINERS + 1)]
+    with pytest.raises(Refusal, match="more than 3000 containers would get the identity") as refused:
+        decided(parsed(*many))
+    assert refused.value.reason is Reason.TOO_MANY_CONTAINERS
+    assert isinstance(decided(parsed(*many, annotations={names.SKIP_CONTAINERS: "c0"})), Injection)
+    assert isinstance(decided(parsed(*many, labels={}), opted_in=False), Skip)
 
 
 @pytest.mark.parametrize("list_", [{names.SKIP_CONTAINERS: "app"}, {names.INJECT_CONTAINERS: "nope"}])

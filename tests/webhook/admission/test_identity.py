@@ -267,3 +267,20 @@ def test_patterns(pattern: str, matches: bool) -> None:  # noqa: FBT001  the exp
 def test_an_empty_mapping() -> None:
     """Without entries nothing is found."""
     assert IdentityMapping().find(NAMESPACE, "app") is None
+
+
+@pytest.mark.parametrize("annotation", [names.CLIENT_ID, names.TENANT_ID, names.TOKEN_EXPIRATION])
+def test_long_values_of_an_account(annotation: str) -> None:
+    """Of a value that is too long only so much is kept as shows that it is: accounts are kept in memory."""
+    found = account({annotation: "9" * 100_000, "azure.workload.identity/" + "x" * 100_000: "y"})
+    assert sum(len(value) for value in (found.client_id, found.tenant_id, found.token_expiration)) < 1000
+    assert all(len(key) <= 317 for key, _ in found.unrecognized_annotations)
+    with pytest.raises(Refusal, match=annotation):
+        resolve("app", found, None, DEFAULTS)
+
+
+def test_long_values_do_not_become_valid() -> None:
+    """A value is not cut to one that counts."""
+    assert account(expiration="0" * 300 + "3600").token_expiration.isdigit()
+    with pytest.raises(Refusal):
+        resolve("app", account(expiration="0" * 300 + "3600"), None, DEFAULTS)

@@ -33,7 +33,8 @@ from testbed.pods import (
 from webhook.admission import fragments
 from webhook.admission.identity import Defaults, Identity
 from webhook.admission.layout import ONE_VOLUME, TWO_VOLUMES, Layout
-from webhook.admission.policy import ProxySettings, TrustBundle
+from webhook.admission.mutation import MAX_MOUNTS, MAX_VARIABLES
+from webhook.admission.policy import Policy, ProxySettings, TrustBundle
 from webhook.admission.reasons import Reason
 from webhook.admission.review import Decision
 
@@ -516,3 +517,64 @@ def test_one_ca(variable_name: str, settings: dict[str, str]) -> None:
     rules = policy(custom_endpoint=endpoint(**settings))
     given = environment(named(mutated(pod(own, annotations={BINDING: "true"}), rules=rules), "app"))
     assert {name: value for name, value in given.items() if "_CA_" in name} == {variable_name: "mine"}
+
+
+MANY_MOUNTS = [{"name": "data", "mountPath": f"/d/{number}"} for number in range(MAX_MOUNTS)]
+MANY_VARIABLES = [{"name": f"V{number}"} for number in range(MAX_VARIABLES)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ({"volumeMounts": MANY_MOUNTS}, {"volumeMounts": MANY_MOUNTS[:1]}, Reason.TOO_MANY_MOUNTS),
+        ({"volumeMounts": MANY_MOUNTS}, {"volumeDevices": [{"devicePath": "/d"}]}, Reason.TOO_MANY_MOUNTS),
+        ({"env": MANY_VARIABLES}, {"env": MANY_VARIABLES[:1]}, Reason.TOO_MANY_VARIABLES),
+    ],
+)
+def test_lists_are_bounded(first: JsonObject, second: JsonObject, reason: Reason) -> None:
+    """A pod whose containers have more mounts or variables in all than any node could give them is refused."""
+    outcome = admitted(pod(container("a", **first), container("b", **second)))
+    assert outcome.reason is reason
+    assert admitted(pod(container("a", **first), container("b"))).decision is Decision.MUTATE
+
+
+def test_a_doubled_variable() -> None:
+    """Of a variable that is set twice the last one counts, as in Kubernetes."""
+    other, same = variable("AZURE_CLIENT_ID", "other"), variable("AZURE_CLIENT_ID", CLIENT_ID)
+    assert codes(admitted(pod(container(env=[other, same])))) == []
+    assert codes(admitted(pod(container(env=[same, other])))) == ["shadowed-variable"]
+
+
+@pytest.mark.parametrize("value", ["dev", "DEV", "AzureCliCredential", "ManagedIdentityCredential", "unknown"])
+def test_token_credentials(value: str) -> None:
+    """A variable with which DefaultAzureCredential does not use the identity is warned of, and stays."""
+    raw = pod(container(env=[variable("AZURE_TOKEN_CREDENTIALS", value)]))
+    outcome = admitted(raw)
+    assert codes(outcome) == ["token-credentials"]
+    assert environment(named(applied(raw, outcome), "app"))["AZURE_TOKEN_CREDENTIALS"] == value
+
+
+@pytest.mark.parametrize("value", ["", "prod", "Prod", " WorkloadIdentityCredential", "workloadidentitycredential", 7])
+def test_token_credentials_with_the_identity(value: Any) -> None:  # noqa: ANN401  JSON
+    """A variable with which DefaultAzureCredential uses the identity needs no warning."""
+    assert codes(admitted(pod(container(env=[variable("AZURE_TOKEN_CREDENTIALS", value)])))) == []
+
+
+def test_token_credentials_with_the_proxy() -> None:
+    """With the proxy ManagedIdentityCredential gets a token of the identity."""
+    own = container(env=[variable("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")])
+    assert codes(admitted(pod(own, annotations=PROXY))) == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "annotations", "expected"),
+    [
+        (CLASSIC, {}, "app"),
+        (CLASSIC, {names.DEFAULT_CONTAINER: "web"}, "web"),
+        (POLICY, {}, None),
+    ],
+)
+def test_the_default_container(rules: Policy, annotations: dict[str, str], expected: str | None) -> None:
+    """Where the proxy becomes the first container, kubectl's default stays the first of the pod's own."""
+    after = mutated(pod(container("app"), container("web"), annotations={**PROXY, **annotations}), rules=rules)
+    assert after["metadata"]["annotations"].get(names.DEFAULT_CONTAINER) == expected
