@@ -17,8 +17,9 @@ from certs.source import InMemorySource
 from webhook.config.settings import TLS_VERSIONS, Address
 from webhook.runtime.components import LOCAL_NAMES
 from webhook.runtime.http_server import HttpServer
-from webhook.runtime.lifecycle import tune_garbage_collector
+from webhook.runtime.lifecycle import WEBHOOK_LIMITS, tune_garbage_collector
 from webhook.runtime.sockets import Listeners
+from webhook.server.connections import ConnectionTable
 
 _PATCH: Final = b64encode(b'[{"op":"add","path":"/metadata/labels/floor","value":"true"}]').decode()
 _ANSWER: Final = orjson.dumps(
@@ -48,7 +49,8 @@ def main(port: int) -> None:
     context = ServingContext(InMemorySource(LOCAL_NAMES), TLS_VERSIONS["1.3"])
     # Without it a collection would run for each large review, and the floor would cost more than the webhook.
     tune_garbage_collector()
-    uvloop.run(HttpServer(floor, Listeners().listen(Address("127.0.0.1", port)), context).serve())
+    table = ConnectionTable("webhook", WEBHOOK_LIMITS, lambda _port, _reason: None)
+    uvloop.run(HttpServer(floor, Listeners().listen(Address("127.0.0.1", port)), table, context.ssl).serve())
 
 
 if __name__ == "__main__":

@@ -63,12 +63,14 @@ class Review:
         resource = _member(request, "resource", dict)
         is_pod = resource.get("resource") == "pods" and not resource.get("group") and not request.get("subResource")
         namespace = request.get("namespace") or ""
-        if is_pod and not (isinstance(namespace, str) and DNS_LABEL.fullmatch(namespace)):
+        is_name = isinstance(namespace, str) and DNS_LABEL.fullmatch(namespace)
+        # Only objects that are in no namespace, which pods are not, have none.
+        if not is_name and (is_pod or namespace):
             raise BrokenReviewError(f"request.namespace {quoted(namespace)} is not a namespace's name")
         return cls(
             version=str(version),
             uid=uid,
-            namespace=str(namespace),
+            namespace=namespace,
             operation=_member(request, "operation", str),
             is_pod=is_pod,
             pod=request.get("object"),

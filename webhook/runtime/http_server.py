@@ -2,26 +2,30 @@
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Generator
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from certs.serving import ServingContext
+from webhook.server.accept import Listener
 from webhook.server.bounded_protocol import BoundedProtocol
+from webhook.server.connections import Connection, ConnectionTable
 
 # Longer than the 90 s after which the API server drops an idle connection: if the server dropped it, a review sent at
 # that moment would fail with EOF, since a POST is not sent twice.
 KEEP_ALIVE_SECONDS: Final = 120
-MAX_CONNECTIONS: Final = 2000
 GRACE_SECONDS: Final = 10
+BACKLOG: Final = 1024
 
 
 class HttpServer(uvicorn.Server):
     """A uvicorn server on a given socket. It leaves signals alone, since a process has several."""
 
-    def __init__(self, app: ASGIApp, bound: socket.socket, context: ServingContext | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, bound: socket.socket, table: ConnectionTable, context: ssl.SSLContext | None = None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -34,19 +38,29 @@ class HttpServer(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 date_header=False,
-                limit_concurrency=MAX_CONNECTIONS,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=GRACE_SECONDS,
-                ssl_context_factory=None if context is None else lambda _config, _default: context.ssl,
             )
         )
         self._bound = bound
+        self._table = table
+        self._context = context
 
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until `should_exit`."""
-        await super().serve(sockets or [self._bound])
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  it has its own
+        """Listen, with a table that counts connections from their accept on."""
+        self._bound.listen(BACKLOG)
+        self.servers = [Listener(self._bound, self._table, self._new_protocol, self._context)]  # type: ignore[list-item]  # as much of a server as uvicorn uses
+        self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish open requests, and close all else."""
+        await super().shutdown(sockets or [self._bound])
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         """Capture none."""
         yield
+
+    def _new_protocol(self, connection: Connection) -> BoundedProtocol:
+        settings: dict[str, Any] = {"config": self.config, "server_state": self.server_state, "app_state": {}}
+        return BoundedProtocol(connection, self._table, **settings)

@@ -18,8 +18,14 @@ from webhook.runtime.http_server import HttpServer
 from webhook.runtime.shutdown import Shutdown, cancel
 from webhook.runtime.sockets import Listeners
 from webhook.server.app import admission_app, health_app, metrics_app
+from webhook.server.connections import ConnectionTable, Limits
 
 GC_ALLOCATIONS: Final = 50_000
+# An API server opens a connection for each review that is in flight, a few hundred at its own limits; with TLS one
+# takes some 50 KiB here.
+WEBHOOK_LIMITS: Final = Limits(total=1024, source=768)
+# Probes and scrapes come one at a time.
+PLAIN_LIMITS: Final = Limits(total=64, source=32)
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +57,8 @@ async def serve(
                 context = await shutdown.unless_stopped(_context(settings, components))
                 if context is None:
                     return
-                webhook = HttpServer(_admission_app(components), bound, context)
+                table = ConnectionTable("webhook", WEBHOOK_LIMITS, components.metrics.record_closed_connection)
+                webhook = HttpServer(_admission_app(components), bound, table, context.ssl)
                 background = (*_certificate_tasks(components, context), *components.background)
                 async with _serving([webhook], shutdown), _running(background):
                     async with _running(components.until_draining):
@@ -90,11 +97,14 @@ def _admission_app(components: Components) -> ASGIApp:
 
 
 def _plain_servers(settings: Settings, components: Components, listeners: Listeners) -> Iterator[HttpServer]:
-    if settings.health_addr is not None:
-        app = health_app(components.readiness.unready_reason)
-        yield HttpServer(app, listeners.listen(settings.health_addr))
-    if settings.metrics_addr is not None:
-        yield HttpServer(metrics_app(components.metrics), listeners.listen(settings.metrics_addr))
+    apps = (
+        ("health", settings.health_addr, health_app(components.readiness.unready_reason)),
+        ("metrics", settings.metrics_addr, metrics_app(components.metrics)),
+    )
+    for port, address, app in apps:
+        if address is not None:
+            table = ConnectionTable(port, PLAIN_LIMITS, components.metrics.record_closed_connection)
+            yield HttpServer(app, listeners.listen(address), table)
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,9 @@
 """Reads the body of a request, bounded in size, in time, and in the memory that all bodies take together."""
 
 import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from starlette.types import Message, Receive, Scope
@@ -8,8 +11,13 @@ from starlette.types import Message, Receive, Scope
 from webhook.admission.errors import HttpError
 
 MAX_BODY: Final = 8 << 20
-MAX_BODIES: Final = 64 << 20
+# A pod is a few KiB. Small bodies have a budget of their own, so that large ones never keep them waiting.
+SMALL_BODY: Final = 32 << 10
+SMALL_BODIES: Final = 8 << 20
+LARGE_BODIES: Final = 24 << 20
 BODY_SECONDS: Final = 5.0
+# How long a body may keep others waiting before the slowest one has to give way.
+PATIENT_SECONDS: Final = 0.25
 
 
 class RequestError(HttpError):
@@ -21,77 +29,166 @@ class RequestError(HttpError):
         self.code = code
 
 
-class BodyBudget:
-    """The memory that all bodies together may take, in bytes: a few clients with large ones would take all there is."""
+class _Holder:
+    """A body that has its share of a budget and is being read."""
 
-    def __init__(self, size: int = MAX_BODIES) -> None:
+    __slots__ = ("_deadline", "received", "size", "started")
+
+    def __init__(self, size: int, deadline: asyncio.Timeout) -> None:
+        self.size = size
+        self.received = 0
+        self.started = asyncio.get_running_loop().time()
+        self._deadline = deadline
+
+    def rate(self, now: float) -> float:
+        """Bytes in a second so far."""
+        return self.received / max(now - self.started, 1e-9)
+
+    def cut(self) -> None:
+        """Give up on it, as if its time were over."""
+        if not self._deadline.expired():
+            self._deadline.reschedule(asyncio.get_running_loop().time())
+
+
+class _Pool:
+    """So many bytes, taken in the order of arrival; while others wait, the slowest body gives way."""
+
+    def __init__(self, size: int) -> None:
         self._free = size
+        self._reading: set[_Holder] = set()
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    def acquire(self, size: int) -> None:
-        """Take so many bytes.
-
-        Raises:
-            RequestError: 500 when they are not free.
-        """
-        if size > self._free:
-            raise RequestError(500, "overloaded", "too many large requests at once; try again")
-        self._free -= size
+    async def acquire(self, size: int) -> None:
+        """Take so many bytes, waiting for them if need be."""
+        if size <= self._free and not self._waiting:
+            self._free -= size
+            return
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, granted))
+        try:
+            while not granted.done():
+                await asyncio.wait({granted}, timeout=PATIENT_SECONDS)
+                if not granted.done():
+                    self._cut_slowest()
+        except BaseException:
+            if granted.done():
+                self.release(size)
+            else:
+                self._waiting.remove((size, granted))
+                self._grant()
+            raise
 
     def release(self, size: int) -> None:
         """Return so many bytes."""
         self._free += size
+        self._grant()
+
+    def reading(self, holder: _Holder) -> None:
+        """A body that has its bytes is being read from here on."""
+        self._reading.add(holder)
+
+    def read(self, holder: _Holder) -> None:
+        """It was read, or given up."""
+        self._reading.discard(holder)
+
+    def _grant(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self._free:
+            size, granted = self._waiting.popleft()
+            self._free -= size
+            granted.set_result(None)
+
+    def _cut_slowest(self) -> None:
+        now = asyncio.get_running_loop().time()
+        slow = [holder for holder in self._reading if now - holder.started >= PATIENT_SECONDS]
+        if slow:
+            min(slow, key=lambda holder: holder.rate(now)).cut()
 
 
-async def read_body(scope: Scope, receive: Receive, budget: BodyBudget) -> bytes:
-    """The whole body, at most MAX_BODY bytes; the caller releases its size to `budget`.
+class BodyBudget:
+    """The memory that all bodies together may take."""
 
-    Raises:
-        RequestError: 408, 413, 415, 500, or 400 when the client disconnected.
-    """
-    headers = dict(scope["headers"])
-    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if media_type != b"application/json":
+    def __init__(self, small: int = SMALL_BODIES, large: int = LARGE_BODIES) -> None:
+        self._small = _Pool(small)
+        self._large = _Pool(large)
+
+    @asynccontextmanager
+    async def body(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
+        """The whole body, at most MAX_BODY bytes, which count until the context is left.
+
+        Raises:
+            RequestError: 408, 413, 415, 500, or 400 when the client disconnected.
+        """
+        size = _declared_size(scope)
+        pool = self._small if size <= SMALL_BODY else self._large
+        body = await _read_within(pool, size, receive)
+        try:
+            yield body
+        finally:
+            pool.release(size)
+
+
+async def _read_within(pool: _Pool, size: int, receive: Receive) -> bytes:
+    """The whole body, whose size is taken from the pool if it succeeds."""
+    acquired = False
+    try:
+        async with asyncio.timeout(BODY_SECONDS) as deadline:
+            await pool.acquire(size)
+            acquired = True
+            holder = _Holder(size, deadline)
+            pool.reading(holder)
+            try:
+                return await _read(receive, holder)
+            finally:
+                pool.read(holder)
+    except BaseException as error:
+        if acquired:
+            pool.release(size)
+        if not isinstance(error, TimeoutError):
+            raise
+    if not acquired:
+        raise RequestError(500, "overloaded", "too many large requests at once; try again")
+    raise RequestError(408, "slow-body", f"the body was not whole after {BODY_SECONDS:g} s")
+
+
+def _declared_size(scope: Scope) -> int:
+    """The size that the head declares, MAX_BODY where it declares none."""
+    media_type, length = b"", b""
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            media_type = value
+        elif name == b"content-length":
+            length = value
+    if media_type.partition(b";")[0].strip().lower() != b"application/json":
         raise RequestError(415, "wrong-content-type", "send an AdmissionReview as Content-Type: application/json")
-    declared = headers.get(b"content-length", b"")
-    if declared.isdigit():
-        _check_size(int(declared))
+    if not length.isdigit():
+        return MAX_BODY
+    size = int(length[:20])
+    if size > MAX_BODY:
+        raise _too_large()
+    return size
+
+
+async def _read(receive: Receive, holder: _Holder) -> bytes:
     message = await receive()
-    first = _chunk(message)
+    first = _chunk(message, holder)
     if not message.get("more_body"):
-        budget.acquire(len(first))
         return first
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _read_rest(first, receive, budget)
-    except TimeoutError:
-        raise RequestError(408, "slow-body", f"the body was not whole after {BODY_SECONDS:g} s") from None
+    chunks = [first]
+    while message.get("more_body"):
+        message = await receive()
+        chunks.append(_chunk(message, holder))
+    return b"".join(chunks)
 
 
-async def _read_rest(first: bytes, receive: Receive, budget: BodyBudget) -> bytes:
-    """The body that begins with `first`; what it took of `budget` is released if the body does not become whole."""
-    chunks, size, more = [first], 0, True
-    try:
-        while True:
-            budget.acquire(len(chunks[-1]))
-            size += len(chunks[-1])
-            _check_size(size)
-            if not more:
-                return b"".join(chunks)
-            message = await receive()
-            chunks.append(_chunk(message))
-            more = message.get("more_body", False)
-    except BaseException:
-        budget.release(size)
-        raise
-
-
-def _chunk(message: Message) -> bytes:
+def _chunk(message: Message, holder: _Holder) -> bytes:
     if message["type"] == "http.disconnect":
         raise RequestError(400, "client-gone", "the client went away before the body was whole")
-    body: bytes = message.get("body", b"")
-    return body
+    chunk: bytes = message.get("body", b"")
+    holder.received += len(chunk)
+    if holder.received > holder.size:
+        raise _too_large()
+    return chunk
 
 
-def _check_size(size: int) -> None:
-    if size > MAX_BODY:
-        raise RequestError(413, "body-too-large", f"the body is larger than {MAX_BODY >> 20} MiB")
+def _too_large() -> RequestError:
+    return RequestError(413, "body-too-large", f"the body is larger than {MAX_BODY >> 20} MiB")

@@ -1,11 +1,12 @@
-"""What is decoded of a review's body: the fields that admission reads. The rest is skipped, not made into objects.
+"""Decodes the fields of a review's body that admission reads, and skips the rest.
 
-A pod is mostly what does not concern us (managedFields, probes, schedules); making maps of it costs more than deciding.
-The types below only say where to look. A body that does not fit them is decoded whole instead, so what is wrong with it
-is found, and said, in one place: `webhook.admission`.
+Most of a pod (managedFields, probes, affinities) has no part in the decision, and building maps of it costs more than
+the decision. The types below only select fields. A small body that does not fit them is decoded whole, so that errors
+are found and worded in one place: `webhook.admission`.
 """
 
-from typing import Any, Final, TypedDict
+import codecs
+from typing import Final, TypedDict
 
 import msgspec
 import orjson
@@ -54,18 +55,23 @@ class Metadata(TypedDict, total=False):
     annotations: dict[str, str] | None
 
 
-class Spec(TypedDict, total=False):
-    """A pod's spec; volumes whole, since ours is compared with what it should be."""
+class OperatingSystem(TypedDict, total=False):
+    """A pod's os."""
 
-    containers: list[Container]
+    name: str
+
+
+class Spec(TypedDict, total=False):
+    """A pod's spec; volumes whole, since the token's volume is compared with the one to inject."""
+
+    containers: list[Container] | None
     initContainers: list[Container] | None
     volumes: list[JsonObject] | None
     serviceAccountName: str
     serviceAccount: str
     hostNetwork: bool
-    os: Any
-    nodeSelector: Any
-    resources: Any
+    os: OperatingSystem | None
+    nodeSelector: dict[str, str] | None
 
 
 class Pod(TypedDict, total=False):
@@ -95,17 +101,42 @@ class Envelope(TypedDict, total=False):
 
 
 _DECODER: Final = msgspec.json.Decoder(Envelope)
+# Up to here a body that does not fit the types is decoded whole, so that `webhook.admission` finds what is wrong.
+MAX_WHOLE: Final = 64 << 10
+# Up to here a body is decoded without counting its values; every value but a container's first has a comma before it.
+MAX_UNCOUNTED: Final = 512 << 10
+# Far more than a pod that etcd stores, which has at most 1.5 MiB; decoded they take some 20 MiB.
+MAX_VALUES: Final = 200_000
+_PART: Final = 64 << 10
+
+
+class TooManyValuesError(ValueError):
+    """The body has more values than any pod that a cluster can store."""
 
 
 def decode(body: bytes) -> object:
-    """A review's body as maps and lists.
+    """Decode a review's body into maps and lists.
 
     Raises:
-        ValueError: when it is not JSON (RFC 8259), in UTF-8.
+        TooManyValuesError: before anything is decoded.
+        ValueError: when it is not JSON (RFC 8259) in UTF-8, or is large and not a review.
     """
-    if not body.isascii():
-        body.decode()  # what is skipped is not looked at, but has to be text all the same
+    _check_text(body)
+    if len(body) > MAX_UNCOUNTED and body.count(b",") > MAX_VALUES:
+        raise TooManyValuesError(f"the body has more than {MAX_VALUES:,} values")
     try:
         return _DECODER.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        return orjson.loads(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        if len(body) > MAX_WHOLE:
+            raise ValueError(str(error) or "nested too deep") from None
+    return orjson.loads(body)
+
+
+def _check_text(body: bytes) -> None:
+    """Check that a body is UTF-8, also where nothing is decoded, in parts: text may take four times the memory."""
+    if body.isascii():
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(body), _PART):
+        decoder.decode(body[start : start + _PART])
+    decoder.decode(b"", final=True)

@@ -1,5 +1,6 @@
 """The HTTP side of one admission: reads the request, writes the response, records logs and metrics."""
 
+import asyncio
 import logging
 from base64 import b64encode
 from collections.abc import Callable
@@ -16,10 +17,15 @@ from webhook.admission.errors import HttpError
 from webhook.admission.policy import Policy
 from webhook.admission.review import AdmissionOutcome, Decision, Review, response
 from webhook.server import decode
-from webhook.server.body import BodyBudget, RequestError, read_body
+from webhook.server.body import SMALL_BODY, BodyBudget, RequestError
 from webhook.server.metrics import ERROR, Metrics
 
 OK: Final = 200
+# Large bodies that are decoded at the same time.
+MAX_LARGE: Final = 2
+# Failed requests that are logged, for each code: so many a second, after so many at once. The metrics count all.
+LOGGED_FAILURES: Final = 5.0
+LOGGED_BURST: Final = 20.0
 
 log = logging.getLogger("webhook.admission")
 
@@ -44,6 +50,8 @@ class AdmissionEndpoint:
         self._policy = policy
         self._metrics = metrics
         self._budget = budget
+        self._large = asyncio.Semaphore(MAX_LARGE)
+        self._log_limit = logs.RateLimit(LOGGED_FAILURES, LOGGED_BURST)
         self._draining = draining
         self._namespace_labelled = namespace_labelled
 
@@ -68,11 +76,12 @@ class AdmissionEndpoint:
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: Scope, receive: Receive, started: float) -> bytes:
-        body = await read_body(scope, receive, self._budget)
-        try:
-            return await self._admit(body, started)
-        finally:
-            self._budget.release(len(body))
+        async with self._budget.body(scope, receive) as body:
+            if len(body) <= SMALL_BODY:
+                return await self._admit(body, started)
+            # What is decoded of a large body takes many times its size, for as long as its account is read.
+            async with self._large:
+                return await self._admit(body, started)
 
     async def _admit(self, body: bytes, started: float) -> bytes:
         review = Review.parse(_decoded(body))
@@ -106,13 +115,24 @@ class AdmissionEndpoint:
     def _failure(self, status: int, code: str, message: str, started: float) -> tuple[int, bytes]:
         seconds = perf_counter() - started
         self._metrics.record_admission(ERROR, code, seconds)
-        fields = {"status": status, "decision": ERROR, "reason": code, "detail": message}
-        logs.write(logging.WARNING, log.name, "admission", {**fields, "milliseconds": round(seconds * 1000, 3)})
+        self._log_failure(status, code, message, seconds)
         return status, f"azure-workload-identity: {message} ({code})".encode()
+
+    def _log_failure(self, status: int, code: str, message: str, seconds: float) -> None:
+        not_logged = self._log_limit.allow(code)
+        if not_logged is None:
+            return
+        fields: dict[str, object] = {"status": status, "decision": ERROR, "reason": code, "detail": message}
+        fields["milliseconds"] = round(seconds * 1000, 3)
+        if not_logged:
+            fields["notLogged"] = not_logged
+        logs.write(logging.WARNING, log.name, "admission", fields)
 
 
 def _decoded(body: bytes) -> object:
     try:
         return decode.decode(body)
+    except decode.TooManyValuesError as error:
+        raise RequestError(413, "body-too-large", str(error)) from None
     except ValueError as error:
         raise RequestError(400, "not-json", f"the body is not JSON: {error}") from None

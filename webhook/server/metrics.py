@@ -79,6 +79,9 @@ class Metrics:
         self._expiry = self._gauge(
             "azwi_certificate_expiry_timestamp_seconds", "When the serving certificate and its CA end", "certificate"
         )
+        self._closed = self._counter(
+            "azwi_connections_closed", "Connections that the server closed, by port and reason", "port", "reason"
+        )
         self._latency = requests.labels(service_name="webhook")
         # Looking up a child by its labels costs more than counting; the sets of labels are small.
         self._admissions = cache(admissions.labels)
@@ -117,6 +120,10 @@ class Metrics:
         """Report how many entries the identity mapping has, and how many cannot be used."""
         self._mapping.set(entries)
         self._faults.set(faults)
+
+    def record_closed_connection(self, port: str, reason: str) -> None:
+        """Count a connection that the server closed for a bound of webhook.server.connections."""
+        self._closed.labels(port, reason).inc()
 
     def observe_accounts(self, size: Callable[[], int], silence: Callable[[], float | None]) -> None:
         """Call these at each scrape for the cache's size and the seconds since its watch was last current."""

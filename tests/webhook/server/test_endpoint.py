@@ -13,7 +13,7 @@ from testbed.program import review
 from webhook.admission.identity import Account, AccountsUnavailableError, Defaults
 from webhook.admission.policy import Policy, ProxySettings
 from webhook.server import body as request_body
-from webhook.server.body import BodyBudget, RequestError
+from webhook.server.body import BodyBudget
 from webhook.server.endpoint import AdmissionEndpoint
 from webhook.server.metrics import Metrics
 
@@ -45,7 +45,6 @@ def answered(
     messages: list[dict[str, Any]] | None = None,
     *,
     then_wait: bool = False,
-    budget: BodyBudget | None = None,
 ) -> tuple[int, dict[bytes, bytes], bytes]:
     """Send one review through an endpoint: status, headers and body of its answer."""
     sent: list[Any] = []
@@ -62,7 +61,7 @@ def answered(
         sent.append(message)
 
     scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
-    asyncio.run(AdmissionEndpoint(accounts, lambda: POLICY, Metrics(), budget or BodyBudget())(scope, receive, send))
+    asyncio.run(AdmissionEndpoint(accounts, lambda: POLICY, Metrics(), BodyBudget())(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 
@@ -119,40 +118,3 @@ def test_skipped_pods_need_no_accounts() -> None:
     broken = Broken(AccountsUnavailableError("down"))
     status, _, answer = answered(broken, [{"type": "http.request", "body": body}])
     assert (status, json.loads(answer)["response"]["allowed"]) == (200, True)
-
-
-def piece(size: int, *, more: bool) -> dict[str, Any]:
-    """Make a part of a body."""
-    return {"type": "http.request", "body": b" " * size, "more_body": more}
-
-
-@pytest.mark.parametrize(
-    "messages",
-    [
-        [piece(11, more=False)],
-        [piece(6, more=True), piece(5, more=False)],
-    ],
-)
-def test_budget_spent(messages: list[dict[str, Any]]) -> None:
-    """A body beyond the budget of all bodies gets a 500, and what it held is released."""
-    budget = BodyBudget(10)
-    status, headers, body = answered(Broken(), messages, budget=budget)
-    assert (status, b"overloaded" in body, headers[b"connection"]) == (500, True, b"close")
-    budget.acquire(10)
-
-
-@pytest.mark.parametrize(
-    "messages",
-    [
-        [piece(10, more=False)],
-        [piece(6, more=True), piece(4, more=False)],
-        [piece(6, more=True), {"type": "http.disconnect"}],
-    ],
-)
-def test_budget_is_released(messages: list[dict[str, Any]]) -> None:
-    """However a request ends, its share of the budget is released."""
-    budget = BodyBudget(10)
-    answered(Broken(), messages, budget=budget)
-    budget.acquire(10)
-    with pytest.raises(RequestError):
-        budget.acquire(1)
