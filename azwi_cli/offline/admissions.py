@@ -1,19 +1,20 @@
 """Admissions of manifests by the webhook's own code: no server, and a cluster only where one is asked for."""
 
 import json
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import jsonpatch
 
 from azure_workload_identity import names
-from azure_workload_identity.kube_yaml.manifests import objects
 from azure_workload_identity.types import JsonObject
 from azwi_cli.cluster import kube
 from azwi_cli.cluster.kube import Cluster
 from azwi_cli.console.errors import CommandError
 from azwi_cli.offline import templates
+from azwi_cli.offline.limits import LimitProblem, NamespaceLimits, problems
+from azwi_cli.offline.namespaces import Namespaces
 from azwi_cli.offline.policy import UNKNOWN_TENANT
 from azwi_cli.offline.templates import PodTemplate
 from webhook.accounts.files import accounts_in
@@ -31,6 +32,7 @@ class Admission:
 
     template: PodTemplate
     outcome: AdmissionOutcome
+    limit_problems: Sequence[LimitProblem] = ()
 
     def document(self) -> JsonObject:
         """The decision for machines."""
@@ -45,6 +47,7 @@ class Admission:
             "reason": str(outcome.reason),
             "message": outcome.message,
             "warnings": [{"code": str(warning.code), "text": warning.text} for warning in outcome.warnings],
+            **({"limits": [str(problem) for problem in self.limit_problems]} if self.limit_problems else {}),
             **({"assumption": self.template.assumption} if self.template.assumption else {}),
         }
 
@@ -72,13 +75,18 @@ class MutatedDocument:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionContext:
-    """The surroundings of an admission: ServiceAccounts, the labels of namespaces, the webhook's settings."""
+    """What an admission depends on: ServiceAccounts, namespaces, the webhook's settings.
+
+    `unread` has a sentence for each namespace whose limits the cluster did not show.
+    """
 
     find: FindAccount
     namespace_labelled: Callable[[str], bool]
     policy: Policy
     namespace: str = "default"
     ignored_kinds: frozenset[str] = frozenset()
+    limits: Callable[[str], NamespaceLimits] = lambda _: NamespaceLimits()
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 def mutate(document: JsonObject, context: AdmissionContext) -> MutatedDocument:
@@ -88,7 +96,7 @@ def mutate(document: JsonObject, context: AdmissionContext) -> MutatedDocument:
         CommandError: when an object has no pod where it should, or its namespace has an impossible name.
     """
     found = templates.search(document, context.namespace, context.ignored_kinds)
-    admissions = [Admission(template, _admitted(template, context)) for template in found.templates]
+    admissions = [_admission(template, context) for template in found.templates]
     operations = [
         {**operation, "path": admission.template.pointer + operation["path"]}
         for admission in admissions
@@ -111,6 +119,20 @@ def unknown_tenant_warnings(admissions: Sequence[Admission]) -> Iterator[str]:
 def _patched(value: JsonObject, operations: Sequence[JsonObject]) -> JsonObject:
     patched: JsonObject = jsonpatch.apply_patch(value, list(operations)) if operations else value
     return patched
+
+
+def _admission(template: PodTemplate, context: AdmissionContext) -> Admission:
+    admission = Admission(template, _admitted(template, context))
+    if not any(map(_adds_proxy, admission.outcome.operations)):
+        return admission
+    limits = context.limits(template.namespace)
+    if not (limits.limit_ranges or limits.quotas):
+        return admission
+    return replace(admission, limit_problems=problems(template.pod, admission.pod(), limits))
+
+
+def _adds_proxy(operation: JsonObject) -> bool:
+    return names.PROXY_CONTAINER in json.dumps(operation.get("value"))
 
 
 def _admitted(template: PodTemplate, context: AdmissionContext) -> AdmissionOutcome:
@@ -146,12 +168,6 @@ def admission_context(
         accounts: dict[tuple[str, str], Account | None] = {**accounts_in(documents, namespace)}
     except ValueError as error:
         raise CommandError(str(error)) from error
-    labels = {
-        manifest["metadata"].get("name"): manifest["metadata"].get("labels")
-        for document in documents
-        for _, manifest in objects(document)
-        if manifest.get("kind") == "Namespace" and isinstance(manifest.get("metadata"), dict)
-    }
 
     async def find(in_namespace: str, name: str) -> Account | None:
         key = in_namespace, name
@@ -160,11 +176,5 @@ def admission_context(
             accounts[key] = Account.from_metadata(stored["metadata"]) if stored else None
         return accounts.get(key) or (Account() if name == "default" else None)
 
-    def labelled(name: str) -> bool:
-        if name not in labels and cluster is not None:
-            stored = cluster.find(kube.path("v1", "namespaces", name=name)) or {"metadata": {}}
-            labels[name] = stored["metadata"].get("labels")
-        found = labels.get(name)
-        return isinstance(found, dict) and found.get(names.USE_LABEL) == "true"
-
-    return AdmissionContext(find, labelled, policy, namespace)
+    state = Namespaces(documents, namespace, cluster)
+    return AdmissionContext(find, state.opted_in, policy, namespace, limits=state.limits, unread=state.unread)

@@ -127,10 +127,14 @@ def command(  # noqa: PLR0913  one parameter a flag
         else:
             text = "" if refused else report.manifests(results, form, colour=output.coloured(sys.stdout))
     in_general = [*read.skipped, *loaded.faults, *_unread(results), *unknown_tenant_warnings(admissions)]
+    in_general += offline.unread.values()
     of_pods = [
-        f"{admission.template}: {warning.text} ({warning.code})"
+        f"{admission.template}: {text}"
         for admission in admissions
-        for warning in admission.outcome.warnings
+        for text in [
+            *map(str, admission.limit_problems),
+            *(f"{warning.text} ({warning.code})" for warning in admission.outcome.warnings),
+        ]
     ]
     for warning in in_general if explain or form is MutateOutput.TABLE else [*in_general, *of_pods]:
         output.warn(warning)

@@ -89,9 +89,11 @@ def _wrapped(text: str, columns: int) -> str:
 
 def _remarks(admission: Admission) -> Iterator[str]:
     if admission.template.assumption:
-        yield f"assumed: {admission.template.assumption}"
+        yield f"note: {admission.template.assumption}"
     if admission.outcome.message:
         yield f"refused: {admission.outcome.message}"
+    for problem in admission.limit_problems:
+        yield f"warning: {problem}"
     for warning in admission.outcome.warnings:
         yield f"warning: {warning.text} ({warning.code})"
 
