@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from azure_workload_identity.types import JsonObject
-from tests.chart.helm import FULLNAME, NAMESPACE, Helm, flags, of_kind, only, pod_spec, rendered, server
+from tests.chart.helm import BASE, FULLNAME, NAMESPACE, Helm, flags, objects, of_kind, only, pod_spec, rendered, server
 
 SECRET: Final = f"{FULLNAME}-server-cert"
 PEM: Final = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -100,6 +100,11 @@ CONFIGURATION: Final = f"azwi-{NAMESPACE}-{FULLNAME}"
         (
             {},
             [("mutatingwebhookconfigurations", CONFIGURATION, f"{READ} patch")],
+            [("secrets", SECRET, f"{READ} update")],
+        ),
+        (
+            {"rbac.createSecret": True},
+            [("mutatingwebhookconfigurations", CONFIGURATION, f"{READ} patch")],
             [("secrets", SECRET, f"{READ} update"), ("secrets", "", "create")],
         ),
         ({"certificates.mode": "cert-manager"}, [("mutatingwebhookconfigurations", CONFIGURATION, READ)], []),
@@ -110,7 +115,7 @@ CONFIGURATION: Final = f"azwi-{NAMESPACE}-{FULLNAME}"
             [("configmaps", "identities", READ)],
         ),
     ],
-    ids=["self-managed", "cert-manager", "existing-secret", "mapping"],
+    ids=["self-managed", "create-secret", "cert-manager", "existing-secret", "mapping"],
 )
 def test_permissions(
     helm: Helm, values: JsonObject, cluster: list[tuple[str, str, str]], own: list[tuple[str, str, str]]
@@ -119,3 +124,25 @@ def test_permissions(
     manifests = rendered(helm, values)
     assert rules(manifests, "ClusterRole") == [("serviceaccounts", "", READ), *cluster]
     assert rules(manifests, "Role") == [("events", "", "create"), *own]
+
+
+POLICIES: Final = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+
+
+@pytest.mark.parametrize(
+    ("values", "arguments", "limited"),
+    [
+        ({}, [], True),
+        ({}, ["--kube-version=1.30.0"], True),
+        ({}, ["--kube-version=1.29.14"], False),
+        ({"rbac.limitToCaBundle": False}, [], False),
+        (EXISTING, [], False),
+    ],
+)
+def test_patch_is_limited(helm: Helm, values: JsonObject, arguments: list[str], *, limited: bool) -> None:
+    """Where the server may patch its webhook configuration a policy limits it to the caBundle, from Kubernetes 1.30."""
+    manifests = objects(helm.template(*arguments, values={**BASE, **values}))
+    assert {manifest["kind"] for manifest in manifests} & POLICIES == (POLICIES if limited else set())
+    for policy in of_kind(manifests, "ValidatingAdmissionPolicy"):
+        account = f"system:serviceaccount:{NAMESPACE}:{FULLNAME}"
+        assert account in policy["spec"]["matchConditions"][0]["expression"]

@@ -10,6 +10,7 @@ from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from tests.chart.helm import (
     CHART,
+    FULLNAME,
     NAMESPACE,
     Helm,
     nested,
@@ -202,6 +203,8 @@ def test_upstream_names(helm: Helm) -> None:
         ("MutatingWebhookConfiguration", "azure-wi-webhook-mutating-webhook-configuration"),
         ("ClusterRole", "azure-wi-webhook-manager-role"),
         ("ClusterRoleBinding", "azure-wi-webhook-manager-rolebinding"),
+        ("ValidatingAdmissionPolicy", f"azwi-{NAMESPACE}-{FULLNAME}-ca-bundle-only"),
+        ("ValidatingAdmissionPolicyBinding", f"azwi-{NAMESPACE}-{FULLNAME}-ca-bundle-only"),
     }
     selector = {
         "app": "workload-identity-webhook",

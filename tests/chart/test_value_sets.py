@@ -43,6 +43,8 @@ def test_strictly_valid(value_sets: dict[str, list[JsonObject]], version: str) -
     distinct = {json.dumps(manifest): manifest for manifests in value_sets.values() for manifest in manifests}
     builtin = [manifest for manifest in distinct.values() if manifest["apiVersion"] not in CUSTOM]
     assert len(builtin) > 100
+    if version == "1.29":  # its ValidatingAdmissionPolicy is a beta, and the chart leaves it out there
+        builtin = [manifest for manifest in builtin if not manifest["kind"].startswith("ValidatingAdmissionPolicy")]
     for manifest in builtin:
         kubernetes_validate.utils.validate(manifest, version, strict=True)
     with pytest.raises(kubernetes_validate.utils.ValidationError):

@@ -1,5 +1,6 @@
 """The chart, installed by helm into a real cluster: certificates that the server makes itself."""
 
+import base64
 import json
 import signal
 import threading
@@ -9,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
@@ -21,6 +23,8 @@ from tests.cluster.support.service import Service
 
 SECRET = f"{FULLNAME}-server-cert"
 LINES = "{range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name}{'\\n'}{end}"
+CA_BUNDLE = base64.b64encode(trustme.CA().cert_pem.bytes()).decode()
+OWNER = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "0"}
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
 
 
@@ -68,7 +72,7 @@ def test_own_namespace_is_left_out(release: Release) -> None:
         ("list", "serviceaccounts --all-namespaces", True),
         ("get", f"secrets/{SECRET}", True),
         ("update", f"secrets/{SECRET}", True),
-        ("create", "secrets", True),
+        ("create", "secrets", False),
         ("list", "secrets", False),
         ("get", "secrets/another", False),
         ("delete", f"secrets/{SECRET}", False),
@@ -89,6 +93,65 @@ def test_permissions(release: Release, verb: str, resource: str, *, allowed: boo
     where = [] if "--all-namespaces" in asked else [f"--namespace={release.namespace}"]
     answer = release.control_plane.kubectl("auth", "can-i", verb, *asked, f"--as={account}", *where)
     assert answer.stdout.strip() == ("yes" if allowed else "no")
+
+
+# For each field that a stolen token must not change a JSON Patch of the first webhook or of the metadata.
+FORBIDDEN_PATCHES = {
+    "clientConfig.service": ("replace", "/webhooks/0/clientConfig/service/name", "evil"),
+    "clientConfig.url": ("replace", "/webhooks/0/clientConfig", {"url": "https://evil.example/mutate"}),
+    "rules": ("add", "/webhooks/0/rules/0/resources/-", "secrets"),
+    "namespaceSelector": ("replace", "/webhooks/0/namespaceSelector", {}),
+    "objectSelector": ("replace", "/webhooks/0/objectSelector", {}),
+    "matchConditions": ("remove", "/webhooks/0/matchConditions/0", None),
+    "matchPolicy": ("replace", "/webhooks/0/matchPolicy", "Exact"),
+    "failurePolicy": ("replace", "/webhooks/0/failurePolicy", "Ignore"),
+    "reinvocationPolicy": ("replace", "/webhooks/0/reinvocationPolicy", "Never"),
+    "sideEffects": ("replace", "/webhooks/0/sideEffects", "NoneOnDryRun"),
+    "timeoutSeconds": ("replace", "/webhooks/0/timeoutSeconds", 30),
+    "admissionReviewVersions": ("replace", "/webhooks/0/admissionReviewVersions", ["v1"]),
+    "add, remove or rename webhooks": ("remove", "/webhooks/0", None),
+    "metadata.labels": ("add", "/metadata/labels/a", "b"),
+    "metadata.annotations": ("add", "/metadata/annotations", {"a": "b"}),
+    "metadata.finalizers": ("add", "/metadata/finalizers", ["a.example/b"]),
+    "metadata.ownerReferences": ("add", "/metadata/ownerReferences", [OWNER]),
+}
+
+
+def patch_as_server(release: Release, *operations: JsonObject) -> str:
+    """Patch the webhook configuration with the server's own token, in a dry run; return the API server's refusal."""
+    kubeconfig = release.control_plane.kubeconfig_for(release.namespace, FULLNAME)
+    name = f"azwi-{release.namespace}-{FULLNAME}"
+    patch = ("patch", "mutatingwebhookconfiguration", name, "--type=json", f"--patch={json.dumps(operations)}")
+    return release.control_plane.kubectl(*patch, "--dry-run=server", kubeconfig=kubeconfig).stderr
+
+
+@pytest.mark.parametrize("field", FORBIDDEN_PATCHES)
+def test_token_of_the_server(release: Release, field: str) -> None:
+    """With the server's token nothing but the caBundle of its webhook configuration can be changed."""
+    op, path, value = FORBIDDEN_PATCHES[field]
+    bundle = {"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": CA_BUNDLE}
+    wait_until_true(
+        lambda: "may change the caBundle only" in patch_as_server(release, {"op": "remove", "path": "/webhooks/0"}),
+        "the policy is in force",
+    )
+
+    refused = patch_as_server(release, {"op": op, "path": path, **({} if value is None else {"value": value})})
+
+    reported = "clientConfig.service" if field == "clientConfig.url" else field  # a URL replaces the Service
+    assert f"the webhook's server may change the caBundle only, not {reported}" in refused
+    assert patch_as_server(release, bundle) == ""
+
+
+def test_policy_knows_every_field(release: Release) -> None:
+    """The policy compares every field that this API server knows in a webhook, but for the caBundle."""
+    schemas = release.control_plane.request("GET", "/openapi/v3/apis/admissionregistration.k8s.io/v1")
+    schemas = schemas["components"]["schemas"]
+    fields = set(schemas["io.k8s.api.admissionregistration.v1.MutatingWebhook"]["properties"]) - {
+        "name",
+        "clientConfig",
+    }
+    config = set(schemas["io.k8s.api.admissionregistration.v1.WebhookClientConfig"]["properties"]) - {"caBundle"}
+    assert fields | {f"clientConfig.{field}" for field in config} <= FORBIDDEN_PATCHES.keys()
 
 
 def template_pod(release: Release) -> JsonObject:
