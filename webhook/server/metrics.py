@@ -18,7 +18,8 @@ from prometheus_client import (
 from prometheus_client.process_collector import ProcessCollector
 
 from azure_workload_identity import __version__
-from webhook.admission.reasons import AdmissionWarning
+from webhook.admission.reasons import AdmissionWarning, Reason, WarningCode
+from webhook.admission.review import Decision
 
 # The buckets of v1.6.0, in seconds, so that its dashboards keep working.
 BUCKETS: Final = (
@@ -32,6 +33,21 @@ BUCKETS: Final = (
     3.0,
 )
 ERROR: Final = "error"
+ERROR_CODES: Final = (
+    "accounts-unavailable",
+    "overloaded",
+    "internal-error",
+    "broken-review",
+    "not-json",
+    "wrong-content-type",
+    "body-too-large",
+    "slow-body",
+    "client-gone",
+)
+_MUTATED: Final = frozenset({Reason.INJECTED, Reason.ALREADY_INJECTED})
+_SKIPPED: Final = frozenset(
+    {Reason.NOT_A_POD, Reason.NOT_CREATE, Reason.NOT_OPTED_IN, Reason.OPTED_OUT, Reason.NO_CONTAINERS}
+)
 
 
 class Metrics:
@@ -86,6 +102,17 @@ class Metrics:
         # Looking up a child by its labels costs more than counting; the sets of labels are small.
         self._admissions = cache(admissions.labels)
         self._warnings = cache(warnings.labels)
+        # A counter that appears with its first event has no increase by it: rate() and alerts would miss that one.
+        for reason in Reason:
+            self._admissions(_decision(reason), reason)
+        for code in ERROR_CODES:
+            self._admissions(ERROR, code)
+        for code in WarningCode:
+            self._warnings(code)
+        for result in ("found", "missing", "failed"):
+            self._live_reads.labels(result)
+        for phase in ("created", "healed", "announced", "promoted", "renewed", "retired"):
+            self._rotations.labels(phase)
 
     def record_admission(
         self, decision: str, reason: str, seconds: float, warnings: Iterable[AdmissionWarning] = ()
@@ -143,6 +170,12 @@ class Metrics:
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def _decision(reason: Reason) -> Decision:
+    if reason in _MUTATED:
+        return Decision.MUTATE
+    return Decision.SKIP if reason in _SKIPPED else Decision.REFUSE
 
 
 def _number(value: float | None) -> float:
