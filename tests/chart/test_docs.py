@@ -14,9 +14,10 @@ from testbed.program import ROOT
 from tests.chart.helm import BASE, CHART, NAMESPACE, Helm, HelmError, objects, only
 
 PAGES: Final = [
-    ROOT / "docs" / "install" / f"{name}.md" for name in ("chart", "gitops", "registries", "migrate", "uninstall")
+    *(ROOT / "docs" / "install" / f"{name}.md" for name in ("chart", "gitops", "registries", "migrate", "uninstall")),
+    ROOT / "docs" / "operate" / "alerts.md",
+    CHART / "README.md",
 ]
-PAGES.append(CHART / "README.md")
 BLOCK: Final = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 CHART_NAMES: Final = {"charts/workload-identity-webhook", "workload-identity-webhook-0.1.0.tgz"}
 

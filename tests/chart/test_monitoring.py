@@ -2,14 +2,18 @@
 
 import json
 import re
+import tomllib
 from typing import Final
 
 import pytest
 
+from azure_workload_identity import __version__
 from azure_workload_identity.types import JsonObject
+from testbed.program import ROOT
 from tests.chart.helm import FULLNAME, NAMESPACE, Helm, of_kind, only, pod_spec, rendered
 from webhook.server.metrics import Metrics
 
+HOMEPAGE: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Homepage"]
 EVERYTHING: Final = {
     "metrics.serviceMonitor.enabled": True,
     "metrics.prometheusRule.enabled": True,
@@ -61,12 +65,25 @@ def test_expressions_select_this_release(monitored: list[JsonObject]) -> None:
 
 
 def test_alerts_say_what_to_do(monitored: list[JsonObject]) -> None:
-    """Every alert has a severity, a summary and a description."""
+    """Every alert has a severity, a summary, a description and a section of the page of alerts."""
     (group,) = only(monitored, "PrometheusRule")["spec"]["groups"]
     assert len(group["rules"]) == 9
+    page = f"{HOMEPAGE}/blob/v{__version__}/docs/operate/alerts.md"
+    sections = re.findall(r"^## (.*)$", (ROOT / "docs" / "operate" / "alerts.md").read_text(), re.MULTILINE)
+    assert [rule["alert"] for rule in group["rules"]] == sections
     for rule in group["rules"]:
+        assert rule["annotations"]["runbook_url"] == f"{page}#{rule['alert'].lower()}"
         assert rule["labels"]["severity"] in {"critical", "warning"}
-        assert rule["annotations"].keys() == {"summary", "description"}
+        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+
+
+def test_jobs_in_the_manual(monitored: list[JsonObject], value_sets: dict[str, list[JsonObject]]) -> None:
+    """The page's `up` names the jobs that the Prometheus operator makes of the Service or the PodMonitor."""
+    text = (ROOT / "docs" / "operate" / "alerts.md").read_text()
+    service = only(monitored, "Service", f"{FULLNAME}-metrics")["metadata"]["name"]
+    monitor = only(value_sets["25-pod-monitor-values.yaml"], "PodMonitor")["metadata"]
+    assert "jobLabel" not in only(monitored, "ServiceMonitor")["spec"]
+    assert re.findall(r'up\{job="(.*?)"\}', text) == [service, f"{monitor['namespace']}/{monitor['name']}"]
 
 
 @pytest.mark.parametrize(("lifetime", "seconds"), [("2160h", 604800), ("168h", 60480)])

@@ -1,13 +1,16 @@
 """Each values file of charts/.../ci renders to objects that every supported Kubernetes version accepts."""
 
+import base64
 import json
 import re
 import tarfile
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Final
+from xml.etree import ElementTree as ET
 
 import kubernetes_validate.utils  # type: ignore[import-untyped]  # has annotations, but no py.typed
 import pytest
@@ -91,6 +94,16 @@ def test_versions_agree() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == __version__
     assert chart["kubeVersion"] == f">={VERSIONS[0]}.0-0"
+
+
+def test_addresses() -> None:
+    """The chart names the project's address, and carries its icon so that no network is needed to show it."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert [chart["home"], chart["sources"]] == [project["urls"]["Homepage"], [project["urls"]["Source"]]]
+    kind, _, data = chart["icon"].partition(";base64,")
+    assert kind == "data:image/svg+xml"
+    assert ET.fromstring(base64.b64decode(data)).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314  ours
 
 
 def test_scanner_is_quiet_for_a_reason() -> None:

@@ -87,6 +87,7 @@ EXAMPLES: Final[JsonObject] = {
     "metrics.podMonitor.metricRelabelings": RELABELINGS,
     "metrics.prometheusRule.disabled": ["AzureWorkloadIdentityWebhookDown"],
     "metrics.prometheusRule.extraRules": [{"record": "a:b", "expr": "1"}],
+    "metrics.prometheusRule.runbookURL": "https://wiki.example.com/azwi",
     "nameOverride": "other",
     "fullnameOverride": "other",
     "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}}],
