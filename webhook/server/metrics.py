@@ -46,7 +46,14 @@ ERROR_CODES: Final = (
 )
 _MUTATED: Final = frozenset({Reason.INJECTED, Reason.ALREADY_INJECTED})
 _SKIPPED: Final = frozenset(
-    {Reason.NOT_A_POD, Reason.NOT_CREATE, Reason.NOT_OPTED_IN, Reason.OPTED_OUT, Reason.NO_CONTAINERS}
+    {
+        Reason.NOT_A_POD,
+        Reason.NOT_CREATE,
+        Reason.NOT_OPTED_IN,
+        Reason.OPTED_OUT,
+        Reason.NO_CONTAINERS,
+        Reason.MIRROR_POD,
+    }
 )
 
 
