@@ -23,6 +23,7 @@ SKIP_CONTAINERS: Final = PREFIX + "skip-containers"
 INJECT_CONTAINERS: Final = PREFIX + "inject-containers"  # ours
 INJECT_PROXY: Final = PREFIX + "inject-proxy-sidecar"
 PROXY_PORT: Final = PREFIX + "proxy-sidecar-port"
+SECOND_AUDIENCE: Final = PREFIX + "second-token-audience"  # ours
 PROXY_MODE: Final = PREFIX + "proxy-mode"  # ours
 PROXY_CPU_REQUEST: Final = PREFIX + "proxy-cpu-request"  # ours, as are the next three
 PROXY_MEMORY_REQUEST: Final = PREFIX + "proxy-memory-request"
@@ -43,6 +44,7 @@ POD_ANNOTATIONS: Final = frozenset(
         INJECT_CONTAINERS,
         INJECT_PROXY,
         PROXY_PORT,
+        SECOND_AUDIENCE,
         PROXY_MODE,
         PROXY_CPU_REQUEST,
         PROXY_MEMORY_REQUEST,
@@ -62,11 +64,14 @@ ENV_TOKEN_PROXY_CA_FILE: Final = "AZURE_KUBERNETES_CA_FILE"
 ENV_TOKEN_PROXY_CA_DATA: Final = "AZURE_KUBERNETES_CA_DATA"
 ENV_TOKEN_PROXY_CAS: Final = frozenset({ENV_TOKEN_PROXY_CA_FILE, ENV_TOKEN_PROXY_CA_DATA})
 ENV_POD_IDENTITY_HOST: Final = "AZURE_POD_IDENTITY_AUTHORITY_HOST"
+# Ours: the file of the second token, which SDKs do not read by themselves.
+ENV_SECOND_TOKEN_FILE: Final = "AZURE_SECOND_FEDERATED_TOKEN_FILE"
 INJECTED_VARIABLES: Final = frozenset(
     {
         ENV_CLIENT_ID,
         ENV_TENANT_ID,
         ENV_TOKEN_FILE,
+        ENV_SECOND_TOKEN_FILE,
         ENV_AUTHORITY_HOST,
         ENV_TOKEN_PROXY,
         ENV_TOKEN_PROXY_SNI,
@@ -93,6 +98,7 @@ FALLBACK_DIRECTORY: Final = "/azure-workload-identity"
 # Files, relative to the volume.
 V160_TOKEN_FILE: Final = "token/azure-identity-token"
 TOKEN_FILE: Final = "azure-identity-token"
+SECOND_TOKEN_FILE: Final = "second-identity-token"  # ours, in the second volume
 CA_FILE: Final = "ca-cert/ca.crt"
 PROXY_CA_FILE: Final = "proxy-ca/ca.crt"  # ours
 CA_CONFIGMAP_KEY: Final = "ca.crt"

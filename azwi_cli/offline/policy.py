@@ -19,6 +19,7 @@ SETTINGS: Final = (
     "cloud",
     "authority_host",
     "audience",
+    "second_audience",
     "token_expiration",
     "opt_in",
     "proxy_image",

@@ -37,6 +37,7 @@ VALUES: Final[dict[str, tuple[JsonObject, object]]] = {
     "cloud": ({"azureEnvironment": "AzureChinaCloud"}, "AzureChinaCloud"),
     "authority_host": ({"azureAuthorityHost": "https://login.example.com/"}, "https://login.example.com/"),
     "audience": ({"audience": "api://other"}, "api://other"),
+    "second_audience": ({"secondTokenAudience": "api://AzureADTokenExchange"}, "api://AzureADTokenExchange"),
     "token_expiration": ({"serviceAccountTokenExpiration": 7200}, 7200),
     "opt_in": ({"optIn": ["namespace-label", "service-account"]}, {"namespace-label", "service-account"}),
     "identity_mapping_configmap": ({"identityMapping.existingConfigMap": "identities"}, "identities"),

@@ -21,13 +21,15 @@ _NO_NAMES: Final[frozenset[str]] = frozenset()
 class PodAnnotations:
     """The annotations of one pod, parsed. What is absent, or has no effect, has the default.
 
-    The lists hold container names; `token_expiration` is in seconds; `endpoint` is the custom token endpoint if the pod
-    asks for it and the webhook has one. The warnings are about values without the effect that they should have.
+    The lists hold container names; `token_expiration` is in seconds; `second_audience` is empty for no second token and
+    None for the setting's; `endpoint` is the custom token endpoint if the pod asks for it and the webhook has one. The
+    warnings are about values without the effect that they should have.
     """
 
     inject_containers: frozenset[str] = _NO_NAMES
     skip_containers: frozenset[str] = _NO_NAMES
     token_expiration: int | None = None
+    second_audience: str | None = None
     proxy: ProxyRequest | None = None
     endpoint: CustomEndpoint | None = None
     warnings: tuple[AdmissionWarning, ...] = ()
@@ -38,7 +40,7 @@ class PodAnnotations:
 
         Raises:
             Refusal: ANNOTATIONS_TOO_LARGE, INVALID_TOKEN_EXPIRATION, INVALID_PROXY_MODE, INVALID_PROXY_PORT or
-                INVALID_PROXY_RESOURCES.
+                INVALID_PROXY_RESOURCES; or INVALID_SECOND_AUDIENCE.
         """
         annotations = {key: text for key, text in pod.annotations.items() if key.startswith(names.PREFIX)}
         if not annotations:
@@ -52,6 +54,7 @@ class PodAnnotations:
             inject_containers=inject,
             skip_containers=skip,
             token_expiration=parse_expiration(expiration, "the pod") if expiration else None,
+            second_audience=_audience(annotations.get(names.SECOND_AUDIENCE)),
             proxy=ProxyRequest.parse(annotations) if inject_proxy else None,
             endpoint=endpoint if use_endpoint else None,
             warnings=(
@@ -71,6 +74,16 @@ def _names(annotations: Mapping[str, str], key: str) -> frozenset[str]:
     if text.count(";") + text.count(",") > MAX_NAMES:
         raise Refusal(Reason.ANNOTATIONS_TOO_LARGE, f"{key} names more than {MAX_NAMES} containers")
     return values.names(text)
+
+
+def _audience(text: str | None) -> str | None:
+    if text and not values.is_id(text):
+        raise Refusal(
+            Reason.INVALID_SECOND_AUDIENCE,
+            f"{names.SECOND_AUDIENCE} {quoted(text)} is not an audience: printable ASCII without blanks, "
+            f"at most {values.MAX_ID} characters",
+        )
+    return text
 
 
 def _list_warnings(key: str, listed: frozenset[str], pod: Pod) -> Iterator[AdmissionWarning]:

@@ -25,12 +25,16 @@ _POD_LABELS: Final = frozenset({names.USE_LABEL})
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """What a pod gets: this identity, in the containers of these names, with this proxy and endpoint if any."""
+    """What a pod gets: this identity, in the containers of these names, with this proxy and endpoint if any.
+
+    `second_audience` is the audience of the second token, empty for none.
+    """
 
     identity: Identity
     containers: frozenset[str]
     proxy: ProxyPlan | None
     endpoint: CustomEndpoint | None
+    second_audience: str
     warnings: tuple[AdmissionWarning, ...]
 
 
@@ -104,6 +108,7 @@ def decide(
         containers=containers,
         proxy=plan,
         endpoint=requested.endpoint,
+        second_audience=_second_audience(requested, policy),
         warnings=(
             *identity.warnings,
             *_misspelt(pod),
@@ -125,6 +130,13 @@ def selected_containers(pod: Pod, requested: PodAnnotations) -> frozenset[str]:
     if requested.proxy is not None and names.PROXY_CONTAINER in candidates:
         return selected | {names.PROXY_CONTAINER}
     return selected
+
+
+def _second_audience(requested: PodAnnotations, policy: Policy) -> str:
+    """The pod's or the setting's, empty where the first token has the same audience."""
+    audience = policy.second_audience if requested.second_audience is None else requested.second_audience
+    first = requested.endpoint.audience if requested.endpoint else policy.audience
+    return "" if audience == first else audience
 
 
 def _not_opted_in(pod: Pod, account: Account | None, policy: Policy) -> Skip:

@@ -16,9 +16,13 @@ STARTUP_SECONDS: Final = 60
 
 
 def identity_variables(
-    identity: Identity, authority_host: str, token: TokenMount, endpoint: CustomEndpoint | None
+    identity: Identity,
+    authority_host: str,
+    token: TokenMount,
+    endpoint: CustomEndpoint | None,
+    second: TokenMount | None = None,
 ) -> Mapping[str, str]:
-    """The variables that Azure SDKs read, in v1.6.0's order, empty ones left out.
+    """The variables that Azure SDKs read, in v1.6.0's order, empty ones left out; `second` has the second token.
 
     Of the endpoint's CA variables at most one: SDKs refuse AZURE_KUBERNETES_CA_FILE together with _CA_DATA.
     """
@@ -28,6 +32,8 @@ def identity_variables(
         names.ENV_TOKEN_FILE: token.token_file,
         names.ENV_AUTHORITY_HOST: authority_host,
     }
+    if second is not None:
+        variables[names.ENV_SECOND_TOKEN_FILE] = f"{second.directory}/{names.SECOND_TOKEN_FILE}"
     if endpoint is not None:
         variables[names.ENV_TOKEN_PROXY] = endpoint.url
         variables[names.ENV_TOKEN_PROXY_SNI] = endpoint.sni_name
@@ -54,23 +60,23 @@ def mount(token: TokenMount) -> JsonObject:
 
 
 def volume(
-    wanted: TokenVolume, identity: Identity, audience: str, endpoint: CustomEndpoint | None, proxy_ca: str = ""
+    wanted: TokenVolume,
+    identity: Identity,
+    audience: str,
+    endpoint: CustomEndpoint | None,
+    proxy_ca: str = "",
+    second_audience: str = "",
 ) -> JsonObject:
-    """A projected volume: the token, the endpoint's CA where that is a file, and in an extended one the proxy's CA.
+    """A projected volume: the token, and the endpoint's CA where that is a file.
 
-    `proxy_ca` is the name of a ConfigMap in the pod's namespace, "" for none. Token sources of equal audience and
-    expiration share one token in the kubelet's cache.
+    An extended one also has the second token and the proxy's CA: `second_audience` is that token's audience, `proxy_ca`
+    a ConfigMap in the pod's namespace, each empty for none. Token sources of equal audience and expiration share one
+    token in the kubelet's cache.
     """
-    sources: list[JsonObject] = [
-        {
-            "serviceAccountToken": {
-                "audience": endpoint.audience if endpoint else audience,
-                "expirationSeconds": identity.token_expiration,
-                "path": path,
-            }
-        }
-        for path in wanted.tokens
-    ]
+    first, seconds = endpoint.audience if endpoint else audience, identity.token_expiration
+    sources = [_token(first, seconds, path) for path in wanted.tokens]
+    if second_audience and wanted.extended:
+        sources.append(_token(second_audience, seconds, names.SECOND_TOKEN_FILE))
     if endpoint is not None and endpoint.ca_configmap:
         sources.append(_configmap(endpoint.ca_configmap, names.CA_FILE))
     if endpoint is not None and endpoint.ca_bundle is not None:
@@ -81,6 +87,10 @@ def volume(
     if proxy_ca and wanted.extended:
         sources.append(_configmap(proxy_ca, names.PROXY_CA_FILE))
     return {"name": wanted.name, "projected": {"defaultMode": VOLUME_MODE, "sources": sources}}
+
+
+def _token(audience: str, seconds: int, path: str) -> JsonObject:
+    return {"serviceAccountToken": {"audience": audience, "expirationSeconds": seconds, "path": path}}
 
 
 def _configmap(name: str, path: str) -> JsonObject:
@@ -117,7 +127,7 @@ def _is_our_source(source: object) -> bool:
     if not isinstance(detail, dict):
         return False
     if kind == "serviceAccountToken":
-        return detail.get("path") in (names.TOKEN_FILE, names.V160_TOKEN_FILE)
+        return detail.get("path") in (names.TOKEN_FILE, names.V160_TOKEN_FILE, names.SECOND_TOKEN_FILE)
     if kind == "configMap":
         return detail.get("items") in (_ca_items(names.CA_FILE), _ca_items(names.PROXY_CA_FILE))
     return kind == "clusterTrustBundle" and detail.get("path") == names.CA_FILE

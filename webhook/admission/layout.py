@@ -6,7 +6,7 @@ that webhook came first.
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from posixpath import normpath
 from typing import Final
@@ -56,7 +56,7 @@ class Layout:
     """The mounts of a container, in order, and the volumes that they need.
 
     AZURE_FEDERATED_TOKEN_FILE names the token of `preferred` unless a mount of the container's own is in its way. A
-    container that has no room for any of the mounts gets `fallback`.
+    container that has no room for any of the mounts gets `fallback`. Where a volume is extended, it is the fallback's.
     """
 
     mounts: tuple[TokenMount, ...]
@@ -113,7 +113,7 @@ _DOCUMENTED_VOLUME: Final = TokenVolume(names.DOCUMENTED_VOLUME, (names.TOKEN_FI
 TWO_VOLUMES: Final = Layout(
     mounts=(_V160, _DOCUMENTED),
     preferred=_DOCUMENTED,
-    fallback=TokenMount(names.DOCUMENTED_VOLUME, names.FALLBACK_DIRECTORY, names.TOKEN_FILE),
+    fallback=replace(_DOCUMENTED, directory=names.FALLBACK_DIRECTORY),
     volumes=(TokenVolume(names.VOLUME, (names.V160_TOKEN_FILE,), extended=False), _DOCUMENTED_VOLUME),
 )
 _OLD_DOCUMENTED: Final = TokenMount(names.VOLUME, names.DOCUMENTED_DIRECTORY, names.TOKEN_FILE)
@@ -121,7 +121,7 @@ _OLD_DOCUMENTED: Final = TokenMount(names.VOLUME, names.DOCUMENTED_DIRECTORY, na
 ONE_VOLUME: Final = Layout(
     mounts=(_OLD_DOCUMENTED, _V160),
     preferred=_OLD_DOCUMENTED,
-    fallback=TokenMount(names.VOLUME, names.FALLBACK_DIRECTORY, names.TOKEN_FILE),
+    fallback=replace(_OLD_DOCUMENTED, directory=names.FALLBACK_DIRECTORY),
     volumes=(TokenVolume(names.VOLUME, (names.TOKEN_FILE, names.V160_TOKEN_FILE), extended=True),),
 )
 
@@ -154,7 +154,7 @@ def _upstream(pod: Pod, volume: str, *, extended: bool) -> Layout:
     return Layout(
         mounts=(mount, _DOCUMENTED) if extended else (mount,),
         preferred=mount,
-        fallback=TokenMount(volume, names.FALLBACK_DIRECTORY, names.V160_TOKEN_FILE),
+        fallback=replace(_DOCUMENTED if extended else mount, directory=names.FALLBACK_DIRECTORY),
         volumes=(_DOCUMENTED_VOLUME,) if extended else (),
     )
 

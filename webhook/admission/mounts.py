@@ -17,69 +17,81 @@ _NONE: Final[frozenset[str]] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where one container sees the token: at `token` for its variable, after the `missing` mounts are added."""
+    """Where one container sees the token, after the `missing` mounts are added.
+
+    AZURE_FEDERATED_TOKEN_FILE names the token at `token`; `second` is the mount with the second token, if there is one.
+    """
 
     token: TokenMount
     missing: Sequence[TokenMount]
+    second: TokenMount | None
     warnings: Sequence[AdmissionWarning] = ()
 
 
-def read_only_volumes(volumes: Iterable[JsonObject]) -> frozenset[str]:
-    """The names of the volumes that are always mounted read-only."""
-    return frozenset(volume["name"] for volume in volumes if _is_read_only(volume))
+class Placer:
+    """Places the token in the containers of one pod; most get the `usual` placement."""
 
+    def __init__(self, layout: Layout, volumes: Iterable[JsonObject], *, second_token: bool) -> None:
+        """`volumes` are the pod's own; with a second token each container needs the volume that has it."""
+        self._layout = layout
+        self._read_only = frozenset(volume["name"] for volume in volumes if _is_read_only(volume))
+        self._required = layout.fallback.volume if second_token else ""
+        self.usual = Placement(layout.preferred, layout.mounts, self._second(layout.mounts))
 
-def place(name: str, mounts: Sequence[JsonObject], layout: Layout, read_only: AbstractSet[str]) -> Placement:
-    """Place the token in the container of that name, whose own mounts and devices are `mounts`.
+    def place(self, name: str, mounts: Sequence[JsonObject]) -> Placement:
+        """Place the token in the container of that name, whose own mounts and devices are `mounts`.
 
-    `read_only` are the names of the pod's read-only volumes.
-
-    Raises:
-        Refusal: TOKEN_PATHS_TAKEN.
-    """
-    present, blocked = _survey(mounts, layout, read_only) if mounts else (_NONE, _NONE)
-    free = [mount for mount in layout.mounts if mount.directory in present or mount.directory not in blocked]
-    if layout.preferred in free:
-        return Placement(layout.preferred, [mount for mount in free if mount.directory not in present])
-    last = layout.fallback.directory
-    if not free and (last in present or last not in blocked):
-        free = [layout.fallback]
-    if not free:
-        raise Refusal(
-            Reason.TOKEN_PATHS_TAKEN,
-            f"container {quoted(name)} has mounts of its own in the way of {_listed(layout)}; "
-            f"move one, or name the container in {names.SKIP_CONTAINERS}",
+        Raises:
+            Refusal: TOKEN_PATHS_TAKEN.
+        """
+        if not mounts:
+            return self.usual
+        layout = self._layout
+        present, blocked = self._survey(mounts)
+        if not present and not blocked:
+            return self.usual
+        free = [mount for mount in layout.mounts if mount.directory in present or mount.directory not in blocked]
+        if not free or (self._required and self._second(free) is None):
+            if layout.fallback.directory in blocked and layout.fallback.directory not in present:
+                raise Refusal(
+                    Reason.TOKEN_PATHS_TAKEN,
+                    f"container {quoted(name)} has mounts of its own in the way of {_listed(layout)}; "
+                    f"move one, or name the container in {names.SKIP_CONTAINERS}",
+                )
+            free.append(layout.fallback)
+        missing = [mount for mount in free if mount.directory not in present]
+        if layout.preferred in free:
+            return Placement(layout.preferred, missing, self._second(free))
+        warning = AdmissionWarning(
+            WarningCode.TOKEN_PATH_TAKEN,
+            f"container {quoted(name)} has a mount of its own in the way of {layout.preferred.directory}; "
+            f"its token is {free[0].token_file}",
         )
-    warning = AdmissionWarning(
-        WarningCode.TOKEN_PATH_TAKEN,
-        f"container {quoted(name)} has a mount of its own in the way of {layout.preferred.directory}; "
-        f"its token is {free[0].token_file}",
-    )
-    return Placement(free[0], [mount for mount in free if mount.directory not in present], [warning])
+        return Placement(free[0], missing, self._second(free), [warning])
 
+    def _second(self, mounts: Iterable[TokenMount]) -> TokenMount | None:
+        return next((mount for mount in mounts if mount.volume == self._required), None)
 
-def _survey(
-    mounts: Sequence[JsonObject], layout: Layout, read_only: AbstractSet[str]
-) -> tuple[AbstractSet[str], AbstractSet[str]]:
-    """The directories at which the token is mounted already, and those that other mounts block."""
-    present: set[str] = set()
-    blocked: AbstractSet[str] = _NONE
-    volumes = layout.directories_by_volume
-    for mount in mounts:
-        path, name = mount.get("mountPath"), mount.get("name")
-        if not isinstance(path, str):
-            continue
-        if isinstance(name, str) and name in volumes and is_whole(mount):
-            directory = absolute(path[:MAX_PATH])
-            if directory in volumes[name]:
-                present.add(directory)
+    def _survey(self, mounts: Sequence[JsonObject]) -> tuple[AbstractSet[str], AbstractSet[str]]:
+        """The directories at which the token is mounted already, and those that other mounts block."""
+        present: set[str] = set()
+        blocked: AbstractSet[str] = _NONE
+        volumes, conflict_of, read_only = self._layout.directories_by_volume, self._layout.conflict, self._read_only
+        for mount in mounts:
+            path, name = mount.get("mountPath"), mount.get("name")
+            if not isinstance(path, str):
                 continue
-        conflict = layout.conflict(path[:MAX_PATH])
-        if conflict.always:
-            blocked |= conflict.always
-        if conflict.read_only and (mount.get("readOnly") or (isinstance(name, str) and name in read_only)):
-            blocked |= conflict.read_only
-    return present, blocked
+            if isinstance(name, str) and name in volumes and is_whole(mount):
+                directory = absolute(path[:MAX_PATH])
+                if directory in volumes[name]:
+                    present.add(directory)
+                    continue
+            conflict = conflict_of(path[:MAX_PATH])
+            if conflict.always:
+                blocked |= conflict.always
+            if conflict.read_only and (mount.get("readOnly") or (isinstance(name, str) and name in read_only)):
+                blocked |= conflict.read_only
+        return present, blocked
 
 
 def _listed(layout: Layout) -> str:

@@ -12,8 +12,8 @@ from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from webhook.admission import fragments
 from webhook.admission.decision import Injection
-from webhook.admission.layout import Layout, TokenMount, layout_of
-from webhook.admission.mounts import place, read_only_volumes
+from webhook.admission.layout import Layout, layout_of
+from webhook.admission.mounts import Placement, Placer
 from webhook.admission.pod import Pod, maps
 from webhook.admission.policy import Policy, ProxySettings
 from webhook.admission.proxy import ProxyMode
@@ -44,7 +44,7 @@ def mutate(pod: Pod, injection: Injection, policy: Policy) -> Patch:
         Refusal: MALFORMED_POD, VOLUME_NAME_TAKEN or TOKEN_PATHS_TAKEN.
     """
     proxy_ca = policy.proxy.ca_configmap if injection.proxy else ""
-    layout = layout_of(pod, extended=bool(proxy_ca))
+    layout = layout_of(pod, extended=bool(proxy_ca or injection.second_audience))
     injector = _ContainerInjector(pod, injection, policy, layout)
     operations: list[JsonObject] = []
     for pointer, container in pod.all_containers():
@@ -54,7 +54,9 @@ def mutate(pod: Pod, injection: Injection, policy: Policy) -> Patch:
     operations += _volume_operations(
         pod,
         [
-            fragments.volume(volume, injection.identity, policy.audience, injection.endpoint, proxy_ca)
+            fragments.volume(
+                volume, injection.identity, policy.audience, injection.endpoint, proxy_ca, injection.second_audience
+            )
             for volume in layout.volumes
         ],
     )
@@ -70,9 +72,9 @@ class _ContainerInjector:
         self._injection = injection
         self._authority_host = policy.authority_host
         self._layout = layout
-        self._read_only = read_only_volumes(pod.volumes)
+        self._placer = Placer(layout, pod.volumes, second_token=bool(injection.second_audience))
         self._redirection = fragments.environment_mode_variables(injection.proxy)
-        self.standard = self._variables(layout.preferred)
+        self.standard = self._variables(self._placer.usual)
         self._mounts = self._variable_count = 0
 
     def operations(self, container: JsonObject, pointer: str) -> Iterator[JsonObject]:
@@ -81,9 +83,9 @@ class _ContainerInjector:
         devices = maps(container, "volumeDevices", pointer)
         self._count(len(mounts) + len(devices), len(env))
         taken = [*mounts, *({"mountPath": device.get("devicePath")} for device in devices)] if devices else mounts
-        placement = place(container["name"], taken, self._layout, self._read_only)
+        placement = self._placer.place(container["name"], taken)
         self.warnings += placement.warnings
-        wanted = self.standard if placement.token == self._layout.preferred else self._variables(placement.token)
+        wanted = self.standard if placement is self._placer.usual else self._variables(placement)
         if self._redirection and container["name"] != names.PROXY_CONTAINER:
             wanted = {**wanted, **self._redirection}
         if env:
@@ -107,9 +109,11 @@ class _ContainerInjector:
         if self._variable_count > MAX_VARIABLES:
             raise Refusal(Reason.TOO_MANY_VARIABLES, f"the pod's containers have more than {MAX_VARIABLES} variables")
 
-    def _variables(self, token: TokenMount) -> Mapping[str, str]:
+    def _variables(self, placement: Placement) -> Mapping[str, str]:
         injection = self._injection
-        return fragments.identity_variables(injection.identity, self._authority_host, token, injection.endpoint)
+        return fragments.identity_variables(
+            injection.identity, self._authority_host, placement.token, injection.endpoint, placement.second
+        )
 
     def _warn_of_shadows(self, name: str, present: Mapping[str, JsonObject], wanted: Mapping[str, str]) -> None:
         for variable in wanted:

@@ -84,12 +84,16 @@ class ProxySettings:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything that `admit` needs besides the pod and its account."""
+    """Everything that `admit` needs besides the pod and its account.
+
+    `second_audience` is the audience of the second token of pods that do not set one, empty for none.
+    """
 
     identity: Defaults
     authority_host: str
     proxy: ProxySettings
     audience: str = names.DEFAULT_AUDIENCE
+    second_audience: str = ""
     opt_in: frozenset[OptIn] = frozenset({OptIn.POD_LABEL})
     mapping: IdentityMapping = field(default_factory=IdentityMapping)
     custom_endpoint: CustomEndpoint | None = None

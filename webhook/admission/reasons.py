@@ -32,6 +32,7 @@ class Reason(StrEnum):
     INVALID_CLIENT_ID = "invalid-client-id"
     INVALID_TENANT_ID = "invalid-tenant-id"
     INVALID_TOKEN_EXPIRATION = "invalid-token-expiration"
+    INVALID_SECOND_AUDIENCE = "invalid-second-token-audience"
     INVALID_PROXY_PORT = "invalid-proxy-port"
     INVALID_PROXY_MODE = "invalid-proxy-mode"
     INVALID_PROXY_RESOURCES = "invalid-proxy-resources"

@@ -16,6 +16,7 @@ def build(settings: Settings, mapping: IdentityMapping, cluster_version: tuple[i
         authority_host=settings.authority_host or names.AUTHORITY_HOSTS[settings.cloud.lower()],
         proxy=_proxy(settings, cluster_version),
         audience=settings.audience or names.DEFAULT_AUDIENCE,
+        second_audience=settings.second_audience,
         opt_in=settings.opt_in,
         mapping=mapping,
         custom_endpoint=_custom_endpoint(settings),

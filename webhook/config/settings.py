@@ -124,6 +124,10 @@ class Settings(BaseModel):
         Source("the login endpoint of a cloud that AZURE_ENVIRONMENT does not name", env="AZURE_AUTHORITY_HOST"),
     ] = ""
     audience: Annotated[str, Source("audience of the projected token", flag="audience")] = ""
+    second_audience: Annotated[
+        str,
+        Source("audience of a second token, for pods whose first token has another one", flag="second-token-audience"),
+    ] = ""
     token_expiration: Annotated[
         int,
         Source("seconds a token lives where nothing else says so", flag="service-account-token-expiration"),
@@ -293,6 +297,13 @@ class Settings(BaseModel):
         if not values.is_tenant(tenant_id):
             raise ValueError("must be the tenant's UUID or one of its domains")
         return tenant_id
+
+    @field_validator("second_audience")
+    @classmethod
+    def _check_second_audience(cls, audience: str) -> str:
+        if audience and not values.is_id(audience):
+            raise ValueError("must be printable ASCII without blanks, at most 253 characters")
+        return audience
 
     @field_validator("cloud")
     @classmethod

@@ -23,6 +23,9 @@
 {{- with .Values.audience }}
 - --audience={{ . }}
 {{- end }}
+{{- with .Values.secondTokenAudience }}
+- --second-token-audience={{ . }}
+{{- end }}
 {{- with include "azwi.mappingName" . }}
 - --identity-mapping-configmap={{ . }}
 {{- end }}

@@ -77,3 +77,20 @@ def test_long_lists(annotation: str, separator: str) -> None:
         PodAnnotations.parse(parsed(annotations={annotation: text}), None)
     assert refused.value.reason is Reason.ANNOTATIONS_TOO_LARGE
     PodAnnotations.parse(parsed(annotations={annotation: separator.join(["a"] * (MAX_NAMES + 1))}), None)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "audience"),
+    [({}, None), ({names.SECOND_AUDIENCE: ""}, ""), ({names.SECOND_AUDIENCE: "api://other"}, "api://other")],
+)
+def test_the_second_audience(annotations: dict[str, str], audience: str | None) -> None:
+    """A pod may set the audience of a second token, or turn that token off."""
+    assert PodAnnotations.parse(parsed(annotations=annotations), None).second_audience == audience
+
+
+@pytest.mark.parametrize("text", ["two words", "a\nb", "\u00e9", "x" * 254])
+def test_impossible_audiences(text: str) -> None:
+    """A value that cannot be an audience is refused."""
+    with pytest.raises(Refusal, match="is not an audience") as refused:
+        PodAnnotations.parse(parsed(annotations={names.SECOND_AUDIENCE: text}), None)
+    assert refused.value.reason is Reason.INVALID_SECOND_AUDIENCE

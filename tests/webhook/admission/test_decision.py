@@ -310,3 +310,24 @@ def test_a_misspelt_account() -> None:
     """Where the account decides, its misspelt annotation is warned of although the pod is not mutated."""
     found = account({"azure.workload.identity/client_id": "x"}, client_id="")
     assert codes(decided(parsed(labels={}), found, ALL, opted_in=None).warnings) == ["near-miss"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "of_settings", "expected"),
+    [
+        ({}, "", ""),
+        ({}, "api://other", "api://other"),
+        ({names.SECOND_AUDIENCE: "api://mine"}, "api://other", "api://mine"),
+        ({names.SECOND_AUDIENCE: ""}, "api://other", ""),
+        ({}, names.DEFAULT_AUDIENCE, ""),
+        ({names.SECOND_AUDIENCE: names.DEFAULT_AUDIENCE}, "", ""),
+        ({BINDING: "true"}, names.DEFAULT_AUDIENCE, names.DEFAULT_AUDIENCE),
+        ({BINDING: "true", names.SECOND_AUDIENCE: "api://AKSIdentityBinding"}, "", ""),
+    ],
+)
+def test_the_second_audience(annotations: dict[str, str], of_settings: str, expected: str) -> None:
+    """The audience of the second token is the pod's or the setting's, unless the first token has it."""
+    rules = policy(custom_endpoint=endpoint(), second_audience=of_settings)
+    decision = decided(parsed(annotations=annotations), rules=rules)
+    assert isinstance(decision, Injection)
+    assert decision.second_audience == expected

@@ -173,3 +173,15 @@ def test_mounts_that_are_not_upstreams(mount: JsonObject) -> None:
     """A mount elsewhere, or of a part of the volume, does not tell where v1.6.1 mounts it."""
     layout = layout_of(parsed(container(volumeMounts=[mount]), volumes=[UPSTREAM_VOLUME]), extended=False)
     assert layout.directories == (names.V160_DIRECTORY, names.FALLBACK_DIRECTORY)
+
+
+@pytest.mark.parametrize("directory", UPSTREAM_DIRECTORIES)
+def test_a_second_token_beside_upstreams_volume(directory: str) -> None:
+    """In a pod of v1.6.0 or v1.6.1 the second token is in a volume of this webhook, and the first stays where it is."""
+    raw = by_upstream(directory, annotations={names.SECOND_AUDIENCE: "api://second"})
+    after = mutated(raw)
+    app = named(after, "app")
+    assert mount_paths(app) == [directory, names.DOCUMENTED_DIRECTORY]
+    assert environment(app)[names.ENV_TOKEN_FILE] == f"{directory}/token/azure-identity-token"
+    assert environment(app)[names.ENV_SECOND_TOKEN_FILE] == f"{names.DOCUMENTED_DIRECTORY}/second-identity-token"
+    assert admitted(after).operations == []

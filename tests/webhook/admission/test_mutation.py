@@ -578,3 +578,49 @@ def test_the_default_container(rules: Policy, annotations: dict[str, str], expec
     """Where the proxy becomes the first container, kubectl's default stays the first of the pod's own."""
     after = mutated(pod(container("app"), container("web"), annotations={**PROXY, **annotations}), rules=rules)
     assert after["metadata"]["annotations"].get(names.DEFAULT_CONTAINER) == expected
+
+
+SECOND = {names.SECOND_AUDIENCE: "api://second"}
+FILES = "/var/run/secrets/azure/tokens/second-identity-token", "/azure-workload-identity/second-identity-token"
+
+
+@pytest.mark.parametrize(
+    ("path", "file", "first"),
+    [
+        ("/data", FILES[0], VARIABLES["AZURE_FEDERATED_TOKEN_FILE"]),
+        (V160, FILES[0], VARIABLES["AZURE_FEDERATED_TOKEN_FILE"]),
+        (DOCUMENTED, FILES[1], f"{V160}/token/azure-identity-token"),
+    ],
+)
+def test_a_second_token(path: str, file: str, first: str) -> None:
+    """A second token is in the second volume, wherever a container has room for it, and never in v1.6.0's."""
+    raw = pod(mounted(path), volumes=[EMPTY], annotations={**SECOND, **PROXY})
+    after = mutated(raw)
+    given = environment(named(after, "app"))
+    assert (given["AZURE_SECOND_FEDERATED_TOKEN_FILE"], given["AZURE_FEDERATED_TOKEN_FILE"]) == (file, first)
+    assert environment(named(after, "azwi-proxy"))["AZURE_SECOND_FEDERATED_TOKEN_FILE"] == FILES[0]
+    _, as_v160, documented = after["spec"]["volumes"]
+    assert len(as_v160["projected"]["sources"]) == 1
+    assert documented["projected"]["sources"][1]["serviceAccountToken"] == {
+        "audience": "api://second",
+        "expirationSeconds": 3600,
+        "path": "second-identity-token",
+    }
+    assert admitted(after).operations == []
+
+
+def test_no_room_for_the_second_token() -> None:
+    """A container that has room for the first token only is refused where it should have two."""
+    own = container(volumeMounts=[{"name": "data", "mountPath": path} for path in (DOCUMENTED, FALLBACK)])
+    assert admitted(pod(own, volumes=[EMPTY])).decision is Decision.MUTATE
+    assert admitted(pod(own, volumes=[EMPTY], annotations=SECOND)).reason is Reason.TOKEN_PATHS_TAKEN
+
+
+def test_the_second_token_in_the_former_layout() -> None:
+    """A pod of the former layout gets the second token in its one volume."""
+    volume = fragments.volume(ONE_VOLUME.volumes[0], IDENTITY, POLICY.audience, None)
+    mounts = [fragments.mount(token) for token in ONE_VOLUME.mounts]
+    after = mutated(pod(container(volumeMounts=mounts), volumes=[volume], annotations=SECOND))
+    assert environment(named(after, "app"))["AZURE_SECOND_FEDERATED_TOKEN_FILE"] == FILES[0]
+    assert [len(volume["projected"]["sources"]) for volume in after["spec"]["volumes"]] == [3]
+    assert admitted(after).operations == []

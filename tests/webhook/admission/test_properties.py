@@ -81,6 +81,7 @@ ANNOTATIONS: Final = (
     (names.SKIP_CONTAINERS, "app,web,job"),
     (names.INJECT_CONTAINERS, "app"),
     (names.TOKEN_EXPIRATION, "7200"),
+    (names.SECOND_AUDIENCE, "api://second"),
     (names.CUSTOM_ENDPOINT_PREFIX + "identity-binding", "true"),
     ("azure.workload.identity/client_id", "x"),
 )

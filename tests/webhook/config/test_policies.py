@@ -114,3 +114,9 @@ def test_custom_endpoint() -> None:
     assert endpoint.audience == "api://AKSIdentityBinding"
     assert (endpoint.url, endpoint.sni_name) == ("https://x.test/", "sni.test")
     assert endpoint.ca_bundle == TrustBundle("example.com/signer", {"matchLabels": {"a": "b"}})
+
+
+def test_second_audience() -> None:
+    """The audience of the second token is a setting, by default none."""
+    assert policy().second_audience == ""
+    assert policy("--second-token-audience=api://AzureADTokenExchange").second_audience == "api://AzureADTokenExchange"
