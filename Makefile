@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs scan cluster-tools fuzz bench bench-scale bench-burst bench-proxy entra bench-azwi node-tools e2e node lock clean
+.PHONY: help run test check lint types contracts coverage cases docs scan cluster-tools fuzz fuzz-http bench bench-scale bench-burst bench-proxy entra bench-azwi node-tools e2e node lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -75,8 +75,11 @@ node: .venv/test.stamp ## run such a node in the foreground, with the image and 
 entra: .venv/test.stamp ## run an emulator of Microsoft Entra's token endpoint on loopback, to try a token exchange
 	@exec $(PY) -m testbed.entra $(ENTRA)
 
-fuzz: .venv/test.stamp ## fuzz the parser of AdmissionReviews for FUZZ_SECONDS (60)
-	@$(PY) -m tests.fuzz_review $(or $(FUZZ_SECONDS),60)
+fuzz: .venv/test.stamp ## fuzz admission with FUZZ_REVIEWS bodies (1,000,000), of SEED if given
+	@$(PY) -m tests.fuzz_review $(or $(FUZZ_REVIEWS),1000000) $(SEED)
+
+fuzz-http: .venv/test.stamp ## fuzz the ports of a server with FUZZ_STREAMS streams each (200,000), of SEED if given
+	@for port in webhook health metrics; do $(PY) -m tests.fuzz_http $$port $(or $(FUZZ_STREAMS),200000) $(SEED) || exit 1; done
 
 bench: .venv/test.stamp ## measure an admission against the least possible work (needs wrk)
 	@$(PY) -m bench.webhook $(BENCH)

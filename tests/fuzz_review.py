@@ -1,14 +1,14 @@
-"""Throws junk at the review parser: `python -m tests.fuzz_review SECONDS [SEED]`.
+"""Fuzzes admission: `python -m tests.fuzz_review COUNT [SEED]`.
 
-Bodies are mutated from real reviews, on the bytes and on the decoded tree; each goes through all that a request's body
-goes through. It ends with status 1 and the body in a file at the first that raises what it must not, whose patch
-does not apply, or that is not the same after a second pass.
+Bodies are mutated from real reviews, in their bytes and in the decoded tree; each is decoded and admitted as the
+server does it. It exits with status 1 and the body in a file at the first that raises an unexpected error, whose patch
+does not apply, or that is changed by a second admission; and with status 1 if memory grows.
 """
 
-import asyncio
+import os
 import random
 import sys
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,12 +18,17 @@ import orjson
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
+from testbed.pods import finished
 from testbed.program import review
 from webhook.admission.admit import admit
 from webhook.admission.identity import Account, Defaults
 from webhook.admission.policy import OptIn, Policy, ProxySettings
 from webhook.admission.review import AdmissionOutcome, BrokenReviewError, Decision, Review, response
+from webhook.server import decode
 
+# Bodies after which memory is compared with its size at the end.
+WARM_UP: Final = 20_000
+MAX_GROWTH: Final = 16 << 20
 POLICY: Final = Policy(
     Defaults("9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"),
     "https://login.microsoftonline.com/",
@@ -87,12 +92,12 @@ async def find(namespace: str, name: str) -> Account | None:  # noqa: ARG001  th
 
 
 def admitted(body: bytes) -> tuple[Review, AdmissionOutcome] | None:
-    """Put a body through what the server puts it through; None when it is no review."""
+    """Decode and admit a body as the server does; None when it is not a review."""
     try:
-        parsed = Review.parse(orjson.loads(body))
-    except (orjson.JSONDecodeError, BrokenReviewError):
+        parsed = Review.parse(decode.decode(body))
+    except (ValueError, BrokenReviewError):
         return None
-    outcome = asyncio.run(admit(parsed, find, POLICY))
+    outcome = finished(admit(parsed, find, POLICY))
     orjson.dumps(response(parsed, outcome, None))
     return parsed, outcome
 
@@ -106,12 +111,12 @@ def check(body: bytes) -> str:
     decided = admitted(body)
     if decided is None:
         return "broken"
-    parsed, outcome = decided
+    _, outcome = decided
     if outcome.decision is not Decision.MUTATE:
         return outcome.decision
     assert all(operation["op"] in {"add", "replace"} for operation in outcome.operations)
-    after = jsonpatch.apply_patch(parsed.pod, list(outcome.operations))
-    again = asyncio.run(admit(Review.parse(review(after)), find, POLICY))
+    after = jsonpatch.apply_patch(orjson.loads(body)["request"]["object"], list(outcome.operations))
+    again = finished(admit(Review.parse(review(after)), find, POLICY))
     assert again.decision is Decision.MUTATE, again.message
     assert not again.operations, again.operations
     return outcome.decision
@@ -162,24 +167,31 @@ def _change(chance: random.Random, node: Any, key: Any) -> None:  # noqa: ANN401
         node.append(chance.choice([*ODD, node[key]]))
 
 
-def main(seconds: float, seed: int) -> int:
-    """Fuzz for so long; return how many bodies got which decision."""
-    chance, counts, end = random.Random(seed), dict[str, int](), time.monotonic() + seconds  # noqa: S311  not for secrets
-    body = b""
+def main(count: int, seed: int) -> int:
+    """Fuzz with so many bodies; print how many got which decision."""
+    chance, counts = random.Random(seed), Counter[str]()  # noqa: S311  not for secrets
+    body, before = b"", 0
     try:
-        while time.monotonic() < end:
+        for number in range(count):
+            if number == min(count // 10, WARM_UP):
+                before = resident()
             body = mutated(chance)
-            decision = check(body)
-            counts[str(decision)] = counts.get(str(decision), 0) + 1
+            counts[str(check(body))] += 1
     except Exception:
         path = Path("fuzz-failure.json")
         path.write_bytes(body)
         print(f"seed {seed}: this body failed, see {path}", file=sys.stderr)  # noqa: T201  a program
         raise
-    print(f"seed {seed}: {sum(counts.values())} bodies in {seconds:g} s, none failed: {counts}")  # noqa: T201  a program
-    return 0
+    grown = resident() - before
+    print(f"seed {seed}: {count:,} bodies, none failed: {dict(counts)}; memory grew by {grown >> 20} MiB")  # noqa: T201  a program
+    return int(grown > MAX_GROWTH)
+
+
+def resident() -> int:
+    """The bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":
-    words = [*sys.argv[1:], "60", str(random.SystemRandom().randrange(1 << 32))]
-    sys.exit(main(float(words[0]), int(words[-1] if len(sys.argv) <= 2 else words[1])))
+    words = [*sys.argv[1:], "100000", str(random.SystemRandom().randrange(1 << 32))]
+    sys.exit(main(int(words[0]), int(words[-1] if len(sys.argv) <= 2 else words[1])))

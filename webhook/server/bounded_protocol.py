@@ -127,10 +127,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._bound_body(len(data), self._body_bytes - before)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop counting."""
+        """Stop counting, and refer to nothing that refers back: TLS buffers must not wait for the garbage collector."""
         self._stop_clock()
         self._table.remove(self._connection)
         super().connection_lost(exc)
+        self._connection.forget_transport()
+        self._flow.on_asked = None
+        self.timeout_keep_alive_task = None
 
     def pause_writing(self) -> None:
         """The client does not read its response as fast as it is written."""
@@ -195,11 +198,12 @@ class _Flow(FlowControl):
 
     def __init__(self, transport: asyncio.Transport, on_asked: Callable[[], None]) -> None:
         super().__init__(transport)
-        self._on_asked = on_asked
+        self.on_asked: Callable[[], None] | None = on_asked
         self.asked = False
 
     def resume_reading(self) -> None:
         """Read on, since the app asks for more or has answered."""
         self.asked = True
-        self._on_asked()
+        if self.on_asked is not None:
+            self.on_asked()
         super().resume_reading()

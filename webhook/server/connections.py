@@ -43,6 +43,11 @@ class Connection:
         if self.closed:
             transport.abort()
 
+    def forget_transport(self) -> None:
+        """The connection is closed."""
+        self.closed = True
+        self._transport = None
+
     def abort(self) -> None:
         """Close it at once."""
         self.closed = True
