@@ -50,7 +50,9 @@ def main(port: int) -> None:
     # Without it a collection would run for each large review, and the floor would cost more than the webhook.
     tune_garbage_collector()
     table = ConnectionTable("webhook", WEBHOOK_LIMITS, lambda _port, _reason: None)
-    uvloop.run(HttpServer(floor, Listeners().listen(Address("127.0.0.1", port)), table, context.ssl).serve())
+    uvloop.run(
+        HttpServer(floor, Listeners().listen(Address("127.0.0.1", port), "the argument"), table, context.ssl).serve()
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,10 @@
 """`make run`: the server as it starts without a cluster, and one example pod sent through its own HTTPS endpoint."""
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server handles it itself: no traceback
+
 import asyncio
 import http.client
 import json
@@ -47,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     except (SettingsError, StartError) as error:
         sys.stderr.write(f"{error}\n")
         if isinstance(error, StartError):
-            sys.stderr.write("another port: .venv/bin/python -m webhook.runtime.demo --webhook-port=PORT\n")
+            sys.stderr.write("flags follow the program's name: .venv/bin/python -m webhook.runtime.demo FLAG=VALUE\n")
         return USAGE
     return 0
 

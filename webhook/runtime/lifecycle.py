@@ -46,7 +46,7 @@ async def serve(
     shutdown = Shutdown()
     listeners = listeners or Listeners()
     try:
-        bound = listeners.listen(Address(settings.webhook_host, settings.webhook_port))
+        bound = listeners.listen(Address(settings.webhook_host, settings.webhook_port), "--webhook-port")
         plain_servers = list(_plain_servers(settings, components, listeners))
         listeners.on_supervisor_exit(shutdown.request)
         if listeners.killed_by:
@@ -68,9 +68,11 @@ async def serve(
                         if started is not None:
                             await started()
                         await shutdown.requested()
+                    log.info("draining")
                     components.readiness.drain()
                     await shutdown.drain(settings.drain_period.total_seconds())
                     listeners.release()
+        log.info("stopped")
     finally:
         await components.close()
 
@@ -104,7 +106,7 @@ def _plain_servers(settings: Settings, components: Components, listeners: Listen
     for port, address, app in apps:
         if address is not None:
             table = ConnectionTable(port, PLAIN_LIMITS, components.metrics.record_closed_connection)
-            yield HttpServer(app, listeners.listen(address), table)
+            yield HttpServer(app, listeners.listen(address, f"--{port}-addr"), table)
 
 
 @contextlib.asynccontextmanager

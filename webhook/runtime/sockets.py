@@ -18,18 +18,20 @@ class Listeners:
         self._handover = handover
         self.killed_by = handover.killed_by if handover else 0
 
-    def listen(self, address: Address) -> socket.socket:
+    def listen(self, address: Address, flag: str) -> socket.socket:
         """A listening socket; without a host, on all interfaces, for IPv4 and IPv6 if the machine has both.
+
+        `flag` is the one that chooses the address, for the message when it cannot be used.
 
         Raises:
             StartError: when the address cannot be used.
         """
         if self._handover is None:
-            return _bind(address)
+            return _bind(address, flag)
         name = f"{address.host}:{address.port}".encode()
         if name in self._handover.sockets:
             return socket.socket(fileno=self._handover.sockets[name])
-        bound = _bind(address)
+        bound = _bind(address, flag)
         socket.send_fds(self._handover.link, [name], [bound.fileno()])
         return bound
 
@@ -45,7 +47,7 @@ class Listeners:
                 self._handover.link.send(RELEASE)
 
 
-def _bind(address: Address) -> socket.socket:
+def _bind(address: Address, flag: str) -> socket.socket:
     try:
         if address.host:
             family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
@@ -59,5 +61,7 @@ def _bind(address: Address) -> socket.socket:
     except OSError as error:
         where = f"{address.host or '*'}:{address.port}"
         if error.errno == errno.EADDRINUSE:
-            raise StartError(f"{where} is in use: stop what listens there, or choose another port") from error
-        raise StartError(f"cannot listen on {where}: {error.strerror}; choose another address or port") from error
+            raise StartError(
+                f"{where} is in use: stop what listens there, or choose another port with {flag}"
+            ) from error
+        raise StartError(f"cannot listen on {where}: {error.strerror}; choose another with {flag}") from error

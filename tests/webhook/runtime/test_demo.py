@@ -95,7 +95,7 @@ def test_port_in_use(flags: list[str]) -> None:
             _, said = second.communicate(timeout=MAX_WAIT_SECONDS)
             assert second.returncode == 2
     assert "is in use" in said
-    assert "--webhook-port=PORT" in said
+    assert "choose another port with --" in said
 
 
 def test_wrong_flag() -> None:

@@ -53,10 +53,11 @@ def wait_for_certificate(program: Program, ca: trustme.CA) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stop(tmp_path: Path, number: int) -> None:
-    """SIGTERM and SIGINT end it with status 0."""
+    """SIGTERM and SIGINT end it with status 0, and its log says so."""
     with started(tmp_path) as program:
         program.admit(POD)
         assert program.stop(number) == 0
+        assert [line["message"] for line in program.lines()][-2:] == ["draining", "stopped"]
 
 
 def test_admission_line(program: Program) -> None:
@@ -258,7 +259,8 @@ def test_port_in_use(program: Program) -> None:
     status, text = failed(FILES, *NO_PAGES, "--webhook-host=127.0.0.1", f"--webhook-port={program.port}")
     assert status == 2
     assert text == (
-        f"azwi-webhook: 127.0.0.1:{program.port} is in use: stop what listens there, or choose another port\n"
+        f"azwi-webhook: 127.0.0.1:{program.port} is in use: stop what listens there, "
+        "or choose another port with --webhook-port\n"
     )
 
 

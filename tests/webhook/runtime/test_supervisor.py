@@ -17,7 +17,7 @@ import pytest
 from azure_workload_identity import names
 from testbed.pods import pod
 from testbed.processes import child, running, wait_until
-from testbed.program import JSON, Program, listens, review, started
+from testbed.program import JSON, ROOT, Program, listens, review, started
 
 POD = pod(serviceAccountName="quickstart")
 BODY = json.dumps(review(POD)).encode()
@@ -108,6 +108,19 @@ def test_signals(tmp_path: Path, number: signal.Signals) -> None:
         server = child(program.process.pid)
         assert program.stop(number) == 0
         assert is_gone(server)
+
+
+def test_interrupted_start() -> None:
+    """Ctrl-C while the server is being loaded ends it without a traceback."""
+    command = [sys.executable, "-m", "webhook.runtime.supervisor"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not children.read_text():
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 128 + signal.SIGINT
+    assert told == ""
 
 
 def test_releases_sockets_at_shutdown(tmp_path: Path) -> None:
