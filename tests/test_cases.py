@@ -5,6 +5,9 @@ commit it.
 """
 
 import copy
+import difflib
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +16,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from azure_workload_identity import names
 from azure_workload_identity.kube_yaml import reader
 from azure_workload_identity.types import JsonObject
 from testbed.pods import envelope, finished
@@ -142,8 +146,46 @@ def test_case(folder: Path, request: pytest.FixtureRequest) -> None:
     expected, answer = mutated(pod, outcome), summary(review, outcome)
     if request.config.getoption("--update-cases"):
         rewrite(folder, expected, answer)
-    assert answer == read(folder / "response.yaml")
-    assert expected == read(folder / "expected.yaml")
+    differences = [*difference(folder / "response.yaml", answer), *difference(folder / "expected.yaml", expected)]
+    if differences:
+        update = f"python -m pytest tests/test_cases.py --update-cases -k {shlex.quote(folder.name)}"
+        pytest.fail("\n".join([*differences, "", f"if that is what you want: {update}"]), pytrace=False)
+
+
+def difference(file: Path, found: JsonObject | None) -> Iterator[str]:
+    """Compare a document with the one in a file, as a unified diff."""
+    expected = read(file)
+    if expected != found:
+        before, after = ([] if value is None else dumped(value).splitlines() for value in (expected, found))
+        name = str(file.relative_to(CASES.parent.parent))
+        yield from difflib.unified_diff(before, after, f"{name} (expected)", "found", lineterm="")
+
+
+@pytest.mark.parametrize("annotation", sorted(names.POD_ANNOTATIONS | names.ACCOUNT_ANNOTATIONS))
+def test_annotation(annotation: str) -> None:
+    """Every annotation is in a golden case and on the page of annotations."""
+    recipe = 'the recipe "A new annotation" in CONTRIBUTING.md says what to add'
+    files = ("pod.yaml", "serviceaccount.yaml")
+    cases = [text for folder in FOLDERS for name in files if (text := contents(folder / name)) and annotation in text]
+    assert cases, f"{annotation} is in no golden case: {recipe}"
+    page = (CASES.parent.parent / "docs" / "reference" / "annotations.md").read_text()
+    assert annotation.removeprefix(names.PREFIX) in page, (
+        f"{annotation} is not in docs/reference/annotations.md: {recipe}"
+    )
+
+
+def contents(file: Path) -> str:
+    """Read a text, empty where there is no file."""
+    return file.read_text() if file.exists() else ""
+
+
+def test_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What differs is shown as a unified diff, and what agrees is not."""
+    monkeypatch.setitem(globals(), "CASES", tmp_path / "tests" / "cases")
+    file = tmp_path / "expected.yaml"
+    file.write_text("a: 1\nb: 2\n")
+    assert list(difference(file, {"a": 1, "b": 2})) == []
+    assert list(difference(file, {"a": 1, "b": 3}))[-2:] == ["-b: 2", "+b: 3"]
 
 
 def test_case_again(folder: Path) -> None:
