@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from azure_workload_identity import names
+from azure_workload_identity.entra import MEANINGS
 from imds_proxy import settings
 from imds_proxy.metrics import Metrics as ProxyMetrics
 from testbed.program import ROOT
@@ -30,6 +31,30 @@ def test_settings_page() -> None:
     command = [sys.executable, "-m", "scripts.write_settings", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_entra_errors_page() -> None:
+    """The page of Entra's errors is the one that the code makes; the page of questions names no other code."""
+    command = [sys.executable, "-m", "scripts.write_entra_errors", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    asked = set(re.findall(r"AADSTS(\d+)", text("operate/faq.md")))
+    assert asked
+    assert asked <= {str(code) for code in MEANINGS}
+
+
+def test_memory_is_one_number() -> None:
+    """The memory of a server with 50,000 ServiceAccounts is the measured one wherever it is named, in MiB."""
+    measured = re.findall(r"^\| 50,000 \|(?:[^|]*\|){3} ([\d.]+) \|", text("develop/benchmarks.md"), re.MULTILINE)
+    chart = ROOT / "charts" / "workload-identity-webhook"
+    named = [
+        found
+        for file in (chart / "values.yaml", chart / "README.md", chart / "templates" / "_checks.tpl")
+        for found in re.findall(r"(\d+) (?:MiB )?with 50,000 ServiceAccounts", file.read_text())
+    ]
+    named += re.findall(r"50,000 ServiceAccounts \| [^|]* \| \[(\d+) MiB\]", (ROOT / "README.md").read_text())
+    assert len(named) == 4
+    assert {int(number) for number in named} == {round(float(number)) for number in measured}
 
 
 def test_diagram() -> None:
