@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs scan cluster-tools fuzz fuzz-http bench bench-scale bench-burst bench-proxy entra bench-azwi node-tools e2e node lock clean
+.PHONY: help run test check lint types contracts coverage cases docs scan cluster-tools fuzz fuzz-http bench bench-scale bench-burst bench-proxy entra bench-azwi node-tools e2e migration node lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -70,8 +70,12 @@ e2e: .venv/test.stamp ## test the whole path on a Kubernetes node of its own: im
 	@$(PY) -m tests.e2e.needs
 	@REQUIRE_E2E=1 $(PY) -m pytest -q tests/e2e --durations=0 --durations-min=1
 
+migration: .venv/test.stamp ## from v1.6.0 to this webhook and back on such a node, MIGRATION_RUNS (3) times, with a table of what was refused
+	@$(PY) -m tests.e2e.needs
+	@REQUIRE_E2E=1 MIGRATION_RUNS=$(or $(MIGRATION_RUNS),3) $(PY) -m pytest -q tests/e2e/test_migration.py
+
 node: .venv/test.stamp ## run such a node in the foreground, with the image and an emulated Entra, to try things by hand
-	@exec $(PY) -m tests.e2e
+	@exec $(PY) -m tests.e2e $(NODE)
 
 entra: .venv/test.stamp ## run an emulator of Microsoft Entra's token endpoint on loopback, to try a token exchange
 	@exec $(PY) -m testbed.entra $(ENTRA)

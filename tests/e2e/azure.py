@@ -23,7 +23,7 @@ BINDING_AUDIENCE: Final = "api://AKSIdentityBinding"
 
 @dataclass(frozen=True, slots=True)
 class Azure:
-    """Entra under its own name, which pods find by hostAliases, and the token proxy with a CA of its own."""
+    """Entra under its own name, which pods find by DNS, and the token proxy with a CA of its own."""
 
     entra: Entra
     token_proxy: str

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.support.node.configuration import MACHINE
 from tests.cluster.support.node.node import Node, node
-from tests.e2e.azure import Azure, azure
+from tests.e2e.azure import LOGIN, Azure, azure
 from tests.e2e.report import note, timed
 
 
@@ -31,4 +32,5 @@ def stage(image: Path, directory: Path, patience: float = 0.0) -> Iterator[Stage
         note(f"{time.monotonic() - running.begun:7.2f} s  node from nothing to Ready")
         with timed("image imported"):
             running.add_image(image)
+        running.hosts[LOGIN] = MACHINE
         yield Stage(running, beside)

@@ -11,9 +11,8 @@ from testbed.cluster.control_plane import Cluster
 from testbed.cluster.manifests import USE
 from testbed.pods import OTHER_CLIENT_ID as OTHER
 from testbed.processes import until
-from tests.cluster.support.node.configuration import MACHINE
 from tests.e2e import look
-from tests.e2e.azure import LOGIN, Azure
+from tests.e2e.azure import Azure
 from tests.image import build
 from tests.support import azure_app
 from tests.support.azure_app import OTHER_CLIENT_ID, Tokens
@@ -68,13 +67,12 @@ def template(
     annotations: Mapping[str, str] | None = None,
     **spec: Any,  # noqa: ANN401  fields of a pod's spec
 ) -> JsonObject:
-    """Write metadata and spec of a pod that finds Entra under its own name."""
+    """Write metadata and spec of a pod with the account `app`."""
     return {
         "metadata": {"labels": dict(labels), "annotations": dict(annotations or {})},
         "spec": {
             "serviceAccountName": "app",
             "terminationGracePeriodSeconds": 1,
-            "hostAliases": [{"ip": MACHINE, "hostnames": [LOGIN]}],
             "containers": list(containers),
             "volumes": [{"name": "files", "configMap": {"name": CONFIGMAP}}],
             **spec,

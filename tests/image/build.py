@@ -10,6 +10,7 @@ For `ctr images import` and `buildah from docker-archive:PATH`; the image's name
 
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -33,6 +34,9 @@ PIP_OPTIONS: Final = {"index-url", "extra-index-url", "trusted-host", "proxy", "
 SOURCES: Final = ("Dockerfile", ".dockerignore", "LICENSE", "README.md", "pyproject.toml", "Makefile", "requirements")
 
 
+log = logging.getLogger(__name__)
+
+
 def missing() -> str:
     """Why this machine cannot build or run the image, as a sentence; empty if it can."""
     absent = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
@@ -53,6 +57,7 @@ def base_images(directory: Path) -> str:
     name = f"localhost/azwi-base:{suite()}"
     if _buildah(directory, "images", "--quiet", "--filter", f"reference={name}"):
         return name
+    log.info("installing the base system (debootstrap)")
     mirrors = _mirrors()
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         root = Path(scratch) / "root"
@@ -74,13 +79,16 @@ def build_image(directory: Path = CACHE) -> Path:
         RuntimeError: with the build's log, when it fails.
     """
     archive = directory / f"azwi-{_key()}.tar"
+    log.info("looking for an image of the same inputs, and waiting while another one is built")
     with _alone(directory):
         if not archive.exists():
             base = base_images(directory)
             # The most recently used ones may belong to another checkout.
             for older in sorted(directory.glob("azwi-*.tar"), key=lambda path: path.stat().st_mtime)[: 1 - KEPT]:
                 older.unlink()
+            log.info("building the image: compiling its packages takes longest")
             _build(directory, base)
+            log.info("writing the archive")
             new = archive.with_suffix(".new")
             new.unlink(missing_ok=True)
             _buildah(directory, "push", "--quiet", NAME, f"docker-archive:{new}:{NAME}")

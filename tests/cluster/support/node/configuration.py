@@ -9,6 +9,7 @@ import trustme
 
 from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import issue, write_kubeconfig
+from tests.cluster.support.node import dns
 from tests.cluster.support.node.needs import CNI
 
 NAME: Final = "node1"
@@ -120,7 +121,8 @@ def _kubelet(directory: Path) -> JsonObject:
         "failSwapOn": False,
         "containerRuntimeEndpoint": f"unix://{directory}/containerd.sock",
         "resolvConf": "",
-        "clusterDomain": "cluster.local",
+        "clusterDNS": [MACHINE],
+        "clusterDomain": dns.DOMAIN,
         "address": ADDRESS,
         "readOnlyPort": 0,
         "authentication": {

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ from azure_workload_identity.types import JsonObject
 from testbed import tools
 from testbed.cluster.control_plane import Cluster, Programs, admin_client, is_ready
 from testbed.processes import child, tail
-from tests.cluster.support.node import archive, configuration
+from tests.cluster.support.node import archive, configuration, dns
 from tests.cluster.support.node.configuration import (
     ADDRESS,
     API_PORT,
@@ -47,12 +47,20 @@ class NodeBusyError(NodeError):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A running node; `process_id` is its PID 1 as this machine sees it, `begun` when its start began (monotonic)."""
+    """A running node; `process_id` is its PID 1 as this machine sees it, `begun` when its start began (monotonic).
+
+    `hosts` are the hosts outside the cluster that its pods find: addresses by name.
+    """
 
     cluster: Cluster
     directory: Path
     process_id: int
     begun: float
+    hosts: dict[str, str] = field(default_factory=dict)
+
+    def lookup(self, name: str) -> str | None:
+        """Return the address of a name, as pods find it."""
+        return self.hosts.get(name) or dns.service_address(self.cluster, name)
 
     def add_image(self, image: Path) -> None:
         """Import a docker-archive."""
@@ -113,6 +121,7 @@ def node(directory: Path = DIRECTORY, patience: float = 0.0) -> Iterator[Node]:
         kubeconfig = directory / "admin.kubeconfig"
         cluster = Cluster(URL, directory, directory / "ca.crt", kubeconfig, programs, http)
         running = Node(cluster, directory, process_id, begun)
+        stack.enter_context(dns.serving(MACHINE, running.lookup))
         _set_up(running)
         yield running
 
