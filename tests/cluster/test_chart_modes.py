@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import trustme
 import urllib3
-import yaml
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
@@ -23,6 +22,7 @@ from testbed.cluster.manifests import CLIENT_ID, USE, environment, pod, token_vo
 from testbed.cluster.other_webhook import other_webhook
 from testbed.cluster.server import CREATED_PODS, configuration, scope, wait_until_true
 from testbed.processes import child
+from testbed.upstream import chart as upstream
 from tests.chart.helm import VALUE_SETS, Helm, objects
 from tests.chart.test_value_sets import CUSTOM
 from tests.cluster.support.release import FULLNAME, Release, Replica, released
@@ -314,101 +314,103 @@ def test_beside_v160(control_plane: ControlPlane, tmp_path: Path) -> None:
     assert environment(stored["spec"]["containers"][0])[names.ENV_CLIENT_ID] == CLIENT_ID
 
 
-def upstream_objects(here: str) -> list[JsonObject]:
-    """Write the objects of v1.6.0 that a takeover must handle: those with immutable fields."""
-    labels = {
-        "app": "workload-identity-webhook",
-        "azure-workload-identity.io/system": "true",
-        "chart": "workload-identity-webhook",
-        "release": "azwi",
-    }
-    manager = {"name": "azure-wi-webhook-controller-manager", "namespace": here, "labels": labels}
-    container = {
-        "name": "manager",
-        "image": "registry.test/go:1",
-        "volumeMounts": [{"name": "cert", "mountPath": "/certs"}],
-    }
-    volume = {"name": "cert", "secret": {"secretName": "azure-wi-webhook-server-cert"}}
-    return [
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "azure-wi-webhook-server-cert", "namespace": here}},
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": "azure-wi-webhook-admin", "namespace": here},
-        },
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "azure-wi-webhook-config", "namespace": here}},
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": manager,
-            "spec": {
-                "replicas": 2,
-                "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container], "volumes": [volume]}},
-            },
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": UPSTREAM_SERVICE, "namespace": here},
-            "spec": {"selector": labels, "ports": [{"port": 443, "targetPort": 9443}]},
-        },
-        {
-            "apiVersion": "policy/v1",
-            "kind": "PodDisruptionBudget",
-            "metadata": manager,
-            "spec": {"minAvailable": 1, "selector": {"matchLabels": labels}},
-        },
-        upstream_configuration(here),
-    ]
-
-
 def upstream_chart(directory: Path) -> Path:
-    """Make a chart of the objects of v1.6.0."""
-    (directory / "templates").mkdir(parents=True)
-    (directory / "Chart.yaml").write_text(
-        json.dumps({"apiVersion": "v2", "name": "workload-identity-webhook", "version": "1.6.0"})
-    )
-    (directory / "templates" / "all.yaml").write_text(yaml.safe_dump_all(upstream_objects("{{ .Release.Namespace }}")))
-    return directory
+    """Write v1.6.0's chart; its server does not run here."""
+    return upstream.write(directory / "upstream", "registry.test/go:1")
 
 
 def test_upstream_release_is_taken_over(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """`helm upgrade` with v1.6.0's names turns a release of its chart into one of this: same objects, other server."""
+    """`helm upgrade` with v1.6.0's names turns a release of its chart into one of this, `helm rollback` back; again.
+
+    Deployment and Service stay the same objects; the Secrets of both stay what they are.
+    """
     release = Release(control_plane, control_plane.create_namespace(), tmp_path)
-    installed = release.helm("install", release.name, str(upstream_chart(tmp_path / "upstream")))
+    installed = release.helm("install", release.name, str(upstream_chart(tmp_path)), "--values=-")
     assert installed.returncode == 0, installed.stderr
-    before = release.get("deployment", "azure-wi-webhook-controller-manager")["metadata"]["uid"]
+    theirs = f"/api/v1/namespaces/{release.namespace}/secrets/{upstream.SECRET}"
+    data = {"ca.crt": base64.b64encode(b"a certificate").decode()}
+    control_plane.request("PATCH", theirs, {"data": data}, content_type="application/merge-patch+json")
+    before = release.get("deployment", upstream.DEPLOYMENT)["metadata"]["uid"]
 
-    notes = release.apply("upgrade", upstreamNames=True, replicaCount=1)
+    for _ in range(2):
+        notes = release.apply("upgrade", upstreamNames=True, replicaCount=1)
 
-    assert "another azure-workload-identity webhook" not in notes
-    deployment = release.get("deployment", "azure-wi-webhook-controller-manager")
-    assert deployment["metadata"]["uid"] == before
-    assert [container["name"] for container in deployment["spec"]["template"]["spec"]["containers"]] == ["manager"]
-    assert "volumes" not in deployment["spec"]["template"]["spec"]
-    budget = release.get("poddisruptionbudget", "azure-wi-webhook-controller-manager")
-    assert "minAvailable" not in budget["spec"]
-    gone = control_plane.kubectl("get", "configmap", "azure-wi-webhook-config", f"--namespace={release.namespace}")
-    assert gone.returncode == 1
-    with release.replicas("azure-wi-webhook-controller-manager", UPSTREAM_SERVICE):
-        assert release.is_mutated(release.workload_namespace())
+        assert "another azure-workload-identity webhook" not in notes
+        deployment = release.get("deployment", upstream.DEPLOYMENT)
+        assert deployment["metadata"]["uid"] == before
+        assert [container["name"] for container in deployment["spec"]["template"]["spec"]["containers"]] == ["manager"]
+        assert "volumes" not in deployment["spec"]["template"]["spec"]
+        budget = release.get("poddisruptionbudget", upstream.DEPLOYMENT)
+        assert "minAvailable" not in budget["spec"]
+        here = f"--namespace={release.namespace}"
+        gone = control_plane.kubectl("get", "configmap", upstream.CONFIG, here)
+        assert gone.returncode == 1
+        with release.replicas(upstream.DEPLOYMENT, UPSTREAM_SERVICE):
+            assert release.is_mutated(release.workload_namespace())
+            own = f"{FULLNAME}-server-cert"
+            assert "tls.crt" in release.get("secret", own)["data"]
+        assert control_plane.request("GET", theirs)["data"] == data
+        back = release.helm("rollback", release.name, "1")
+        assert back.returncode == 0, back.stderr
+        assert control_plane.request("GET", theirs)["data"] == data
+        assert control_plane.kubectl("get", "secret", own, here).returncode == 1
     assert release.helm("uninstall", release.name).returncode == 0
 
 
 def test_upstream_manifest_is_taken_over(control_plane: ControlPlane, tmp_path: Path) -> None:
     """Objects that belong to no release become one's, but for Deployment and budget, which are deleted before."""
     release = Release(control_plane, control_plane.create_namespace(), tmp_path)
-    control_plane.apply(*upstream_objects(release.namespace))
+    rendered = release.helm("template", "azwi", str(upstream_chart(tmp_path)), "--values=-")
+    control_plane.apply(*objects(rendered.stdout))
     here = f"--namespace={release.namespace}"
-    control_plane.kubectl("delete", "deployment,poddisruptionbudget", "azure-wi-webhook-controller-manager", here)
+    control_plane.kubectl("delete", "deployment,poddisruptionbudget", upstream.DEPLOYMENT, here)
 
     notes = release.apply("install", "--take-ownership", "--force-conflicts", upstreamNames=True)
 
     assert "another azure-workload-identity webhook" not in notes
-    annotations = release.get("serviceaccount", "azure-wi-webhook-admin")["metadata"]["annotations"]
+    annotations = release.get("serviceaccount", upstream.ACCOUNT)["metadata"]["annotations"]
     assert annotations["meta.helm.sh/release-name"] == release.name
     assert release.helm("uninstall", release.name).returncode == 0
+
+
+def test_fail_is_held_back(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """With webhook.failWhenReady nobody is refused before a server is ready, and the same command again ends that."""
+    release = Release(control_plane, control_plane.create_namespace(), tmp_path)
+    notes = release.apply("install", webhook__failWhenReady=True)
+    assert "run the same command again" in " ".join(notes.split())
+    assert [webhook["failurePolicy"] for webhook in release.configuration()["webhooks"]] == ["Ignore"]
+    assert not release.is_mutated(release.workload_namespace())
+
+    path = f"/apis/apps/v1/namespaces/{release.namespace}/deployments/{FULLNAME}/status"
+    ready = {"status": {"replicas": 2, "readyReplicas": 1}}
+    control_plane.request("PATCH", path, ready, content_type="application/merge-patch+json")
+    notes = release.apply("upgrade", webhook__failWhenReady=True)
+
+    assert "run the same command again" not in " ".join(notes.split())
+    assert [webhook["failurePolicy"] for webhook in release.configuration()["webhooks"]] == ["Fail"]
+    release.helm("uninstall", release.name)
+
+
+def test_recreated_secret_belongs_to_the_release(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """A Secret that a server created again belongs to the release: an upgrade and an uninstall take it along."""
+    with released(control_plane, tmp_path, replicaCount=1) as release:
+        secret_path = f"/api/v1/namespaces/{release.namespace}/secrets/{FULLNAME}-server-cert"
+        with release.replicas():
+            control_plane.request("DELETE", secret_path)
+            wait_until_true(lambda: exists(control_plane, secret_path), "it is there again")
+        release.apply("upgrade", replicaCount=1, commonLabels={"team": "identity"})
+        assert control_plane.request("GET", secret_path)["metadata"]["labels"]["team"] == "identity"
+        assert "tls.crt" in control_plane.request("GET", secret_path)["data"]
+        assert release.helm("uninstall", release.name).returncode == 0
+        assert not exists(control_plane, secret_path)
+
+
+def exists(control_plane: ControlPlane, path: str) -> bool:
+    """Whether there is an object."""
+    try:
+        return bool(control_plane.request("GET", path))
+    except ApiError:
+        return False
 
 
 def test_test_hook(control_plane: ControlPlane, tmp_path: Path) -> None:
