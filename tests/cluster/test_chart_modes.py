@@ -393,12 +393,12 @@ def test_fail_is_held_back(control_plane: ControlPlane, tmp_path: Path) -> None:
 
 def test_recreated_secret_belongs_to_the_release(control_plane: ControlPlane, tmp_path: Path) -> None:
     """A Secret that a server created again belongs to the release: an upgrade and an uninstall take it along."""
-    with released(control_plane, tmp_path, replicaCount=1) as release:
+    with released(control_plane, tmp_path, replicaCount=1, rbac__createSecret=True) as release:
         secret_path = f"/api/v1/namespaces/{release.namespace}/secrets/{FULLNAME}-server-cert"
         with release.replicas():
             control_plane.request("DELETE", secret_path)
             wait_until_true(lambda: exists(control_plane, secret_path), "it is there again")
-        release.apply("upgrade", replicaCount=1, commonLabels={"team": "identity"})
+        release.apply("upgrade", replicaCount=1, rbac__createSecret=True, commonLabels={"team": "identity"})
         assert control_plane.request("GET", secret_path)["metadata"]["labels"]["team"] == "identity"
         assert "tls.crt" in control_plane.request("GET", secret_path)["data"]
         assert release.helm("uninstall", release.name).returncode == 0

@@ -185,7 +185,7 @@ def test_settings_of_an_upgrade_count_soon(migration: Migration) -> None:
 def test_field_managers(migration: Migration) -> None:
     """Install, upgrade, rollback, a deleted Secret, uninstall and install again need no force."""
     for verb, more in (("install", {}), ("upgrade", {"podAnnotations": {"a": "b"}}), ("upgrade", {})):
-        migration.ours.apply(verb, **values(**migration.selector(), **more))
+        migration.ours.apply(verb, **values(rbac__createSecret=True, **migration.selector(), **more))
         migration.settle(OURS, FULLNAME)
     migration.cluster.kubectl("delete", "secret", f"{FULLNAME}-server-cert", f"--namespace={OURS}")
     wait_until_true(lambda: "tls.crt" in migration.ours.get("secret", f"{FULLNAME}-server-cert")["data"], "it is back")
