@@ -65,7 +65,7 @@ def watched(
 
 
 @pytest.fixture
-def around(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Outside]:
+def services(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Outside]:
     """Make what the pod reaches; Entra fetches the keys of the cluster from the API server."""
     require()
     with outside(tmp_path / "entra") as made:
@@ -82,10 +82,10 @@ def namespace(control_plane: ControlPlane, watched: dict[str, str]) -> str:
     return created
 
 
-def allow(around: Outside, namespace: str, audience: str = names.DEFAULT_AUDIENCE) -> None:
+def allow(services: Outside, namespace: str, audience: str = names.DEFAULT_AUDIENCE) -> None:
     """Make the identity trust the account."""
     subject = f"system:serviceaccount:{namespace}:app"
-    around.entra.register(TENANT_ID, CLIENT_ID, FederatedCredential(ISSUER, subject, audience))
+    services.entra.register(TENANT_ID, CLIENT_ID, FederatedCredential(ISSUER, subject, audience))
 
 
 def create(control_plane: ControlPlane, namespace: str, annotations: Mapping[str, str]) -> JsonObject:
@@ -99,11 +99,11 @@ def create(control_plane: ControlPlane, namespace: str, annotations: Mapping[str
 
 
 @contextmanager
-def started(control_plane: ControlPlane, stored: JsonObject, around: Outside, directory: Path) -> Iterator[Kubelet]:
+def started(control_plane: ControlPlane, stored: JsonObject, services: Outside, directory: Path) -> Iterator[Kubelet]:
     """Run the injected containers as they are stored; unless they know better, they trust Entra."""
     project(control_plane, stored, directory)
-    ca_file = str(around.entra.ca_file)
-    kubelet = Kubelet(around.network.pod, directory, {"SSL_CERT_FILE": ca_file, "REQUESTS_CA_BUNDLE": ca_file})
+    ca_file = str(services.entra.ca_file)
+    kubelet = Kubelet(services.network.pod, directory, {"SSL_CERT_FILE": ca_file, "REQUESTS_CA_BUNDLE": ca_file})
     *rules, proxy = stored["spec"]["initContainers"]
     for rule in rules:
         done = kubelet.run(rule)
@@ -112,82 +112,82 @@ def started(control_plane: ControlPlane, stored: JsonObject, around: Outside, di
         yield kubelet
 
 
-def ask(kubelet: Kubelet, in_container: JsonObject, credentials: list[str], around: Outside) -> None:
+def ask(kubelet: Kubelet, in_container: JsonObject, credentials: list[str], services: Outside) -> None:
     """Run the app in a container: each credential must get a token of the pod's identity."""
     found = azure_app.read(kubelet.run(in_container, *azure_app.command(VAULT, *credentials)))
     assert found.errors == {}
     for token in found.tokens.values():
-        claims = around.entra.verify(token)
+        claims = services.entra.verify(token)
         assert (claims["appid"], claims["aud"], claims["tid"]) == (CLIENT_ID, VAULT, TENANT_ID)
 
 
 @pytest.mark.parametrize("mode", APPS)
-def test_token(control_plane: ControlPlane, namespace: str, around: Outside, tmp_path: Path, mode: str) -> None:
+def test_token(control_plane: ControlPlane, namespace: str, services: Outside, tmp_path: Path, mode: str) -> None:
     """An annotated account and pod are all it takes for an app that only knows managed identity to get a token."""
-    allow(around, namespace)
+    allow(services, namespace)
     stored = create(control_plane, namespace, {names.PROXY_MODE: mode})
-    with started(control_plane, stored, around, tmp_path / "volume") as kubelet:
+    with started(control_plane, stored, services, tmp_path / "volume") as kubelet:
         for container in stored["spec"]["containers"]:
-            ask(kubelet, container, APPS[mode][container["name"]], around)
+            ask(kubelet, container, APPS[mode][container["name"]], services)
 
-    senders = [exchange.user_agent.partition("/")[0] for exchange in around.entra.exchanges]
+    senders = [exchange.user_agent.partition("/")[0] for exchange in services.entra.exchanges]
     assert senders == ["azsdk-python-identity", "azwi-proxy"]
-    assert around.imds.asked == []
+    assert services.imds.asked == []
 
 
-def test_identity_binding(control_plane: ControlPlane, namespace: str, around: Outside, tmp_path: Path) -> None:
+def test_identity_binding(control_plane: ControlPlane, namespace: str, services: Outside, tmp_path: Path) -> None:
     """With an identity binding the proxy's exchange goes to the token proxy alone: the app need not know of it."""
-    allow(around, namespace, BINDING_AUDIENCE)
+    allow(services, namespace, BINDING_AUDIENCE)
     ca_directory = tmp_path / "binding"
-    listener = around.network.node.listen((NODE, BINDING_PORT))
-    with around.entra.token_proxy(ca_directory, BINDING_SNI, listener=listener):
+    listener = services.network.node.listen((NODE, BINDING_PORT))
+    with services.entra.token_proxy(ca_directory, BINDING_SNI, listener=listener):
         config_map = {"metadata": {"name": "binding-ca"}, "data": {"ca.crt": (ca_directory / "ca.crt").read_text()}}
         control_plane.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", config_map)
         stored = create(control_plane, namespace, {BINDING: "true"})
-        with started(control_plane, stored, around, tmp_path / "volume") as kubelet:
+        with started(control_plane, stored, services, tmp_path / "volume") as kubelet:
             app, older = stored["spec"]["containers"]
-            ask(kubelet, app, ["msal"], around)
-            ask(kubelet, older, ["managed-identity"], around)
+            ask(kubelet, app, ["msal"], services)
+            ask(kubelet, older, ["managed-identity"], services)
 
-    assert {exchange.host for exchange in around.entra.exchanges} == {f"{BINDING_HOST}:{BINDING_PORT}"}
-    assert around.imds.asked == []
+    assert {exchange.host for exchange in services.entra.exchanges} == {f"{BINDING_HOST}:{BINDING_PORT}"}
+    assert services.imds.asked == []
 
 
 @contextmanager
-def http_proxy_on_the_node(around: Outside, log: Path) -> Iterator[None]:
+def http_proxy_on_the_node(services: Outside, log: Path) -> Iterator[None]:
     """Run an HTTP proxy beside Entra."""
-    command = around.network.node.command(sys.executable, "-m", http_proxy.__name__, NODE, str(HTTP_PROXY_PORT))
+    command = services.network.node.command(sys.executable, "-m", http_proxy.__name__, NODE, str(HTTP_PROXY_PORT))
     with running(command, log, cwd=ROOT) as process:
         wait_until(lambda: http_proxy.READY in log.read_text(), process, log, 15)
         yield
 
 
-def test_egress(control_plane: ControlPlane, server_kubeconfig: Path, around: Outside, tmp_path: Path) -> None:
+def test_egress(control_plane: ControlPlane, server_kubeconfig: Path, services: Outside, tmp_path: Path) -> None:
     """The administrator's egress settings work: HTTP proxy, certificates of a ConfigMap, IMDS paths."""
     log = tmp_path / "http-proxy.log"
     (tmp_path / "webhook").mkdir()
     with (
         serving(server_kubeconfig, tmp_path / "webhook", *EGRESS, environment={"PROXY_INIT_IMAGE": ""}) as server,
-        http_proxy_on_the_node(around, log),
+        http_proxy_on_the_node(services, log),
     ):
         register(control_plane, server, "egress")
         namespace = control_plane.create_namespace(scope("egress"))
         control_plane.create_service_account(namespace, "app", {names.CLIENT_ID: CLIENT_ID})
-        allow(around, namespace)
-        config_map = {"metadata": {"name": EGRESS_CA}, "data": {"ca.crt": around.entra.ca_file.read_text()}}
+        allow(services, namespace)
+        config_map = {"metadata": {"name": EGRESS_CA}, "data": {"ca.crt": services.entra.ca_file.read_text()}}
         control_plane.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", config_map)
         stored = create(control_plane, namespace, {})
         bundle = environment(stored["spec"]["initContainers"][-1])[names.ENV_CERT_FILE]
-        assert bundle.startswith(names.DOCUMENTED_DIRECTORY)  # what the proxy trusts, whatever the test has around it
-        with started(control_plane, stored, around, tmp_path / "volume") as kubelet:
+        assert bundle.startswith(names.DOCUMENTED_DIRECTORY)  # what the proxy trusts, whatever the test has services it
+        with started(control_plane, stored, services, tmp_path / "volume") as kubelet:
             app, older = stored["spec"]["containers"]
-            ask(kubelet, older, ["managed-identity"], around)
+            ask(kubelet, older, ["managed-identity"], services)
             curl = ["curl", "--silent", "--max-time", "10", "--header", "Metadata: true", f"http://{IMDS}/metadata/"]
             passed = kubelet.run(app, *curl[:-1], curl[-1] + "instance?api-version=2021-02-01")
             kept = kubelet.run(app, *curl[:-1], curl[-1] + "identity/info?api-version=2018-02-01")
 
     assert log.read_text().splitlines()[1:] == [f"CONNECT {LOGIN}:443"]
-    assert [exchange.user_agent.partition("/")[0] for exchange in around.entra.exchanges] == ["azwi-proxy"]
+    assert [exchange.user_agent.partition("/")[0] for exchange in services.entra.exchanges] == ["azwi-proxy"]
     assert passed.stdout == "imds"
     assert '"error"' in kept.stdout
-    assert around.imds.asked == ["GET /metadata/instance?api-version=2021-02-01"]
+    assert services.imds.asked == ["GET /metadata/instance?api-version=2021-02-01"]
