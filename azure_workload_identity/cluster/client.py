@@ -22,7 +22,7 @@ from azure_workload_identity import __version__
 # Short of any sensible timeoutSeconds of a webhook, so that the answer, not the wait, ends the call.
 READ_SECONDS: Final = 2.0
 MAX_CONNECTIONS: Final = 64
-# Of a full object; etcd stores none of more than 1.5 MiB.
+# One object: etcd stores at most 1.5 MiB, and JSON may take six bytes for one. So nothing is longer, in a watch either.
 MAX_ANSWER: Final = 16 << 20
 # The API server sends a bookmark each minute: a watch that is silent for longer has lost its connection.
 SILENCE_SECONDS: Final = 90.0
@@ -50,9 +50,16 @@ class ClusterUnavailableError(Exception):
         self.kind = kind
 
 
+class AnswerTooLargeError(ClusterUnavailableError):
+    """The answer has more bytes than were to be read."""
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(method, path, "the answer is too large")
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status and body of an answer of the API server."""
+    """Status, body and Date header of a response of the API server."""
 
     status: int
     body: bytes
@@ -60,7 +67,7 @@ class Answer:
 
 
 def failure(answer: Answer, method: str, path: str, denied: Exception) -> Exception:
-    """What to raise for an answer that is no success: `denied` where a role forbids it, which no waiting mends."""
+    """The error for an unsuccessful response: `denied` if a role is missing, which a retry does not fix."""
     return denied if answer.status in DENIED else ClusterUnavailableError(method, path, f"HTTP {answer.status}")
 
 
@@ -92,21 +99,29 @@ class Cluster:
                 "KUBECONFIG, run in a pod with a ServiceAccount token, or give manifests with --service-accounts"
             ) from error
 
-    async def get(self, path: str, accept: str = JSON) -> Answer:
-        """The answer to a GET.
+    async def get(self, path: str, accept: str = JSON, *, most: int = MAX_ANSWER) -> Answer:
+        """The response to a GET, of at most `most` bytes.
 
         Raises:
+            AnswerTooLargeError: when it is larger; the rest is not read.
             ClusterUnavailableError: when there is none within READ_SECONDS.
         """
-        return await self.request("GET", path, accept=accept)
+        return await self.request("GET", path, accept=accept, most=most)
 
     async def request(
-        self, method: str, path: str, body: object = None, *, content_type: str = JSON, accept: str = JSON
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        content_type: str = JSON,
+        accept: str = JSON,
+        most: int = MAX_ANSWER,
     ) -> Answer:
-        """The answer to one request; `body` becomes JSON.
+        """The response to one request; `body` is sent as JSON.
 
         Raises:
-            ClusterUnavailableError: when there is none within READ_SECONDS.
+            AnswerTooLargeError, ClusterUnavailableError: as `get` does.
         """
         try:
             async with asyncio.timeout(READ_SECONDS):
@@ -114,13 +129,16 @@ class Cluster:
                 headers["Content-Type"] = content_type
                 answer = await self._client.call_api(method, self._host + path, header_params=headers, body=body)
                 date = answer.response.headers.get("Date", "")
-                return Answer(answer.status, await _whole(answer.response), date)
+                content = await _read(answer.response, most)
         except _FAILURES as error:
             raise ClusterUnavailableError(method, path, type(error).__name__) from error
+        if content is None:
+            raise AnswerTooLargeError(method, path)
+        return Answer(answer.status, content, date)
 
     @asynccontextmanager
     async def lines(self, path: str, accept: str) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
-        """Status and lines of an answer that may go on for long.
+        """Status and lines of a response that does not end soon.
 
         Raises:
             ClusterUnavailableError: also in the middle, when the connection ends badly or is silent for
@@ -133,12 +151,12 @@ class Cluster:
                 "GET", self._host + path, header_params=headers, _request_timeout=timeout
             )
             async with answer.response as response:
-                yield answer.status, response.content
+                yield answer.status, _lines(response.content)
         except _FAILURES as error:
             raise ClusterUnavailableError("GET", path, type(error).__name__) from error
 
     async def version(self) -> tuple[int, int] | None:
-        """The cluster's version as (major, minor), or None when it cannot be told."""
+        """The cluster's version as (major, minor), or None when it cannot be read."""
         try:
             answer = await self.get("/version")
         except ClusterUnavailableError:
@@ -151,18 +169,37 @@ class Cluster:
         await self._client.close()
 
     async def _headers(self, method: str, path: str, accept: str) -> dict[str, Any]:
-        # Compression costs us more than it saves on the way to the API server.
+        # Compression costs more than it saves on the way to the API server.
         headers = {"Accept": accept, "Accept-Encoding": "identity", "User-Agent": f"azwi-webhook/{__version__}"}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
         return headers
 
 
-async def _whole(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
+    """The body, None if it has more than `most` bytes."""
     chunks, size = [], 0
     async with response:
         async for chunk in response.content.iter_any():
             chunks.append(chunk)
             size += len(chunk)
-            if size > MAX_ANSWER:
-                raise aiohttp.ClientPayloadError("the answer is too large")
+            if size > most:
+                response.close()
+                return None
     return b"".join(chunks)
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """The lines of a stream; aiohttp's own bound, 128 KiB, is less than an object of a tenant may have."""
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in content.iter_any():
+        start = 0
+        while (end := chunk.find(b"\n", start)) >= 0:
+            yield b"".join((*parts, chunk[start:end]))
+            parts, size, start = [], 0, end + 1
+        parts.append(chunk[start:])
+        size += len(chunk) - start
+        if size > MAX_ANSWER:
+            raise aiohttp.ClientPayloadError("a line is too large")
+    if size:
+        yield b"".join(parts)

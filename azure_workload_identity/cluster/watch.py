@@ -1,4 +1,4 @@
-"""Following objects: a paged list, then a watch from there on, for as long as the process lives.
+"""Follows objects: a paged list, then a watch from its version on, as long as the process lives.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
@@ -14,22 +14,36 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from azure_workload_identity.cluster.client import DENIED, GONE, JSON, OK, Cluster, ClusterUnavailableError
+from azure_workload_identity.cluster.client import (
+    DENIED,
+    GONE,
+    JSON,
+    MAX_ANSWER,
+    OK,
+    AnswerTooLargeError,
+    Cluster,
+    ClusterUnavailableError,
+)
 from azure_workload_identity.types import JsonObject
 
+# A page of a list has so many objects, and fewer where they are so large that it would have more bytes.
 PAGE: Final = 500
-# The API server ends a watch after this many seconds, a random part longer, so that not all begin anew at once.
+MAX_PAGE_BYTES: Final = 4 << 20
+# More is not a cluster's but the answer of something that does not end.
+MAX_OBJECTS: Final = 1_000_000
+MAX_EMPTY_PAGES: Final = 10
+# The API server ends a watch after this many seconds, a random part longer, so that not all restart at once.
 WATCH_SECONDS: Final = 300
 FIRST_WAIT: Final = 0.05
 LONGEST_WAIT: Final = 10.0
-# A watch that lived this long was no failure, whatever ended it.
+# A watch that ran this long did not fail, whatever ended it.
 HEALTHY_SECONDS: Final = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class ObjectMeta(msgspec.Struct, frozen=True, gc=False):
-    """What is read of an object's metadata."""
+    """The metadata that is read of an object."""
 
     name: str = ""  # a bookmark has none
     namespace: str = ""
@@ -45,7 +59,7 @@ class MetadataOnly(msgspec.Struct, frozen=True, gc=False):
 
 
 class WebhookConfiguration(msgspec.Struct, frozen=True):
-    """A MutatingWebhookConfiguration; its webhooks stay as they are, since we change a part of each."""
+    """A MutatingWebhookConfiguration; its webhooks stay raw, since only a part of each is changed."""
 
     metadata: ObjectMeta
     webhooks: list[JsonObject] = []
@@ -101,7 +115,7 @@ class SingleObjectHandler:
 
 @dataclass(frozen=True, slots=True)
 class Resource(Generic[T]):
-    """What is followed: a kind's path, of which objects, and how they are read.
+    """The objects to watch: a kind's path, which of them, and how they are decoded.
 
     With a name the watch asks for that object alone, so that a role may name it (`resourceNames`).
     """
@@ -112,11 +126,11 @@ class Resource(Generic[T]):
 
     @property
     def title(self) -> str:
-        """What the log and the metrics call it: the plural of its kind."""
+        """The name in log and metrics: the plural of its kind."""
         return self.path.rsplit("/", 1)[-1]
 
     def accept(self, kind: str) -> str:
-        """How an answer is to be written; for metadata the API server leaves all else out."""
+        """The Accept header; for metadata the API server leaves everything else out."""
         return f"{JSON};as={kind};g=meta.k8s.io;v=v1" if self.type is MetadataOnly else JSON
 
     def url(self, **parameters: object) -> str:
@@ -146,11 +160,11 @@ class _Status(msgspec.Struct, frozen=True):
 
 
 class _ExpiredError(Exception):
-    """The API server no longer has the versions since ours; list again."""
+    """The API server no longer has the changes since the last version; list again."""
 
 
 class _FailedError(Exception):
-    """A list or watch was answered with an error; `reason` is a word for the metrics."""
+    """A list or watch failed; `reason` is a word for the metrics."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -160,42 +174,43 @@ class _FailedError(Exception):
 class Watch(Generic[T]):
     """Keeps a handler's objects equal to what the API server has, through disconnections, restarts and compactions.
 
-    `restarted` hears the reason of each beginning anew: expired, denied, unavailable, malformed, or a status.
+    `on_restart` is called with the reason of each restart: expired, denied, unavailable, malformed, or a status.
     """
 
     def __init__(
-        self, cluster: Cluster, resource: Resource[T], handler: WatchHandler[T], restarted: Callable[[str, str], None]
+        self, cluster: Cluster, resource: Resource[T], handler: WatchHandler[T], on_restart: Callable[[str, str], None]
     ) -> None:
         self._cluster = cluster
         self._resource = resource
         self._handler = handler
-        self._restarted = restarted
+        self._on_restart = on_restart
         self._page = msgspec.json.Decoder(_Page[resource.type])  # type: ignore[name-defined]  # a type at run time
         self._item = msgspec.json.Decoder(resource.type)
         self._event = msgspec.json.Decoder(_Event)
-        self._heard: float | None = None
+        self._current: float | None = None
+        self._page_size = PAGE
         self._version = ""
 
     @property
-    def silence(self) -> float | None:
-        """Seconds since the API server was last heard, None before the first list."""
-        return None if self._heard is None else monotonic() - self._heard
+    def staleness(self) -> float | None:
+        """Seconds since the handler last had all that the API server has, None before the first list is complete."""
+        return None if self._current is None else monotonic() - self._current
 
     async def run(self) -> None:
         """Follow until cancelled."""
         wait = FIRST_WAIT
         while True:
-            begun = monotonic()
+            started = monotonic()
             reason = await self._follow()
             if reason:
-                self._restarted(self._resource.title, reason)
-            if monotonic() - begun > HEALTHY_SECONDS:
+                self._on_restart(self._resource.title, reason)
+            if monotonic() - started > HEALTHY_SECONDS:
                 wait = FIRST_WAIT
             await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311  spreads load, hides nothing
             wait = min(wait * 2, LONGEST_WAIT)
 
     async def _follow(self) -> str:
-        """Follow until something ends it; return the reason, empty when the watch just ran its time."""
+        """List and watch until something ends it; return the reason, empty when the watch ran its full time."""
         try:
             if not self._version:
                 await self._list()
@@ -204,12 +219,12 @@ class Watch(Generic[T]):
             self._version = ""
             return "expired"
         except ClusterUnavailableError as error:
-            # The version that was reached still holds.
+            # The watch continues from the last version.
             return self._failed("unavailable", error)
         except _FailedError as error:
             self._version = ""
             return self._failed(error.reason, error)
-        except (msgspec.MsgspecError, ValueError) as error:  # the latter of a line beyond aiohttp's bound
+        except (msgspec.MsgspecError, ValueError) as error:
             self._version = ""
             return self._failed("malformed", error)
         return ""
@@ -219,28 +234,45 @@ class Watch(Generic[T]):
         return reason
 
     async def _list(self) -> None:
-        """List everything; the version from which to watch is then known."""
+        """List everything, page by page; the version from which to watch is then known."""
         self._handler.list_started()
-        token, found = "", False
+        token, found, empty = "", 0, 0
         while True:
-            url = self._resource.url(limit=PAGE, **{"continue": token})
-            answer = await self._cluster.get(url, self._resource.accept("PartialObjectMetadataList"))
-            self._check(answer.status, answer.body)
-            page = self._page.decode(answer.body)
+            page = await self._read_page(token)
             for item in page.items:
                 self._handler.apply(item)
-                found = True
-            self._heard = monotonic()
-            token = page.metadata.continue_
+            found += len(page.items)
+            empty = 0 if page.items else empty + 1
+            previous, token = token, page.metadata.continue_
             if not token:
                 break
+            if token == previous or found > MAX_OBJECTS or empty > MAX_EMPTY_PAGES:
+                raise _FailedError("malformed", "the list does not end")
         if self._resource.name and not found:
             self._handler.delete("", self._resource.name)
         self._handler.list_finished()
+        self._current = monotonic()
         self._version = page.metadata.resourceVersion
 
+    async def _read_page(self, token: str) -> "_Page[T]":
+        """The next page, of fewer objects where they are large; pages of small ones grow again."""
+        accept = self._resource.accept("PartialObjectMetadataList")
+        while True:
+            size, alone = self._page_size, self._page_size == 1
+            url = self._resource.url(limit=size, **{"continue": token})
+            try:
+                answer = await self._cluster.get(url, accept, most=MAX_ANSWER if alone else MAX_PAGE_BYTES)
+            except AnswerTooLargeError:
+                if alone:
+                    raise
+                self._page_size = max(1, size // 4)
+                continue
+            self._check(answer.status, answer.body)
+            self._page_size = min(PAGE, size * 2)
+            return self._page.decode(answer.body)
+
     async def _watch(self) -> None:
-        """Hand on events until the API server ends the watch."""
+        """Apply events until the API server ends the watch."""
         url = self._resource.url(
             watch=1,
             allowWatchBookmarks="true",
@@ -249,12 +281,12 @@ class Watch(Generic[T]):
         )
         async with self._cluster.lines(url, self._resource.accept("PartialObjectMetadata")) as (status, lines):
             self._check(status, b"")
-            self._heard = monotonic()
+            self._current = monotonic()
             async for line in lines:
-                self._heard = monotonic()
-                self._take(self._event.decode(line))
+                self._apply(self._event.decode(line))
+                self._current = monotonic()
 
-    def _take(self, event: "_Event") -> None:
+    def _apply(self, event: "_Event") -> None:
         if event.type == "ERROR":
             self._check(msgspec.json.decode(event.object, type=_Status).code, bytes(event.object))
         item = self._item.decode(event.object)

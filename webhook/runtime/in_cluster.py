@@ -18,6 +18,7 @@ from certs.source import Source
 from webhook.accounts.cluster import SERVICE_ACCOUNTS, AccountCache, ClusterAccounts
 from webhook.admission.identity import IdentityMapping
 from webhook.config.settings import Settings
+from webhook.runtime import staleness
 from webhook.runtime.components import BackgroundTask, Components, StartError, mounted_certificates
 from webhook.runtime.current_policy import CurrentPolicy
 from webhook.runtime.mapping_watch import MappingWatch
@@ -53,7 +54,7 @@ async def _create(settings: Settings, mapping: IdentityMapping, cluster: Cluster
     cache = AccountCache()
     accounts = ClusterAccounts(cluster, cache, metrics.record_live_read)
     watch = Watch(cluster, SERVICE_ACCOUNTS, cache, metrics.record_watch_restart)
-    metrics.observe_accounts(cache.__len__, lambda: watch.silence)
+    metrics.observe_accounts(cache.__len__, lambda: watch.staleness)
     certificates = await _certificates(settings, cluster, metrics)
     mapping_watches = _mapping_watches(settings, cluster, events, policy, metrics)
 
@@ -78,6 +79,7 @@ async def _create(settings: Settings, mapping: IdentityMapping, cluster: Cluster
         before_serving=before_serving,
         background=(
             watch.run,
+            lambda: staleness.watch(lambda: watch.staleness, events.warn),
             lambda: _follow_version(cluster, policy),
             *certificates.background,
             *mapping_watches.background,

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from azure_workload_identity.cluster.client import NOT_FOUND, OK, Cluster, failure
+from azure_workload_identity.cluster.client import NOT_FOUND, OK, Answer, Cluster, ClusterUnavailableError, failure
 from azure_workload_identity.cluster.events import Events, Subject
 from azure_workload_identity.cluster.retry import retry
 from azure_workload_identity.cluster.watch import Resource, SingleObjectHandler, Stored
@@ -17,6 +17,14 @@ from webhook.config.identity_mapping import ParsedMapping, parse_configmap
 MAX_SHOWN: Final = 5
 
 log = logging.getLogger(__name__)
+
+
+def _decoded(answer: Answer, path: str) -> Stored:
+    """The ConfigMap in an answer; an answer that is not one is retried like none at all."""
+    try:
+        return msgspec.json.decode(answer.body, type=Stored)
+    except msgspec.MsgspecError as error:
+        raise ClusterUnavailableError("GET", path, "the answer is not a ConfigMap") from error
 
 
 class MappingError(ValueError):
@@ -61,7 +69,7 @@ class MappingWatch(SingleObjectHandler):
         if answer.status == NOT_FOUND:
             self._use_none()
         elif answer.status == OK:
-            self.apply(msgspec.json.decode(answer.body, type=Stored))
+            self.apply(_decoded(answer, self.resource.path))
         else:
             denied = MappingError(
                 f"the API server does not let the webhook read ConfigMap {self.resource.name} (HTTP {answer.status}): "

@@ -97,7 +97,7 @@ class Metrics:
         self._cached = self._gauge("azwi_accounts_cached", "ServiceAccounts with a client id in the cache")
         self._staleness = self._gauge(
             "azwi_accounts_staleness_seconds",
-            "Since the watch of ServiceAccounts was last heard; NaN before the first list",
+            "Since the cache last had all that the API server has; NaN before the first list is complete",
         )
         self._expiry = self._gauge(
             "azwi_certificate_expiry_timestamp_seconds", "When the serving certificate and its CA end", "certificate"
@@ -159,10 +159,10 @@ class Metrics:
         """Count a connection that the server closed for a bound of webhook.server.connections."""
         self._closed.labels(port, reason).inc()
 
-    def observe_accounts(self, size: Callable[[], int], silence: Callable[[], float | None]) -> None:
+    def observe_accounts(self, size: Callable[[], int], staleness: Callable[[], float | None]) -> None:
         """Call these at each scrape for the cache's size and the seconds since its watch was last current."""
         self._cached.set_function(size)
-        self._staleness.set_function(lambda: _number(silence()))
+        self._staleness.set_function(lambda: _number(staleness()))
 
     def observe_certificate(self, certificate: str, ends: Callable[[], float | None]) -> None:
         """Call `ends` at each scrape for the end of a certificate (serving, ca), in seconds since 1970."""

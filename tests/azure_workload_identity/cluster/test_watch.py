@@ -5,6 +5,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -107,8 +109,8 @@ def test_pages_then_events(tmp_path: Path) -> None:
     assert "resourceVersion=10" in asked[3]
     assert "resourceVersion=50" in asked[4]
     assert answers.asked[0][1]["Accept"] == "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-    assert following.silence is not None
-    assert following.silence < MAX_WAIT_SECONDS
+    assert following.staleness is not None
+    assert following.staleness < MAX_WAIT_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -130,6 +132,84 @@ def test_lists_anew(tmp_path: Path, broken: tuple[int, bytes], reason: str) -> N
     kept, reasons, _ = followed(answers, tmp_path, lambda kept, _: kept.lists == 2)
     assert kept.names == {"a", "new"}
     assert reasons[0] == f"serviceaccounts {reason}"
+
+
+def large(name: str, size: int, version: int = 1) -> dict[str, object]:
+    """Write an account's metadata with an annotation of so many letters."""
+    item: dict[str, Any] = account(name, version)
+    item["metadata"]["annotations"] = {"azure.workload.identity/client-id": "x" * size}
+    return item
+
+
+class Pages(Answers):
+    """Answers lists of accounts in pages of the size that is asked for, and watches with events."""
+
+    def __init__(self, items: list[dict[str, object]], happened: bytes = b"") -> None:
+        super().__init__()
+        self.items = items
+        self.happened = happened
+        self.sizes: list[int] = []
+
+    def next(self) -> tuple[int, bytes]:
+        """Return a page."""
+        query = parse_qs(urlsplit(self.asked[-1][0]).query)
+        if "watch" in query:
+            return 200, self.happened
+        start, size = int(query.get("continue", ["0"])[0]), int(query["limit"][0])
+        self.sizes.append(size)
+        token = str(start + size) if start + size < len(self.items) else ""
+        page = {"metadata": {"resourceVersion": "1", "continue": token}, "items": self.items[start : start + size]}
+        return 200, json.dumps(page).encode()
+
+
+def test_large_objects(tmp_path: Path) -> None:
+    """Pages shrink to what may be read, and grow again; nobody's objects keep others' from being seen."""
+    items = [large(f"large{number}", 100_000) for number in range(150)]
+    items += [account(f"small{number}") for number in range(1500)]
+    pages = Pages(items, events(("ADDED", large("event", 1_000_000, 8)), ("ADDED", account("last", 9))))
+    names, reasons, _ = followed(pages, tmp_path, lambda names, _: "last" in names.names)
+    assert names.names == {"event", "last"} | {str(cast("Any", item)["metadata"]["name"]) for item in items}
+    assert (names.lists, reasons) == (1, [])
+    assert min(pages.sizes) * 100_000 < watch.MAX_PAGE_BYTES < max(pages.sizes) * 100_000
+    assert pages.sizes[-1] > min(pages.sizes)
+
+
+def test_object_beyond_every_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of one object has the bound of an object, which nothing that etcd stores exceeds."""
+    monkeypatch.setattr(watch, "MAX_PAGE_BYTES", 10_000)
+    pages = Pages([large("a", 50_000), account("b")])
+    names, _, _ = followed(pages, tmp_path, lambda names, _: names.lists == 1)
+    assert names.names == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [listed("a", page="same")] * 2,
+        [listed("a", page="1"), *(listed(page=f"{number}") for number in range(2, 20))],
+    ],
+    ids=["the same token", "empty pages"],
+)
+def test_list_without_an_end(tmp_path: Path, pages: list[bytes]) -> None:
+    """A list that does not end is a failure, after which the watch waits; what was known before stays."""
+    answers = Answers(200, listed("b"), script=[(200, page) for page in pages])
+    _, reasons, _ = followed(answers, tmp_path, lambda _, reasons: bool(reasons))
+    assert reasons[0] == "serviceaccounts malformed"
+
+
+def test_endless_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a list with more objects than any cluster."""
+    monkeypatch.setattr(watch, "MAX_OBJECTS", 20)
+    pages = [(200, listed(f"a{number}", page=f"{number}")) for number in range(1, 30)]
+    _, reasons, _ = followed(Answers(200, b"", script=pages), tmp_path, lambda _, reasons: bool(reasons))
+    assert reasons[0] == "serviceaccounts malformed"
+
+
+def test_not_current_while_listing(tmp_path: Path) -> None:
+    """Pages that arrive do not make the handler current; only a complete list does."""
+    answers = Answers(500, b"{}", script=[(200, listed("a", page="next")), (500, b"{}")])
+    _, _, following = followed(answers, tmp_path, lambda _, reasons: bool(reasons))
+    assert following.staleness is None
 
 
 @pytest.mark.parametrize("broken", [(500, b"{}"), (403, b"{}"), (410, b"{}"), (200, b"[]"), (200, b'{"items": 1}')])
