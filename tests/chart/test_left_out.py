@@ -13,6 +13,7 @@ from scripts.chart_values import documented_values
 from testbed.program import ROOT
 from tests.chart.helm import BASE, CHART, Helm, HelmError, objects, pod_spec, rendered
 
+GIT: Final = ("git", "-C", str(ROOT))
 VALUES: Final = CHART / "values.yaml"
 NAMES: Final = [value.name for value in documented_values(VALUES.read_text())]
 # Every documented value and every map that holds some.
@@ -56,33 +57,33 @@ def test_null_below_a_value(helm: Helm) -> None:
     assert "runAsUser" in spec["securityContext"]
 
 
-def former_values() -> list[str]:
-    """Return values.yaml as each commit that changed it left it.
+def former_commits() -> list[str]:
+    """Return the commits that changed values.yaml, the newest first.
 
     Skips the test in a shallow clone, which lacks them.
     """
-    path = VALUES.relative_to(ROOT)
-    git = ["git", "-C", str(ROOT)]
     shallow = subprocess.run(
-        [*git, "rev-parse", "--is-shallow-repository"], capture_output=True, text=True, check=False
+        [*GIT, "rev-parse", "--is-shallow-repository"], capture_output=True, text=True, check=False
     )
     if shallow.stdout.strip() != "false":
         pytest.skip("needs the history of values.yaml: clone the repository in full")
-    commits = subprocess.run(
-        [*git, "log", "--format=%H", "--", str(path)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    return [
-        subprocess.run([*git, "show", f"{commit}:{path}"], capture_output=True, text=True, check=True).stdout
-        for commit in commits
-    ]
+    command = [*GIT, "log", "--format=%H", "--", str(VALUES.relative_to(ROOT))]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def former_values(commit: str) -> str:
+    """Return values.yaml as a commit left it."""
+    command = [*GIT, "show", f"{commit}:{VALUES.relative_to(ROOT)}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_reused_values(helm: Helm, tmp_path: Path) -> None:
     """`--reuse-values` from the chart of any earlier commit: Helm then has that chart's defaults, and no newer ones."""
-    former = former_values()
-    assert len(former) > 6
-    for number, values in enumerate(former):
-        chart = tmp_path / str(number)
+    commits = former_commits()
+    assert len(commits) > 6
+    for commit in commits:
+        values = former_values(commit)
+        chart = tmp_path / commit
         shutil.copytree(CHART, chart)
         (chart / "values.yaml").write_text(values)
         manifests = objects(helm.template(chart=chart, values=BASE))

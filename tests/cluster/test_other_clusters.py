@@ -1,7 +1,10 @@
 """The chart under GKE's limit on critical pods, Pod Security everywhere, OpenShift's rules, and kustomize."""
 
 import json
+import subprocess
+import tarfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -10,13 +13,15 @@ import yaml
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from testbed.cluster.control_plane import Cluster, ControlPlane, Programs
+from testbed.cluster.control_plane import ControlPlane, Programs
 from testbed.cluster.control_plane import control_plane as running_control_plane
 from testbed.cluster.manifests import CLIENT_ID, environment
 from testbed.cluster.server import scope, wait_until_true
+from testbed.processes import free_ports, running
 from testbed.program import ROOT
 from tests.chart.helm import CHART, objects, only
 from tests.chart.test_docs import blocks
+from tests.chart.test_left_out import GIT, former_commits
 from tests.cluster.support.release import FULLNAME, Release, released
 
 # What GKE's API servers are started with, and Pod Security `restricted` for every namespace.
@@ -95,6 +100,7 @@ RESTRICTED_V2: Final = [
         "spec": {"policyName": "restricted-v2", "validationActions": ["Deny"]},
     },
 ]
+CONTROLLERS: Final = ("deployment-controller", "replicaset-controller", "resourcequota-controller")
 RESTRICTED: Final = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -105,10 +111,23 @@ RESTRICTED: Final = {
 
 @pytest.fixture(scope="module")
 def strict(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Run an API server with GKE's limit and Pod Security `restricted` everywhere."""
-    with running_control_plane(programs, tmp_path_factory.mktemp("strict"), ADMISSION) as running:
-        running.apply(*RESTRICTED_V2)
-        yield running
+    """Run an API server with GKE's limit and Pod Security `restricted` everywhere, and Deployment controllers."""
+    manager = programs.kube_apiserver.with_name("kube-controller-manager")
+    if not manager.exists():
+        pytest.skip(f"no {manager}: run make node-tools")
+    directory = tmp_path_factory.mktemp("strict")
+    with running_control_plane(programs, directory, ADMISSION) as cluster:
+        cluster.apply(*RESTRICTED_V2)
+        command = [
+            str(manager),
+            f"--kubeconfig={cluster.kubeconfig}",
+            f"--controllers={','.join(CONTROLLERS)}",
+            "--leader-elect=false",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={free_ports(1)[0]}",
+        ]
+        with running(command, directory / "kube-controller-manager.log"):
+            yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -133,15 +152,15 @@ def workload(**annotations: str) -> JsonObject:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def count_quotas(cluster: Cluster, namespace: str) -> None:
-    """Do what the controller manager does for a new ResourceQuota: write what is used into its status."""
-    path = f"/api/v1/namespaces/{namespace}/resourcequotas"
-    for quota in cluster.request("GET", path)["items"]:
-        status = {"hard": quota["spec"]["hard"], "used": dict.fromkeys(quota["spec"]["hard"], "0")}
-        name = quota["metadata"]["name"]
-        cluster.request(
-            "PATCH", f"{path}/{name}/status", {"status": status}, content_type="application/merge-patch+json"
-        )
+def created_pods(release: Release) -> list[JsonObject]:
+    """Return the pods that the Deployment's ReplicaSet has created."""
+    found = release.control_plane.request("GET", f"/api/v1/namespaces/{release.namespace}/pods")
+    return list(found["items"])
+
+
+def names_of(release: Release) -> set[str]:
+    """Return the names of those pods."""
+    return {pod["metadata"]["name"] for pod in created_pods(release)}
 
 
 def test_critical_pods_are_limited(release: Release) -> None:
@@ -151,10 +170,8 @@ def test_critical_pods_are_limited(release: Release) -> None:
     refused = release.control_plane.create(elsewhere, server_pod(release))
     assert "insufficient quota to match these scopes" in refused.stderr
 
-    count_quotas(release.control_plane, release.namespace)
-    created = release.control_plane.create(release.namespace, server_pod(release))
-    assert (created.returncode, created.stderr) == (0, "")
-    assert json.loads(created.stdout)["spec"]["priorityClassName"] == "system-cluster-critical"
+    wait_until_true(lambda: len(created_pods(release)) == 2, "the ReplicaSet creates its pods")
+    assert {pod["spec"]["priorityClassName"] for pod in created_pods(release)} == {"system-cluster-critical"}
 
 
 def test_restricted_everywhere(release: Release) -> None:
@@ -178,14 +195,12 @@ def test_openshift(strict: ControlPlane, tmp_path: Path) -> None:
     values = {key: value for key, value in OPENSHIFT.items() if key != "azureTenantID"}
     with released(strict, tmp_path, **values) as release:
         strict.kubectl("label", "namespace", release.namespace, "scc=restricted-v2")
-        count_quotas(strict, release.namespace)
         namespace = release.workload_namespace({"scc": "restricted-v2"})
         asked = {names.INJECT_PROXY: "true", names.PROXY_MODE: "environment"}
         with release.replicas():
-            created = strict.create(release.namespace, server_pod(release))
+            wait_until_true(lambda: len(created_pods(release)) == 2, "the ReplicaSet creates its pods")
             stored = strict.create(namespace, workload(**asked))
             redirected = strict.create(namespace, workload(**{names.INJECT_PROXY: "true"}))
-    assert created.returncode == 0, created.stderr
     assert stored.returncode == 0, stored.stderr
     assert len(json.loads(stored.stdout)["spec"]["initContainers"]) == 1
     assert "violates PodSecurity" in redirected.stderr
@@ -216,7 +231,6 @@ def customized(strict: ControlPlane, tmp_path: Path) -> Release:
     (tmp_path / "kustomization.yaml").write_text(text.replace("platform-identity", after))
     strict.apply(*objects(strict.kubectl("kustomize", str(tmp_path)).stdout))
     strict.kubectl("label", "namespace", after, *(f"{key}={value}" for key, value in scope(after).items()))
-    count_quotas(strict, after)
     return release
 
 
@@ -230,10 +244,30 @@ def test_kustomize(customized: Release) -> None:
         return "failed calling webhook" in cluster.create(customized.namespace, other).stderr
 
     wait_until_true(webhook_is_called, "the webhook is called for other pods in the server's namespace")
-    created = cluster.create(customized.namespace, server_pod(customized))
-    assert (created.returncode, created.stderr) == (0, "")
+    before = names_of(customized)
+    cluster.kubectl("delete", "pods", "--all", f"--namespace={customized.namespace}", "--wait=false")
+    wait_until_true(lambda: len(names_of(customized) - before) == 2, "pods are created while no server answers")
 
     namespace = customized.workload_namespace()
     with customized.replicas():
         stored = cluster.create_pod(namespace, workload())
     assert environment(stored["spec"]["containers"][0])[names.ENV_CLIENT_ID] == CLIENT_ID
+
+
+def test_reused_values(strict: ControlPlane, tmp_path: Path) -> None:
+    """A release of the first chart is upgraded with `--reuse-values` alone, and gets the quota that it lacked."""
+    first = former_commits()[-1]
+    archive = subprocess.run([*GIT, "archive", first, str(CHART.relative_to(ROOT))], capture_output=True, check=True)
+    with tarfile.open(fileobj=BytesIO(archive.stdout)) as files:
+        files.extractall(tmp_path, filter="data")
+    release = Release(strict, strict.create_namespace(), tmp_path)
+    chart = tmp_path / CHART.relative_to(ROOT)
+    installed = release.helm("install", release.name, str(chart), "--values=-", values={"logLevel": "debug"})
+    assert installed.returncode == 0, installed.stderr
+
+    upgraded = release.helm("upgrade", release.name, str(CHART), "--reuse-values")
+
+    assert (upgraded.returncode, upgraded.stderr) == (0, "")
+    assert "--log-level=debug" in release.get("deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
+    wait_until_true(lambda: bool(created_pods(release)), "the new ReplicaSet creates a pod")
+    release.helm("uninstall", release.name)
