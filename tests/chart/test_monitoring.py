@@ -14,6 +14,7 @@ from tests.chart.helm import FULLNAME, NAMESPACE, Helm, of_kind, only, pod_spec,
 from webhook.server.metrics import Metrics
 
 HOMEPAGE: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Homepage"]
+PORTS: Final = ("webhook", "metrics", "health")
 EVERYTHING: Final = {
     "metrics.serviceMonitor.enabled": True,
     "metrics.prometheusRule.enabled": True,
@@ -132,5 +133,8 @@ def test_network_policy(helm: Helm) -> None:
     assert ports == ["webhook-server", "metrics", "healthz"]
     assert "from" not in policy["ingress"][0]
     assert [port["port"] for port in policy["egress"][0]["ports"]] == [443, 6443]
+    peers = {f"networkPolicy.{port}From": [{"ipBlock": {"cidr": f"10.{n}.0.0/16"}}] for n, port in enumerate(PORTS)}
+    narrow = only(rendered(helm, {"networkPolicy.enabled": True, **peers}), "NetworkPolicy")["spec"]
+    assert [rule["from"] for rule in narrow["ingress"]] == list(peers.values())
     silent = only(rendered(helm, {"networkPolicy.enabled": True, "metricsAddr": "0"}), "NetworkPolicy")["spec"]
     assert [port["port"] for rule in silent["ingress"] for port in rule["ports"]] == ["webhook-server", "healthz"]

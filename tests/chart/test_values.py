@@ -77,6 +77,7 @@ EXAMPLES: Final[JsonObject] = {
     "service.ipFamilies": ["IPv6"],
     "networkPolicy.webhookFrom": PEER,
     "networkPolicy.metricsFrom": PEER,
+    "networkPolicy.healthFrom": PEER,
     "networkPolicy.apiServerTo": PEER,
     "networkPolicy.apiServerPorts": [8443],
     "networkPolicy.extraEgress": [{"to": PEER}],
