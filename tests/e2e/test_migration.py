@@ -36,6 +36,7 @@ OTHER_TENANT: Final = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 SETTLED_SECONDS: Final = 120.0
 REPLICAS: Final = 2
 # The API server's errors for a process that ended without draining. Servers of this project drain.
+BARE: Final = "has no client id"
 ENDED: Final = rf"{IN_FLIGHT}|connection refused"
 
 
@@ -102,11 +103,12 @@ class Migration:
             time.sleep(1)
             yield created
             time.sleep(1)
-        refused = len(created.failures)
-        note(f"{way:56} {created.count:6} created {refused:6} refused within {span(created.failures):5.1f} s")
-        for reason, number in Counter(
-            re.sub(r"^\S+ |\b\w+-\d+\b|.*\": ", "", failure) for failure in created.failures
-        ).items():
+        refused = [failure for failure in created.failures if BARE not in failure]
+        bare = len(created.failures) - len(refused)
+        row = f"{created.count:6} created {len(refused):5} refused within {span(refused):5.1f} s, {bare:4} without identity"
+        note(f"{way:56} {row}")
+        reasons = Counter(re.sub(r"^\S+ |\b\w+-\d+\b|.*\": ", "", failure) for failure in refused)
+        for reason, number in reasons.items():
             note(f"{number:64} times: {reason[:120]}")
         self.cluster.kubectl("delete", "pods", "--all", f"--namespace={self.namespace}", "--wait=false")
 
