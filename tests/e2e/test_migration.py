@@ -105,7 +105,9 @@ class Migration:
             time.sleep(1)
         refused = [failure for failure in created.failures if BARE not in failure]
         bare = len(created.failures) - len(refused)
-        row = f"{created.count:6} created {len(refused):5} refused within {span(refused):5.1f} s, {bare:4} without identity"
+        row = (
+            f"{created.count:6} pods, {len(refused):5} refused within {span(refused):5.1f} s, {bare:4} without identity"
+        )
         note(f"{way:56} {row}")
         reasons = Counter(re.sub(r"^\S+ |\b\w+-\d+\b|.*\": ", "", failure) for failure in refused)
         for reason, number in reasons.items():
