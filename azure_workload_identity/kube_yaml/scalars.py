@@ -12,6 +12,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 Scalar = str | int | float | bool | None
@@ -21,6 +22,7 @@ _UINT64_MAX: Final = 2**64 - 1
 _TAG: Final = "tag:yaml.org,2002:"
 _EXPONENTS: Final = range(-4, 6)  # those that Go's shortest format of a number has no need to write
 MAX_QUOTED: Final = 40
+_REMEMBERED: Final = 1024
 
 _WORDS: Final[Mapping[str, bool | None]] = {
     **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
@@ -74,6 +76,12 @@ def resolve(tag: str | None, text: str) -> Scalar:
     if kind == "timestamp" or type(value) not in _TYPES[kind]:
         raise ValueError(f"{text[:MAX_QUOTED]!r} is not of the type !!{kind}")
     return float(value) if kind == "float" and isinstance(value, int) else value
+
+
+@lru_cache(_REMEMBERED)
+def value_of(tag: str | None, text: str) -> Scalar:
+    """`resolve`, and then `json_value`; numbers and booleans repeat a lot in manifests."""
+    return json_value(resolve(tag, text))
 
 
 def json_value(value: Scalar) -> Scalar:

@@ -1,7 +1,7 @@
 """Admissions of manifests by the webhook's own code: no server, and a cluster only where one is asked for."""
 
 import json
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -50,6 +50,10 @@ class Admission:
             **({"limits": [str(problem) for problem in self.limit_problems]} if self.limit_problems else {}),
             **({"assumption": self.template.assumption} if self.template.assumption else {}),
         }
+
+    def has_unknown_tenant(self) -> bool:
+        """Whether the pod is given the tenant that stands for an unknown one."""
+        return UNKNOWN_TENANT in json.dumps(self.outcome.operations)
 
     def pod(self) -> JsonObject:
         """The pod with what is injected."""
@@ -106,16 +110,6 @@ def mutate(document: JsonObject, context: AdmissionContext) -> MutatedDocument:
     return MutatedDocument(document, operations, admissions, found.unread)
 
 
-def unknown_tenant_warnings(admissions: Sequence[Admission]) -> Iterator[str]:
-    """A sentence where a pod is given the tenant that stands for an unknown one."""
-    pods = sum(UNKNOWN_TENANT in json.dumps(admission.outcome.operations) for admission in admissions)
-    if pods:
-        yield (
-            f"the tenant is not known, and {pods} {'pod needs' if pods == 1 else 'pods need'} it: give it with "
-            f"--tenant-id or AZURE_TENANT_ID; {UNKNOWN_TENANT} stands for it"
-        )
-
-
 def _patched(value: JsonObject, operations: Sequence[JsonObject]) -> JsonObject:
     patched: JsonObject = jsonpatch.apply_patch(value, list(operations)) if operations else value
     return patched
@@ -123,7 +117,7 @@ def _patched(value: JsonObject, operations: Sequence[JsonObject]) -> JsonObject:
 
 def _admission(template: PodTemplate, context: AdmissionContext) -> Admission:
     admission = Admission(template, _admitted(template, context))
-    if not any(map(_adds_proxy, admission.outcome.operations)):
+    if not (_asks_for_proxy(template) and admission.outcome.operations):
         return admission
     limits = context.limits(template.namespace)
     if not (limits.limit_ranges or limits.quotas):
@@ -131,8 +125,10 @@ def _admission(template: PodTemplate, context: AdmissionContext) -> Admission:
     return replace(admission, limit_problems=problems(template.pod, admission.pod(), limits))
 
 
-def _adds_proxy(operation: JsonObject) -> bool:
-    return names.PROXY_CONTAINER in json.dumps(operation.get("value"))
+def _asks_for_proxy(template: PodTemplate) -> bool:
+    metadata = template.pod.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    return isinstance(annotations, dict) and names.INJECT_PROXY in annotations
 
 
 def _admitted(template: PodTemplate, context: AdmissionContext) -> AdmissionOutcome:

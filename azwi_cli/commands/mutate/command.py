@@ -23,8 +23,9 @@ from azwi_cli.offline.admissions import (
     MutatedDocument,
     admission_context,
     mutate,
-    unknown_tenant_warnings,
 )
+from azwi_cli.offline.policy import UNKNOWN_TENANT
+from webhook.admission.policy import Policy
 from webhook.admission.reasons import Reason
 from webhook.admission.review import Decision
 
@@ -126,7 +127,7 @@ def command(  # noqa: PLR0913  one parameter a flag
             )
         else:
             text = "" if refused else report.manifests(results, form, colour=output.coloured(sys.stdout))
-    in_general = [*read.skipped, *loaded.faults, *_unread(results), *unknown_tenant_warnings(admissions)]
+    in_general = [*read.skipped, *loaded.faults, *_unread(results), *_unknown_tenant(policy, admissions)]
     in_general += offline.unread.values()
     of_pods = [
         f"{admission.template}: {text}"
@@ -164,6 +165,15 @@ def _unread(results: Sequence[MutatedDocument]) -> Iterator[str]:
                 f"{name} was not looked at: no pod template was found in it "
                 f"(--ignore-kind {kind} if it leads to no pods, or to none of yours)"
             )
+
+
+def _unknown_tenant(policy: Policy, admissions: Sequence[Admission]) -> Iterator[str]:
+    pods = sum(map(Admission.has_unknown_tenant, admissions)) if policy.identity.tenant_id == UNKNOWN_TENANT else 0
+    if pods:
+        yield (
+            f"the tenant is not known, and {pods} {'pod needs' if pods == 1 else 'pods need'} it: give it with "
+            f"--tenant-id or AZURE_TENANT_ID; {UNKNOWN_TENANT} stands for it"
+        )
 
 
 def _refusal(refused: Sequence[Admission], *, asked_cluster: bool) -> CommandError:

@@ -54,7 +54,7 @@ def manifests(results: Sequence[MutatedDocument], form: MutateOutput, *, colour:
 
 def decisions(admissions: Sequence[Admission]) -> str:
     """The decisions for people: a row each with its warnings below; a block each where the terminal is too narrow."""
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    columns = terminal_columns()
     rows = [
         (
             str(admission.template),
@@ -77,6 +77,11 @@ def decisions(admissions: Sequence[Admission]) -> str:
         lines.append(head)
         lines += (_wrapped(printable(remark), columns) for remark in _remarks(admission))
     return "\n".join(lines)
+
+
+def terminal_columns() -> int:
+    """The width of the terminal at stdout; 0 where there is none, and nothing is wrapped."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def _wrapped(text: str, columns: int) -> str:

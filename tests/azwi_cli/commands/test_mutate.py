@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
+from azwi_cli.commands.mutate import report
 from azwi_cli.main import program
 from testbed.program import ROOT, TENANT
 from webhook.admission.review import Decision
@@ -160,3 +161,154 @@ def test_examples(example: Path) -> None:
         return
     done = CliRunner().invoke(program, ["mutate", "-f", str(example), "--tenant-id", TENANT, "--explain"])
     assert done.exit_code == 0, done.output
+
+
+def test_examples_folder() -> None:
+    """The whole folder of examples is read at once, the identity mapping in it too."""
+    arguments = ["mutate", "-f", str(ROOT / "examples"), "--tenant-id", TENANT]
+    done = CliRunner().invoke(program, [*arguments, "--explain"])
+    assert done.exit_code == 0, done.output
+    assert done.stderr == ""
+    assert len(list(yaml.safe_load_all(CliRunner().invoke(program, arguments).stdout))) == 10
+
+
+def test_clock() -> None:
+    """Times, ratios and dates without quotes stay the text that kubectl sends, and are written so that they stay it."""
+    text = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: nightly}
+spec:
+  template:
+    metadata:
+      labels: {azure.workload.identity/use: "true"}
+      annotations: {example.com/maintenance-window: 22:30}
+    spec:
+      containers:
+      - name: app
+        args: [--user, 1000:50]
+        env: [{name: RUN_AT, value: 12:30}, {name: DAY, value: 2026-01-02}]
+"""
+    done = CliRunner().invoke(program, ["mutate", "-f", "-", "--tenant-id", TENANT], input=text)
+    assert done.exit_code == 0, done.output
+    template = yaml.safe_load(done.stdout)["spec"]["template"]
+    assert template["metadata"]["annotations"] == {"example.com/maintenance-window": "22:30"}
+    assert template["spec"]["containers"][0]["args"] == ["--user", "1000:50"]
+    values = {entry["name"]: entry["value"] for entry in template["spec"]["containers"][0]["env"]}
+    assert (values["RUN_AT"], values["DAY"]) == ("12:30", "2026-01-02")
+
+
+def test_scaled_job() -> None:
+    """A template of a kind that Kubernetes does not know is admitted like any other."""
+    scaled_job = {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledJob",
+        "metadata": {"name": "crunch"},
+        "spec": {"jobTargetRef": {"template": TEMPLATE}},
+    }
+    done = ran(ACCOUNT, scaled_job, arguments=("-o", "json"))
+    [_, mutated] = json.loads(done.stdout)["items"]
+    assert variables(mutated["spec"]["jobTargetRef"]["template"])["AZURE_CLIENT_ID"] == CLIENT_ID
+    refused = ran(scaled_job)
+    assert (refused.exit_code, "ScaledJob default/crunch" in refused.stderr) == (1, True)
+
+
+def test_knative() -> None:
+    """A container without a name is admitted under the one that Knative gives it, which is reported and not written."""
+    template = copy.deepcopy(TEMPLATE)
+    del template["spec"]["containers"][0]["name"]
+    service = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "hello"}}
+    service["spec"] = {"template": template}
+    explained = ran(ACCOUNT, service, arguments=("--explain",))
+    assert "note: Knative is assumed to name containers without a name user-container" in explained.stdout
+    mutated = json.loads(ran(ACCOUNT, service, arguments=("-o", "json")).stdout)["items"][1]["spec"]["template"]
+    assert variables(mutated)["AZURE_CLIENT_ID"] == CLIENT_ID
+    assert "name" not in mutated["spec"]["containers"][0]
+
+
+def test_composed() -> None:
+    """The pods of an Argo Workflow are decided about, and its manifest stays as it is."""
+    workflow = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"generateName": "build-"},
+        "spec": {
+            "serviceAccountName": "app",
+            "podMetadata": {"labels": {names.USE_LABEL: "true"}},
+            "templates": [{"name": "build", "container": {"image": "registry.test/app:1"}}],
+        },
+    }
+    [decision] = json.loads(ran(ACCOUNT, workflow, arguments=("--explain", "-o", "json")).stdout)
+    assert (decision["decision"], decision["name"]) == (Decision.MUTATE, "build-")
+    assert "as Argo would" in decision["assumption"]
+    assert list(yaml.safe_load_all(ran(ACCOUNT, workflow).stdout)) == [ACCOUNT, workflow]
+
+
+def test_not_looked_at() -> None:
+    """An object that may lead to pods and has no template is named, and --strict fails on it unless it is ignored."""
+    kafka = {"apiVersion": "kafka.strimzi.io/v1beta2", "kind": "Kafka", "metadata": {"name": "events"}, "spec": {}}
+    lenient = ran(ACCOUNT, DEPLOYMENT, kafka)
+    assert lenient.exit_code == 0
+    assert "Kafka default/events was not looked at: no pod template was found in it" in lenient.stderr
+    strict = ran(ACCOUNT, DEPLOYMENT, kafka, arguments=("--strict",))
+    assert (strict.exit_code, "1 warning, and --strict was given" in strict.stderr) == (1, True)
+    ignored = ran(ACCOUNT, DEPLOYMENT, kafka, arguments=("--strict", "--ignore-kind", "Kafka"))
+    assert (ignored.exit_code, ignored.stderr) == (0, "")
+
+
+def test_account_number() -> None:
+    """A number in an annotation of a ServiceAccount is refused, as the API server does and as it is on a pod."""
+    account = copy.deepcopy(ACCOUNT)
+    account["metadata"]["annotations"][names.TOKEN_EXPIRATION] = 7200
+    done = ran(account, DEPLOYMENT)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert (
+        f"ServiceAccount default/app: metadata.annotations['{names.TOKEN_EXPIRATION}'] must be a string" in done.stderr
+    )
+
+
+def test_unknown_tenant() -> None:
+    """An unknown tenant is warned of where a pod needs it, and fails --strict only there."""
+    used = ran(ACCOUNT, DEPLOYMENT, arguments=("--strict",), tenant="")
+    assert used.exit_code == 1
+    assert "the tenant is not known, and 1 pod needs it" in used.stderr
+    plain = {**DEPLOYMENT, "spec": {"template": {"spec": TEMPLATE["spec"]}}}
+    own = copy.deepcopy(ACCOUNT)
+    own["metadata"]["annotations"][names.TENANT_ID] = TENANT
+    for documents in ((plain,), (own, DEPLOYMENT)):
+        unused = ran(*documents, arguments=("--strict",), tenant="")
+        assert (unused.exit_code, unused.stderr) == (0, "")
+
+
+def test_limits() -> None:
+    """A LimitRange among the manifests that refuses the proxy is warned of with the annotation that helps."""
+    pod = {"kind": "Pod", **copy.deepcopy(TEMPLATE)}
+    pod["metadata"] |= {"name": "web", "annotations": {names.INJECT_PROXY: "true", names.PROXY_MODE: "environment"}}
+    bounds = {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": "bounds"},
+        "spec": {"limits": [{"type": "Container", "min": {"memory": "90Mi"}}]},
+    }
+    done = ran(ACCOUNT, bounds, pod, arguments=("--strict",))
+    assert done.exit_code == 1
+    assert "LimitRange bounds would refuse the pod: container azwi-proxy: its memory request must be" in done.stderr
+    pod["metadata"]["annotations"] |= {names.PROXY_MEMORY_REQUEST: "90Mi", names.PROXY_MEMORY_LIMIT: "90Mi"}
+    assert ran(ACCOUNT, bounds, pod, arguments=("--strict",)).exit_code == 0
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_narrow_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a narrow terminal decisions are blocks, and long warnings are wrapped at words."""
+    careless = copy.deepcopy(DEPLOYMENT)
+    careless["metadata"] = {"name": "a-deployment-with-a-long-name", "namespace": "a-namespace-with-a-long-name"}
+    careless["spec"]["template"]["metadata"]["annotations"] = {"azure.workload.identity/skip-container": "x"}
+    account = copy.deepcopy(ACCOUNT)
+    account["metadata"]["namespace"] = careless["metadata"]["namespace"]
+    monkeypatch.setattr(report, "terminal_columns", lambda: columns)
+    lines = ran(account, careless, arguments=("--explain",)).stdout.splitlines()
+    assert lines[:2] == [
+        "Deployment a-namespace-with-a-long-name/a-deployment-with-a-long-name",
+        "  service account: app",
+    ]
+    assert max(len(line) for line in lines[1:] if " " in line.strip()) <= columns
