@@ -11,8 +11,12 @@ from webhook.admission.reasons import AdmissionWarning, WarningCode, quoted
 
 def proxy_conflicts(pod: Pod, plan: ProxyPlan) -> Iterator[AdmissionWarning]:
     """Warn of containers that listen on the proxy's port or, in redirect mode, run as its uid."""
-    own = [container for _, container in pod.all_containers() if container["name"] not in names.PROXY_CONTAINERS]
-    if listening := _named(container for container in own if _declares_port(container, plan.port)):
+    own = [
+        container
+        for container in (*pod.init_containers, *pod.containers)
+        if container["name"] not in names.PROXY_CONTAINERS
+    ]
+    if listening := _named([container for container in own if _declares_port(container, plan.port)]):
         yield AdmissionWarning(
             WarningCode.PROXY_PORT_TAKEN,
             f"container {listening} declares port {plan.port}, on which the proxy listens; "
@@ -21,7 +25,7 @@ def proxy_conflicts(pod: Pod, plan: ProxyPlan) -> Iterator[AdmissionWarning]:
     if plan.mode is not ProxyMode.REDIRECT:
         return
     of_pod = _user(pod.spec, None)
-    if exempt := _named(container for container in own if _user(container, of_pod) == names.PROXY_UID):
+    if exempt := _named([container for container in own if _user(container, of_pod) == names.PROXY_UID]):
         yield AdmissionWarning(
             WarningCode.PROXY_UID_USED,
             f"container {exempt} runs as uid {names.PROXY_UID}, the proxy's: its requests to IMDS are not redirected; "
@@ -29,14 +33,15 @@ def proxy_conflicts(pod: Pod, plan: ProxyPlan) -> Iterator[AdmissionWarning]:
         )
 
 
-def _named(containers: Iterator[JsonObject]) -> str:
-    found = [container["name"] for container in containers]
-    return quoted(", ".join(found)) if found else ""
+def _named(containers: list[JsonObject]) -> str:
+    return quoted(", ".join(container["name"] for container in containers)) if containers else ""
 
 
 def _declares_port(container: JsonObject, port: int) -> bool:
     ports = container.get("ports")
-    return isinstance(ports, list) and any(
+    if not ports or not isinstance(ports, list):
+        return False
+    return any(
         isinstance(entry, dict) and entry.get("containerPort") == port and entry.get("protocol", "TCP") == "TCP"
         for entry in ports
     )

@@ -70,6 +70,8 @@ class Placer:
         return Placement(free[0], missing, self._second(free), [warning])
 
     def _second(self, mounts: Iterable[TokenMount]) -> TokenMount | None:
+        if not self._required:
+            return None
         return next((mount for mount in mounts if mount.volume == self._required), None)
 
     def _survey(self, mounts: Sequence[JsonObject]) -> tuple[AbstractSet[str], AbstractSet[str]]:
@@ -100,7 +102,6 @@ def _listed(layout: Layout) -> str:
 
 
 def _is_read_only(volume: JsonObject) -> bool:
-    return any(
-        source in READ_ONLY_SOURCES or (isinstance(detail, dict) and detail.get("readOnly") is True)
-        for source, detail in volume.items()
+    return not READ_ONLY_SOURCES.isdisjoint(volume) or any(
+        isinstance(detail, dict) and detail.get("readOnly") is True for detail in volume.values()
     )

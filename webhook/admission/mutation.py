@@ -77,7 +77,8 @@ class _ContainerInjector:
         self.standard = self._variables(self._placer.usual)
         self._mounts = self._variable_count = 0
 
-    def operations(self, container: JsonObject, pointer: str) -> Iterator[JsonObject]:
+    def operations(self, container: JsonObject, pointer: str) -> list[JsonObject]:
+        """Make the operations for one container."""
         env = maps(container, "env", pointer)
         mounts = maps(container, "volumeMounts", pointer)
         devices = maps(container, "volumeDevices", pointer)
@@ -88,8 +89,8 @@ class _ContainerInjector:
         wanted = self.standard if placement is self._placer.usual else self._variables(placement)
         if self._redirection and container["name"] != names.PROXY_CONTAINER:
             wanted = {**wanted, **self._redirection}
-        if env:
-            present = {name: entry for entry in env if isinstance(name := entry.get("name"), str) and name in _RELEVANT}
+        present = {name: entry for entry in env if isinstance(name := entry.get("name"), str) and name in _RELEVANT}
+        if present:
             self._warn_of_shadows(container["name"], present, wanted)
             self._warn_of_token_credentials(container["name"], present.get(names.ENV_TOKEN_CREDENTIALS))
             kept = set(present)
@@ -97,9 +98,12 @@ class _ContainerInjector:
                 # SDKs refuse a CA file beside CA data, so the user's one replaces both.
                 kept |= names.ENV_TOKEN_PROXY_CAS
             wanted = {name: value for name, value in wanted.items() if name not in kept}
-        # First, since Kubernetes expands $(AZURE_CLIENT_ID) only in variables that come after it.
-        yield from _prepend(f"{pointer}/env", env, fragments.as_env(wanted))
-        yield from _append(f"{pointer}/volumeMounts", mounts, [fragments.mount(token) for token in placement.missing])
+        missing = [fragments.mount(token) for token in placement.missing]
+        # Variables first, since Kubernetes expands $(AZURE_CLIENT_ID) only in those that come after it.
+        return [
+            *_prepend(f"{pointer}/env", env, fragments.as_env(wanted)),
+            *_append(f"{pointer}/volumeMounts", mounts, missing),
+        ]
 
     def _count(self, mounts: int, variables: int) -> None:
         self._mounts += mounts
@@ -192,21 +196,15 @@ def _default_container(pod: Pod) -> Iterator[JsonObject]:
         yield {"op": "add", "path": pointer, "value": pod.containers[0]["name"]}
 
 
-def _append(pointer: str, present: list[JsonObject], items: list[JsonObject]) -> Iterator[JsonObject]:
+def _append(pointer: str, present: list[JsonObject], items: list[JsonObject]) -> list[JsonObject]:
     """`add` to the end of a list, or the whole list where there is none (absent, null or empty)."""
-    if not items:
-        return
     if present:
-        for item in items:
-            yield {"op": "add", "path": f"{pointer}/-", "value": item}
-    else:
-        yield {"op": "add", "path": pointer, "value": items}
+        return [{"op": "add", "path": f"{pointer}/-", "value": item} for item in items]
+    return [{"op": "add", "path": pointer, "value": items}] if items else []
 
 
-def _prepend(pointer: str, present: list[JsonObject], items: list[JsonObject]) -> Iterator[JsonObject]:
+def _prepend(pointer: str, present: list[JsonObject], items: list[JsonObject]) -> list[JsonObject]:
     """`add` to the front of a list, keeping the order of `items`, or the whole list where there is none."""
-    if not present:
-        yield from _append(pointer, present, items)
-        return
-    for index, item in enumerate(items):
-        yield {"op": "add", "path": f"{pointer}/{index}", "value": item}
+    if present:
+        return [{"op": "add", "path": f"{pointer}/{index}", "value": item} for index, item in enumerate(items)]
+    return _append(pointer, present, items)

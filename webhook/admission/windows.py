@@ -19,20 +19,26 @@ def is_windows(pod: Pod) -> bool:
     spec = pod.spec
     return (
         _map(spec.get("os")).get("name") == WINDOWS
-        or any(_map(spec.get("nodeSelector")).get(label) == WINDOWS for label in OS_LABELS)
+        or _selects_windows(_map(spec.get("nodeSelector")))
         or _requires_windows(spec)
-        or bool(_windows_options(spec))
-        or any(_windows_options(container) for _, container in pod.all_containers())
+        or any(map(_has_windows_options, (spec, *pod.init_containers, *pod.containers)))
     )
 
 
-def _windows_options(parent: JsonObject) -> Mapping[str, object]:
-    return _map(_map(parent.get("securityContext")).get("windowsOptions"))
+def _selects_windows(selector: Mapping[str, object]) -> bool:
+    return any(selector.get(label) == WINDOWS for label in OS_LABELS) if selector else False
+
+
+def _has_windows_options(parent: JsonObject) -> bool:
+    context = parent.get("securityContext")
+    return isinstance(context, dict) and bool(context.get("windowsOptions"))
 
 
 def _requires_windows(spec: JsonObject) -> bool:
     """Whether required node affinity leaves only Windows: one of its terms must match, so all must ask for it."""
     affinity = _map(_map(spec.get("affinity")).get("nodeAffinity"))
+    if not affinity:
+        return False
     required = _map(affinity.get("requiredDuringSchedulingIgnoredDuringExecution"))
     terms = _list(required.get("nodeSelectorTerms"))
     return bool(terms) and all(
