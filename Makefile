@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs scan cluster-tools fuzz fuzz-http bench bench-scale bench-burst bench-proxy entra bench-azwi node-tools e2e migration node lock clean
+.PHONY: help run test check lint types contracts coverage cases docs scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-burst bench-proxy entra bench-azwi node-tools e2e migration node lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -63,6 +63,9 @@ scan: .venv/run.stamp ## check the rendered chart with checkov (in .venv-scan; a
 cluster-tools: .venv/run.stamp ## build or unpack kube-apiserver, kubectl and helm for the cluster tests into a cache, once
 	@PYTHON=$(PY) bash tests/cluster/tools/build.sh
 
+client-tools: .venv/run.stamp ## the clients of other languages for tests/clients, built once into a cache
+	@PYTHON=$(PY) bash tests/clients/build.sh
+
 node-tools: .venv/run.stamp ## build the other programs of a node for the end-to-end tests into the same cache, once
 	@PYTHON=$(PY) bash tests/cluster/tools/build.sh kube-controller-manager kube-scheduler kubelet kube-proxy pause
 
@@ -85,6 +88,9 @@ fuzz: .venv/test.stamp ## fuzz admission with FUZZ_REVIEWS bodies (1,000,000), o
 
 fuzz-http: .venv/test.stamp ## fuzz the ports of a server with FUZZ_STREAMS streams each (200,000), of SEED if given
 	@for port in webhook health metrics; do $(PY) -m tests.fuzz_http $$port $(or $(FUZZ_STREAMS),200000) $(SEED) || exit 1; done
+
+fuzz-proxy: .venv/test.stamp ## fuzz the proxy with FUZZ_STREAMS streams (200,000), of SEED if given
+	@$(PY) -m tests.fuzz_proxy $(or $(FUZZ_STREAMS),200000) $(SEED)
 
 bench: .venv/test.stamp ## measure an admission against the least possible work (needs wrk)
 	@$(PY) -m bench.webhook $(BENCH)

@@ -8,7 +8,6 @@ import socket
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from http import HTTPStatus
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -23,7 +22,27 @@ MAX_CONNECTIONS: Final = 1024
 MAX_REQUEST: Final = 32 << 10
 MAX_FIELDS: Final = 100
 BLANKS: Final = " \t"  # optional around a header's value: RFC 9110, 5.5
-REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
+# Of the statuses that the proxy sends, and of IMDS's; http.HTTPStatus would cost more than half a mebibyte.
+REASONS: Final = {
+    200: "OK",
+    204: "No Content",
+    301: "Moved Permanently",
+    302: "Found",
+    304: "Not Modified",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    410: "Gone",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+    508: "Loop Detected",
+}
 MAX_PIPELINED: Final = 16
 REQUEST_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 120.0
@@ -246,7 +265,7 @@ class Connection(asyncio.Protocol):
 
 def _head(response: Response, length: tuple[str, str] | None, *, keep: bool) -> bytes:
     # Some clients cannot parse a status line without a reason phrase.
-    lines = [f"HTTP/1.1 {response.status} {REASONS.get(response.status, 'Unknown')}"]
+    lines = [f"HTTP/1.1 {response.status} {REASONS.get(response.status, 'Status')}"]
     lines += [f"{name}: {value}" for name, value in response.headers]
     if length is not None:
         lines.append(f"{length[0]}: {length[1]}")

@@ -19,3 +19,18 @@ compile build --group build --constraint requirements/run.txt
 compile sbom --group sbom
 compile dist --group dist
 compile scan --group scan
+
+# `az` for tests/clients: its command modules, and of their libraries only those that `az login` and `az account` import. All
+# of them would be a gigabyte.
+uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+    --no-emit-find-links --no-annotate --no-deps --output-file requirements/az.txt - <<END
+azure-cli
+END
+az=$(sed -n 's/^azure-cli==\([0-9.]*\).*/\1/p' requirements/az.txt)
+uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+    --no-emit-find-links - >>requirements/az.txt <<END
+azure-cli-core==$az
+azure-cli-telemetry
+azure-mgmt-resource<25
+msrest
+END

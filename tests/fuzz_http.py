@@ -13,6 +13,7 @@ import ssl
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -51,13 +52,13 @@ PIECES: Final = (
 _FAILURE: Final = re.compile(rb"HTTP/1\.[01] 5\d\d")
 
 
-def stream(chance: random.Random) -> list[bytes]:
+def stream(chance: random.Random, seeds: Sequence[bytes], fragments: Sequence[bytes]) -> list[bytes]:
     """One stream, in the pieces in which it is sent."""
-    data = b"".join(chance.choice(SEEDS) for _ in range(chance.choice((1, 1, 1, 2))))
+    data = b"".join(chance.choice(seeds) for _ in range(chance.choice((1, 1, 1, 2))))
     for _ in range(chance.randint(0, 5)):
         start = chance.randrange(len(data) + 1)
         end = min(len(data), start + chance.choice((0, 0, 1, 8, 200)))
-        data = data[:start] + chance.choice((chance.choice(PIECES), chance.randbytes(2), b"")) + data[end:]
+        data = data[:start] + chance.choice((chance.choice(fragments), chance.randbytes(2), b"")) + data[end:]
     cuts = sorted(chance.randrange(len(data) + 1) for _ in range(chance.choice((0, 0, 1, 3))))
     return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
@@ -79,13 +80,20 @@ async def send(pieces: list[bytes], port: int, context: ssl.SSLContext | None) -
     return received
 
 
-async def fuzz(port: int, context: ssl.SSLContext | None, count: int, seed: int) -> Counter[str]:
-    """Send so many streams, and count the statuses of their answers."""
+async def fuzz(
+    port: int,
+    context: ssl.SSLContext | None,
+    count: int,
+    seed: int,
+    seeds: Sequence[bytes] = SEEDS,
+    fragments: Sequence[bytes] = PIECES,
+) -> Counter[str]:
+    """Send so many streams, made of seeds and fragments, and count the statuses of their answers."""
     chance, found, remaining = random.Random(seed), Counter[str](), iter(range(count))  # noqa: S311  not for secrets
 
     async def work() -> None:
         for number in remaining:
-            pieces = stream(chance)
+            pieces = stream(chance, seeds, fragments)
             received = await send(pieces, port, context)
             if _FAILURE.search(received):
                 raise AssertionError(f"stream {number} of seed {seed}, {pieces!r}, was answered {received!r}")

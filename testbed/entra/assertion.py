@@ -1,7 +1,7 @@
 """A client assertion against the federated credentials of an identity: the heart of workload identity federation.
 
-The order in which Entra looks decides which code a person sees: the issuer, the subject and the audience as they are
-claimed, then the signature, then the time.
+The order of the checks decides which code a user sees: issuer, subject and audience as claimed, then the signature,
+then the time. It is an inference: published responses name the first mismatch of these.
 """
 
 import re
@@ -15,9 +15,12 @@ import jwt
 from testbed.entra.directory import Directory, FederatedCredential, Identity
 from testbed.entra.errors import AadstsError
 
+# Observed: a newline behind the assertion, as of a file that `cat` shows, is AADSTS50027.
 COMPACT: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
+# The documentation on federated credentials names RS256; the text of AADSTS5002738 names all three.
 ALGORITHMS: Final = ("RS256", "RS384", "RS512")
 TYPES: Final = (None, "JWT", "http://openid.net/specs/jwt/1.0")
+# Inference: the default of Microsoft's own libraries (TokenValidationParameters.ClockSkew).
 CLOCK_SKEW: Final = 300
 
 

@@ -15,6 +15,7 @@ import jwt
 from azure_workload_identity import names
 from testbed.entra.errors import AadstsError
 
+# https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations, also for `Identity.add`.
 MAX_CREDENTIALS: Final = 20
 FETCH_SECONDS: Final = 10
 KeySet = Mapping[str, jwt.PyJWK]

@@ -1,4 +1,7 @@
-"""The documents that clients read before a token request; `base` is the emulator's URL as the client wrote it."""
+"""The documents that clients read before a token request: those of the real endpoint, shortened.
+
+`base` is the emulator's URL as the client wrote it.
+"""
 
 from azure_workload_identity.types import JsonObject
 from testbed.entra.keys import ALGORITHM

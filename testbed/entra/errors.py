@@ -1,7 +1,7 @@
-"""The failures of the token endpoint: HTTP status, OAuth error, AADSTS code and text, as Microsoft Entra answers them.
+"""The failures of the token endpoint: HTTP status, OAuth error, AADSTS code and text, as Microsoft Entra sends them.
 
-Codes and texts are those that people report from the real endpoint; a text in full makes a test of ours, or a search
-engine, recognise it.
+Every kind names its source. Where that is not Microsoft's documentation it is a response that users of the real
+endpoint have published, with its text in full. What the emulator infers beyond that is said where it does.
 """
 
 from collections.abc import Mapping
@@ -18,41 +18,65 @@ FEDERATION_HELP: Final = (
 )
 
 
+# Where a code, its status and its text are from.
+DOCUMENTED: Final = "https://learn.microsoft.com/entra/identity-platform/reference-error-codes"
+OBSERVED: Final = "responses of the real endpoint, as its users have published them"
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of failure; `text` has the places of its details."""
+    """One kind of failure; `text` has placeholders for its details, `source` is one of those above."""
 
     status: int
     error: str
     text: str
+    source: str
 
 
 KINDS: Final[Mapping[int, Kind]] = {
     # The request.
-    900144: Kind(400, "invalid_request", "The request body must contain the following parameter: '{parameter}'."),
-    9000411: Kind(
-        400, "invalid_request", "The request is not properly formatted. The parameter '{parameter}' is duplicated."
+    900144: Kind(
+        400, "invalid_request", "The request body must contain the following parameter: '{parameter}'.", DOCUMENTED
     ),
-    9002313: Kind(400, "invalid_request", "Invalid request. Request is malformed or invalid."),
-    900561: Kind(400, "invalid_request", "The endpoint only accepts POST requests. Received a {method} request."),
-    70003: Kind(400, "unsupported_grant_type", "The app requested an unsupported grant type '{grant_type}'."),
+    9000411: Kind(
+        400,
+        "invalid_request",
+        "The request is not properly formatted. The parameter '{parameter}' is duplicated.",
+        OBSERVED,
+    ),
+    9002313: Kind(400, "invalid_request", "Invalid request. Request is malformed or invalid.", DOCUMENTED),
+    900561: Kind(
+        400, "invalid_request", "The endpoint only accepts POST requests. Received a {method} request.", DOCUMENTED
+    ),
+    70003: Kind(
+        400, "unsupported_grant_type", "The app requested an unsupported grant type '{grant_type}'.", DOCUMENTED
+    ),
     70011: Kind(
         400,
         "invalid_scope",
         "The provided request must include a 'scope' input parameter. The provided value for the input parameter "
         "'scope' is not valid. The scope {scope} is not valid. {reason}",
+        OBSERVED,
     ),
     1002012: Kind(
         400,
         "invalid_scope",
         "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with "
         "/.default suffixed to the resource identifier (application ID URI).",
+        OBSERVED,
     ),
     # Tenant, application, resource.
     900023: Kind(
         400,
         "invalid_request",
         "Specified tenant identifier '{tenant}' is neither a valid DNS name, nor a valid external domain.",
+        OBSERVED,
+    ),
+    50059: Kind(
+        400,
+        "invalid_request",
+        "No tenant-identifying information found in either the request or implied by any provided credentials.",
+        DOCUMENTED,
     ),
     90002: Kind(
         400,
@@ -60,6 +84,7 @@ KINDS: Final[Mapping[int, Kind]] = {
         "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the "
         "correct cloud. Check with your subscription administrator, this may happen if there are no active "
         "subscriptions for the tenant.",
+        DOCUMENTED,
     ),
     700016: Kind(
         400,
@@ -67,6 +92,7 @@ KINDS: Final[Mapping[int, Kind]] = {
         "Application with identifier '{client_id}' was not found in the directory '{tenant}'. This can happen if the "
         "application has not been installed by the administrator of the tenant or consented to by any user in the "
         "tenant. You may have sent your authentication request to the wrong tenant.",
+        DOCUMENTED,
     ),
     500011: Kind(
         400,
@@ -74,6 +100,7 @@ KINDS: Final[Mapping[int, Kind]] = {
         "The resource principal named {resource} was not found in the tenant named {tenant}. This can happen if the "
         "application has not been installed by the administrator of the tenant or consented to by any user in the "
         "tenant. You might have sent your authentication request to the wrong tenant.",
+        DOCUMENTED,
     ),
     # How the client proves who it is.
     7000215: Kind(
@@ -81,46 +108,56 @@ KINDS: Final[Mapping[int, Kind]] = {
         "invalid_client",
         "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not "
         "the client secret ID, for a secret added to app '{client_id}'.",
+        DOCUMENTED,
     ),
     7000216: Kind(
         401,
         "invalid_client",
         "'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type.",
+        OBSERVED,
     ),
-    50027: Kind(400, "invalid_request", "JWT token is invalid or malformed."),
+    50027: Kind(400, "invalid_request", "JWT token is invalid or malformed.", DOCUMENTED),
     5002727: Kind(
         400,
         "invalid_request",
         "Invalid JWT header type specified, must be 'JWT' or 'http://openid.net/specs/jwt/1.0'.",
+        OBSERVED,
     ),
     5002738: Kind(
         400,
         "invalid_request",
         "Invalid JWT token. '{algorithm}' is not a supported signature algorithm. Supported signing algorithms are: "
         "'RS256, RS384, RS512'.",
+        OBSERVED,
     ),
     # The assertion against the federated credentials.
-    70025: Kind(401, "invalid_client", "The client '{client_id}' has no configured federated identity credentials."),
+    70025: Kind(
+        401, "invalid_client", "The client '{client_id}' has no configured federated identity credentials.", OBSERVED
+    ),
     700211: Kind(
         401,
         "invalid_client",
         "No matching federated identity record found for presented assertion issuer '{issuer}'. " + FEDERATION_HELP,
+        OBSERVED,
     ),
     700213: Kind(
         401,
         "invalid_client",
         "No matching federated identity record found for presented assertion subject '{subject}'. " + FEDERATION_HELP,
+        OBSERVED,
     ),
     7002138: Kind(
         401,
         "invalid_client",
         "No matching federated identity record found for presented assertion subject '{subject}'. The subject "
         "matches with case-insensitive comparison, but not with case-sensitive comparison. " + FEDERATION_HELP,
+        OBSERVED,
     ),
     700212: Kind(
         401,
         "invalid_client",
         "No matching federated identity record found for presented assertion audience '{audience}'. " + FEDERATION_HELP,
+        OBSERVED,
     ),
     70021: Kind(
         400,
@@ -128,20 +165,23 @@ KINDS: Final[Mapping[int, Kind]] = {
         "No matching federated identity record found for presented assertion. Assertion Issuer: '{issuer}'. Assertion "
         "Subject: '{subject}'. Assertion Audience: '{audience}'. "
         "https://docs.microsoft.com/en-us/azure/active-directory/develop/workload-identity-federation",
+        OBSERVED,
     ),
-    501661: Kind(400, "invalid_request", "Request to External OIDC endpoint failed."),
+    501661: Kind(400, "invalid_request", "Request to External OIDC endpoint failed.", OBSERVED),
     7000272: Kind(
         401,
         "invalid_client",
         "The certificate with identifier {key_id} used to sign the federated credential could not be found in the "
         "metadata of identity provider {issuer}. Please validate that your Identity Provider's metadata exposes the "
         "key used to sign the incoming token.",
+        OBSERVED,
     ),
     700027: Kind(
         401,
         "invalid_client",
         "Client assertion contains an invalid signature. [Reason - The provided signature value did not match the "
         "expected signature value.]",
+        OBSERVED,
     ),
     700024: Kind(
         401,
@@ -149,15 +189,18 @@ KINDS: Final[Mapping[int, Kind]] = {
         "Client assertion is not within its valid time range. Current time: {now}, assertion valid from {valid_from}, "
         "expiry time of assertion {expires}. Review the documentation at "
         "https://learn.microsoft.com/entra/identity-platform/certificate-credentials .",
+        OBSERVED,
     ),
     # Entra itself.
-    50000: Kind(500, "server_error", "There was an error issuing a token or an issue with our sign-in service."),
-    90033: Kind(503, "temporarily_unavailable", "A transient error has occurred. Please try again."),
+    50000: Kind(
+        500, "server_error", "There was an error issuing a token or an issue with our sign-in service.", DOCUMENTED
+    ),
+    90033: Kind(503, "temporarily_unavailable", "A transient error has occurred. Please try again.", DOCUMENTED),
 }
 
 
 class AadstsError(Exception):
-    """The token endpoint refuses; `details` fill the places in the text of its kind."""
+    """The token endpoint refuses a request; `details` fill the placeholders in the text of its kind."""
 
     def __init__(self, code: int, **details: str) -> None:
         self.code = code

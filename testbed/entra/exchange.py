@@ -1,4 +1,8 @@
-"""One token request, from the form to the token."""
+"""One token request, from the form to the token.
+
+The protocol: https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow. That parameters are
+checked before tenant, identity, scope and assertion, in this order, is an inference from published responses.
+"""
 
 import re
 import time
@@ -21,12 +25,16 @@ SCOPE_FORM: Final = (
     "The scope format is invalid. Scope must be in a valid URI form <https://example/scope> or a valid Guid "
     "<guid/scope>."
 )
+# MSAL for Go sends these with every scope (AppendDefaultScopes), and gets tokens: Entra ignores them here.
+OPENID_SCOPES: Final = frozenset({"openid", "profile", "offline_access"})
+# Authorities for users of any tenant: https://learn.microsoft.com/entra/msal/msal-client-application-configuration
+USER_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
 TENANT: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[\w-]+(\.[\w-]+)+")
 GUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def read_form(method: str, content_type: str, body: bytes) -> Mapping[str, str]:
-    """Read the parameters of a token request; in a body of any other type Entra finds none.
+    """Read the parameters of a token request; a body of another type than a form has none (observed).
 
     Raises:
         AadstsError: 900561 for another method than POST, 9002313 for a broken form, 9000411 for a parameter twice.
@@ -57,6 +65,8 @@ def exchange(
     grant_type, client_id, scope = (_required(form, name) for name in ("grant_type", "client_id", "scope"))
     if grant_type != "client_credentials":
         raise AadstsError(70003, grant_type=grant_type)
+    if tenant.lower() in USER_TENANTS:
+        raise AadstsError(50059)
     if not TENANT.fullmatch(tenant):
         raise AadstsError(900023, tenant=tenant)
     identity = directory.identity(tenant, client_id)
@@ -79,14 +89,15 @@ def _required(form: Mapping[str, str], name: str) -> str:
 
 
 def _resource(scope: str, tenant: str) -> str:
-    scopes = scope.split(" ")
+    scopes = [value for value in scope.split(" ") if value not in OPENID_SCOPES] or [scope]
     if not all(value.endswith(DEFAULT_SCOPE) for value in scopes):
         raise AadstsError(1002012, scope=scope)
     if len(scopes) > 1:
         raise AadstsError(70011, scope=scope, reason="static scope limit exceeded.")
-    resource = scope.removesuffix(DEFAULT_SCOPE)
+    resource = scopes[0].removesuffix(DEFAULT_SCOPE)
     address = urlsplit(resource)
-    if not GUID.fullmatch(resource) and not (address.scheme and address.netloc):
+    # A URI such as https://vault.azure.net and api://orders (documented), or spn:GUID, which is one too (inference).
+    if not GUID.fullmatch(resource) and not (address.scheme and (address.netloc or GUID.fullmatch(address.path))):
         raise AadstsError(70011, scope=scope, reason=SCOPE_FORM)
     if (address.hostname or "").endswith(".invalid"):  # names that never exist (RFC 2606)
         raise AadstsError(500011, resource=resource, tenant=tenant)

@@ -58,7 +58,7 @@ class Faults:
         await anyio.sleep(self._delay)
 
     def throttle(self, retry_after: int, times: int | None = None) -> None:
-        """Respond 429 with Retry-After in seconds; the body is not JSON."""
+        """Respond 429 with Retry-After in seconds; that the body is not JSON is an inference."""
         headers = {"Retry-After": str(retry_after)}
         self._answer(lambda: PlainTextResponse("Too Many Requests", 429, headers), times)
 

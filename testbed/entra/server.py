@@ -24,7 +24,7 @@ from azure_workload_identity.types import JsonObject
 from testbed.entra import documents, errors
 from testbed.entra.directory import Directory, FederatedCredential
 from testbed.entra.errors import AadstsError
-from testbed.entra.exchange import exchange, read_form
+from testbed.entra.exchange import USER_TENANTS, exchange, read_form
 from testbed.entra.faults import Faults
 from testbed.entra.keys import ALGORITHM, SigningKey
 
@@ -95,6 +95,7 @@ class Entra:
         return Starlette(
             routes=[
                 Route("/common/discovery/instance", self._instance),
+                Route("/subscriptions", self._subscriptions),
                 Route("/{tenant}/v2.0/.well-known/openid-configuration", self._configuration),
                 Route("/{tenant}/discovery/v2.0/keys", self._keys),
                 Route("/{tenant}/oauth2/v2.0/token", self._token, methods=["POST", "GET", "PUT", "PATCH", "DELETE"]),
@@ -144,10 +145,16 @@ class Entra:
 
     async def _configuration(self, request: Request) -> Response:
         tenant = request.path_params["tenant"]
-        if not self._directory.has_tenant(tenant):
+        # `az logout` and MSAL discover the authority `organizations` as well.
+        if not self._directory.has_tenant(tenant) and tenant not in USER_TENANTS:
             error = AadstsError(90002, tenant=tenant)
             return JSONResponse({**errors.body(error), "error": "invalid_tenant"}, error.kind.status)
         return JSONResponse(documents.configuration(_base(request), tenant))
+
+    async def _subscriptions(self, request: Request) -> Response:
+        """Azure Resource Manager's list, which `az login` reads with its new token: the identity has none."""
+        del request
+        return JSONResponse({"value": []})
 
     async def _instance(self, request: Request) -> Response:
         return JSONResponse(documents.instance(_base(request)))
@@ -162,15 +169,17 @@ def _base(request: Request) -> str:
 
 
 @contextmanager
-def entra(directory: Path, name: str = "127.0.0.1", listener: socket.socket | None = None) -> Iterator[Entra]:
+def entra(
+    directory: Path, name: str = "127.0.0.1", listener: socket.socket | None = None, aliases: tuple[str, ...] = ()
+) -> Iterator[Entra]:
     """Run Entra under a name (or address) and write its CA to `ca.crt` in the directory.
 
     It listens on a free port of loopback unless it is given a listening socket, which it closes in the end. Its
-    certificate is for the name and for localhost.
+    certificate is for the name, for its aliases and for localhost.
     """
     with listener or socket.create_server(LOOPBACK, backlog=BACKLOG) as bound:
         emulator = Entra(f"https://{name}:{bound.getsockname()[1]}".removesuffix(":443"), directory / "ca.crt")
-        with _serving(emulator.app(), _context(directory, name, "localhost"), bound):
+        with _serving(emulator.app(), _context(directory, name, "localhost", *aliases), bound):
             yield emulator
 
 

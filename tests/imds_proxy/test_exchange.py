@@ -333,6 +333,21 @@ def test_token_proxy(bench: Bench, tmp_path: Path) -> None:
         assert bench.run().secret
 
 
+def test_token_proxy_with_two_tokens(bench: Bench, issuer: Issuer, tmp_path: Path) -> None:
+    """In a pod with a second token the proxy sends the first one to the token proxy, as the SDKs do."""
+    second = tmp_path / "second"
+    second.write_text(issuer.token(SUBJECT, "api://other"))
+    with bench.emulator.token_proxy(tmp_path, "proxy.azwi.test") as url:
+        bench.variables |= {
+            "AZURE_SECOND_FEDERATED_TOKEN_FILE": str(second),
+            "AZURE_KUBERNETES_TOKEN_PROXY": url,
+            "AZURE_KUBERNETES_SNI_NAME": "proxy.azwi.test",
+            "AZURE_KUBERNETES_CA_FILE": str(tmp_path / "ca.crt"),
+        }
+        assert bench.run().secret
+    assert bench.emulator.exchanges[-1].assertion == bench.token_file.read_text()
+
+
 def tunnel(port: int) -> Serve:
     """Make an HTTP proxy whose every tunnel ends at a port of this machine."""
 

@@ -210,6 +210,8 @@ def test_port_in_use(shared: Sidecar) -> None:
     """A port in use is named."""
     status, text = ran(f"--proxy-port={shared.port}", AZURE_TENANT_ID="t")
     assert (status, f"port {shared.port} of localhost" in text, "choose another port" in text) == (2, True, True)
+    assert f"another process listens on {shared.port};" in text
+    assert "azure.workload.identity/proxy-sidecar-port" in text
 
 
 def test_pass_through_without_imds(tmp_path: Path, running_entra: Entra, issuer: Issuer) -> None:

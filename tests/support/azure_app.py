@@ -85,6 +85,11 @@ CREDENTIALS: Final[dict[str, Callable[[str], str]]] = {
     "workload-identity-client-id": _sdk(
         lambda: azure.identity.WorkloadIdentityCredential(client_id=os.environ[OTHER_CLIENT_ID])
     ),
+    "second-token": _sdk(
+        lambda: azure.identity.WorkloadIdentityCredential(
+            client_id=os.environ[OTHER_CLIENT_ID], token_file_path=os.environ["AZURE_SECOND_FEDERATED_TOKEN_FILE"]
+        )
+    ),
     "identity-binding": _sdk(lambda: azure.identity.WorkloadIdentityCredential(enable_azure_proxy=True)),
     "msal": _msal(msal.SystemAssignedManagedIdentity),
     "msal-client-id": _msal(lambda: msal.UserAssignedManagedIdentity(client_id=os.environ[OTHER_CLIENT_ID])),

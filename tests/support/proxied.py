@@ -18,6 +18,7 @@ from tests.support.listener import Listener, listener
 from tests.support.netns import IMDS, Namespace, Network, network
 
 LOGIN: Final = "login.microsoftonline.com"
+MANAGEMENT: Final = "management.azure.com"  # which `az login` asks for subscriptions
 BINDING_HOST: Final = "token-proxy.azwi.test"
 SUBJECT: Final = "system:serviceaccount:shop:web"
 PROXY: Final = str(Path(sys.executable).with_name("azwi-proxy"))
@@ -36,9 +37,9 @@ class Outside:
 def outside(directory: Path) -> Iterator[Outside]:
     """Make a pod's network with Entra and the real IMDS in it."""
     with (
-        network(LOGIN, BINDING_HOST) as made,
+        network(LOGIN, BINDING_HOST, MANAGEMENT) as made,
         listener("imds", made.node.listen((IMDS, 80))) as imds,
-        entra(directory, LOGIN, made.node.listen(("0.0.0.0", 443))) as emulator,  # noqa: S104  of the node's namespace
+        entra(directory, LOGIN, made.node.listen(("0.0.0.0", 443)), (MANAGEMENT,)) as emulator,  # noqa: S104  of the node's namespace
     ):
         yield Outside(made, emulator, imds)
 

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import pytest
 
 from testbed.entra import Entra
+from testbed.entra.errors import DOCUMENTED, KINDS, OBSERVED
 from tests.testbed.entra.client import SCOPE, Client, refusal
 
 
@@ -84,7 +85,8 @@ def test_failure(client: Client) -> None:
         ({"grant_type": "password"}, (400, "unsupported_grant_type", 70003)),
         ({"client_id": "7d5b2f6e-3c1a-4b8e-9a55-0c6f1e2d3a4b"}, (400, "unauthorized_client", 700016)),
         ({"scope": "https://vault.azure.net"}, (400, "invalid_scope", 1002012)),
-        ({"scope": "https://vault.azure.net/.default offline_access"}, (400, "invalid_scope", 1002012)),
+        ({"scope": "openid offline_access profile"}, (400, "invalid_scope", 1002012)),
+        ({"scope": "https://vault.azure.net/.default email"}, (400, "invalid_scope", 1002012)),
         ({"scope": "https://a.test/.default https://b.test/.default"}, (400, "invalid_scope", 70011)),
         ({"scope": "vault/.default"}, (400, "invalid_scope", 70011)),
         ({"scope": "https://nowhere.invalid/.default"}, (400, "invalid_resource", 500011)),
@@ -100,7 +102,8 @@ def test_wrong_parameter(client: Client, changes: dict[str, str | None], expecte
 
 
 @pytest.mark.parametrize(
-    ("tenant", "code"), [("00000000-0000-4000-8000-000000000000", 90002), ("not-a-tenant", 900023)]
+    ("tenant", "code"),
+    [("00000000-0000-4000-8000-000000000000", 90002), ("not-a-tenant", 900023), ("organizations", 50059)],
 )
 def test_wrong_tenant(client: Client, tenant: str, code: int) -> None:
     """A tenant that does not exist and a malformed one have different codes."""
@@ -118,6 +121,8 @@ def test_ids_in_any_case(client: Client) -> None:
         ("https://vault.azure.net//.default", "https://vault.azure.net/"),
         ("api://orders/.default", "api://orders"),
         ("6a8b4b39-c021-437c-b060-5a14a3fd65f3/.default", "6a8b4b39-c021-437c-b060-5a14a3fd65f3"),
+        ("https://vault.azure.net/.default openid offline_access profile", "https://vault.azure.net"),
+        ("spn:6a8b4b39-c021-437c-b060-5a14a3fd65f3/.default", "spn:6a8b4b39-c021-437c-b060-5a14a3fd65f3"),
     ],
 )
 def test_audience(client: Client, scope: str, audience: str) -> None:
@@ -152,6 +157,18 @@ def test_discovery(client: Client, running: Entra) -> None:
     assert document["token_endpoint"] == f"{running.url}/{client.tenant}/oauth2/v2.0/token"
     assert document["issuer"] == f"{running.url}/{client.tenant}/v2.0"
     assert sorted(key) == ["alg", "e", "kid", "kty", "n", "use"]
+
+
+@pytest.mark.parametrize("authority", ["organizations", "common", "consumers"])
+def test_discovery_for_users(client: Client, running: Entra, authority: str) -> None:
+    """The authorities for users of any tenant have a document too: `az logout` reads that of organizations."""
+    document = client.send(f"/{authority}/v2.0/.well-known/openid-configuration", method="GET").json()
+    assert document["token_endpoint"] == f"{running.url}/{authority}/oauth2/v2.0/token"
+
+
+def test_every_failure_names_its_source() -> None:
+    """Documented, observed or inferred: a reader of the emulator knows which."""
+    assert {kind.source for kind in KINDS.values()} == {DOCUMENTED, OBSERVED}
 
 
 def test_discovery_of_no_tenant(client: Client) -> None:

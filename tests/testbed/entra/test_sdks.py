@@ -64,3 +64,33 @@ def test_identity_binding(client: Client, running: Entra, tmp_path: Path) -> Non
     assert found.errors == {}
     assert running.verify(found.tokens["identity-binding"])["appid"] == client.client_id
     assert running.exchanges[-1].host == url.split("/")[2]
+
+
+def test_two_tokens_in_one_app(client: Client, running: Entra, tmp_path: Path) -> None:
+    """One app uses an identity binding with the first token and federates directly with the second one."""
+    direct = Client(running, client.issuer)
+    running.register(direct.tenant, direct.client_id, FederatedCredential(client.issuer.url, client.subject))
+    bound = Client(running, client.issuer)
+    running.register(
+        bound.tenant, bound.client_id, FederatedCredential(client.issuer.url, client.subject, BINDING_AUDIENCE)
+    )
+    second = tmp_path / "second-identity-token"
+    second.write_text(client.issuer.token(client.subject))
+    proxy = tmp_path / "proxy"
+    with running.token_proxy(proxy, "binding.azwi.test") as url:
+        env = {
+            **environment(bound, tmp_path, client.issuer.token(client.subject, BINDING_AUDIENCE)),
+            names.ENV_SECOND_TOKEN_FILE: str(second),
+            azure_app.OTHER_CLIENT_ID: direct.client_id,
+            names.ENV_TOKEN_PROXY: url,
+            names.ENV_TOKEN_PROXY_SNI: "binding.azwi.test",
+            names.ENV_TOKEN_PROXY_CA_FILE: str(proxy / "ca.crt"),
+        }
+        credentials = ("identity-binding", "second-token", "workload-identity-client-id")
+        found = azure_app.run(env, "https://vault.azure.net", *credentials)
+
+    assert {name: running.verify(token)["appid"] for name, token in found.tokens.items()} == {
+        "identity-binding": bound.client_id,
+        "second-token": direct.client_id,
+    }
+    assert "AADSTS700212" in found.errors["workload-identity-client-id"]
