@@ -1,13 +1,15 @@
 """Pod templates in objects of all kinds."""
 
+import re
 from typing import Any
 
 import pytest
 
 from azure_workload_identity.types import JsonObject
 from azwi_cli.console.errors import CommandError
-from azwi_cli.offline import templates
+from azwi_cli.offline import composed, templates
 from azwi_cli.offline.templates import Search
+from testbed.program import ROOT
 
 POD: JsonObject = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "app"}]}}
 
@@ -195,3 +197,22 @@ def test_incomplete() -> None:
     """A workload without its pod is refused by name."""
     with pytest.raises(CommandError, match=r"CronJob x has no spec\.jobTemplate\.spec\.template"):
         found({"kind": "CronJob", "metadata": {"name": "x"}})
+
+
+def documented() -> list[tuple[str, str]]:
+    """Return the kinds of the manual's table, each with the fields of its templates."""
+    page = (ROOT / "docs" / "use" / "check-manifests.md").read_text()
+    table = page.partition("## Where pod templates are found")[2].partition("## ")[0]
+    rows = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| ")]
+    return [(name.split()[-1], where.strip()) for names, where in rows[1:] for name in names.split(",")]
+
+
+def test_page() -> None:
+    """The manual's table has Kubernetes' own kinds, those put together, and every kind that is tested here."""
+    kinds = documented()
+    for kind, path in templates.POD_PATHS.items():
+        assert (kind, f"`{'.'.join(path)}`" if path else "the object itself") in kinds
+    assert composed.KINDS.keys() <= {kind for kind, _ in kinds}
+    for document, expected in CUSTOM[:-1]:
+        fields = [re.sub(r"\.\d+", "[]", pointer.strip("/").replace("/", ".")) for pointer, _ in expected]
+        assert any(kind == document["kind"] and all(f"`{field}`" in where for field in fields) for kind, where in kinds)
