@@ -95,19 +95,15 @@ def step(
     }
     if not old and data.get(OLD_CA):
         changes.append("retired")
-    leaf_certificate = x509.load_pem_x509_certificate(leaf.certificate)
+    renewals = [_renewal_time(x509.load_pem_x509_certificate(leaf.certificate), spec.cert_lifetime)]
+    if upcoming is None:
+        renewals.append(_renewal_time(authority, spec.ca_lifetime))
     return RotationStep(
         data=_content(current, upcoming, leaf, old),
         changes=tuple(changes),
         problems=tuple(problems),
         trusted=b"".join([*signing, *old]),
-        due=min(
-            [
-                _renewal_time(leaf_certificate, spec.cert_lifetime),
-                *([] if upcoming else [_renewal_time(authority, spec.ca_lifetime)]),
-                *(retirement for retirement in old.values() if retirement > now),
-            ]
-        ),
+        due=min([*renewals, *(retirement for retirement in old.values() if retirement > now)]),
         ca_expires=authority.not_valid_after_utc,
     )
 

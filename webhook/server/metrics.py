@@ -75,8 +75,6 @@ class Metrics:
             "azwi_admissions", "Admissions by decision (mutate, skip, refuse, error) and reason", "decision", "reason"
         )
         warnings = self._counter("azwi_admission_warnings", "Warnings returned to authors of pods, by code", "code")
-        build = Info("azwi_build", "The version that runs", registry=self.registry)
-        build.info({"version": __version__, "python": platform.python_version()})
         self._live_reads = self._counter(
             "azwi_live_reads",
             "ServiceAccounts read because the cache did not have them: found, missing, failed",
@@ -105,11 +103,15 @@ class Metrics:
         self._closed = self._counter(
             "azwi_connections_closed", "Connections that the server closed, by port and reason", "port", "reason"
         )
+        build = Info("azwi_build", "The version that runs", registry=self.registry)
+        build.info({"version": __version__, "python": platform.python_version()})
         self._latency = requests.labels(service_name="webhook")
         # Looking up a child by its labels costs more than counting; the sets of labels are small.
-        self._admissions = cache(admissions.labels)
-        self._warnings = cache(warnings.labels)
-        # A counter that appears with its first event has no increase by it: rate() and alerts would miss that one.
+        self._admissions, self._warnings = cache(admissions.labels), cache(warnings.labels)
+        self._start_at_zero()
+
+    def _start_at_zero(self) -> None:
+        """Create every counter: one that appears with its first event has no increase, and alerts would miss that."""
         for reason in Reason:
             self._admissions(_decision(reason), reason)
         for code in ERROR_CODES:

@@ -127,12 +127,7 @@ def read(
     """
     reader = Reader(cluster, on_step)
     server_clock = _server_clock(reader)
-    found = reader.list(Area.WEBHOOKS, "webhook configurations", kube.path(_ADMISSION, "mutatingwebhookconfigurations"))
-    installations = (
-        None
-        if found is None
-        else [_installation(reader, configuration) for configuration in found if is_ours(configuration)]
-    )
+    installations = _installations(reader)
     policy, mapping = _policy(reader, installations or [])
     namespaces = _namespaces(reader, scope.namespace)
     stored = reader.list(Area.ACCOUNTS, "ServiceAccounts", kube.path("v1", "serviceaccounts", scope.namespace))
@@ -154,10 +149,7 @@ def read(
         accounts=accounts,
         accounts_of=scope.namespace if complete and not (scope.service_account or scope.pod) else None,
         workloads=_workloads(reader, scope, context),
-        network_policies=reader.list(
-            Area.POLICIES, "NetworkPolicies", kube.path("networking.k8s.io/v1", "networkpolicies", scope.namespace)
-        )
-        or (),
+        network_policies=_network_policies(reader, scope.namespace),
         limit_ranges=reader.list(Area.LIMITS, "LimitRanges", kube.path("v1", "limitranges", scope.namespace)) or (),
         quotas=reader.list(Area.LIMITS, "ResourceQuotas", kube.path("v1", "resourcequotas", scope.namespace)) or (),
     )
@@ -166,13 +158,23 @@ def read(
         snapshot = replace(snapshot, accounts={key: value for key, value in accounts.items() if key[1] in wanted})
     if installations != []:
         on_step("creating a pod in a dry run")
-        snapshot = replace(
-            snapshot,
-            probe=_probe(
-                reader, _probed(snapshot, cluster.namespace), policy, configurations_known=installations is not None
-            ),
-        )
+        namespace = _probed(snapshot, cluster.namespace)
+        probe = _probe(reader, namespace, policy, configurations_known=installations is not None)
+        snapshot = replace(snapshot, probe=probe)
     return replace(snapshot, unreadable=tuple(reader.unreadable))
+
+
+def _installations(reader: Reader) -> Sequence[Installation] | None:
+    """The installed webhooks of this kind, or None when configurations cannot be read."""
+    found = reader.list(Area.WEBHOOKS, "webhook configurations", kube.path(_ADMISSION, "mutatingwebhookconfigurations"))
+    if found is None:
+        return None
+    return [_installation(reader, configuration) for configuration in found if is_ours(configuration)]
+
+
+def _network_policies(reader: Reader, namespace: str) -> Sequence[JsonObject]:
+    path = kube.path("networking.k8s.io/v1", "networkpolicies", namespace)
+    return reader.list(Area.POLICIES, "NetworkPolicies", path) or ()
 
 
 def _check(scope: Scope, accounts: Mapping[tuple[str, str], JsonObject]) -> None:

@@ -1,7 +1,7 @@
 """The command: its flags, its steps, and its exit status."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -101,16 +101,10 @@ def command(  # noqa: PLR0913  one parameter a flag
     azwi mutate -f deployment.yaml --service-account account.yaml -o diff
     helm template chart | azwi mutate -f - --strict --explain
     """  # noqa: D301  click reads the mark as: do not wrap
-    form = form or (MutateOutput.TABLE if explain else MutateOutput.YAML)
-    if explain and form not in DECISION_FORMATS:
-        raise click.UsageError(f"--explain prints table, json or yaml, not {form}")
+    form = _form(form, explain=explain)
     policy = policies.build(settings)
     with output.progress("reading manifests") as progress:
-        read = manifests.read(files)
-        if not read.objects:
-            raise CommandError(
-                f"there are no manifests in {', '.join(files)}", "did the command that writes them fail?"
-            )
+        read = _read(files)
         known = [*read.objects, *manifests.read(service_accounts).objects]
         cluster = Cluster.connect(ClusterTarget(kubeconfig, context, namespace)) if from_cluster else None
         default = namespace or (cluster.namespace if cluster else "default")
@@ -120,16 +114,50 @@ def command(  # noqa: PLR0913  one parameter a flag
         admissions = [admission for result in results for admission in result.admissions]
         refused = [admission for admission in admissions if admission.outcome.decision is Decision.REFUSE]
         progress.update("writing")
-        if explain or form is MutateOutput.TABLE:
-            decisions = [admission.document() for admission in admissions]
-            text = (
-                output.as_text(decisions, DECISION_FORMATS[form], lambda: report.decisions(admissions)).rstrip() + "\n"
-            )
-        else:
-            text = "" if refused else report.manifests(results, form, colour=output.coloured(sys.stdout))
+        explain = explain or form is MutateOutput.TABLE
+        text = _explanation(admissions, form) if explain else "" if refused else _manifests(results, form)
     in_general = [*read.skipped, *loaded.faults, *_unread(results), *_unknown_tenant(policy, admissions)]
     in_general += offline.unread.values()
-    of_pods = [
+    of_pods = _pod_warnings(admissions)
+    for warning in in_general if explain else [*in_general, *of_pods]:
+        output.warn(warning)
+    click.echo(text, nl=not text.endswith("\n") and bool(text))
+    _end(refused, len(in_general) + len(of_pods) if strict else 0, asked_cluster=from_cluster)
+
+
+def _form(form: MutateOutput | None, *, explain: bool) -> MutateOutput:
+    form = form or (MutateOutput.TABLE if explain else MutateOutput.YAML)
+    if explain and form not in DECISION_FORMATS:
+        raise click.UsageError(f"--explain prints table, json or yaml, not {form}")
+    return form
+
+
+def _end(refused: Sequence[Admission], warnings: int, *, asked_cluster: bool) -> None:
+    """Raise the CommandError of a refusal, or of warnings that --strict counts."""
+    if refused:
+        raise _refusal(refused, asked_cluster=asked_cluster)
+    if warnings:
+        raise CommandError(f"{warnings} {'warning' if warnings == 1 else 'warnings'}, and --strict was given")
+
+
+def _manifests(results: Sequence[MutatedDocument], form: MutateOutput) -> str:
+    return report.manifests(results, form, colour=output.coloured(sys.stdout))
+
+
+def _read(files: Sequence[str]) -> manifests.Manifests:
+    read = manifests.read(files)
+    if not read.objects:
+        raise CommandError(f"there are no manifests in {', '.join(files)}", "did the command that writes them fail?")
+    return read
+
+
+def _explanation(admissions: Sequence[Admission], form: MutateOutput) -> str:
+    decisions = [admission.document() for admission in admissions]
+    return output.as_text(decisions, DECISION_FORMATS[form], lambda: report.decisions(admissions)).rstrip() + "\n"
+
+
+def _pod_warnings(admissions: Iterable[Admission]) -> list[str]:
+    return [
         f"{admission.template}: {text}"
         for admission in admissions
         for text in [
@@ -137,13 +165,6 @@ def command(  # noqa: PLR0913  one parameter a flag
             *(f"{warning.text} ({warning.code})" for warning in admission.outcome.warnings),
         ]
     ]
-    for warning in in_general if explain or form is MutateOutput.TABLE else [*in_general, *of_pods]:
-        output.warn(warning)
-    click.echo(text, nl=not text.endswith("\n") and bool(text))
-    if refused:
-        raise _refusal(refused, asked_cluster=from_cluster)
-    if strict and (count := len(in_general) + len(of_pods)):
-        raise CommandError(f"{count} {'warning' if count == 1 else 'warnings'}, and --strict was given")
 
 
 def _admit(
