@@ -4,11 +4,11 @@ A pod that has a layout already keeps it: one of a former version of this webhoo
 that webhook came first.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
-from posixpath import normpath
+from posixpath import dirname, normpath
 from typing import Final
 
 from azure_workload_identity import names
@@ -51,6 +51,10 @@ class MountConflict:
     read_only: frozenset[str]
 
 
+_NONE: Final[frozenset[str]] = frozenset()
+NO_CONFLICT: Final = MountConflict(_NONE, _NONE)
+
+
 @dataclass(frozen=True)
 class Layout:
     """The mounts of a container, in order, and the volumes that they need.
@@ -84,24 +88,40 @@ class Layout:
 
     @cached_property
     def conflict(self) -> Callable[[str], MountConflict]:
-        """`mount_conflict` with these directories; its results are cached."""
-        return lru_cache(maxsize=CACHED_PATHS)(partial(mount_conflict, self.directories))
+        """Find the conflict of a mount path with these directories; results are cached.
+
+        /var/run is a link to /run in most images, so both spellings of a directory count.
+        """
+        spellings = {
+            f"{spelling}/": directory
+            for directory in self.directories
+            for spelling in (directory, directory.removeprefix("/var"))
+        }
+        parents: dict[str, set[str]] = {}
+        for spelling, directory in spellings.items():
+            parent = spelling.rstrip("/")
+            while parent != "/":
+                parent = dirname(parent)
+                parents.setdefault(parent, set()).add(directory)
+        frozen = {parent: frozenset(below) for parent, below in parents.items()}
+        return lru_cache(maxsize=CACHED_PATHS)(partial(mount_conflict, spellings, frozen))
 
 
-def mount_conflict(directories: Sequence[str], mount_path: str) -> MountConflict:
+def mount_conflict(
+    spellings: Mapping[str, str], parents: Mapping[str, frozenset[str]], mount_path: str
+) -> MountConflict:
     """The conflict of a mount with the token's: at or below a directory it collides, above one it must be writable.
 
-    /var/run is a link to /run in most images, so both spellings of a directory count.
+    `spellings` are directories by the paths that lead to them, `parents` the directories below a path.
     """
     path = absolute(mount_path)
-    always, read_only = set(), set()
-    for directory in directories:
-        for spelling in (directory, directory.removeprefix("/var")):
-            if path == spelling or path.startswith(spelling + "/"):
-                always.add(directory)
-            elif spelling.startswith(path.rstrip("/") + "/"):
-                read_only.add(directory)
-    return MountConflict(frozenset(always), frozenset(read_only))
+    above = parents.get(path)
+    if above is not None:
+        return MountConflict(_NONE, above)
+    inside = path + "/"
+    if not inside.startswith(tuple(spellings)):
+        return NO_CONFLICT
+    return MountConflict(frozenset(spellings[prefix] for prefix in spellings if inside.startswith(prefix)), _NONE)
 
 
 _V160: Final = TokenMount(names.VOLUME, names.V160_DIRECTORY, names.V160_TOKEN_FILE)

@@ -14,7 +14,7 @@ from webhook.admission import fragments
 from webhook.admission.decision import Injection
 from webhook.admission.layout import Layout, layout_of
 from webhook.admission.mounts import Placement, Placer
-from webhook.admission.pod import Pod, maps
+from webhook.admission.pod import Pod, maps, size
 from webhook.admission.policy import Policy, ProxySettings
 from webhook.admission.proxy import ProxyMode
 from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, WarningCode, quoted
@@ -79,10 +79,10 @@ class _ContainerInjector:
 
     def operations(self, container: JsonObject, pointer: str) -> list[JsonObject]:
         """Make the operations for one container."""
+        self._count(size(container, "volumeMounts") + size(container, "volumeDevices"), size(container, "env"))
         env = maps(container, "env", pointer)
         mounts = maps(container, "volumeMounts", pointer)
         devices = maps(container, "volumeDevices", pointer)
-        self._count(len(mounts) + len(devices), len(env))
         taken = [*mounts, *({"mountPath": device.get("devicePath")} for device in devices)] if devices else mounts
         placement = self._placer.place(container["name"], taken)
         self.warnings += placement.warnings

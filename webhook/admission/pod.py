@@ -54,15 +54,15 @@ class Pod:
         spec = raw.get("spec")
         if not isinstance(spec, dict):
             raise _malformed("spec", "a map", spec)
-        containers = _named_maps(spec, "containers")
-        init_containers = _named_maps(spec, "initContainers")
-        if len(containers) + len(init_containers) > MAX_CONTAINERS:
+        if size(spec, "containers") + size(spec, "initContainers") > MAX_CONTAINERS:
             raise Refusal(Reason.TOO_MANY_CONTAINERS, f"the pod has more than {MAX_CONTAINERS} containers")
         annotations = _texts(metadata, "annotations")
         if sum(map(len, annotations)) + sum(map(len, annotations.values())) > MAX_ANNOTATIONS_SIZE:
             raise Refusal(
                 Reason.ANNOTATIONS_TOO_LARGE, f"the pod's annotations have more than {MAX_ANNOTATIONS_SIZE} bytes"
             )
+        containers = _named_maps(spec, "containers")
+        init_containers = _named_maps(spec, "initContainers")
         return cls(
             name=_text(metadata, "name", "metadata") or _text(metadata, "generateName", "metadata"),
             labels=_texts(metadata, "labels"),
@@ -86,6 +86,12 @@ class Pod:
         for key, group in (("initContainers", self.init_containers), ("containers", self.containers)):
             for index, container in enumerate(group):
                 yield f"/spec/{key}/{index}", container
+
+
+def size(parent: JsonObject, key: str) -> int:
+    """The length of the list at `key`, 0 where there is none."""
+    value = parent.get(key)
+    return len(value) if isinstance(value, list) else 0
 
 
 def maps(parent: JsonObject, key: str, path: str) -> list[JsonObject]:
