@@ -55,4 +55,8 @@ def _handshake(client: ssl.SSLContext, server: ssl.SSLContext, host: str) -> ssl
                 side.do_handshake()
             except ssl.SSLWantReadError:
                 continue
+            except ssl.SSLError as error:
+                # A server that asks for a client's certificate is trusted by then, and more is not examined here.
+                if error.reason != "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+                    raise
     return client_side

@@ -39,9 +39,15 @@ class ServingContext:
         CertificateError: the source has no usable pair at the start.
     """
 
-    def __init__(self, source: Source, minimum: ssl.TLSVersion) -> None:
+    def __init__(
+        self,
+        source: Source,
+        minimum: ssl.TLSVersion,
+        configure: Callable[[ssl.SSLContext], None] = lambda _: None,
+    ) -> None:
         self._source = source
         self._minimum = minimum
+        self._configure = configure
         self.ssl = self._new_context()
         self._current: KeyPair | None = None
         self.validity: Validity
@@ -99,6 +105,7 @@ class ServingContext:
         context.minimum_version = self._minimum
         # The API server resumes no sessions; their tickets would be a seventh of a handshake's cost.
         context.num_tickets = 0
+        self._configure(context)
         return context
 
 

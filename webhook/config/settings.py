@@ -31,6 +31,7 @@ from azure_workload_identity.types import JsonObject
 from webhook.admission import values
 from webhook.admission.policy import OptIn
 from webhook.admission.proxy import MAX_PORT
+from webhook.config.cipher_suites import openssl_suites
 
 TLS_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 PROXY_IMAGE: Final = "mcr.microsoft.com/oss/azure/workload-identity/proxy:v1.6.0"
@@ -87,6 +88,11 @@ Listener = Annotated[Address | None, BeforeValidator(_address)]
 
 def _list(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+
+
+def _tls_version(text: object) -> object:
+    # OpenShift's installer and Kubernetes' own programs use Go's names.
+    return {"VersionTLS12": "1.2", "VersionTLS13": "1.3"}.get(text, text) if isinstance(text, str) else text
 
 
 def _duration(text: object) -> object:
@@ -188,7 +194,23 @@ class Settings(BaseModel):
         Source("how long new connections are answered after SIGTERM", flag="drain-period"),
         Field(ge=timedelta(0), le=timedelta(minutes=5)),
     ] = timedelta(seconds=10)
-    tls_min_version: Annotated[str, Source("oldest TLS version spoken: 1.3 or 1.2", flag="tls-min-version")] = "1.3"
+    tls_min_version: Annotated[
+        str,
+        BeforeValidator(_tls_version),
+        Source("oldest TLS version: 1.3 or VersionTLS13, 1.2 or VersionTLS12", flag="tls-min-version"),
+    ] = "1.3"
+    tls_cipher_suites: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_list),
+        Source(
+            "comma list of TLS 1.2 suites, by Go's or OpenSSL's names; empty for all with ECDHE and AEAD",
+            flag="tls-cipher-suites",
+        ),
+    ] = ()
+    client_ca_file: Annotated[
+        Path | None,
+        Source("CA certificates (PEM) of the clients that may send reviews; unset: any client", flag="client-ca-file"),
+    ] = None
     health_addr: Annotated[
         Listener, Source("address of /healthz and /readyz", flag="health-addr"), Field(validate_default=True)
     ] = names.HEALTH_ADDR  # type: ignore[assignment]  # validated as if it had been given
@@ -330,6 +352,12 @@ class Settings(BaseModel):
             raise ValueError("must be 1.3 or 1.2; older versions are not spoken")
         return version
 
+    @field_validator("tls_cipher_suites")
+    @classmethod
+    def _check_suites(cls, suites: tuple[str, ...]) -> tuple[str, ...]:
+        openssl_suites(suites)
+        return suites
+
     @field_validator("log_level")
     @classmethod
     def _check_level(cls, level: str) -> str:
@@ -363,6 +391,8 @@ class Settings(BaseModel):
 
 def _contradictions(settings: Settings) -> Iterator[str]:
     yield from _endpoint_contradictions(settings)
+    if settings.tls_min_version == "1.2" and not openssl_suites(settings.tls_cipher_suites):
+        yield "--tls-cipher-suites names no suite of TLS 1.2, which --tls-min-version allows; name one, or set 1.3"
     if not settings.opt_in:
         yield "--opt-in must name at least one of pod-label, namespace-label and service-account"
     for kind in ("cpu", "memory"):

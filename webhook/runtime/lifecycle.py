@@ -17,6 +17,7 @@ from webhook.runtime.components import BackgroundTask, Components, StartError, r
 from webhook.runtime.http_server import HttpServer
 from webhook.runtime.shutdown import Shutdown, cancel
 from webhook.runtime.sockets import Listeners
+from webhook.runtime.tls import configurator
 from webhook.server.app import admission_app, health_app, metrics_app
 from webhook.server.connections import ConnectionTable, Limits
 
@@ -80,7 +81,8 @@ async def serve(
 async def _context(settings: Settings, components: Components) -> ServingContext:
     try:
         await components.before_serving()
-        return ServingContext(components.certificates, TLS_VERSIONS[settings.tls_min_version])
+        minimum = TLS_VERSIONS[settings.tls_min_version]
+        return ServingContext(components.certificates, minimum, configurator(settings))
     except (CertificateError, ValueError) as error:
         raise StartError(str(error)) from error
 
