@@ -13,7 +13,8 @@ from azwi_cli.cluster import kube
 from azwi_cli.cluster.kube import Cluster
 from azwi_cli.console.errors import CommandError
 from azwi_cli.offline import templates
-from azwi_cli.offline.limits import LimitProblem, NamespaceLimits, problems
+from azwi_cli.offline.limit_problem import LimitProblem
+from azwi_cli.offline.limits import NamespaceLimits, problems
 from azwi_cli.offline.namespaces import Namespaces
 from azwi_cli.offline.policy import UNKNOWN_TENANT
 from azwi_cli.offline.templates import PodTemplate
@@ -120,7 +121,7 @@ def _admission(template: PodTemplate, context: AdmissionContext) -> Admission:
     if not (_asks_for_proxy(template) and admission.outcome.operations):
         return admission
     limits = context.limits(template.namespace)
-    if not (limits.limit_ranges or limits.quotas):
+    if not limits:
         return admission
     return replace(admission, limit_problems=problems(template.pod, admission.pod(), limits))
 

@@ -1,6 +1,7 @@
 """What a namespace has that decides about its pods: among the manifests, then in the cluster if there is one."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from azure_workload_identity import names
 from azure_workload_identity.kube_yaml.manifests import objects
@@ -8,6 +9,8 @@ from azure_workload_identity.types import JsonObject
 from azwi_cli.cluster import kube
 from azwi_cli.cluster.kube import ApiError, Cluster
 from azwi_cli.offline.limits import NamespaceLimits
+
+_POD_SECURITY: Final = "pod-security.kubernetes.io/enforce"
 
 
 class Namespaces:
@@ -30,19 +33,24 @@ class Namespaces:
 
     def opted_in(self, name: str) -> bool:
         """Whether a namespace has the label that opts its pods in."""
-        if name not in self._labels and self._cluster is not None:
-            stored = self._cluster.find(kube.path("v1", "namespaces", name=name)) or {"metadata": {}}
-            self._labels[name] = stored["metadata"].get("labels")
-        labels = self._labels.get(name)
-        return isinstance(labels, dict) and labels.get(names.USE_LABEL) == "true"
+        return self._labels_of(name).get(names.USE_LABEL) == "true"
 
     def limits(self, name: str) -> NamespaceLimits:
         """The limits of a namespace; where the cluster does not show them, `unread` has the reason."""
         if name not in self._limits:
             self._limits[name] = NamespaceLimits(
-                self._find("LimitRange", "limitranges", name), self._find("ResourceQuota", "resourcequotas", name)
+                self._find("LimitRange", "limitranges", name),
+                self._find("ResourceQuota", "resourcequotas", name),
+                str(self._labels_of(name).get(_POD_SECURITY) or ""),
             )
         return self._limits[name]
+
+    def _labels_of(self, name: str) -> JsonObject:
+        if name not in self._labels and self._cluster is not None:
+            stored = self._cluster.find(kube.path("v1", "namespaces", name=name)) or {"metadata": {}}
+            self._labels[name] = stored["metadata"].get("labels")
+        labels = self._labels.get(name)
+        return labels if isinstance(labels, dict) else {}
 
     def _find(self, kind: str, plural: str, namespace: str) -> list[JsonObject]:
         found = list(self._written.get((kind, namespace), ()))

@@ -87,9 +87,10 @@ def terminal_columns() -> int:
 def _wrapped(text: str, columns: int) -> str:
     if not columns:
         return f"  {text}"
-    return textwrap.fill(
-        text, max(columns, _MIN_COLUMNS), initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
-    )
+    width = max(columns, _MIN_COLUMNS)
+    wrapper = textwrap.TextWrapper(width, initial_indent="  ", subsequent_indent="    ")
+    wrapper.break_on_hyphens = wrapper.break_long_words = False  # names can be copied
+    return wrapper.fill(text)
 
 
 def _remarks(admission: Admission) -> Iterator[str]:

@@ -292,7 +292,7 @@ def test_limits() -> None:
     }
     done = ran(ACCOUNT, bounds, pod, arguments=("--strict",))
     assert done.exit_code == 1
-    assert "LimitRange bounds would refuse the pod: container azwi-proxy: its memory request must be" in done.stderr
+    assert "LimitRange bounds would refuse the pod: azwi-proxy: the memory request must be" in done.stderr
     pod["metadata"]["annotations"] |= {names.PROXY_MEMORY_REQUEST: "90Mi", names.PROXY_MEMORY_LIMIT: "90Mi"}
     assert ran(ACCOUNT, bounds, pod, arguments=("--strict",)).exit_code == 0
 

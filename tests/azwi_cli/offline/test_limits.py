@@ -39,27 +39,27 @@ def quota(used: dict[str, str] | None = None, scopes: list[str] | None = None, *
     [
         (
             limit_range(min={"cpu": "100m"}),
-            "its cpu request must be at least 100m and is 10m",
+            "the cpu request must be at least 100m and is 10m",
             {names.PROXY_CPU_REQUEST: "100m"},
         ),
         (
             limit_range(min={"memory": "90Mi"}),
-            "its memory request must be at least 90Mi and is 32Mi",
+            "the memory request must be at least 90Mi and is 32Mi",
             {names.PROXY_MEMORY_REQUEST: "90Mi", names.PROXY_MEMORY_LIMIT: "90Mi"},
         ),
         (
             limit_range(max={"cpu": "200m"}),
-            "its cpu limit must be at most 200m and is 500m",
+            "the cpu limit must be at most 200m and is 500m",
             {names.PROXY_CPU_LIMIT: "200m"},
         ),
         (
             limit_range(max={"memory": "16Mi"}),
-            "its memory limit must be at most 16Mi and is 64Mi",
+            "the memory limit must be at most 16Mi and is 64Mi",
             {names.PROXY_MEMORY_REQUEST: "16Mi", names.PROXY_MEMORY_LIMIT: "16Mi"},
         ),
         (
             limit_range(ratio={"cpu": "4"}),
-            "its cpu limit (500m) must be at most 4 times its request (10m)",
+            "the cpu limit (500m) must be at most 4 times its request (10m)",
             {names.PROXY_CPU_REQUEST: "125m"},
         ),
     ],
@@ -67,9 +67,9 @@ def quota(used: dict[str, str] | None = None, scopes: list[str] | None = None, *
 def test_limit_range(limits: NamespaceLimits, text: str, annotations: dict[str, str]) -> None:
     """A bound that the proxy's own resources break is reported with the annotation that helps."""
     [problem] = problems(BEFORE, AFTER, limits)
-    assert problem.text == f"container azwi-proxy: {text}"
+    assert problem.text == f"azwi-proxy: {text}"
     assert dict(problem.annotations) == annotations
-    assert str(problem).startswith("LimitRange bounds would refuse the pod: container azwi-proxy: ")
+    assert str(problem).startswith("LimitRange bounds would refuse the pod: azwi-proxy: ")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_pod_maximum() -> None:
     for pod in (before, after):
         pod["spec"]["containers"][0]["resources"]["limits"] = {"memory": "128Mi"}
     [problem] = problems(before, after, limit_range("Pod", max={"memory": "150Mi"}))
-    assert problem.text == "the pod with the proxy: its memory limit must be at most 150Mi and is 192Mi"
+    assert problem.text == "the pod with the proxy: the memory limit must be at most 150Mi and is 192Mi"
 
 
 def test_quota() -> None:
@@ -118,3 +118,14 @@ def test_quota_that_asks_for_limits() -> None:
     del after["spec"]["initContainers"][0]["resources"]["limits"]["memory"]
     [problem] = problems(BEFORE, after, quota(limits_memory="1Gi"))
     assert problem.annotations == ((names.PROXY_MEMORY_LIMIT, "64Mi"),)
+
+
+@pytest.mark.parametrize("level", ["baseline", "restricted"])
+def test_pod_security(level: str) -> None:
+    """Where Pod Security forbids the redirect rules, the mode without them is named."""
+    after = copy.deepcopy(AFTER)
+    after["spec"]["initContainers"].insert(0, {"name": "azwi-proxy-init"})
+    [problem] = problems(BEFORE, after, NamespaceLimits(pod_security=level))
+    assert problem.annotations == ((names.PROXY_MODE, "environment"),)
+    assert problems(BEFORE, after, NamespaceLimits(pod_security="privileged")) == ()
+    assert problems(BEFORE, AFTER, NamespaceLimits(pod_security=level)) == ()
