@@ -84,6 +84,15 @@ def test_links(page: Path) -> None:
     assert not [target for target in targets if not (page.parent / target).exists()]
 
 
+def test_index() -> None:
+    """The index of the manual has every page of it, and where each page that has moved was."""
+    index = text("README.md")
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"README.md"}
+    assert not [page for page in pages if f"]({page})" not in index]
+    moved = re.findall(r"^\| `docs/[\w-]+\.md` \| \[", index, re.MULTILINE)
+    assert len(moved) == 26
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_anchors(page: Path) -> None:
     """Every link to a section leads to a heading of that page."""
