@@ -90,6 +90,8 @@ class CertSecret(SingleObjectHandler):
         if content.stored is None:
             new = {"metadata": {"name": self.name, **_ownership(owner)}, "type": "Opaque", "data": values}
             answer = await self._cluster.request("POST", self.resource.path, new)
+            if answer.status not in {OK, CREATED, CONFLICT, NOT_FOUND}:
+                raise failure(answer, "POST", self.resource.path, self._missing())
         else:
             others = {key: value for key, value in (content.stored.get("data") or {}).items() if key not in KEYS}
             # It has the resourceVersion that was read, so the API server answers 409 if that is no longer the newest.
@@ -98,7 +100,7 @@ class CertSecret(SingleObjectHandler):
         if answer.status in {CONFLICT, NOT_FOUND}:
             return False
         if answer.status not in {OK, CREATED}:
-            raise self._failed("PUT", "update (and create on secrets)", answer)
+            raise self._failed("PUT", "update", answer)
         return True
 
     def foreign(self, reason: str) -> CertificateError:
@@ -107,6 +109,12 @@ class CertSecret(SingleObjectHandler):
             f"Secret {self._namespace}/{self.name}: {reason}; give this webhook a Secret of its own (--cert-secret, "
             "in the chart certificates.secretName), or delete this one if no other program uses it: "
             f"kubectl -n {self._namespace} delete secret {self.name}"
+        )
+
+    def _missing(self) -> CertificateError:
+        return CertificateError(
+            f"Secret {self._namespace}/{self.name} does not exist, and the webhook may not create it: `helm upgrade` "
+            "with the release's values does, or grant create on secrets (in the chart rbac.createSecret=true)"
         )
 
     def apply(self, item: Stored) -> None:  # noqa: ARG002  the signature of a WatchHandler; the content is read on demand

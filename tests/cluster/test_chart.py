@@ -172,6 +172,22 @@ def test_restricted(release: Release) -> None:
     assert json.loads(created.stdout)["spec"]["priorityClassName"] == "system-cluster-critical"
 
 
+def test_deleted_secret(release: Release, serving: Service) -> None:
+    """Servers whose Secret was deleted keep serving, and fill the one that `helm upgrade` creates."""
+    namespace = release.workload_namespace()
+    release.control_plane.kubectl("delete", "secret", SECRET, f"--namespace={release.namespace}")
+    logs = list(release.directory.glob(f"{release.namespace}-*.log"))
+    wait_until_true(
+        lambda: any("helm upgrade" in log.read_text() for log in logs), "a server reports that it may not create it"
+    )
+    assert len(serving.ready) == 2
+    assert release.is_mutated(namespace)
+
+    release.apply("upgrade")
+    wait_until_true(lambda: "tls.crt" in release.get("secret", SECRET).get("data", {}), "a server fills the new one")
+    assert release.is_mutated(namespace)
+
+
 @pytest.mark.usefixtures("serving")
 def test_upgrade_keeps_certificates(release: Release) -> None:
     """`helm upgrade`, rollback and `kubectl apply --server-side` change neither Secret nor caBundle."""
