@@ -1,7 +1,7 @@
 """What the proxy costs a pod: `python -m bench.proxy` in the repository, on an otherwise idle machine.
 
-Microsoft Entra's emulator gives the one token that is then asked for again and again. Memory does not move from machine
-to machine; times do, so the proxy and a floor (`bench.proxy_floor`) take turns.
+Microsoft Entra's emulator issues one token, which is then requested again and again. Memory is the same on every
+machine; times are not, so the proxy and a floor (`bench.proxy_floor`) take turns.
 """
 
 import argparse

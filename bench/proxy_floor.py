@@ -1,6 +1,6 @@
 """What any token proxy in Python would cost: `idle` loads asyncio and TLS, `serve PORT` gives one fixed answer.
 
-The answer is of a token's size, and goes through the proxy's own HTTP side: what the proxy takes on top is its work.
+The response has a token's size, and is sent by the proxy's own HTTP server: the difference is the proxy's work.
 """
 
 # ruff: noqa: PLC0415  the idle floor loads none of the proxy
@@ -25,7 +25,7 @@ async def _serve(port: int) -> None:
 
 
 async def _idle() -> None:
-    assert ssl.OPENSSL_VERSION  # noqa: S101  what is measured is that it is loaded
+    assert ssl.OPENSSL_VERSION  # noqa: S101  it is loaded for the measurement
     await asyncio.Event().wait()
 
 

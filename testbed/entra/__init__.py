@@ -1,6 +1,6 @@
 """An emulator of Microsoft Entra's token endpoint, as strict as the real one.
 
-What happens to a token request is `exchange.exchange`; whether an assertion is believed is `assertion`; every failure
+A token request is handled by `exchange.exchange`; assertions are verified in `assertion`; every failure
 with its status, code and text is in `errors`.
 """
 

@@ -1,7 +1,7 @@
 """The failures of the token endpoint: HTTP status, OAuth error, AADSTS code and text, as Microsoft Entra sends them.
 
 Every kind names its source. Where that is not Microsoft's documentation it is a response that users of the real
-endpoint have published, with its text in full. What the emulator infers beyond that is said where it does.
+endpoint have published, with its text in full. Inferences of the emulator are marked where they are made.
 """
 
 from collections.abc import Mapping

@@ -69,7 +69,7 @@ def test_answers(pieces: list[bytes], status: int, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pieces", "said"),
+    ("pieces", "message"),
     [
         ([], "was cut"),
         ([b"HTTP/1.1 200 OK\r\n"], "was cut"),
@@ -87,9 +87,9 @@ def test_answers(pieces: list[bytes], status: int, body: bytes) -> None:
         ([b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2000], "larger than 0 KiB"),
     ],
 )
-def test_no_whole_answer(pieces: list[bytes], said: str) -> None:
+def test_no_whole_answer(pieces: list[bytes], message: str) -> None:
     """A response that is cut, not HTTP or too large is an error that says so."""
-    assert said in failed(answering(*pieces))
+    assert message in failed(answering(*pieces))
 
 
 def test_trailers_are_dropped() -> None:
@@ -122,11 +122,11 @@ def test_no_such_host(host: str) -> None:
 
 def test_request() -> None:
     """The request is complete, and its connection is for one response only."""
-    heard = b""
+    sent = b""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal heard
-        heard = await reader.readuntil(b"body")
+        nonlocal sent
+        sent = await reader.readuntil(b"body")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     async def run() -> None:
@@ -135,7 +135,7 @@ def test_request() -> None:
             (await client.send(request, no_tls)).close()
             assert "body" not in repr(request)
             host = origin.netloc
-        assert heard.decode() == (
+        assert sent.decode() == (
             f"POST /a?b HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: 4\r\nx: y\r\n\r\nbody"
         )
 

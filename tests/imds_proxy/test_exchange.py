@@ -180,11 +180,11 @@ def test_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "ATTEMPT_SECONDS", 0.2)
     bench.emulator.faults.hold()
 
-    def mend() -> None:
+    def recover() -> None:
         bench.emulator.faults.healthy()
         monkeypatch.setattr(exchange, "ATTEMPT_SECONDS", MAX_WAIT_SECONDS)
 
-    bench.before_next_try = mend
+    bench.before_next_try = recover
     assert bench.run().secret
     assert len(bench.waits) == 1
 
@@ -297,17 +297,17 @@ def test_attempts_end(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [(None, "cannot be read (No such file or directory)"), (b" \n", "is empty"), (b"\xff\xfe", "is not a token")],
 )
-def test_no_assertion(bench: Bench, content: bytes | None, said: str) -> None:
+def test_no_assertion(bench: Bench, content: bytes | None, message: str) -> None:
     """Without the pod's token nothing is sent, and a 400 names the file."""
     bench.token_file.unlink()
     if content is not None:
         bench.token_file.write_bytes(content)
     error = bench.failed()
     assert (error.status, bench.emulator.exchanges) == (400, [])
-    assert f"AZURE_FEDERATED_TOKEN_FILE {bench.token_file} {said}" in error.message
+    assert f"AZURE_FEDERATED_TOKEN_FILE {bench.token_file} {message}" in error.message
 
 
 def test_huge_assertion(tmp_path: Path) -> None:
@@ -393,7 +393,7 @@ def test_secrets_stay_out_of_logs(bench: Bench, caplog: pytest.LogCaptureFixture
         token = bench.run()
         bench.emulator.faults.garbage(f'{{"error": "invalid_client", "error_description": "{assertion}"}}')
         message = bench.failed().message
-    said = caplog.text + message
-    assert "a token for https://vault.azure.net" in said
-    assert assertion not in said
-    assert token.secret not in said
+    message = caplog.text + message
+    assert "a token for https://vault.azure.net" in message
+    assert assertion not in message
+    assert token.secret not in message

@@ -189,7 +189,7 @@ def test_help() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "said"),
+    ("arguments", "environment", "message"),
     [
         (["--proxy-port=x"], {}, "azwi-proxy: --proxy-port 'x' is not a port from 1 to 65535\n"),
         (["--oops"], {}, "azwi-proxy: unrecognized arguments: --oops; see azwi-proxy --help\n"),
@@ -201,9 +201,9 @@ def test_help() -> None:
         ),
     ],
 )
-def test_bad_start(arguments: list[str], environment: dict[str, str], said: str) -> None:
+def test_bad_start(arguments: list[str], environment: dict[str, str], message: str) -> None:
     """The reason for not starting is printed in one line, with status 2."""
-    assert ran(*arguments, **environment) == (2, said)
+    assert ran(*arguments, **environment) == (2, message)
 
 
 def test_port_in_use(shared: Sidecar) -> None:

@@ -1,4 +1,4 @@
-"""What is left to the real IMDS."""
+"""The paths that are forwarded to the node's IMDS."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\
 
 
 def passed(serve: Serve, target: str = "/metadata/instance", headers: Headers = ()) -> tuple[Response, bytes]:
-    """Pass a request to an IMDS of raw bytes; its answer, and the whole body."""
+    """Forward a request to an IMDS of raw bytes; returns its response and the whole body."""
 
     async def run() -> tuple[Response, bytes]:
         async with listening(serve) as origin:
@@ -29,8 +29,8 @@ def passed(serve: Serve, target: str = "/metadata/instance", headers: Headers = 
     return asyncio.run(run())
 
 
-def heard(target: str, headers: Headers = ()) -> list[str]:
-    """Pass a request; the lines that the IMDS hears."""
+def forwarded(target: str, headers: Headers = ()) -> list[str]:
+    """Forward a request; returns the lines that IMDS receives."""
     lines: list[str] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -71,8 +71,8 @@ def test_answer() -> None:
 
 
 def test_request() -> None:
-    """What is sent on is the path that was checked, with the query and the headers that are for the other end."""
-    lines = heard(
+    """The forwarded path is the checked one, with the query and the headers that IMDS needs."""
+    lines = forwarded(
         "/Metadata//instance/../instance/compute?api-version=2021-02-01&format=json",
         (
             *(("metadata", "true"), ("user-agent", "x"), ("connection", "close, X-Hop"), ("x-hop", "1")),
@@ -96,7 +96,7 @@ def test_request() -> None:
 
 def test_path_is_encoded_again() -> None:
     """Encoded characters of a path cannot become a query or a second request."""
-    assert heard("/metadata/instance/a%20HTTP%2F1.1%3Fb")[0] == "GET /metadata/instance/a%20http/1.1%3Fb HTTP/1.1"
+    assert forwarded("/metadata/instance/a%20HTTP%2F1.1%3Fb")[0] == "GET /metadata/instance/a%20http/1.1%3Fb HTTP/1.1"
 
 
 def test_headers_of_the_answer() -> None:

@@ -1,4 +1,4 @@
-"""What the app is answered."""
+"""The responses that an app gets."""
 
 import json
 

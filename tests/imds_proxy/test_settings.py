@@ -104,9 +104,9 @@ def test_authority(url: str, origin: Origin) -> None:
 )
 def test_bad_authority(url: str) -> None:
     """Anything else is refused, and a secret in it is not shown."""
-    said = fault(AZURE_AUTHORITY_HOST=url)
-    assert said.startswith("AZURE_AUTHORITY_HOST ")
-    assert "secret" not in said
+    message = fault(AZURE_AUTHORITY_HOST=url)
+    assert message.startswith("AZURE_AUTHORITY_HOST ")
+    assert "secret" not in message
 
 
 def test_netloc() -> None:
@@ -139,10 +139,10 @@ def test_bad_server_name(name: str) -> None:
 
 def test_two_certificate_authorities() -> None:
     """A CA as a file and as data are one too many, as for the SDKs."""
-    said = fault(
+    message = fault(
         AZURE_KUBERNETES_TOKEN_PROXY=PROXY_URL, AZURE_KUBERNETES_CA_FILE="/ca.crt", AZURE_KUBERNETES_CA_DATA="x"
     )
-    assert "only one should be set" in said
+    assert "only one should be set" in message
 
 
 @pytest.mark.parametrize("name", ["AZURE_KUBERNETES_SNI_NAME", "AZURE_KUBERNETES_CA_FILE", "AZURE_KUBERNETES_CA_DATA"])

@@ -285,7 +285,7 @@ async def test_bypass_cache(tokens: TokenCache, entra: Entra, time: Time) -> Non
 
 @async_test
 async def test_bypass_cache_is_limited(tokens: TokenCache, entra: Entra, time: Time) -> None:
-    """It forces four exchanges a minute; then it is told to wait, and gets no cached token instead."""
+    """It forces four exchanges a minute; then it gets a 429 with Retry-After, and no cached token instead."""
     bypassing = TokenRequest(VAULT.client_id, VAULT.resource, bypass_cache=True)
     for _ in range(4):
         await tokens.get(bypassing)

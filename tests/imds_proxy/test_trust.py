@@ -65,13 +65,13 @@ def test_nothing_to_trust(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         trust.system({})
 
 
-@pytest.mark.parametrize(("content", "said"), BAD)
-def test_bad_bundle(tmp_path: Path, content: str | None, said: str) -> None:
+@pytest.mark.parametrize(("content", "message"), BAD)
+def test_bad_bundle(tmp_path: Path, content: str | None, message: str) -> None:
     """A bundle that cannot be used is named."""
     bundle = tmp_path / "bundle.pem"
     if content is not None:
         bundle.write_text(content)
-    with pytest.raises(TrustError, match=f"SSL_CERT_FILE {bundle}.*{said}"):
+    with pytest.raises(TrustError, match=f"SSL_CERT_FILE {bundle}.*{message}"):
         trust.system({"SSL_CERT_FILE": str(bundle)})
 
 
@@ -114,13 +114,13 @@ def test_token_proxy_file_is_followed(tmp_path: Path) -> None:
     assert "second" in subjects(follow())[0]
 
 
-@pytest.mark.parametrize(("content", "said"), BAD)
-def test_bad_token_proxy_file(tmp_path: Path, content: str | None, said: str) -> None:
+@pytest.mark.parametrize(("content", "message"), BAD)
+def test_bad_token_proxy_file(tmp_path: Path, content: str | None, message: str) -> None:
     """At start a CA file must be usable."""
     file = tmp_path / "ca.crt"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(TrustError, match=said):
+    with pytest.raises(TrustError, match=message):
         trust.of_token_proxy(TokenProxy(ORIGIN, "", str(file), ""), system)
 
 

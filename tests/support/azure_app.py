@@ -99,7 +99,7 @@ CREDENTIALS: Final[dict[str, Callable[[str], str]]] = {
 
 @dataclass(frozen=True)
 class Tokens:
-    """What an app got: tokens, and the messages of what was raised instead, by the names of credentials."""
+    """The tokens of an app, and the messages of the exceptions that it got instead, by the names of credentials."""
 
     tokens: dict[str, str]
     errors: dict[str, str]

@@ -26,7 +26,7 @@ PROXY: Final = str(Path(sys.executable).with_name("azwi-proxy"))
 
 @dataclass(frozen=True)
 class Outside:
-    """What a pod reaches: Entra under its own name, and the IMDS of the node, which it is to leave alone."""
+    """The servers that a pod reaches: Entra under its own name, and the IMDS of the node, which it must not use."""
 
     network: Network
     entra: Entra
@@ -56,8 +56,8 @@ def _proxy(pod: Namespace, log: Path, env: Mapping[str, str]) -> Iterator[None]:
 class Pod:
     """A pod whose app may request tokens; `env` is the app's.
 
-    The app is one that knows nothing of workload identity: it does not look at what is injected for those that do, of
-    which the newer SDKs' managed-identity credentials are some.
+    The app knows nothing of workload identity: it lacks the variables that are injected for apps that do, to which the
+    newer SDKs' managed-identity credentials belong.
     """
 
     outside: Outside
