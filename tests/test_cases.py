@@ -6,6 +6,7 @@ commit it.
 
 import copy
 import difflib
+import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from webhook.admission.policy import Policy
 from webhook.admission.review import AdmissionOutcome, Decision, Review, response
 from webhook.config import command_line, policies
 from webhook.config.identity_mapping import parse
+from webhook.server.decode import decode
 
 CASES: Final = Path(__file__).parent / "cases"
 FOLDERS: Final = sorted(path for path in CASES.iterdir() if path.is_dir())
@@ -90,14 +92,14 @@ def given_by(folder: Path) -> Given:
 
 
 def admitted(folder: Path, pod: object) -> tuple[Review, AdmissionOutcome]:
-    """Admit a pod under a case's settings and account."""
+    """Admit a pod under a case's settings and account, from bytes as the server gets them."""
     given, file = given_by(folder), folder / "serviceaccount.yaml"
     accounts = load_accounts(file) if file.exists() else {}
 
     async def find(namespace: str, name: str) -> Account | None:
         return accounts.get((namespace, name))
 
-    review = Review.parse(envelope(pod, namespace=given.namespace))
+    review = Review.parse(decode(json.dumps(envelope(pod, namespace=given.namespace)).encode()))
     return review, finished(admit(review, find, given.policy(), namespace_labelled=given.namespace_labelled))
 
 

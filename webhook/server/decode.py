@@ -37,11 +37,27 @@ class Device(TypedDict, total=False):
     devicePath: str
 
 
+class Port(TypedDict, total=False):
+    """An entry of `ports`."""
+
+    containerPort: int
+    protocol: str
+
+
+class SecurityContext(TypedDict, total=False):
+    """A securityContext, of a pod or a container."""
+
+    runAsUser: int | None
+    windowsOptions: dict[str, msgspec.Raw] | None
+
+
 class Container(TypedDict, total=False):
     """A container or init container."""
 
     name: str
     env: list[Variable] | None
+    ports: list[Port] | None
+    securityContext: SecurityContext | None
     volumeMounts: list[Mount] | None
     volumeDevices: list[Device] | None
 
@@ -61,8 +77,44 @@ class OperatingSystem(TypedDict, total=False):
     name: str
 
 
+class Expression(TypedDict, total=False):
+    """An entry of `matchExpressions`."""
+
+    key: str
+    operator: str
+    values: list[str] | None
+
+
+class Term(TypedDict, total=False):
+    """An entry of `nodeSelectorTerms`."""
+
+    matchExpressions: list[Expression] | None
+
+
+class NodeSelector(TypedDict, total=False):
+    """What a node affinity requires."""
+
+    nodeSelectorTerms: list[Term] | None
+
+
+class NodeAffinity(TypedDict, total=False):
+    """A node affinity."""
+
+    requiredDuringSchedulingIgnoredDuringExecution: NodeSelector | None
+
+
+class Affinity(TypedDict, total=False):
+    """A pod's affinity."""
+
+    nodeAffinity: NodeAffinity | None
+
+
 class Spec(TypedDict, total=False):
-    """A pod's spec; volumes whole, since the token's volume is compared with the one to inject."""
+    """A pod's spec.
+
+    Volumes are whole, since the token's volume is compared with the one to inject. Of what is Raw only the presence
+    counts.
+    """
 
     containers: list[Container] | None
     initContainers: list[Container] | None
@@ -72,6 +124,9 @@ class Spec(TypedDict, total=False):
     hostNetwork: bool
     os: OperatingSystem | None
     nodeSelector: dict[str, str] | None
+    affinity: Affinity | None
+    securityContext: SecurityContext | None
+    resources: dict[str, msgspec.Raw] | None
 
 
 class Pod(TypedDict, total=False):
