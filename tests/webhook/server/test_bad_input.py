@@ -166,7 +166,7 @@ def test_content_type_with_parameters(program: Program) -> None:
 
 def test_three_megabytes(program: Program) -> None:
     """A pod as large as the API server would ever send is mutated."""
-    response = program.admit(metadata(annotations={"example.com/note": "x" * 3 * MIB}))
+    response = program.admit(spec(containers=[{"name": "app", "env": [{"name": "NOTE", "value": "x" * 3 * MIB}]}]))
     assert response["allowed"] is True
     assert response["patch"]
 
