@@ -70,8 +70,8 @@ def volume(
     """A projected volume: the token, and the endpoint's CA where that is a file.
 
     An extended one also has the second token and the proxy's CA: `second_audience` is that token's audience, `proxy_ca`
-    a ConfigMap in the pod's namespace, each empty for none. Token sources of equal audience and expiration share one
-    token in the kubelet's cache.
+    a ConfigMap in the pod's namespace, each empty for none. Token sources of equal audience and expiration share an
+    entry of the kubelet's token cache.
     """
     first, seconds = endpoint.audience if endpoint else audience, identity.token_expiration
     sources = [_token(first, seconds, path) for path in wanted.tokens]

@@ -129,7 +129,7 @@ _DOCUMENTED: Final = TokenMount(names.DOCUMENTED_VOLUME, names.DOCUMENTED_DIRECT
 _DOCUMENTED_VOLUME: Final = TokenVolume(names.DOCUMENTED_VOLUME, (names.TOKEN_FILE,), extended=True)
 
 # v1.6.0's volume to the letter, first and at its path, as its users' policies and tests expect; a second volume has the
-# token at the path that Azure documents. The kubelet makes one token for both: it caches by audience and expiration.
+# token at the path that Azure documents. Both share an entry of the kubelet's token cache, by audience and expiration.
 TWO_VOLUMES: Final = Layout(
     mounts=(_V160, _DOCUMENTED),
     preferred=_DOCUMENTED,

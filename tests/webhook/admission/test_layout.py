@@ -85,7 +85,7 @@ def test_the_documented_path() -> None:
     assert second["mountPath"] == "/var/run/secrets/azure/tokens"
     assert not second["name"].startswith(names.VOLUME_PREFIX)
     tokens = [volume["projected"]["sources"][0]["serviceAccountToken"] for volume in after["spec"]["volumes"]]
-    # Equal but for the path, so that the kubelet requests one token for both.
+    # Equal but for the path, so that both share an entry of the kubelet's token cache.
     assert {(token["audience"], token["expirationSeconds"]) for token in tokens} == {(names.DEFAULT_AUDIENCE, 3600)}
 
 
