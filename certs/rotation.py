@@ -22,7 +22,7 @@ from certs.ca_bundle import CaBundle, SyncResult
 from certs.errors import CertificateError, ForeignCertificateError
 from certs.key_pair import KeyPair
 from certs.secret import CertSecret, Content
-from certs.secret_keys import CA, LEAF, LEAF_KEY, NEXT_CA
+from certs.secret_keys import AUTHORITIES, CA, LEAF, LEAF_KEY, NEXT_CA
 from certs.worker import StepRequest, StepResult, WorkerError, run_step
 
 # How long a change of the caBundle may take to reach every API server, but at most this fraction of a leaf's lifetime.
@@ -180,7 +180,8 @@ class SecretSource:
         """The next step from `data`; computed again only after a change, or when it is due."""
         request = self._step_request(data)
         if self._result is None or request != self._request or self._clock.now() >= self._result.due:
-            self._result = await self._run_step(request)
+            # What is served matters to a step that retires CAs, but only its loss asks for another step.
+            self._result = await self._run_step(replace(request, served=self._authority))
             self._request = request
         return self._result
 
@@ -198,7 +199,7 @@ class SecretSource:
             now=0.0,
             data=data,
             announced=self._is_propagated(data.get(NEXT_CA)),
-            served=b"" if any(self._authority in data.get(key, b"") for key in (CA, NEXT_CA)) else self._authority,
+            served=b"" if any(self._authority in data.get(key, b"") for key in AUTHORITIES) else self._authority,
         )
 
     def _saved(self, result: StepResult) -> None:

@@ -10,3 +10,4 @@ NEXT_CA: Final = "next-ca.crt"
 NEXT_CA_KEY: Final = "next-ca.key"
 OLD_CA: Final = "old-ca.crt"
 KEYS: Final = (CA, CA_KEY, LEAF, LEAF_KEY, NEXT_CA, NEXT_CA_KEY, OLD_CA)
+AUTHORITIES: Final = (CA, NEXT_CA, OLD_CA)
