@@ -18,10 +18,9 @@ from typing import Final
 
 import jsonpatch
 import uvloop
-import yaml
 
 from azure_workload_identity import logs, names
-from azure_workload_identity.kube_yaml import marked
+from azure_workload_identity.kube_yaml import marked, reader
 from azure_workload_identity.types import JsonObject
 from certs.source import InMemorySource
 from webhook.admission.review import pod_creation
@@ -98,8 +97,8 @@ def send(pod: JsonObject, port: int, components: Components) -> JsonObject:
 
 
 def _example_pod() -> JsonObject:
-    documents = yaml.safe_load_all(EXAMPLE.read_bytes())
-    return next(document for document in documents if document["kind"] == "Pod")
+    documents = (document.value for document in reader.read_file(EXAMPLE))
+    return next(value for value in documents if isinstance(value, dict) and value["kind"] == "Pod")
 
 
 def _next_steps(settings: Settings) -> str:

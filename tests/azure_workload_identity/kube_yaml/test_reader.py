@@ -6,15 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from azure_workload_identity.kube_yaml import reader
-from azure_workload_identity.kube_yaml.reader import (
-    ALIASED_VALUE,
-    MAX_ALIASED,
-    MAX_BYTES,
-    MAX_DEPTH,
-    Document,
-    YamlError,
-)
+from azure_workload_identity.kube_yaml import builder, reader
+from azure_workload_identity.kube_yaml.builder import ALIASED_VALUE, MAX_ALIASED, MAX_DEPTH, Document
+from azure_workload_identity.kube_yaml.reader import MAX_BYTES, YamlError
 
 
 def merge_bomb(levels: int) -> str:
@@ -65,7 +59,7 @@ def test_error(text: str, message: str) -> None:
 @pytest.mark.parametrize("text", [alias_bomb(9), wide_merges(300), "a: &a " + "x" * 40_000 + "\nb: [*a, *a]"])
 def test_bomb(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A text whose aliases or merge keys stand for far more than it holds is refused while it is still small."""
-    monkeypatch.setattr(reader, "MAX_ALIASED", 2**16)
+    monkeypatch.setattr(builder, "MAX_ALIASED", 2**16)
     tracemalloc.start()
     try:
         with pytest.raises(YamlError, match="its aliases stand for too much"):

@@ -50,7 +50,7 @@ def variables(pod: Any) -> dict[str, str]:  # noqa: ANN401  of YAML
 
 
 def test_stream() -> None:
-    """Accounts among the documents count, what is no workload passes through, and everything keeps its order."""
+    """Accounts among the documents count, other objects pass through, and everything keeps its order."""
     done = ran(ACCOUNT, {"kind": "Service", "metadata": {"name": "web"}}, DEPLOYMENT)
     assert done.exit_code == 0, done.output
     assert done.stderr == ""
@@ -81,7 +81,7 @@ def test_patch() -> None:
     assert all(operation["path"].startswith("/items/1/spec/template/spec/") for operation in patch)
     assert jsonpatch.apply_patch(listed, patch) == yaml.safe_load(ran(listed).stdout)
     several = json.loads(ran(ACCOUNT, DEPLOYMENT, arguments=("-o", "patch")).stdout)
-    assert [(each["kind"], each["name"], bool(each["patch"])) for each in several] == [("Deployment", "web", True)]
+    assert [(patch["kind"], patch["name"], bool(patch["patch"])) for patch in several] == [("Deployment", "web", True)]
 
 
 def test_diff() -> None:
@@ -122,7 +122,7 @@ def test_explain() -> None:
 
 
 def test_strict() -> None:
-    """Warnings are told of and end with 1 where --strict is given."""
+    """Warnings are printed, and with --strict the exit status is 1."""
     pod = {"kind": "Pod", **TEMPLATE, "spec": {"containers": [{"name": "app"}]}}
     lenient = ran(pod)
     assert lenient.exit_code == 0
@@ -137,8 +137,8 @@ def test_start() -> None:
         f"program.main(['mutate', '--tenant-id={TENANT}', '-f', 'examples/quickstart.yaml'], standalone_mode=False);"
         "print(sorted({'aiohttp', 'asyncio', 'cryptography', 'kubernetes', 'rich', 'urllib3'} & sys.modules.keys()))"
     )
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout.endswith("\n[]\n")
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.endswith("\n[]\n")
 
 
 def test_nothing() -> None:

@@ -51,7 +51,7 @@ def test_among_manifests(named: str) -> None:
 
 
 def test_bad_entry() -> None:
-    """A bad entry of a ConfigMap is told in the server's words, the others count, and --strict fails on it."""
+    """An invalid entry of a ConfigMap is reported in the server's words, the others count, and --strict fails on it."""
     documents = (PLAIN, config_map({"namespace": "x", "clientId": "secret"}, ENTRY), DEPLOYMENT)
     done = ran(*documents, arguments=(*NAMED, "--explain", "-o", "json"))
     assert done.exit_code == 0
@@ -81,7 +81,7 @@ def test_refused(documents: list[JsonObject], said: str) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    """A file that cannot be read is named, and told without a trace."""
+    """A file that cannot be read is named, without a traceback."""
     done = ran(DEPLOYMENT, arguments=("--identity-mapping", str(tmp_path / "none.yaml")))
     assert done.exit_code == 1
     assert "none.yaml: No such file" in done.stderr
