@@ -25,8 +25,8 @@ GC_ALLOCATIONS: Final = 50_000
 # An API server opens a connection for each review that is in flight, a few hundred at its own limits; with TLS one
 # takes some 50 KiB here.
 WEBHOOK_LIMITS: Final = Limits(total=1024, source=768)
-# Probes and scrapes come one at a time.
-PLAIN_LIMITS: Final = Limits(total=64, source=32)
+# Probes and scrapes come one at a time; there is room for as many connections as open before one of them is read.
+PLAIN_LIMITS: Final = Limits(total=256, source=224)
 
 log = logging.getLogger(__name__)
 
