@@ -68,6 +68,13 @@ BROKEN: Final = {
     "a very long uid": changed(uid="u" * 4096),
     "no namespace": changed(namespace=None),
     "a path for a namespace": changed(namespace="../../secrets"),
+    "a long namespace of another resource": changed(namespace="n" * 8_000_000, resource={"resource": "configmaps"}),
+    "a nested namespace of another resource": changed(
+        namespace=json.loads("[" * 900 + "]" * 900), resource={"resource": "configmaps"}
+    ),
+    "150,000 lists where labels belong": json.dumps(review({"metadata": {"labels": "LISTS"}, "spec": {}}))
+    .encode()
+    .replace(b'"LISTS"', b"[" + b"[]," * 150_000 + b"[]]"),
     "no operation": changed(operation=None),
     "no resource": changed(resource=None),
 }
@@ -169,6 +176,30 @@ def test_three_megabytes(program: Program) -> None:
     response = program.admit(spec(containers=[{"name": "app", "env": [{"name": "NOTE", "value": "x" * 3 * MIB}]}]))
     assert response["allowed"] is True
     assert response["patch"]
+
+
+def test_millions_of_values(program: Program) -> None:
+    """A body with more values than a pod can have gets a 413 before they are decoded."""
+    pod = {**GOOD, "metadata": {"annotations": {"example.com/note": "," * 1_000_000}}}
+    status, body = program.send(json.dumps(review(pod)).encode())
+    assert (status, b"200,000 values" in body) == (http.client.REQUEST_ENTITY_TOO_LARGE, True)
+
+
+def test_failures_are_counted_and_not_each_logged(program: Program) -> None:
+    """Of many broken requests some are logged, with the number of those that are not; all are counted."""
+    connection = program.connect()
+    for _ in range(200):
+        connection.request("POST", "/mutate-v1-pod", b"{}", {"Content-Type": "application/json"})
+        assert connection.getresponse().read()
+    connection.close()
+    logged = [line for line in program.lines() if line.get("reason") == "broken-review"]
+    counted = [
+        line
+        for line in program.get(program.metrics, "/metrics")[1].splitlines()
+        if line.startswith('azwi_admissions_total{decision="error",reason="broken-review"}')
+    ]
+    assert float(counted[0].split()[1]) >= 200
+    assert len(logged) < float(counted[0].split()[1]) / 1.5
 
 
 def test_nine_megabytes(program: Program) -> None:
