@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-burst bench-proxy entra bench-azwi node-tools e2e migration node lock clean
+.PHONY: help run test check lint types contracts coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-burst bench-proxy entra bench-azwi node-tools e2e migration node lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -56,6 +56,16 @@ docs: .venv/run.stamp ## generate the pages of the manual that come from the cod
 	@$(PY) -m scripts.write_values_defaults
 	@$(PY) -m scripts.write_azwi
 	@$(PY) -m scripts.write_diagram
+
+man: .venv/run.stamp ## man pages of azwi into MAN (dist/man)
+	@$(PY) -m scripts.write_man $(or $(MAN),dist/man)
+
+transcripts: .venv/test.stamp ## draw azwi doctor on a healthy and a broken cluster for the manual (needs make cluster-tools)
+	@$(PY) -m scripts.write_transcripts
+
+doctor-setups: .venv/test.stamp ## try every fix of azwi doctor on a real API server and write the page of them (as above)
+	@rm -f .venv/doctor-rows && DOCTOR_ROWS=.venv/doctor-rows REQUIRE_CLUSTER=1 $(PY) -m pytest -q tests/cluster/doctor
+	@$(PY) -m scripts.write_doctor_setups .venv/doctor-rows
 
 scan: .venv/run.stamp ## check the rendered chart with checkov (in .venv-scan; a minute the first time)
 	@CLUSTER_BIN=$(CLUSTER_BIN) scripts/scan.sh

@@ -14,7 +14,6 @@ from typing import Final
 import click
 from click.shell_completion import CompletionItem
 
-from azure_workload_identity import __version__
 from azwi_cli.console.errors import CommandError, Interrupted, Status
 from azwi_cli.console.groups import Group
 
@@ -115,9 +114,22 @@ def _shown(name: str, entry: CommandEntry) -> str:
     return f"{name}, {entry.alias}" if entry.alias else name
 
 
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001  click's signature
+    if wanted and not context.resilient_parsing:
+        import_module(COMMANDS["version"].module).command.main([], standalone_mode=False)
+        context.exit()
+
+
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(DEBUG, is_flag=True, help="Log the requests to the cluster and to Azure; show tracebacks.")
-@click.version_option(__version__, message="Version: %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Print the version, as azwi version does.",
+)
 def program(*, debug: bool) -> None:
     """Set up, check and troubleshoot Azure Workload Identity.
 

@@ -95,13 +95,14 @@ def test_index() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_anchors(page: Path) -> None:
-    """Every link to a section leads to a heading of that page."""
+    """Every link to a section leads to a heading of that page, or to an anchor in it."""
     links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text())
     missing = []
     for target, anchor in links:
         other = (page.parent / target if target else page).read_text()
         headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", other, flags=re.DOTALL), re.MULTILINE)
         known = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        known.update(re.findall(r'<a id="([^"]+)"></a>', other))
         missing += [f"{target}#{anchor}"] if anchor not in known else []
     assert missing == []
 

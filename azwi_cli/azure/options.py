@@ -21,6 +21,11 @@ def without_equals_sign(_context: click.Context, _parameter: click.Parameter, va
     return value.removeprefix("=")
 
 
+def _clouds(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in CLOUDS if name.lower().startswith(incomplete.lower())]
+
+
+CLOUDS: Final = ("AzurePublicCloud", "AzureUSGovernmentCloud", "AzureChinaCloud", "AzureStackCloud")
 ENV_SUBSCRIPTION_ID: Final = "AZURE_SUBSCRIPTION_ID"
 # The variables that stand in for flags.
 AZURE_VARIABLES: Final = (
@@ -31,7 +36,7 @@ AZURE_VARIABLES: Final = (
 )
 
 CLOUD: Final[tuple[Option, ...]] = (
-    click.option("--azure-env", default="AzurePublicCloud", show_default=True, metavar="CLOUD",
+    click.option("--azure-env", default="AzurePublicCloud", show_default=True, metavar="CLOUD", shell_complete=_clouds,
                  help="Cloud: AzurePublicCloud, AzureUSGovernmentCloud, AzureChinaCloud or AzureStackCloud."),
     click.option("--arm-endpoint", default="", metavar="URL", help="ARM of another cloud; it is asked for the rest."),
     click.option("--authority-host", default="", envvar=names.ENV_AUTHORITY_HOST, show_envvar=True, metavar="URL",

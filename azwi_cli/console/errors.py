@@ -1,11 +1,13 @@
 """Errors that end a command: each has its exit status and a hint what to do next."""
 
 import re
+import sys
 from enum import IntEnum
 from typing import IO, Any, Final
 
 import click
 
+from azwi_cli.console import terminal
 from azwi_cli.console.printable import printable
 
 MAX_CAUSE: Final = 300
@@ -39,7 +41,9 @@ class CommandError(click.ClickException):
         """Print message and hint; control characters in names from a cluster do not reach the terminal."""
         lines = [*self.message.splitlines(), *self.hint.splitlines()]
         text = "\n      ".join(map(printable, lines))
-        click.echo(f"azwi: {text}", file=file, err=file is None)
+        coloured = file is None and terminal.coloured(sys.stderr)
+        name = click.style("azwi:", fg="red", bold=True) if coloured else "azwi:"
+        click.echo(f"{name} {text}", file=file, err=file is None)
 
 
 class UnreachableError(CommandError):

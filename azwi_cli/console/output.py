@@ -3,19 +3,19 @@
 # ruff: noqa: PLC0415  only commands that wait load the progress display
 
 import json
-import os
-import shutil
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from azure_workload_identity.kube_yaml import writer
+from azwi_cli.console import terminal
 from azwi_cli.console.errors import CommandError
 from azwi_cli.console.printable import printable
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Shorter work shows no progress.
 PROGRESS_AFTER_SECONDS: Final = 1.0
 COLUMN_GAP: Final = "   "
+# Narrower, the last column is no longer readable.
+MIN_LAST_COLUMN: Final = 20
 
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -79,30 +81,42 @@ def as_documents(documents: Iterable[object]) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns as kubectl prints them, without the characters that would steer a terminal."""
-    cells = [[heading.upper() for heading in headings], *([printable(str(cell)) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = (COLUMN_GAP.join(map(str.ljust, row, widths)) for row in cells)
-    return "\n".join(line.rstrip() for line in lines)
+    """Columns as kubectl prints them, without control characters.
+
+    Where they are too wide for the terminal, the last column is wrapped at words; where that is too narrow for it,
+    each row is a block of lines.
+    """
+    names = [heading.upper() for heading in headings]
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    columns = terminal.width(sys.stdout)
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    left = sum(widths[:-1]) + len(COLUMN_GAP) * (len(widths) - 1)
+    if not columns or left + widths[-1] <= columns:
+        return "\n".join(_row(row, widths) for row in [names, *cells])
+    if columns - left >= MIN_LAST_COLUMN:
+        return "\n".join(line for row in [names, *cells] for line in _wrapped_row(row, widths, columns - left))
+    return "\n\n".join("\n".join(_block(names, row, columns)) for row in cells)
 
 
-def coloured(stream: TextIO) -> bool:
-    """Whether colour is wanted there: a terminal, and neither NO_COLOR (https://no-color.org) nor a dumb one."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def _row(row: Sequence[str], widths: Sequence[int]) -> str:
+    return COLUMN_GAP.join(map(str.ljust, row, widths)).rstrip()
 
 
-def width(stream: TextIO) -> int:
-    """The columns of a terminal, 0 where there is none."""
-    return shutil.get_terminal_size().columns if stream.isatty() else 0
+def _wrapped_row(row: Sequence[str], widths: Sequence[int], room: int) -> Iterator[str]:
+    """A row whose last cell continues below itself; a word that is longer than its column stays whole."""
+    first, *more = _words(row[-1], room)
+    yield _row([*row[:-1], first], widths)
+    yield from (_row([*[""] * (len(row) - 1), text], widths) for text in more)
 
 
-def is_ascii() -> bool:
-    """Whether stdout can show ASCII only."""
-    try:
-        "\N{SQUARE ROOT}".encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return True
-    return False
+def _block(names: Sequence[str], row: Sequence[str], columns: int) -> Iterator[str]:
+    for name, cell in zip(names, row, strict=True):
+        yield from _words(f"{name}: {cell}", columns, "  ")
+
+
+def _words(text: str, room: int, indent: str = "") -> list[str]:
+    lines = textwrap.wrap(text, max(room, 1), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return lines or [""]
 
 
 class Progress:
@@ -170,4 +184,7 @@ def write_file(file: Path, text: str) -> None:
 
 def warn(text: str) -> None:
     """Print a warning."""
-    click.echo(f"azwi: warning: {printable(text)}", err=True)
+    label = "azwi: warning:"
+    if terminal.coloured(sys.stderr):
+        label = click.style(label, fg="yellow")
+    click.echo(f"{label} {printable(text)}", err=True)

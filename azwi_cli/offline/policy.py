@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from webhook.admission.identity import IdentityMapping
-from webhook.admission.policy import Policy
+from webhook.admission.policy import OptIn, Policy
 from webhook.config import policies
 from webhook.config.command_line import SettingsError, checked
 from webhook.config.settings import SOURCES
@@ -48,13 +48,21 @@ def options(command: Decorated) -> Decorated:
         source = SOURCES[name]
         if source.flag:
             metavar = source.flag.rsplit("-", 1)[-1].upper()
-            flag = click.option(f"--{source.flag}", name, metavar=metavar, help=f"As the server's: {source.help}.")
+            help_text = f"As the server's: {source.help}."
+            complete = _opt_in_modes if name == "opt_in" else None
+            flag = click.option(f"--{source.flag}", name, metavar=metavar, shell_complete=complete, help=help_text)
             command = flag(command)
     variable = SOURCES["tenant_id"].env
     tenant = click.option(
         "--tenant-id", metavar="ID", envvar=variable, show_envvar=True, help="The tenant where an account names none."
     )
     return tenant(command)
+
+
+def _opt_in_modes(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The modes, also after a comma."""
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{mode}" for mode in OptIn if mode.startswith(last)]
 
 
 def build(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Policy:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -187,3 +188,21 @@ def test_full_disk() -> None:
         )  # fmt: skip
     assert done.returncode == errors.Status.FAILED
     assert done.stderr == "azwi: the output cannot be written: No space left on device\n"
+
+
+def test_kubectl_plugin(tmp_path: Path) -> None:
+    """The distribution installs azwi as a plugin of kubectl, too, under the name that kubectl looks for."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts["kubectl-azwi"] == scripts["azwi"]
+    kubectl = Path(os.environ.get("KUBEBUILDER_ASSETS", "/nowhere")) / "kubectl"
+    if not kubectl.exists():
+        pytest.skip("kubectl is not on this machine (make cluster-tools)")
+    plugin = tmp_path / "kubectl-azwi"
+    plugin.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m azwi_cli "$@"\n')
+    plugin.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [str(kubectl), "azwi", "version"], env={**os.environ, "PATH": path},
+        capture_output=True, text=True, check=False, timeout=MAX_WAIT_SECONDS,
+    )  # fmt: skip
+    assert done.stdout.startswith("Version: "), done.stderr

@@ -16,6 +16,8 @@ from azwi_cli.offline.policy import UNKNOWN_TENANT
 
 MAX_IDENTITIES: Final = 100
 IDENTITIES: Final = "federated credentials"
+PERMISSION: Final = "Application.Read.All in Microsoft Graph, and Reader on managed identities"
+LOGIN: Final = "a login to Azure: az login, or another --auth-method"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ def read(session: Session, identities: Collection[ResolvedIdentity]) -> AzureSta
     try:
         graph = session.graph
     except CommandError as error:
-        return AzureState(unreadable=[Unreadable(IDENTITIES, f"{error.message}; {error.hint}")])
+        return AzureState(unreadable=[Unreadable(IDENTITIES, f"{error.message}; {error.hint}", needs=LOGIN)])
     for client_id in wanted[:MAX_IDENTITIES]:
         try:
             application = graph.application(client_id=client_id)
@@ -54,10 +56,10 @@ def read(session: Session, identities: Collection[ResolvedIdentity]) -> AzureSta
                     Unreadable(f"{IDENTITIES} of {client_id}", "its application is of another tenant, or gone")
                 )
         except NoAnswerError as error:
-            unreadable.append(Unreadable(IDENTITIES, f"{error.message}; {error.hint}"))
+            unreadable.append(Unreadable(IDENTITIES, f"{error.message}; {error.hint}", needs=LOGIN))
             break
         except CommandError as error:
-            unreadable.append(Unreadable(f"{IDENTITIES} of {client_id}", error.message))
+            unreadable.append(Unreadable(f"{IDENTITIES} of {client_id}", error.message, needs=PERMISSION))
     if len(wanted) > MAX_IDENTITIES:
         unreadable.append(Unreadable(IDENTITIES, f"there are more than {MAX_IDENTITIES} client ids; name a namespace"))
     return AzureState(held, unreadable, graph.endpoint.clock)

@@ -25,7 +25,7 @@ from azwi_cli.commands.doctor.checks.check import Group
 from azwi_cli.commands.doctor.findings import Finding
 from azwi_cli.commands.doctor.fixes import CommandBuilder
 from azwi_cli.commands.doctor.snapshot import Snapshot
-from azwi_cli.console import output
+from azwi_cli.console import output, terminal
 from azwi_cli.console.dry_run import Planned
 from azwi_cli.console.errors import CommandError, Status, UnreachableError, UsageError
 from azwi_cli.console.output import OutputFormat
@@ -119,7 +119,7 @@ def _look(context: click.Context, given: Params) -> Status:
     from azwi_cli.commands.doctor import text
 
     people = given["output_format"] is OutputFormat.TABLE
-    style = text.Style(output.coloured(sys.stdout), output.width(sys.stdout), given["quiet"], output.is_ascii())
+    style = text.Style(terminal.coloured(sys.stdout), terminal.width(sys.stdout), given["quiet"], terminal.is_ascii())
     try:
         with output.progress("connecting to the cluster") as shown:
             if given["pre"]:
@@ -186,7 +186,7 @@ def _connected(given: Params) -> Cluster:
 
 
 def _azure_is_wanted(context: click.Context) -> bool:
-    """Whether the command line says something about Azure, so that not to reach it is no side matter."""
+    """Whether the command line names something of Azure: then it matters when Azure cannot be reached."""
     return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _AZURE)
 
 

@@ -77,7 +77,7 @@ class CommandBuilder:
     def merge_into_pods(self, workload: JsonObject, pod: JsonObject) -> str:
         """Merge `pod` (RFC 7386) into the pods that a workload makes."""
         if workload["kind"] in {"Pod", "Job"}:
-            return self._anew(workload, "merge", _within(POD_PATHS[workload["kind"]], pod))
+            return self._recreate(workload, "merge", _within(POD_PATHS[workload["kind"]], pod))
         path = POD_PATHS.get(workload["kind"], ("spec", "template"))
         return self._patch(workload, "merge", _within(path, pod))
 
@@ -86,7 +86,7 @@ class CommandBuilder:
         path = pointer(*POD_PATHS.get(workload["kind"], ("spec", "template")))
         placed = [{**operation, "path": path + operation["path"]} for operation in operations]
         if workload["kind"] in {"Pod", "Job"}:
-            return self._anew(workload, "json", placed)
+            return self._recreate(workload, "json", placed)
         return self._patch(workload, "json", placed)
 
     def restart(self, workload: JsonObject, pods: Sequence[str]) -> str:
@@ -96,32 +96,32 @@ class CommandBuilder:
         if kind in ROLLING:
             return self.kubectl("rollout", "restart", f"{kind.lower()}/{metadata['name']}", namespace=namespace)
         if kind == "Pod":
-            return self._anew(workload, "", None)
+            return self._recreate(workload, "", None)
         return self.kubectl("delete", "pod", *pods, namespace=namespace)
 
     def _set(self, verb: str, kind: str, namespace: str, name: str, changes: Mapping[str, str | None]) -> str:
         words = [f"{key}-" if value is None else f"{key}={value}" for key, value in changes.items()]
         return self.kubectl(verb, "--overwrite", kind, name, *words, namespace=namespace)
 
-    def _patch(self, workload: JsonObject, form: str, patch: object) -> str:
+    def _patch(self, workload: JsonObject, patch_type: str, patch: object) -> str:
         metadata = workload["metadata"]
-        words = ["patch", _resource(workload), metadata["name"], f"--type={form}", "-p", _json(patch)]
+        words = ["patch", _resource(workload), metadata["name"], f"--type={patch_type}", "-p", _json(patch)]
         return self.kubectl(*words, namespace=metadata["namespace"])
 
-    def _anew(self, workload: JsonObject, form: str, patch: object) -> str:
-        """Delete and create what cannot be changed."""
+    def _recreate(self, workload: JsonObject, patch_type: str, patch: object) -> str:
+        """Delete and create a Pod or Job, whose template cannot be changed."""
         metadata = workload["metadata"]
         name = [_resource(workload), metadata["name"]]
         steps = [self.kubectl("get", *name, "-o", "json", namespace=metadata["namespace"])]
         if workload["kind"] == "Job":
             steps.append(self._local("json", _without_selector(workload)))
-        if form:
-            steps.append(self._local(form, patch))
+        if patch_type:
+            steps.append(self._local(patch_type, patch))
         steps.append(self.kubectl("replace", "--force", "-f", "-"))
         return " | ".join(steps)
 
-    def _local(self, form: str, patch: object) -> str:
-        return self.kubectl("patch", "--local", "-f", "-", f"--type={form}", "-p", _json(patch), "-o", "json")
+    def _local(self, patch_type: str, patch: object) -> str:
+        return self.kubectl("patch", "--local", "-f", "-", f"--type={patch_type}", "-p", _json(patch), "-o", "json")
 
 
 def _resource(workload: JsonObject) -> str:

@@ -12,7 +12,7 @@ from azwi_cli.commands.doctor.checks.check import CheckResult, Group
 from azwi_cli.commands.doctor.findings import Area, Code, Finding, Unreadable
 from azwi_cli.commands.doctor.fixes import CommandBuilder
 from azwi_cli.commands.doctor.report import Report
-from azwi_cli.commands.doctor.snapshot import HELM_RELEASE, is_ours
+from azwi_cli.commands.doctor.snapshot import HELM_RELEASE, is_workload_identity
 from azwi_cli.console.errors import CommandError
 from azwi_cli.issuer import discovery
 
@@ -120,7 +120,7 @@ def _user(cluster: Cluster) -> str:
 
 def _others(cluster: Cluster, commands: CommandBuilder) -> Iterator[Finding]:
     where = kube.path("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations")
-    for found in filter(is_ours, cluster.list(where)):
+    for found in filter(is_workload_identity, cluster.list(where)):
         name = found["metadata"]["name"]
         yield Finding(
             Code.WEBHOOK_PRESENT,

@@ -29,7 +29,7 @@ from azwi_cli.commands.doctor.snapshot import (
     Snapshot,
     StoredMapping,
     arguments,
-    is_ours,
+    is_workload_identity,
     release_of,
 )
 from azwi_cli.console.errors import CommandError, UnreachableError
@@ -45,11 +45,11 @@ ANONYMOUS: Final = "system:anonymous"
 MAX_WORKLOADS: Final = 5_000
 CERT_MANAGER: Final = "cert-manager.io/certificate-name"
 CERTIFICATES: Final = ("ca.crt", "tls.crt")
-# Restricted by every Pod Security level, small for every quota.
+SMALL: Final[Mapping[str, str]] = {"cpu": "1m", "memory": "1Mi"}
+# Admitted by every Pod Security level; its resources are the least that the namespace admits.
 PROBE_CONTAINER: Final[Mapping[str, Any]] = {
     "name": "probe",
     "image": "azwi-doctor.invalid/probe",
-    "resources": {limit: {"cpu": "1m", "memory": "1Mi"} for limit in ("requests", "limits")},
     "securityContext": {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -159,7 +159,8 @@ def read(
     if installations != []:
         on_step("creating a pod in a dry run")
         namespace = _probed(snapshot, cluster.namespace)
-        probe = _probe(reader, namespace, policy, configurations_known=installations is not None)
+        known = installations is not None
+        probe = _probe(reader, namespace, policy, snapshot.limit_ranges, configurations_known=known)
         snapshot = replace(snapshot, probe=probe)
     return replace(snapshot, unreadable=tuple(reader.unreadable))
 
@@ -169,7 +170,7 @@ def _installations(reader: Reader) -> Sequence[Installation] | None:
     found = reader.list(Area.WEBHOOKS, "webhook configurations", kube.path(_ADMISSION, "mutatingwebhookconfigurations"))
     if found is None:
         return None
-    return [_installation(reader, configuration) for configuration in found if is_ours(configuration)]
+    return [_installation(reader, configuration) for configuration in found if is_workload_identity(configuration)]
 
 
 def _network_policies(reader: Reader, namespace: str) -> Sequence[JsonObject]:
@@ -421,7 +422,30 @@ def _probed(snapshot: Snapshot, default: str) -> tuple[str, str]:
     return default, "default"
 
 
-def _probe(reader: Reader, where: tuple[str, str], policy: Policy, *, configurations_known: bool) -> Probe | None:
+def _needed(error: ApiError, namespace: str) -> str:
+    denied = "cannot create resource" in error.message
+    return f"permission to create pods in {namespace}" if denied else "a namespace that admits a small pod"
+
+
+def _least_resources(ranges: Sequence[JsonObject], namespace: str) -> JsonObject:
+    """Small for every quota, and not below what a LimitRange demands."""
+    least = dict(SMALL)
+    for found in ranges:
+        for item in found["spec"].get("limits") or ():
+            if found["metadata"]["namespace"] == namespace and item.get("type") in {"Container", "Pod"}:
+                wanted = item.get("min") or {}
+                least |= {name: wanted[name] for name in SMALL if name in wanted}
+    return {"requests": least, "limits": least}
+
+
+def _probe(
+    reader: Reader,
+    where: tuple[str, str],
+    policy: Policy,
+    ranges: Sequence[JsonObject],
+    *,
+    configurations_known: bool,
+) -> Probe | None:
     """Create a labelled pod in a dry run."""
     namespace, account = where
     if not settings.takes_labels(policy):
@@ -431,7 +455,11 @@ def _probe(reader: Reader, where: tuple[str, str], policy: Policy, *, configurat
         return None
     pod = {
         "metadata": {"generateName": "azwi-doctor-", "labels": {names.USE_LABEL: "true"}},
-        "spec": {"serviceAccountName": account, "restartPolicy": "Never", "containers": [PROBE_CONTAINER]},
+        "spec": {
+            "serviceAccountName": account,
+            "restartPolicy": "Never",
+            "containers": [{**PROBE_CONTAINER, "resources": _least_resources(ranges, namespace)}],
+        },
     }
     try:
         stored = reader.cluster.create(kube.path("v1", "pods", namespace), pod, dry_run=True)
@@ -441,7 +469,7 @@ def _probe(reader: Reader, where: tuple[str, str], policy: Policy, *, configurat
         if names.PREFIX in error.message or "workload-identity" in error.message:
             return None  # it answered; the check of the account reports the refusal
         reader.unreadable.append(
-            Unreadable("the call of the webhook", error.message, Area.CALL, f"permission to create pods in {namespace}")
+            Unreadable("the call of the webhook", error.message, Area.CALL, _needed(error, namespace))
         )
         return None
     volumes = stored["spec"].get("volumes") or ()

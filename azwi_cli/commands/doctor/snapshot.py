@@ -78,15 +78,15 @@ class Installation:
         )
 
 
-def is_ours(configuration: JsonObject) -> bool:
+def is_workload_identity(configuration: JsonObject) -> bool:
     """Whether a MutatingWebhookConfiguration is of Azure Workload Identity: this project's, v1.6.0's or AKS's."""
     labels = configuration["metadata"].get("labels") or {}
     if any(labels.get(key) == value for key, value in _LABELS.items()):
         return True
-    return any(map(_is_our_webhook, configuration.get("webhooks") or ()))
+    return any(map(_is_workload_identity_entry, configuration.get("webhooks") or ()))
 
 
-def _is_our_webhook(webhook: JsonObject) -> bool:
+def _is_workload_identity_entry(webhook: JsonObject) -> bool:
     if str(webhook.get("name", "")).endswith(WEBHOOK_NAME):
         return True
     # Others have that path too: it is what kubebuilder's book calls it.

@@ -14,6 +14,7 @@ from azwi_cli.console.dry_run import Planned
 from azwi_cli.console.printable import printable
 
 MIN_WIDTH: Final = 30
+CONTINUATION: Final = 2
 _MARKS: Final = {Status.OK: "\N{SQUARE ROOT}", Status.WARNING: "!", Status.ERROR: "\N{MULTIPLICATION SIGN}"}
 _COLOURS: Final = {Status.OK: "green", Status.WARNING: "yellow", Status.ERROR: "red", Status.UNKNOWN: "cyan"}
 
@@ -34,20 +35,16 @@ class Style:
             text = "ok" if status is Status.OK else "x"
         return click.style(text, fg=_COLOURS[status], bold=True) if self.colour else text
 
-    def wrapped(self, text: str, indent: str) -> Iterator[str]:
-        """A text that is safe to print, in lines, those after the first a little more indented."""
+    def wrapped(self, text: str, indent: str, mark: str = "") -> Iterator[str]:
+        """A text that is safe to print, in lines; `mark` is before the first, the others are a little more indented."""
         safe = printable(text)
         if not self.width:
-            yield indent + safe
+            yield indent + mark + safe
             return
-        yield from textwrap.wrap(
-            safe,
-            max(self.width, MIN_WIDTH),
-            initial_indent=indent,
-            subsequent_indent=indent + "  ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        room = max(self.width, MIN_WIDTH) - len(indent) - CONTINUATION
+        first, *more = textwrap.wrap(safe, room, break_long_words=False, break_on_hyphens=False) or [""]
+        yield indent + mark + first
+        yield from (indent + " " * CONTINUATION + line for line in more)
 
 
 def text(report: Report, style: Style, planned: Sequence[Planned] | None = None) -> str:
@@ -66,7 +63,7 @@ def group_lines(report: Report, group: Group, style: Style) -> Iterator[str]:
     yield click.style(group, bold=True) if style.colour else str(group)
     for result in results:
         missing = f" (not checked: {result.gaps[0].what})" if result.status is Status.UNKNOWN else ""
-        yield from style.wrapped(f"{result.title}{missing}", f"  {style.mark(result.status)} ")
+        yield from style.wrapped(f"{result.title}{missing}", "  ", f"{style.mark(result.status)} ")
         for finding in result.findings:
             yield from _finding_lines(finding, style)
     yield ""

@@ -13,7 +13,7 @@ from azwi_cli.cluster import options as cluster_flags
 from azwi_cli.cluster.kube import Cluster, ClusterTarget
 from azwi_cli.commands.mutate import report
 from azwi_cli.commands.mutate.report import DECISION_FORMATS, MutateOutput
-from azwi_cli.console import output
+from azwi_cli.console import output, terminal
 from azwi_cli.console.errors import CommandError
 from azwi_cli.offline import manifests, mapping
 from azwi_cli.offline import policy as policies
@@ -141,7 +141,7 @@ def _end(refused: Sequence[Admission], warnings: int, *, asked_cluster: bool) ->
 
 
 def _manifests(results: Sequence[MutatedDocument], form: MutateOutput) -> str:
-    return report.manifests(results, form, colour=output.coloured(sys.stdout))
+    return report.manifests(results, form, colour=terminal.coloured(sys.stdout))
 
 
 def _read(files: Sequence[str]) -> manifests.Manifests:

@@ -11,10 +11,18 @@ from azwi_cli.azure.options import CLOUD, LOGIN, Option, Params
 from azwi_cli.azure.polling import DEFAULT_SECONDS
 from azwi_cli.cluster import completion, kube
 from azwi_cli.cluster import options as cluster_flags
+from azwi_cli.commands.serviceaccount.phases import ALIASES
 from azwi_cli.commands.serviceaccount.request import DEFAULT_NAMESPACE, Request
 from azwi_cli.console import output
 from azwi_cli.console.errors import UsageError
 from azwi_cli.console.option_types import Duration, TokenExpiration
+
+
+def _phases(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The phases, also after a comma."""
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{phase}" for phase in ALIASES.values() if phase.startswith(last)]
+
 
 AZURE: Final[tuple[Option, ...]] = (*CLOUD, *LOGIN)
 ACCOUNT: Final[tuple[Option, ...]] = (
@@ -65,7 +73,13 @@ ASSIGNMENT: Final[tuple[Option, ...]] = (
     click.option("--role-assignment-id", default="", metavar="ID", help="The role assignment, by its whole id."),
 )
 SKIP: Final[tuple[Option, ...]] = (
-    click.option("--skip-phases", multiple=True, metavar="PHASES", help="Phases to leave out, separated by commas."),
+    click.option(
+        "--skip-phases",
+        multiple=True,
+        metavar="PHASES",
+        shell_complete=_phases,
+        help="Phases to leave out, separated by commas.",
+    ),
 )
 RUN: Final[tuple[Option, ...]] = (
     click.option("--propagation-timeout", type=Duration(), default=f"{DEFAULT_SECONDS:.0f}s", show_default=True,

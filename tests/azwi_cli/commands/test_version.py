@@ -13,3 +13,8 @@ def test_text() -> None:
 def test_json() -> None:
     """Machines get all that is known."""
     assert follows_schema("version", azwi("version", "-o", "json").stdout)["buildVersion"] == __version__
+
+
+def test_one_format() -> None:
+    """`azwi --version` prints what `azwi version` does."""
+    assert azwi("--version").stdout == azwi("version").stdout

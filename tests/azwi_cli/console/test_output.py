@@ -7,7 +7,7 @@ import time
 import pytest
 import yaml
 
-from azwi_cli.console import output
+from azwi_cli.console import output, terminal
 from azwi_cli.console.output import OutputFormat
 from testbed.processes import MAX_WAIT_SECONDS, until
 
@@ -17,6 +17,19 @@ def test_table() -> None:
     assert output.table(["name", "age"], [["a-long-name", 1], ["b", 22]]) == (
         "NAME          AGE\na-long-name   1\nb             22"
     )
+
+
+ROW = ["Deployment shop/web", "the webhook refuses its pods because of an annotation that cannot be used"]
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_narrow_table(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """A table that is too wide for the terminal is wrapped at words, at 40 columns as blocks of lines."""
+    monkeypatch.setattr(terminal, "width", lambda _: columns)
+    text = output.table(["workload", "why"], [ROW, ROW])
+    assert max(map(len, text.splitlines())) <= columns
+    assert all(word in text for cell in ROW for word in cell.split())
+    assert ("WORKLOAD: " in text) is (columns == 40)
 
 
 def test_nothing_steers_the_terminal() -> None:
@@ -55,10 +68,10 @@ def test_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     """Colour is for terminals whose user did not forbid it."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert output.coloured(Terminal())
-    assert not output.coloured(io.StringIO())
+    assert terminal.coloured(Terminal())
+    assert not terminal.coloured(io.StringIO())
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not output.coloured(Terminal())
+    assert not terminal.coloured(Terminal())
 
 
 def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,44 @@ BROKEN: list[tuple[str, str, list[JsonObject]]] = [
 ]
 
 
-@pytest.mark.parametrize(("code", "kind", "manifests"), BROKEN, ids=[f"{code}-{kind}" for code, kind, _ in BROKEN])
+# What each of them is, in the same order.
+SETUPS = [
+    "a Deployment without the label, whose account has a client id",
+    "a pod without the label, whose account has a client id",
+    "the label on the Deployment instead of its pods",
+    "the label as an annotation",
+    "the label on the ServiceAccount",
+    "the label with the value True",
+    "client_id on a ServiceAccount",
+    "skip_containers on a pod template, with a hostile value",
+    "a label with azure-workload-identity instead of azure.workload.identity",
+    "the client id as a label of the ServiceAccount",
+    "a pod annotation on the ServiceAccount",
+    "the client id on the pods",
+    "an unknown annotation on a ServiceAccount",
+    "an unknown annotation on a pod template, with a hostile value",
+    "a proxy port that is not a number",
+    "a token lifetime of 5 seconds on the ServiceAccount",
+    "a ServiceAccount that does not exist",
+    "client_id on the ServiceAccount of a Deployment that takes part",
+    "a client id in braces",
+    "a client id in quotes",
+    "a proxy mode that does not exist",
+    "a CPU limit of the proxy that is not a quantity",
+    "a token lifetime of 60 seconds on the pods",
+    "the proxy in a pod on the host's network",
+    "a LimitRange with a minimum above the proxy's requests",
+    "a LimitRange with a maximum below the proxy's limits",
+    "a LimitRange with a ratio that the proxy exceeds",
+    "a StatefulSet without the label",
+    "a DaemonSet without the label",
+    "a CronJob without the label",
+    "the token mounted by subPath",
+    "a NetworkPolicy that lets pods reach private addresses only",
+]
+
+
+@pytest.mark.parametrize(("code", "kind", "manifests"), BROKEN, ids=SETUPS)
 def test_broken(patient: Patient, code: str, kind: str, manifests: list[JsonObject]) -> None:
     """What is written wrongly is found, and gone once the printed command has run."""
     patient.apply(*manifests)

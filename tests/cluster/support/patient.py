@@ -84,7 +84,7 @@ class Patient:
         gone = [finding for finding in self._seen if (finding["code"], finding["subject"]) not in left]
         self._seen = [finding for finding in self._seen if finding not in gone]
         if file := os.environ.get(ROWS):
-            setup = os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0].rpartition("::")[2]
+            setup = os.environ["PYTEST_CURRENT_TEST"].rpartition(" (")[0].rpartition("::")[2]
             kubeconfig = f" --kubeconfig={self.plane.kubeconfig}"
             with Path(file).open("a") as rows:
                 for finding in gone:

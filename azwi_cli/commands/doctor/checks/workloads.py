@@ -38,7 +38,7 @@ _LABELLED: Final = {"metadata": {"labels": {names.USE_LABEL: "true"}}}
 
 
 def opted_in(snapshot: Snapshot) -> Iterator[Finding]:
-    """A workload that shows signs of taking part does."""
+    """A workload that seems to be meant for the webhook has opted in."""
     for workload in snapshot.workloads:
         if workload.outcome.reason is not Reason.NOT_OPTED_IN or _is_misspelt(snapshot, workload, names.USE_LABEL):
             continue
@@ -184,7 +184,7 @@ def _names_identity(workload: LiveWorkload) -> bool:
 
 
 def spelt(snapshot: Snapshot) -> Iterator[Finding]:
-    """Keys that look like ours are ours, and on the object where they count."""
+    """Keys with the prefix are known ones, and on the object where they count."""
     for (namespace, name), manifest in snapshot.accounts.items():
         metadata = manifest["metadata"]
         yield from _account_keys(snapshot, namespace, name, metadata)
@@ -314,7 +314,7 @@ def proxied(snapshot: Snapshot) -> Iterator[Finding]:
 CHECKS: Final = (
     Check(
         Group.ACCOUNTS,
-        "accounts of pods that take part name an identity",
+        "accounts of opted-in pods name an identity",
         identified,
         frozenset({Area.ACCOUNTS, Area.WORKLOADS, Area.MAPPING}),
     ),
@@ -327,7 +327,7 @@ CHECKS: Final = (
     ),
     Check(
         Group.WORKLOADS,
-        "workloads that show signs of taking part do",
+        "workloads that seem to be meant for the webhook have opted in",
         opted_in,
         frozenset({Area.WORKLOADS, Area.NAMESPACES}),
     ),

@@ -15,7 +15,7 @@ from azwi_cli.commands.doctor.checks.check import Status
 from azwi_cli.commands.doctor.findings import Area, Code, Unreadable
 from azwi_cli.commands.doctor.fixes import line
 from azwi_cli.commands.doctor.report import Outcome, document, examine, unreachable
-from azwi_cli.commands.doctor.snapshot import HeldCredentials, Installation, StoredMapping, is_ours
+from azwi_cli.commands.doctor.snapshot import HeldCredentials, Installation, StoredMapping, is_workload_identity
 from azwi_cli.commands.doctor.text import Style, summary, text
 from azwi_cli.console.errors import CommandError
 from tests.azwi_cli.commands.doctor.snapshots import (
@@ -106,10 +106,10 @@ def unlike(entry: JsonObject, **fields: Any) -> Installation:  # noqa: ANN401  f
 def test_ours() -> None:
     """A kubebuilder webhook at the same path is not ours; one that selects by our label is."""
     at_path = {"clientConfig": {"service": {"name": "s", "namespace": "n", "path": names.MUTATE_PATH}}}
-    assert not is_ours(unlike(at_path).configuration)
-    assert is_ours(unlike(at_path, objectSelector={"matchLabels": USE}).configuration)
+    assert not is_workload_identity(unlike(at_path).configuration)
+    assert is_workload_identity(unlike(at_path, objectSelector={"matchLabels": USE}).configuration)
     labelled = {"metadata": {"name": "x", "labels": {"azure-workload-identity.io/system": "true"}}}
-    assert is_ours(labelled)
+    assert is_workload_identity(labelled)
 
 
 def test_unreadable_is_no_finding() -> None:
