@@ -146,3 +146,13 @@ def test_patch_is_limited(helm: Helm, values: JsonObject, arguments: list[str], 
     for policy in of_kind(manifests, "ValidatingAdmissionPolicy"):
         account = f"system:serviceaccount:{NAMESPACE}:{FULLNAME}"
         assert account in policy["spec"]["matchConditions"][0]["expression"]
+
+
+def test_client_ca(helm: Helm) -> None:
+    """The CA of clients is mounted from the ConfigMap to where the server reads it."""
+    manifests = rendered(helm, {"clientCAConfigMap": "api-server-ca"})
+    (volume,) = pod_spec(manifests)["volumes"]
+    (mount,) = server(manifests)["volumeMounts"]
+    assert volume["configMap"] == {"name": "api-server-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    assert mount["name"] == volume["name"]
+    assert f"{mount['mountPath']}/ca.crt" == flags(manifests)["client-ca-file"]

@@ -28,7 +28,7 @@ INVALID: Final[list[tuple[JsonObject, str]]] = [
     ({"service.targetPort": 0}, "minimum: got 0, want 1"),
     ({"service.type": "External"}, "at '/service/type'"),
     ({"healthAddr": "0"}, "at '/healthAddr'"),
-    ({"tlsMinVersion": "1.1"}, "value must be one of '1.2', '1.3'"),
+    ({"tlsMinVersion": "1.1"}, "value must be one of '1.2', '1.3', 'VersionTLS12', 'VersionTLS13'"),
     ({"logLevel": "verbose"}, "at '/logLevel'"),
     ({"replicaCount": 0}, "minimum: got 0, want 1"),
     ({"replicaCount": "two"}, "got string, want integer"),

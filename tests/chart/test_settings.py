@@ -51,6 +51,11 @@ VALUES: Final[dict[str, tuple[JsonObject, object]]] = {
     "cert_lifetime": ({"certificates.lifetime": "24h"}, 24 * 3600),
     "drain_period": ({"drainSeconds": 3}, 3),
     "tls_min_version": ({"tlsMinVersion": "1.2"}, "1.2"),
+    "tls_cipher_suites": (
+        {"tlsCipherSuites": ["ECDHE-RSA-AES128-GCM-SHA256", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"]},
+        {"ECDHE-RSA-AES128-GCM-SHA256", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"},
+    ),
+    "client_ca_file": ({"clientCAConfigMap": "api-server-ca"}, "/client-ca/ca.crt"),
     "health_addr": ({"healthAddr": ":9441"}, ":9441"),
     "metrics_addr": ({"metricsAddr": "127.0.0.1:9000"}, "127.0.0.1:9000"),
     "metrics_backend": ({"metricsBackend": "prometheus"}, "prometheus"),
@@ -168,7 +173,7 @@ def test_upstream_names_are_the_defaults(helm: Helm) -> None:
     given, plain = settings(rendered(helm, {"upstreamNames": True})), Settings()
     for name in ("webhook_configurations", "webhook_service"):
         assert getattr(given, name) == getattr(plain, name)
-    assert given.cert_secret != plain.cert_secret
+    assert given.cert_secret == f"{FULLNAME}-server-cert" != plain.cert_secret
 
 
 @pytest.mark.parametrize("path", VALUE_SETS, ids=lambda path: path.name)

@@ -71,13 +71,13 @@ extraEnv cannot set {{ .name }}, which the chart sets from another value
 {{- end }}
 {{- end }}
 {{- range .Values.extraVolumes }}
-{{- if eq .name "cert" }}
-extraVolumes cannot have a volume named cert, which the chart uses: choose another name
+{{- if has .name (list "cert" "client-ca") }}
+extraVolumes cannot have a volume named {{ .name }}, which the chart uses: choose another name
 {{- end }}
 {{- end }}
 {{- range .Values.extraVolumeMounts }}
-{{- if eq .mountPath "/certs" }}
-extraVolumeMounts cannot mount at /certs, which the chart uses: choose another path
+{{- if has .mountPath (list "/certs" "/client-ca") }}
+extraVolumeMounts cannot mount at {{ .mountPath }}, which the chart uses: choose another path
 {{- end }}
 {{- end }}
 {{- $grace := include "azwi.gracePeriod" . | int -}}

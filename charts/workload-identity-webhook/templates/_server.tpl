@@ -17,6 +17,12 @@
 - --metrics-backend={{ .Values.metricsBackend }}
 - --log-level={{ .Values.logLevel }}
 - --tls-min-version={{ .Values.tlsMinVersion }}
+{{- with .Values.tlsCipherSuites }}
+- --tls-cipher-suites={{ join "," . }}
+{{- end }}
+{{- if .Values.clientCAConfigMap }}
+- --client-ca-file=/client-ca/ca.crt
+{{- end }}
 - --drain-period={{ .Values.drainSeconds }}s
 - --opt-in={{ join "," .Values.optIn }}
 - --service-account-token-expiration={{ .Values.serviceAccountTokenExpiration | int }}
