@@ -73,7 +73,7 @@ scan: .venv/run.stamp ## check the rendered chart with checkov (in .venv-scan; a
 cluster-tools: .venv/run.stamp ## build or unpack kube-apiserver, kubectl and helm for the cluster tests into a cache, once
 	@PYTHON=$(PY) bash tests/cluster/tools/build.sh
 
-client-tools: .venv/run.stamp ## the clients of other languages for tests/clients, built once into a cache
+client-tools: .venv/run.stamp ## build the clients of other languages for tests/clients into the same cache, once
 	@PYTHON=$(PY) bash tests/clients/build.sh
 
 node-tools: .venv/run.stamp ## build the other programs of a node for the end-to-end tests into the same cache, once
