@@ -5,9 +5,9 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import Final
 
-# A Date header has whole seconds, and the answer takes its time.
-TOLERANCE: Final = 2.0
-WARN_SECONDS: Final = 60.0
+# A Date header has whole seconds, and the answer may take its time. Certificates are valid from minutes before now, so
+# a difference below this does not matter.
+TOLERANCE: Final = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class ApiClock:
         except (TypeError, ValueError, OverflowError):
             return
         self._offset = 0.0 if abs(offset) <= TOLERANCE else offset
-        if abs(offset) > WARN_SECONDS and not self._warned:
+        if self._offset and not self._warned:
             self._warned = True
             log.warning(
                 "the clock of this machine is %.0f s %s the API server's, whose clock the certificates follow",
