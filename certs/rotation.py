@@ -208,9 +208,9 @@ class SecretSource:
         for change in result.changes:
             log.info("certificates: %s", change, extra={"fields": {"secret": self._secret.name}})
             self._rotated(change)
-        # The step from the content just written changes nothing.
+        # The step from the content just written changes nothing, unless a next CA has propagated meanwhile.
         self._result = replace(result, changes=(), problems=())
-        self._request = self._step_request(result.data)
+        self._request = replace(self._step_request(result.data), announced=False)
 
     async def _ensure_trusted(self, result: StepResult) -> None:
         """Make every caBundle trust the CAs, and remember since when they do."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from time import time
 from typing import cast
@@ -11,11 +11,13 @@ import pytest
 from cryptography import x509
 
 from azure_workload_identity.cluster.watch import ObjectMeta
+from certs.phases import CertificateSpec, step
 from certs.rotation import Lifetimes, SecretSource, Wakeup
 from certs.secret import CertSecret, Content
-from certs.secret_keys import LEAF
+from certs.secret_keys import CA, LEAF, LEAF_KEY, NEXT_CA
 
 DAY = 86400.0
+NAMES = ("webhook.system.svc",)
 LIFETIMES = Lifetimes(timedelta(days=365), timedelta(days=90))
 
 
@@ -38,10 +40,15 @@ class SharedSecret:
         return True
 
 
+def spec() -> CertificateSpec:
+    """Return what a replica's certificates are like."""
+    return CertificateSpec(NAMES, LIFETIMES.ca, LIFETIMES.cert)
+
+
 def replica(shared: SharedSecret) -> SecretSource:
     """Start a replica; the caBundles are not its concern here."""
     secret = cast("CertSecret", shared)
-    return SecretSource(secret, (), ("webhook.system.svc",), LIFETIMES, Wakeup(), lambda _: None)
+    return SecretSource(secret, (), NAMES, LIFETIMES, Wakeup(), lambda _: None)
 
 
 @pytest.mark.parametrize("days", [-60, 60])
@@ -65,3 +72,17 @@ def test_wrong_clock_first(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(replica(shared).load_first())
     leaf = x509.load_pem_x509_certificate(shared.data[LEAF])
     assert leaf.not_valid_before_utc.timestamp() < time() < leaf.not_valid_after_utc.timestamp()
+
+
+def test_slow_step_does_not_delay_the_promotion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A next CA that propagates while another step is computed is promoted by the step after that."""
+    shared, now = SharedSecret(), datetime.now(UTC)
+    source = replica(shared)
+    shared.data = step(step({}, spec(), now - timedelta(days=250)).data, spec(), now).data
+    next_ca = shared.data[NEXT_CA]
+    shared.data = {key: value for key, value in shared.data.items() if key not in {LEAF, LEAF_KEY}}
+    propagated = iter([False])  # at the first question; from then on it has
+    monkeypatch.setattr(source, "_is_propagated", lambda ca: ca is not None and next(propagated, True))
+    for _ in range(2):
+        asyncio.run(source._reconcile())
+    assert shared.data[CA] == next_ca
