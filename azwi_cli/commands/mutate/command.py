@@ -1,7 +1,9 @@
 """The command: its flags, its steps, and its exit status."""
 
+import gc
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -103,7 +105,7 @@ def command(  # noqa: PLR0913  one parameter a flag
     """  # noqa: D301  click reads the mark as: do not wrap
     form = _form(form, explain=explain)
     policy = policies.build(settings)
-    with output.progress("reading manifests") as progress:
+    with output.progress("reading manifests") as progress, _collector_paused():
         read = _read(files)
         known = [*read.objects, *manifests.read(service_accounts).objects]
         cluster = Cluster.connect(ClusterTarget(kubeconfig, context, namespace)) if from_cluster else None
@@ -165,6 +167,18 @@ def _pod_warnings(admissions: Iterable[Admission]) -> list[str]:
             *(f"{warning.text} ({warning.code})" for warning in admission.outcome.warnings),
         ]
     ]
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Pause the collector of cycles: manifests have none, and looking for them costs a tenth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _admit(
