@@ -34,7 +34,7 @@ class _Holder:
 
     __slots__ = ("_deadline", "received", "size", "started")
 
-    def __init__(self, size: int, deadline: asyncio.Timeout) -> None:
+    def __init__(self, size: int, deadline: asyncio.Timeout | None = None) -> None:
         self.size = size
         self.received = 0
         self.started = asyncio.get_running_loop().time()
@@ -46,7 +46,7 @@ class _Holder:
 
     def cut(self) -> None:
         """Give up on it, as if its time were over."""
-        if not self._deadline.expired():
+        if self._deadline is not None and not self._deadline.expired():
             self._deadline.reschedule(asyncio.get_running_loop().time())
 
 
@@ -60,8 +60,7 @@ class _Pool:
 
     async def acquire(self, size: int) -> None:
         """Take so many bytes, waiting for them if need be."""
-        if size <= self._free and not self._waiting:
-            self._free -= size
+        if self.try_acquire(size):
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((size, granted))
@@ -77,6 +76,13 @@ class _Pool:
                 self._waiting.remove((size, granted))
                 self._grant()
             raise
+
+    def try_acquire(self, size: int) -> bool:
+        """Take so many bytes if they are free and nobody waits for them."""
+        if size > self._free or self._waiting:
+            return False
+        self._free -= size
+        return True
 
     def release(self, size: int) -> None:
         """Return so many bytes."""
@@ -119,16 +125,26 @@ class BodyBudget:
             RequestError: 408, 413, 415, 500, or 400 when the client disconnected.
         """
         size = _declared_size(scope)
-        pool = self._small if size <= SMALL_BODY else self._large
-        body = await _read_within(pool, size, receive)
+        if size > SMALL_BODY:
+            pool, first = self._large, None
+        else:
+            # Most bodies arrive with their head. The connection's own clock bounds the wait for the first part.
+            pool, first = self._small, await receive()
+        body = await _read_within(pool, size, receive, first)
         try:
             yield body
         finally:
             pool.release(size)
 
 
-async def _read_within(pool: _Pool, size: int, receive: Receive) -> bytes:
+async def _read_within(pool: _Pool, size: int, receive: Receive, first: Message | None) -> bytes:
     """The whole body, whose size is taken from the pool if it succeeds."""
+    if first is not None and not first.get("more_body") and pool.try_acquire(size):
+        try:
+            return _chunk(first, _Holder(size))
+        except RequestError:
+            pool.release(size)
+            raise
     acquired = False
     try:
         async with asyncio.timeout(BODY_SECONDS) as deadline:
@@ -137,7 +153,7 @@ async def _read_within(pool: _Pool, size: int, receive: Receive) -> bytes:
             holder = _Holder(size, deadline)
             pool.reading(holder)
             try:
-                return await _read(receive, holder)
+                return await _read(first or await receive(), receive, holder)
             finally:
                 pool.read(holder)
     except BaseException as error:
@@ -168,12 +184,8 @@ def _declared_size(scope: Scope) -> int:
     return size
 
 
-async def _read(receive: Receive, holder: _Holder) -> bytes:
-    message = await receive()
-    first = _chunk(message, holder)
-    if not message.get("more_body"):
-        return first
-    chunks = [first]
+async def _read(message: Message, receive: Receive, holder: _Holder) -> bytes:
+    chunks = [_chunk(message, holder)]
     while message.get("more_body"):
         message = await receive()
         chunks.append(_chunk(message, holder))
