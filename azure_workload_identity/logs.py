@@ -8,6 +8,7 @@ import logging
 import os
 import select
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final
@@ -54,8 +55,14 @@ def line(level: int, logger: str, message: str, fields: Mapping[str, object]) ->
         "level": logging.getLevelName(level).lower(),
         "timestamp": datetime.now(UTC),
         "logger": logger,
-        "message": _bounded(message),
+        "message": message,
     }
+    with suppress(orjson.JSONEncodeError):
+        whole = orjson.dumps({**head, **fields}, default=_described, option=_OPTIONS)
+        # Most lines are so short that no field of them can be beyond its bound.
+        if len(whole) <= MAX_FIELD and whole.isascii() and b"\x7f" not in whole:
+            return whole
+    head["message"] = _bounded(message)
     whole = _printable(_encoded({**head, **{key: _bounded(value, key) for key, value in fields.items()}}))
     if len(whole) <= MAX_LINE:
         return whole
