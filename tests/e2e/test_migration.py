@@ -191,8 +191,11 @@ def test_field_managers(migration: Migration) -> None:
     for verb, more in (("install", {}), ("upgrade", {"podAnnotations": {"a": "b"}}), ("upgrade", {})):
         migration.ours.apply(verb, **values(rbac__createSecret=True, **migration.selector(), **more))
         migration.settle(OURS, FULLNAME)
-    migration.cluster.kubectl("delete", "secret", f"{FULLNAME}-server-cert", f"--namespace={OURS}")
-    wait_until_true(lambda: "tls.crt" in migration.ours.get("secret", f"{FULLNAME}-server-cert")["data"], "it is back")
+    secret = ("secret", f"{FULLNAME}-server-cert", f"--namespace={OURS}")
+    migration.cluster.kubectl("delete", *secret)
+    wait_until_true(
+        lambda: "tls.crt" in migration.cluster.kubectl("get", *secret, "--output=json").stdout, "it is back"
+    )
     for verb, arguments in (("rollback", ("2",)), ("upgrade", (str(CHART), "--reuse-values", "--set=drainSeconds=9"))):
         done = migration.ours.helm(verb, migration.ours.name, *arguments)
         assert done.returncode == 0, done.stderr
