@@ -59,4 +59,5 @@ def _handshake(client: ssl.SSLContext, server: ssl.SSLContext, host: str) -> ssl
                 # A server that asks for a client's certificate is trusted by then, and more is not examined here.
                 if error.reason != "PEER_DID_NOT_RETURN_A_CERTIFICATE":
                     raise
+                return client_side
     return client_side

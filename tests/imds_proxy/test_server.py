@@ -463,9 +463,7 @@ def test_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("taken", ["127.0.0.1", "::1"])
 def test_port_in_use(taken: str) -> None:
     """A port in use on either address is an error, and the other address is released."""
-    family = socket.AF_INET6 if ":" in taken else socket.AF_INET
-    with socket.create_server((taken, 0), family=family) as other:
-        port = other.getsockname()[1]
-        with pytest.raises(OSError, match="in use"):
-            asyncio.run(Server(echo).listen(port))
+    family, [port] = socket.AF_INET6 if ":" in taken else socket.AF_INET, free_ports(1)
+    with socket.create_server((taken, port), family=family), pytest.raises(OSError, match="in use"):
+        asyncio.run(Server(echo).listen(port))
     socket.create_server(("127.0.0.1", port)).close()
