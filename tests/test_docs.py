@@ -128,7 +128,7 @@ def test_flags() -> None:
 def test_metrics() -> None:
     """Every metric is on the page of operations with its labels, and no other."""
     page = re.findall(r"^\| `(azwi_\w+)` \| (.*?) \|", text("operate/operations.md"), re.MULTILINE)
-    told = {
+    documented = {
         name.removesuffix("_total").removesuffix("_info"): set(re.findall(r"`(\w+)`", labels)) for name, labels in page
     }
     metrics = Metrics()
@@ -140,7 +140,7 @@ def test_metrics() -> None:
     }
     known["azwi_build"] = {"version", "python"}
     known["azwi_mutation_request"].add("le")
-    assert told == known
+    assert documented == known
 
 
 def test_proxy_page() -> None:

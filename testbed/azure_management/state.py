@@ -90,7 +90,7 @@ class Azure:
     role_assignments: list[JsonObject] = field(default_factory=list)
     credentials: dict[str, list[JsonObject]] = field(default_factory=dict)  # by object id or by ARM id in lower case
     requests: list[Request] = field(default_factory=list)
-    # told of every federated credential: client id, issuer, subject, audience
+    # called with every federated credential: client id, issuer, subject, audience
     on_credential: Callable[[str, str, str, str], None] = lambda *_: None
     _hidden: dict[str, int] = field(default_factory=dict)
 

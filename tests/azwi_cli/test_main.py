@@ -52,8 +52,8 @@ def test_help_lists_every_command() -> None:
         "import sys; from azwi_cli.main import program; program.main(['--help'], standalone_mode=False);"
         "print(sorted({'yaml', 'rich', 'kubernetes', 'azure', 'pydantic', 'asyncio'} & sys.modules.keys()))"
     )
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout.endswith("[]\n")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")
 
 
 def test_debug_anywhere() -> None:
@@ -127,20 +127,20 @@ def test_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("arguments", [("--debug", "version"), ("version", "--debug")])
 def test_debug(arguments: tuple[str, ...]) -> None:
     """--debug may stand before the command and after it."""
-    told = process(*arguments)
-    assert told.returncode == 0, told.stderr
+    done = process(*arguments)
+    assert done.returncode == 0, done.stderr
 
 
 def test_fault(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A fault of ours ends with 1 and one sentence; what an exception says may be a secret and is not shown."""
+    """An internal error ends with 1 and one sentence; what an exception says may be a secret and is not shown."""
     monkeypatch.setattr("azwi_cli.commands.version.command", raising(RuntimeError("token=secret")))
     monkeypatch.setattr(sys, "argv", ["azwi", "version"])
     with pytest.raises(SystemExit) as end:
         main.run()
-    told = capsys.readouterr().err
+    done = capsys.readouterr().err
     assert end.value.code == errors.Status.FAILED
-    assert "RuntimeError" in told
-    assert "secret" not in told
+    assert "RuntimeError" in done
+    assert "secret" not in done
 
 
 def test_interrupted_process(tmp_path: Path) -> None:

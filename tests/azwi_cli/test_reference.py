@@ -43,7 +43,7 @@ def test_commands(page: Path) -> None:
         assert given(rest) <= flags(command), (page.name, arguments)
 
 
-def told() -> Iterator[list[str]]:
+def printed() -> Iterator[list[str]]:
     """Return the azwi commands that the code tells of in its texts, as their arguments."""
     commands = {*COMMANDS, *(entry.alias for entry in COMMANDS.values())}
     for file in (ROOT / "azwi_cli").rglob("*.py"):
@@ -56,7 +56,7 @@ def told() -> Iterator[list[str]]:
 
 def test_hints() -> None:
     """Every command that an error, a hint or a helptext names is one, with flags that it has."""
-    found = list(told())
+    found = list(printed())
     assert ["sa", "delete", "phase", "role-assignment", "--role-assignment-id"] in found
     for arguments in found:
         command, rest = resolved(arguments)

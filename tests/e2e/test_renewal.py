@@ -1,6 +1,6 @@
 """A running pod exchanges the token that the kubelet has renewed.
 
-The API server gives no token for less than ten minutes, and the kubelet renews one at 80 % of its life. A kubelet that
+The API server issues no token for less than ten minutes, and the kubelet renews one at 80 % of its life. A kubelet that
 was restarted has no tokens in its memory: it asks for a new one and writes it into the volume of the running pod, as
 it does when one has aged.
 """

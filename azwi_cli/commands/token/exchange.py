@@ -121,7 +121,7 @@ def from_cluster(cluster: Cluster, name: str, audience: str) -> tuple[Assertion,
     """A new token of a ServiceAccount, and the identity that its annotations name.
 
     Raises:
-        CommandError: when there is no such ServiceAccount, or the cluster gives no token.
+        CommandError: when there is no such ServiceAccount, or the cluster issues no token.
     """
     where = kube.path("v1", "serviceaccounts", cluster.namespace, name)
     account = Account.from_metadata(cluster.get(where)["metadata"])

@@ -37,7 +37,7 @@ class Names:
         self.names.discard(name)
 
     def list_started(self) -> None:
-        """Begin anew."""
+        """Start again."""
         self._coming = set()
 
     def list_finished(self) -> None:
@@ -71,7 +71,7 @@ async def ended(task: "asyncio.Task[None]") -> None:
 def followed(
     answers: Answers, directory: Path, until: Callable[[Names, list[str]], bool]
 ) -> tuple[Names, list[str], Watch[MetadataOnly]]:
-    """Follow until something is so; the handler, the reasons of beginnings anew, and the watch."""
+    """Follow until something is so; the handler, the reasons of new starts, and the watch."""
     kept, reasons = Names(), list[str]()
 
     async def run() -> Watch[MetadataOnly]:
@@ -127,7 +127,7 @@ def test_pages_then_events(tmp_path: Path) -> None:
     ],
 )
 def test_lists_anew(tmp_path: Path, broken: tuple[int, bytes], reason: str) -> None:
-    """After a watch that cannot go on everything is listed anew, and what was missed is made good."""
+    """After a watch that cannot go on everything is listed again, and what was missed is made good."""
     answers = Answers(200, b"", script=[(200, listed("a", "gone")), broken, (200, listed("a", "new", version=9))])
     kept, reasons, _ = followed(answers, tmp_path, lambda kept, _: kept.lists == 2)
     assert kept.names == {"a", "new"}

@@ -81,7 +81,7 @@ def test_secret_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("login", "told"),
+    ("login", "expected"),
     [
         ({"method": Method.CLIENT_SECRET}, "--client-id"),
         ({"method": Method.CLIENT_SECRET, "client_id": CLIENT}, "needs a secret"),
@@ -90,9 +90,9 @@ def test_secret_is_not_shown() -> None:
         ({"subscription_id": "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c"}, "--subscription-id"),
     ],
 )
-def test_incomplete(login: dict[str, Any], told: str) -> None:
+def test_incomplete(login: dict[str, Any], expected: str) -> None:
     """What is missing or mistyped is wrong usage, and never somebody else's subscription."""
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=expected):
         made(**login)
 
 

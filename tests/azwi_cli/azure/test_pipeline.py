@@ -64,7 +64,7 @@ def test_throttling(azure: Azure, arm: Endpoint) -> None:
 
 
 def test_throttling_without_end(azure: Azure, arm: Endpoint) -> None:
-    """Throttling that does not end is told, after a bounded number of tries."""
+    """Throttling that does not end is reported, after a bounded number of tries."""
     azure.faults.throttle(99, retry_after="0.01")
     with pytest.raises(AzureApiError) as refused:
         arm.get("/subscriptions", VERSION)
@@ -118,7 +118,7 @@ def test_operation_that_fails(azure: Azure, arm: Endpoint) -> None:
 
 
 def test_denied(azure: Azure, arm: Endpoint) -> None:
-    """What the caller may not do is told with Azure's reason and with who can allow it."""
+    """What the caller may not do is reported with Azure's reason and with who can allow it."""
     azure.permissions.clear()
     with pytest.raises(AzureApiError, match="AuthorizationFailed") as refused:
         arm.get(azure.add_identity("web")["id"], VERSION)
@@ -159,7 +159,7 @@ def test_untrusted(azure: Azure, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_json(azure: Azure, arm: Endpoint) -> None:
-    """An answer that is not a JSON object, as of a captive portal, is told."""
+    """An answer that is not a JSON object, as of a captive portal, is reported."""
     azure.faults.failures.append(Failure(200, ""))
     azure.faults.raw = b"<html>log in</html>"
     with pytest.raises(CommandError, match="a JSON object"):

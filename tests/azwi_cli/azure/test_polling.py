@@ -26,9 +26,9 @@ def clock() -> Clock:
     return Clock()
 
 
-def polling(clock: Clock, seconds: float, told: list[str] | None = None) -> Polling:
+def polling(clock: Clock, seconds: float, messages: list[str] | None = None) -> Polling:
     """Be patient by that clock."""
-    return Polling(seconds, (told if told is not None else []).append, clock.sleep, lambda: clock.now)
+    return Polling(seconds, (messages if messages is not None else []).append, clock.sleep, lambda: clock.now)
 
 
 def test_pauses_grow_and_end(clock: Clock) -> None:
@@ -45,21 +45,21 @@ def test_seen_at_once(clock: Clock) -> None:
 
 
 def test_attempts(clock: Clock) -> None:
-    """What fails in passing is done again, and the person is told what for."""
-    failures, told = [AzureApiError(404, "a", "b"), AzureApiError(404, "a", "b")], list[str]()
+    """What fails in passing is done again, and the person sees what for."""
+    failures, messages = [AzureApiError(404, "a", "b"), AzureApiError(404, "a", "b")], list[str]()
 
     def action() -> str:
         if failures:
             raise failures.pop()
         return "done"
 
-    assert polling(clock, 40, told).attempt("it", action, AzureApiError, lambda _: True) == "done"
-    assert told == ["waiting for Azure to know it"] * 2
+    assert polling(clock, 40, messages).attempt("it", action, AzureApiError, lambda _: True) == "done"
+    assert messages == ["waiting for Azure to know it"] * 2
 
 
 @pytest.mark.parametrize(("passing", "seconds", "tries"), [(False, 40, 1), (True, 2, 3), (True, 0, 1)])
 def test_failures(clock: Clock, *, passing: bool, seconds: float, tries: int) -> None:
-    """What does not pass is told at once, and what does not pass in time is told then, as Azure said it."""
+    """What does not pass is reported at once, and what does not pass in time is reported then, as Azure said it."""
     calls = []
 
     def action() -> None:

@@ -48,7 +48,7 @@ def test_certificate(tmp_path: Path) -> None:
 
 
 def test_cluster_information(tmp_path: Path) -> None:
-    """A plugin that asks for it is told the cluster, and its own configuration there."""
+    """A plugin that asks for it gets the cluster, and its own configuration there."""
     script = f'printf "%s" "$KUBERNETES_EXEC_INFO" > {tmp_path}/info\n' + issued("t")
     exec_plugin.credentials(plugin(tmp_path, script, provideClusterInfo=True), CLUSTER)
     spec = json.loads((tmp_path / "info").read_text())["spec"]

@@ -112,7 +112,7 @@ def test_missing_key(published: Callable[..., Result], tmp_path: Path) -> None:
 
 
 def test_other_issuer(published: Callable[..., Result], site: str, tmp_path: Path) -> None:
-    """An issuer that differs in a final slash only is told of."""
+    """An issuer that differs in a final slash only is reported."""
     document = tmp_path / "site/.well-known/openid-configuration"
     document.write_text(document.read_text().replace(f'"{site}"', f'"{site[:-1]}"'))
     done = published()
@@ -121,7 +121,7 @@ def test_other_issuer(published: Callable[..., Result], site: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "told"),
+    ("file", "content", "expected"),
     [
         (".well-known/openid-configuration", None, "HTTP 404"),
         (".well-known/openid-configuration", "<html>", "a JSON object"),
@@ -130,20 +130,20 @@ def test_other_issuer(published: Callable[..., Result], site: str, tmp_path: Pat
     ],
 )
 def test_broken_site(
-    published: Callable[..., Result], tmp_path: Path, file: str, content: str | None, told: str
+    published: Callable[..., Result], tmp_path: Path, file: str, content: str | None, expected: str
 ) -> None:
-    """What misses or is no document is told of with its URL."""
+    """What misses or is no document is reported with its URL."""
     if content is None:
         (tmp_path / "site" / file).unlink()
     else:
         (tmp_path / "site" / file).write_text(content)
     done = published()
     assert done.exit_code == 1
-    assert told in done.stderr
+    assert expected in done.stderr
 
 
 def test_untrusted(published: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A certificate that is not trusted publicly is told of."""
+    """A certificate that is not trusted publicly is reported."""
     monkeypatch.delenv("SSL_CERT_FILE")
     done = published()
     assert done.exit_code == 1

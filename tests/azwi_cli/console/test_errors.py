@@ -16,7 +16,7 @@ def test_cause_of_a_refused_connection() -> None:
 
 
 def test_cause_of_others() -> None:
-    """What has no layers is told as it is."""
+    """What has no layers is reported as it is."""
     assert cause(ValueError("a\nb")) == "a b"
 
 

@@ -75,21 +75,21 @@ def test_colour(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes long is told of on a terminal, what is quick is not."""
+    """What takes long is reported on a terminal, what is quick is not."""
     monkeypatch.setattr(output, "PROGRESS_AFTER_SECONDS", MAX_WAIT_SECONDS)
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     with output.progress("quick"):
         pass
     assert terminal.getvalue() == ""
     monkeypatch.setattr(output, "PROGRESS_AFTER_SECONDS", 0.05)
-    with output.progress("slow") as told:
+    with output.progress("slow") as progress:
         until(lambda: "slow" in terminal.getvalue())
-        told.update("slower")
+        progress.update("slower")
         until(lambda: "slower" in terminal.getvalue())
 
 
 def test_no_progress_elsewhere(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where there is no terminal nothing is told, however long it takes."""
+    """Where there is no terminal nothing is reported, however long it takes."""
     monkeypatch.setattr(output, "PROGRESS_AFTER_SECONDS", 0.0)
     with output.progress("slow"):
         time.sleep(0.05)

@@ -120,7 +120,7 @@ CUSTOM: list[tuple[JsonObject, list[tuple[str, str]]]] = [
 
 @pytest.mark.parametrize(("document", "expected"), CUSTOM, ids=[document["kind"] for document, _ in CUSTOM])
 def test_custom_kinds(document: JsonObject, expected: list[tuple[str, str]]) -> None:
-    """Templates are found wherever they are in an object of any kind, and several are told apart."""
+    """Templates are found wherever they are in an object of any kind, and several are reported apart."""
     names = [(pointer, f"{document['kind']} shop/x" + (f" ({part})" if part else "")) for pointer, part in expected]
     assert [(pointer, name) for name, pointer, _ in found(document)] == names
 
@@ -159,7 +159,7 @@ def test_argo_workflow(kind: str) -> None:
 
 
 def test_container_names() -> None:
-    """A container without a name gets the one that its controller gives it, and the assumption is said."""
+    """A container without a name gets the one that its controller gives it, and the assumption is reported."""
     one = custom("serving.knative.dev/v1", "Service", template={"spec": {"containers": [{"image": "i"}]}})
     [template] = templates.search(one, "shop").templates
     assert template.pod["spec"]["containers"] == [{"image": "i", "name": "user-container"}]

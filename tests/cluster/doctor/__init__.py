@@ -1,1 +1,1 @@
-"""`azwi doctor`: one broken cluster a finding, on a real API server, mended by the command that it prints."""
+"""`azwi doctor`: one broken cluster a finding, on a real API server, fixed by the command that it prints."""

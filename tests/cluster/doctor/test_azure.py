@@ -1,4 +1,4 @@
-"""What Azure trusts, compared with the tokens of the cluster, and mended there."""
+"""What Azure trusts, compared with the tokens of the cluster, and fixed there."""
 
 from uuid import uuid4
 
@@ -52,14 +52,14 @@ def test_missing(patient: Patient, azure: Azure) -> None:
     client_id, key = identity(azure, "managed identity")
     add_credential(azure, key, "managed identity", "another")
     annotated(patient, client_id)
-    patient.mended("credential-missing")
+    patient.fixed("credential-missing")
 
 
 def test_issuer(patient: Patient, azure: Azure) -> None:
     """An issuer without its slash is another one."""
     client_id, key = identity(azure, "application")
     add_credential(azure, key, "application", "wrong", subject=annotated(patient, client_id), issuer=ISSUER[:-1])
-    assert f"they differ from byte {len(ISSUER)} on" in patient.mended("issuer-differs")["evidence"]
+    assert f"they differ from byte {len(ISSUER)} on" in patient.fixed("issuer-differs")["evidence"]
 
 
 def test_subject(patient: Patient, azure: Azure) -> None:
@@ -68,7 +68,7 @@ def test_subject(patient: Patient, azure: Azure) -> None:
     add_credential(
         azure, key, "managed identity", "wrong", subject=annotated(patient, client_id).replace(":app", ":App")
     )
-    patient.mended("subject-differs")
+    patient.fixed("subject-differs")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -77,7 +77,7 @@ def test_audience(patient: Patient, azure: Azure, kind: str) -> None:
     client_id, key = identity(azure, kind)
     wrong = f"{names.DEFAULT_AUDIENCE}/"
     add_credential(azure, key, kind, "wrong", subject=annotated(patient, client_id), audience=wrong)
-    patient.mended("audience-differs")
+    patient.fixed("audience-differs")
     assert len(azure.credentials[key]) == 1
 
 
@@ -89,7 +89,7 @@ def test_full(patient: Patient, azure: Azure) -> None:
     for number in range(19):
         add_credential(azure, key, "application", f"other-{number}", subject=f"system:serviceaccount:else:{number}")
     annotated(patient, client_id)
-    patient.mended("credentials-full")
+    patient.fixed("credentials-full")
     held = azure.credentials[key]
     assert len(held) == 20
     assert gone not in [credential.get("properties", credential)["subject"] for credential in held]
@@ -98,7 +98,7 @@ def test_full(patient: Patient, azure: Azure) -> None:
 def test_identity_missing(patient: Patient, azure: Azure) -> None:
     """A client id that is nobody's becomes that of a new application."""
     annotated(patient, "6f3e1a52-2a14-4c1f-8c4f-7a3c5b0b1d11")
-    patient.mended("identity-missing")
+    patient.fixed("identity-missing")
     assert len(azure.applications) == 1
 
 
@@ -107,7 +107,7 @@ def test_invalid_client_id(patient: Patient, azure: Azure) -> None:
     annotate = ("annotate", "--overwrite", "serviceaccount", "app", f"{names.CLIENT_ID}=not an id")
     assert patient.plane.kubectl(*annotate, "-n", patient.namespace).returncode == 0
     patient.apply(deployment())
-    patient.mended("pod-refused")
+    patient.fixed("pod-refused")
     assert len(azure.applications) == 1
 
 
@@ -116,7 +116,7 @@ def test_no_client_id(patient: Patient, azure: Azure) -> None:
     patient.plane.create_service_account(patient.namespace, "bare")
     patient.apply(deployment(serviceAccountName="bare"))
     assert patient.one("no-client-id")["subject"] == f"ServiceAccount {patient.namespace}/bare"
-    patient.mended("no-client-id")
+    patient.fixed("no-client-id")
     (application,) = azure.applications
     assert patient.get("serviceaccounts", "bare")["metadata"]["annotations"][names.CLIENT_ID] == application["appId"]
     assert [finding for finding in patient.examined()["findings"] if "bare" in finding["subject"]] == []
@@ -135,7 +135,7 @@ def test_clock(patient: Patient, azure: Azure) -> None:
 
 
 def test_denied(patient: Patient, azure: Azure) -> None:
-    """Where Graph may not be read, that is told, and the rest is looked at."""
+    """Where Graph may not be read, that is reported, and the rest is looked at."""
     client_id, _ = identity(azure, "application")
     annotated(patient, client_id)
     azure.permissions.clear()

@@ -1,4 +1,4 @@
-"""Identities by the mapping: bad entries are told, and what Azure trusts is compared for its accounts."""
+"""Identities by the mapping: bad entries are reported, and what Azure trusts is compared for its accounts."""
 
 import json
 
@@ -33,27 +33,27 @@ def edit(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
 
 
 def test_bad_entry(patient: Patient, release: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An entry that the server leaves out is told with its place, and edited."""
+    """An entry that the server leaves out is reported with its place, and edited."""
     good = {"namespace": "shop", "clientId": CLIENT_ID}
     given(release, **mapping(good, {"namespace": "shop", "clientId": "wrong"}))
     edit(monkeypatch, f"s/wrong/{CLIENT_ID}/")
-    finding = patient.mended("mapping-entry-invalid")
+    finding = patient.fixed("mapping-entry-invalid")
     assert finding["subject"] == f"ConfigMap {release.name}/map"
     assert finding["evidence"] == ["mappings.1.clientId: must be a UUID"]
 
 
 def test_no_mapping(patient: Patient, release: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ConfigMap without the key is told, and edited."""
+    """A ConfigMap without the key is reported, and edited."""
     given(release, mapping='{"mappings": []}')
     edit(monkeypatch, "s/mapping:/mapping.yaml:/")
-    assert patient.mended("mapping-unreadable")["evidence"] == ["it has no key mapping.yaml"]
+    assert patient.fixed("mapping-unreadable")["evidence"] == ["it has no key mapping.yaml"]
 
 
 def test_missing(patient: Patient, release: Installation) -> None:
-    """A ConfigMap that is gone is told, and made from the file that its admin has."""
+    """A ConfigMap that is gone is reported, and made from the file that its admin has."""
     given(release)
     (patient.directory / "mapping.yaml").write_text("mappings: []")
-    patient.mended("mapping-missing")
+    patient.fixed("mapping-missing")
 
 
 def by_entry(patient: Patient, release: Installation, client_id: str) -> str:
@@ -68,7 +68,7 @@ def test_credential(patient: Patient, release: Installation, azure: Azure) -> No
     """What an entry's identity trusts is compared with the tokens of the account that the entry is for."""
     client_id, key = identity(azure, "managed identity")
     add_credential(azure, key, "managed identity", "another")
-    patient.mended("credential-missing", by_entry(patient, release, client_id))
+    patient.fixed("credential-missing", by_entry(patient, release, client_id))
 
 
 def test_nobodys(patient: Patient, release: Installation, azure: Azure, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,9 +78,9 @@ def test_nobodys(patient: Patient, release: Installation, azure: Azure, monkeypa
     assert f"by ConfigMap {release.name}/map, entry for" in finding["evidence"][1]
     create, _, change = finding["fix"].partition(" && ")
     assert azure.applications == []
-    told = patient.run(create)
+    output = patient.run(create)
     (application,) = azure.applications
-    assert application["appId"] in told
+    assert application["appId"] in output
     edit(monkeypatch, f"s/{NOBODYS}/{application['appId']}/")
     patient.run(change)
     assert [finding for finding in patient.examined()["findings"] if subject in finding["subject"]] == []
@@ -88,7 +88,7 @@ def test_nobodys(patient: Patient, release: Installation, azure: Azure, monkeypa
 
 
 def test_file_of_the_server(patient: Patient, release: Installation) -> None:
-    """A mapping in a file of the server's pods cannot be looked at, which is told."""
+    """A mapping in a file of the server's pods cannot be looked at, which is reported."""
     release.control_plane.apply(server_deployment(release, 2, "--identity-mapping=/etc/azwi/mapping.yaml"))
     unreadable = {gap["what"]: gap["why"] for gap in patient.examined()["notLookedAt"]}
     assert "/etc/azwi/mapping.yaml" in unreadable["the identity mapping"]

@@ -90,7 +90,7 @@ def test_azure_that_was_asked_for(patient: Patient, monkeypatch: pytest.MonkeyPa
 
 
 def test_before_an_installation(patient: Patient) -> None:
-    """--pre says what an installation needs, and of another webhook; who may not install is told what is missing."""
+    """--pre says what an installation needs, and of another webhook; who may not install sees what is missing."""
     document = json.loads(patient.doctor("--pre", "-o", "json").stdout)
     codes = {finding["code"] for finding in document["findings"]}
     assert {"webhook-present", "issuer-not-published"} <= codes

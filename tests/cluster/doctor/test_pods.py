@@ -61,7 +61,7 @@ def remade(patient: Patient) -> None:
 
 
 def test_deployment_of_before(late: Patient) -> None:
-    """Pods of a Deployment that were created before the webhook are told of once, and restarted by their owner."""
+    """Pods of a Deployment that were created before the webhook are reported once, and restarted by their owner."""
     rolled_out(late)
     watch(late)
     finding = late.one("pod-not-injected", "Deployment")
@@ -74,35 +74,35 @@ def test_deployment_of_before(late: Patient) -> None:
 
 
 def test_pod_of_before(late: Patient) -> None:
-    """A pod without an owner is created anew, and gets its identity."""
+    """A pod without an owner is created again, and gets its identity."""
     late.plane.create_pod(late.namespace, pod(serviceAccountName="app"))
     watch(late)
-    late.mended("pod-not-injected", "Pod")
+    late.fixed("pod-not-injected", "Pod")
     assert token_volumes(late.get("pods", "app"))
 
 
 def test_job_of_before(late: Patient) -> None:
-    """A pod of a Job is deleted, for the Job to make it anew."""
+    """A pod of a Job is deleted, for the Job to create it again."""
     template = deployment(restartPolicy="Never")["spec"]["template"]
     late.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"}, "spec": {"template": template}})
     owned(late, late.get("jobs", "once", "apis/batch/v1"), "pods", "once-a", "api/v1")
     watch(late)
-    late.mended("pod-not-injected", "Job")
+    late.fixed("pod-not-injected", "Job")
 
 
 def test_job_without_label(patient: Patient) -> None:
-    """A Job, whose template cannot be changed, is created anew with the label."""
+    """A Job, whose template cannot be changed, is created again with the label."""
     template = deployment(labels={}, restartPolicy="Never")["spec"]["template"]
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"}, "spec": {"template": template}}
     patient.apply(job)
-    patient.mended("label-missing", "Job")
+    patient.fixed("label-missing", "Job")
 
 
 def test_client_id_of_before(patient: Patient) -> None:
-    """A pod with the client id that its account had is created anew without it."""
+    """A pod with the client id that its account had is created again without it."""
     patient.plane.create_pod(patient.namespace, pod(serviceAccountName="app"))
     patient.apply(account({names.CLIENT_ID: OTHER_CLIENT_ID}))
-    patient.mended("pod-outdated", "Pod")
+    patient.fixed("pod-outdated", "Pod")
     assert environment(patient.get("pods", "app")["spec"]["containers"][0])[names.ENV_CLIENT_ID] == OTHER_CLIENT_ID
 
 
@@ -148,7 +148,7 @@ def test_one_pod(late: Patient) -> None:
 
 
 def test_clock(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that is ten minutes wrong is told; set right, it is not."""
+    """A clock that is ten minutes wrong is reported; set right, it is not."""
     right = clock_skew.now
     monkeypatch.setattr(clock_skew, "now", lambda: right() - timedelta(minutes=10))
     finding = patient.one("clock-skew")

@@ -39,11 +39,11 @@ def trust(release: Installation, bundle: bytes) -> None:
 def test_scaled_to_zero(patient: Patient, release: Installation) -> None:
     """A webhook that is scaled to zero is scaled up; its pods are then the kubelet's matter."""
     patient.plane.apply(server_deployment(release, 0), endpoints(release, ready=False))
-    patient.mended("webhook-scaled-to-zero", f"Deployment {release.name}/azwi")
+    patient.fixed("webhook-scaled-to-zero", f"Deployment {release.name}/azwi")
 
 
 def test_not_ready(patient: Patient, release: Installation) -> None:
-    """A webhook of which no server is ready is told until one is."""
+    """A webhook of which no server is ready is reported until one is."""
     patient.plane.apply(endpoints(release, ready=False))
     finding = patient.one("webhook-not-ready")
     assert finding["subject"] == f"Deployment {release.name}/azwi"
@@ -53,7 +53,7 @@ def test_not_ready(patient: Patient, release: Installation) -> None:
 
 
 def test_call_fails(patient: Patient, release: Installation) -> None:
-    """What the API server says of a call that fails is told; once the server runs, it is not."""
+    """What the API server says of a call that fails is reported; once the server runs, it is not."""
     finding = patient.one("webhook-call-failed")
     assert "failed calling webhook" in finding["evidence"][0]
     patient.run(finding["fix"])
@@ -62,7 +62,7 @@ def test_call_fails(patient: Patient, release: Installation) -> None:
 
 
 def test_failure_ignored(patient: Patient, release: Installation) -> None:
-    """A failure that the failurePolicy hides is told too: a labelled pod is admitted as it is."""
+    """A failure that the failurePolicy hides is reported too: a labelled pod is admitted as it is."""
     register_release(patient.plane, release.name, failurePolicy="Ignore")
     finding = patient.one("webhook-not-called")
     assert "failurePolicy Ignore" in finding["evidence"]
@@ -75,7 +75,7 @@ def test_service_deleted(patient: Patient, release: Installation) -> None:
     """A Service that somebody deleted while the servers run is created again, and nothing is uninstalled."""
     service = f"/api/v1/namespaces/{release.name}/services/{names.WEBHOOK_SERVICE}"
     patient.plane.request("DELETE", service)
-    finding = patient.mended("service-missing")
+    finding = patient.fixed("service-missing")
     assert " expose deployment azwi " in finding["fix"]
     ports = patient.plane.request("GET", service)["spec"]["ports"]
     assert [(port["port"], port["targetPort"]) for port in ports] == [(443, 9443)]
@@ -89,7 +89,7 @@ def test_distrusted(patient: Patient, release: Installation, trusted: str) -> No
     store(release, authority, leaf)
     if trusted == "another CA":
         trust(release, make_authority("other", now, timedelta(days=90)).certificate)
-    patient.mended("cabundle-empty" if trusted == "nothing" else "cabundle-mismatch")
+    patient.fixed("cabundle-empty" if trusted == "nothing" else "cabundle-mismatch")
     assert release.ca_bundle() == authority.certificate
 
 
@@ -107,7 +107,7 @@ def test_old_certificate(patient: Patient, release: Installation, code: str, age
 
 
 def test_own_certificate(patient: Patient, release: Installation) -> None:
-    """A certificate that nobody makes anew is replaced by the files of who made it."""
+    """A certificate that nobody renews is replaced by the files of who made it."""
     now = datetime.now(UTC)
     release.control_plane.apply(server_deployment(release, 2, "--disable-cert-rotation"))
     store(release, *certificates(release, now - timedelta(days=100), timedelta(days=90)))
@@ -115,15 +115,15 @@ def test_own_certificate(patient: Patient, release: Installation) -> None:
     files = {"ca.crt": authority.certificate, "tls.crt": leaf.certificate, "tls.key": leaf.key}
     for name, content in files.items():
         (patient.directory / name).write_bytes(content)
-    patient.mended("certificate-unusable")
+    patient.fixed("certificate-unusable")
     assert release.certificates() == files
     secret = release.control_plane.request("GET", release.secret)
     assert "annotations" not in secret["metadata"]
 
 
 def test_injector(patient: Patient, release: Installation) -> None:
-    """cert-manager's injector beside a server that writes the caBundle itself is told, and sent away."""
+    """cert-manager's injector beside a server that writes the caBundle itself is reported, and sent away."""
     annotation = "cert-manager.io/inject-ca-from=somewhere/something"
     patient.plane.kubectl("annotate", "mutatingwebhookconfiguration", release.name, annotation)
-    finding = patient.mended("cabundle-contested")
+    finding = patient.fixed("cabundle-contested")
     assert finding["severity"] == "warning"

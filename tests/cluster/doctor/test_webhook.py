@@ -22,7 +22,7 @@ def test_several_webhooks(patient: Patient) -> None:
         finding = patient.one("several-webhooks")
         assert finding["severity"] == "warning"
         assert patient.one("service-missing")["subject"] == "MutatingWebhookConfiguration second"
-        patient.mended("several-webhooks")
+        patient.fixed("several-webhooks")
         assert patient.found("service-missing") == []
     finally:
         patient.plane.kubectl("delete", "mutatingwebhookconfiguration", "second", "--ignore-not-found")
@@ -33,15 +33,15 @@ def test_service_missing(patient: Patient) -> None:
     left = configuration("left-behind", "", b"")
     left["webhooks"][0]["clientConfig"] = {"service": {"name": "gone", "namespace": "default"}}
     patient.plane.apply(left)
-    assert patient.mended("service-missing")["severity"] == "error"
+    assert patient.fixed("service-missing")["severity"] == "error"
 
 
 def test_namespace_not_watched(patient: Patient, plane: ControlPlane) -> None:
-    """A namespace that no webhook is sent pods of is told, and labelled as the webhook wants it."""
+    """A namespace that no webhook is sent pods of is reported, and labelled as the webhook wants it."""
     elsewhere = Patient(plane, plane.create_namespace(), patient.directory)
     plane.create_service_account(elsewhere.namespace, "app", {names.CLIENT_ID: CLIENT_ID})
     elsewhere.apply(deployment())
-    elsewhere.mended("namespace-not-watched")
+    elsewhere.fixed("namespace-not-watched")
     stored = plane.request("GET", f"/api/v1/namespaces/{elsewhere.namespace}")
     assert stored["metadata"]["labels"].items() >= scope("main").items()
 
@@ -60,7 +60,7 @@ def test_namespace_excluded(patient: Patient, plane: ControlPlane, monkeypatch: 
     plane.apply(second)
     try:
         monkeypatch.setenv("KUBE_EDITOR", f"sed -i s/-.{namespace}$/-\\ other/")
-        finding = excluded.mended("namespace-not-watched")
+        finding = excluded.fixed("namespace-not-watched")
         assert finding["fix"].endswith(" edit mutatingwebhookconfiguration a-second")
     finally:
         plane.kubectl("delete", "mutatingwebhookconfiguration", "a-second")
@@ -73,7 +73,7 @@ def test_several_managers(patient: Patient, server: Server) -> None:
         text = json.dumps(mine)
         apply = ("apply", "--server-side", "--force-conflicts", f"--field-manager={manager}", "-f", "-")
         assert patient.plane.kubectl(*apply, stdin=text).returncode == 0
-    finding = patient.mended("cabundle-contested")
+    finding = patient.fixed("cabundle-contested")
     assert any(line.startswith("argocd (Apply)") for line in finding["evidence"])
 
 
@@ -89,16 +89,16 @@ def test_not_installed(patient: Patient, server: Server) -> None:
     (patient.directory / "charts").symlink_to(CHART.parent)
     flags = f"--kubeconfig={patient.plane.kubeconfig}"
     try:
-        patient.mended("not-installed")
+        patient.fixed("not-installed")
         patient.plane.apply(configuration("main", server.url + names.MUTATE_PATH, server.ca_pem))
-        assert "helm" in patient.mended("several-webhooks")["fix"]
+        assert "helm" in patient.fixed("several-webhooks")["fix"]
     finally:
         patient.run(f"helm {flags} uninstall azwi --namespace azwi-system --ignore-not-found")
         register(patient.plane, server, "main")
 
 
 def test_forbidden(patient: Patient) -> None:
-    """Somebody who may see nothing is told what could not be looked at, instead of a failure."""
+    """Somebody who may see nothing gets what could not be looked at, instead of a failure."""
     kubeconfig = patient.plane.kubeconfig_for(patient.namespace, "app")
     document = json.loads(patient.doctor("-o", "json", kubeconfig=kubeconfig).stdout)
     assert document["findings"] == []

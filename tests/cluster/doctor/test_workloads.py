@@ -15,7 +15,7 @@ HOSTILE = 'it\'s $(touch pwned) `touch pwned`; "x"\nnext'
 
 
 def test_healthy(patient: Patient) -> None:
-    """Where all is well nothing is found, and what could not be looked at is told."""
+    """Where all is well nothing is found, and what could not be looked at is reported."""
     patient.apply(deployment())
     patient.plane.create_pod(patient.namespace, pod(serviceAccountName="app"))
     document = patient.examined()
@@ -193,7 +193,7 @@ SETUPS = [
 def test_broken(patient: Patient, code: str, kind: str, manifests: list[JsonObject]) -> None:
     """What is written wrongly is found, and gone once the printed command has run."""
     patient.apply(*manifests)
-    patient.mended(code, kind)
+    patient.fixed(code, kind)
 
 
 def test_misspelt_client_id(patient: Patient) -> None:
@@ -215,25 +215,25 @@ def test_limit_range(patient: Patient) -> None:
         deployment(annotations=PROXY),
     )
     assert "minimum" in created(patient).stderr
-    patient.mended("proxy-out-of-bounds")
+    patient.fixed("proxy-out-of-bounds")
     assert created(patient).returncode == 0
 
 
 def test_moved_key_keeps_its_value(patient: Patient) -> None:
     """A misspelt annotation's value is carried over byte for byte, whatever is in it."""
     patient.apply(deployment(annotations={"azure.workload.identity/skip_containers": HOSTILE}))
-    patient.mended("near-miss")
+    patient.fixed("near-miss")
     template = patient.get("deployments", "web", "apis/apps/v1")["spec"]["template"]
     assert template["metadata"]["annotations"] == {names.SKIP_CONTAINERS: HOSTILE}
 
 
 def test_proxy_forbidden(patient: Patient) -> None:
-    """A proxy that needs NET_ADMIN below level baseline is told, and after its command pods are admitted."""
+    """A proxy that needs NET_ADMIN below level baseline is reported, and after its command pods are admitted."""
     patient.apply(deployment(annotations={names.INJECT_PROXY: "true"}))
     level = "pod-security.kubernetes.io/enforce=baseline"
     patient.plane.kubectl("label", "namespace", patient.namespace, level)
     assert "forbidden" in created(patient).stderr
-    patient.mended("proxy-forbidden")
+    patient.fixed("proxy-forbidden")
     assert created(patient).returncode == 0
 
 
@@ -251,4 +251,4 @@ def test_taken_volume(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None
     """What no annotation causes is edited by a person."""
     patient.apply(deployment(volumes=[{"name": names.VOLUME, "emptyDir": {}}]))
     monkeypatch.setenv("KUBE_EDITOR", f"sed -i s/{names.VOLUME}/scratch/")
-    assert patient.mended("pod-refused")["fix"].endswith(" edit deployment web")
+    assert patient.fixed("pod-refused")["fix"].endswith(" edit deployment web")

@@ -91,7 +91,7 @@ class Patient:
                     fix = finding["fix"].replace(kubeconfig, "").replace(self.namespace, "shop")
                     rows.write(json.dumps({"setup": setup, "code": finding["code"], "fix": fix}) + "\n")
 
-    def mended(self, code: str, subject: str = "") -> JsonObject:
+    def fixed(self, code: str, subject: str = "") -> JsonObject:
         """Find it, run its command, and find it no more."""
         finding = self.one(code, subject)
         self.run(finding["fix"])

@@ -172,7 +172,7 @@ def test_permissions(azure: Azure, ask: Ask) -> None:
 
 
 def test_eventual_consistency(azure: Azure, ask: Ask) -> None:
-    """A created object is not to be seen for as many reads as told."""
+    """A created object is not to be seen for as many reads as configured."""
     azure.faults.hidden_reads = 2
     ask(azure.graph, "POST", "/v1.0/applications", {"displayName": "new"})
     new = azure.applications[-1]["id"]

@@ -56,7 +56,7 @@ def test_flag_spellings(flag: str) -> None:
 
 
 def test_flag_and_value_apart() -> None:
-    """A value may follow its flag as a word of its own."""
+    """A value may follow its flag as a separate word."""
     assert settings("-audience", "x").audience == "x"
 
 

@@ -118,9 +118,9 @@ def test_interrupted_start() -> None:
         while not children.read_text():
             time.sleep(0.001)
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=DEADLINE)
+        _, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == 128 + signal.SIGINT
-    assert told == ""
+    assert errors == ""
 
 
 def test_releases_sockets_at_shutdown(tmp_path: Path) -> None:

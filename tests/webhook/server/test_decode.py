@@ -18,7 +18,7 @@ from webhook.server import decode
 
 
 def outcome(envelope: object) -> AdmissionOutcome | str:
-    """Admit a decoded body; what is said of it where it is no review."""
+    """Admit a decoded body; the message where it is not a review."""
     try:
         return asyncio.run(admit(Review.parse(envelope), find, POLICY))
     except BrokenReviewError as error:
@@ -42,7 +42,7 @@ def test_junk(seed: int) -> None:
     try:
         whole = orjson.loads(body)
     except ValueError:
-        # What is skipped is not read closely: a body may pass that is no JSON in a place that is none of ours.
+        # What is skipped is not read closely: a body may pass that is not JSON in a place that is not read.
         return
     assert outcome(decode.decode(body)) == outcome(whole)
 

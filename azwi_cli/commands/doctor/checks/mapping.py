@@ -17,7 +17,7 @@ def readable(snapshot: Snapshot) -> Iterator[Finding]:
     if found is None or found.there is None:
         return
     if not found.there:
-        what = "it is not there, so the identity mapping gives no identity to anybody"
+        what = "it is not there, so no account has an identity by the mapping"
         create = ("create", "configmap", found.name, f"--from-file={names.MAPPING_KEY}")
         command = snapshot.commands.kubectl(*create, namespace=found.namespace)
         seen = "the server was started with --identity-mapping-configmap"

@@ -15,7 +15,7 @@ OTHER_TENANT = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
 def test_another_tenant(session: Session) -> None:
-    """A client id of another tenant is not missing in this one: that is told, with what to do."""
+    """A client id of another tenant is not missing in this one: that is reported, with what to do."""
     seen = reading.read(session, [ResolvedIdentity(CLIENT_ID, OTHER_TENANT)])
     assert seen.held == {}
     [unreadable] = seen.unreadable
@@ -36,7 +36,7 @@ class Nobody:
 
 
 def test_no_way(azure: Azure) -> None:
-    """Where Azure gives no token it is asked once, not for every identity, and what to look at is told."""
+    """Where Azure gives no token it is asked once, not for every identity, and what to look at is reported."""
     with session_of(azure) as session:
         session.__dict__["credential"] = nobody = Nobody()
         seen = reading.read(

@@ -20,7 +20,7 @@ def test_good() -> None:
 
 
 def test_faults() -> None:
-    """Time, name and CA are each told."""
+    """Time, name and CA are each reported."""
     assert "has expired at 2026-01-11" in unusable_reason(
         LEAF.certificate, CA.certificate, HOST, NOW + timedelta(days=20)
     )
@@ -40,7 +40,7 @@ def test_ended_authority() -> None:
 
 
 def test_junk() -> None:
-    """What is no certificate is told, too."""
+    """What is no certificate is reported, too."""
     assert "cannot be read" in unusable_reason(b"junk", CA.certificate, HOST, NOW)
     assert "cannot be read" in unusable_reason(LEAF.certificate, b"", HOST, NOW)
     assert expires(b"junk") is None

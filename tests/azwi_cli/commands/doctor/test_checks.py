@@ -157,7 +157,7 @@ def held(*credentials: tuple[str, str]) -> HeldCredentials:
     ],
 )
 def test_trusted(credentials: list[tuple[str, str]], code: Code | None) -> None:
-    """What Entra compares is compared byte for byte, and the nearest credential is told."""
+    """What Entra compares is compared byte for byte, and the nearest credential is reported."""
     seen = snapshot(accounts={("shop", "app"): account()}, held={CLIENT_ID: held(*credentials)})
     assert [finding.code for finding in azure.trusted(seen)] == ([code] if code else [])
 
@@ -197,7 +197,7 @@ def test_outdated_by_mapping() -> None:
 
 
 def test_many_faults() -> None:
-    """Of many bad entries the first are told, and where Helm would bring them back."""
+    """Of many bad entries the first are reported, and where Helm would bring them back."""
     stored = StoredMapping("system", "map", faults=[f"mappings.{number}: no" for number in range(12)], release="azwi")
     [finding] = mapping.readable(snapshot(mapping=stored))
     assert finding.evidence[9:] == (
@@ -218,7 +218,7 @@ def test_unread_accounts_are_not_gone() -> None:
 
 
 def test_report() -> None:
-    """Errors come first; what steers a terminal does not reach it; what was not looked at is told."""
+    """Errors come first; what steers a terminal does not reach it; what was not looked at is reported."""
     strange = account(annotations={"azure.workload.identity/\x1b[31m": "x", "azure.workload.identity/client_id": "y"})
     gap = Unreadable("Secrets", "no", Area.SECRET, "a right")
     report = examine(snapshot(installations=[installation()], accounts={("shop", "app"): strange}, unreadable=[gap]))
@@ -259,12 +259,12 @@ def test_azure_that_was_asked_for() -> None:
 
 
 def test_unreachable() -> None:
-    """Where nothing could be looked at no check has passed, and the reason is told with what is needed."""
+    """Where nothing could be looked at no check has passed, and the reason is reported with what is needed."""
     report = unreachable(CommandError("401 Unauthorized", "log in"))
     assert {result.status for result in report.results} == {Status.UNKNOWN}
-    told = document(report)
-    assert (told["outcome"], told["findings"]) == ("unknown", [])
-    assert told["notLookedAt"] == [{"what": "the cluster", "why": "401 Unauthorized", "needs": "log in"}]
+    written = document(report)
+    assert (written["outcome"], written["findings"]) == ("unknown", [])
+    assert written["notLookedAt"] == [{"what": "the cluster", "why": "401 Unauthorized", "needs": "log in"}]
 
 
 @pytest.mark.parametrize("columns", [80, 40])

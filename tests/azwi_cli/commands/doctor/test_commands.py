@@ -37,7 +37,7 @@ def credential(issuer: str = ISSUER, subject: str = SUBJECT, audience: str = AUD
     ],
 )
 def test_azure(code: Code, held: HeldCredentials | list[FederatedCredential], flags: list[JsonObject]) -> None:
-    """What mends the trust is a command that azwi takes, for this account, cluster and cloud."""
+    """What fixes the trust is a command that azwi takes, for this account, cluster and cloud."""
     holder = (
         held if isinstance(held, HeldCredentials) else HeldCredentials(CLIENT_ID, "application web", APPLICATION, held)
     )

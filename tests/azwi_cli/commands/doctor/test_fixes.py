@@ -63,7 +63,7 @@ def test_custom_kind() -> None:
 
 
 def test_job() -> None:
-    """What only its controller may write is taken out of a Job that is created anew."""
+    """What only its controller may write is taken out of a Job that is created again."""
     command = CommandBuilder().merge_into_pods(JOB, {"metadata": {}})
     for path in ("/spec/selector", "/metadata/labels/job-name", "/spec/template/metadata/labels/controller-uid"):
         assert f'{{"op":"remove","path":"{path}"}}' in command

@@ -40,7 +40,7 @@ def test_matching(namespace: str, selector: str, *, namespaced: bool, force: boo
     ],
 )
 def test_broken(identities: list[JsonObject], bound: JsonObject, why: str) -> None:
-    """A binding that gives nobody an identity is told of with the reason."""
+    """A binding that identifies nobody is reported with the reason."""
     good, [broken] = parse_bindings(identities, [bound])
     assert good == []
     assert why in broken.why

@@ -66,8 +66,8 @@ def test_json(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without a directory nothing is written, and what would write is named."""
     monkeypatch.chdir(tmp_path)
-    told = detected(monkeypatch, [identity()]).stdout
-    [arguments] = azwi_commands(told.splitlines()[-1].partition("Next: ")[2].replace(" writes the manifests.", ""))
+    output = detected(monkeypatch, [identity()]).stdout
+    [arguments] = azwi_commands(output.splitlines()[-1].partition("Next: ")[2].replace(" writes the manifests.", ""))
     assert parsed(arguments)["output_dir"] == Path("DIR")
     assert not list(tmp_path.iterdir())
 

@@ -121,7 +121,7 @@ def test_exception() -> None:
 
 
 def test_broken_binding() -> None:
-    """A broken binding is told of beside what is migrated."""
+    """A broken binding is reported beside what is migrated."""
     made = planned(workload(), bindings=[binding(), binding("lost", azure_identity="none")])
     assert len(made.migrations) == 1
     assert made.skipped == [
@@ -130,7 +130,7 @@ def test_broken_binding() -> None:
 
 
 def test_unknown_owner() -> None:
-    """An unknown owner is told of, with what to do by hand."""
+    """An unknown owner is reported, with what to do by hand."""
     rollout = {"kind": "Rollout", "apiVersion": "argoproj.io/v1alpha1", "metadata": {"name": "roll", "uid": "r"}}
     made = planned(workload("ReplicaSet", owner=rollout))
     assert (made.skipped[0].kind, made.skipped[0].name) == ("Rollout", "roll")
@@ -138,7 +138,7 @@ def test_unknown_owner() -> None:
 
 
 def test_several_identities() -> None:
-    """Of several identities that of its own namespace counts, and the others are told of."""
+    """Of several identities that of its own namespace counts, and the others are reported."""
     identities = [identity(namespace="a", client_id=OTHER_CLIENT), identity(), identity(namespace="z")]
     bindings = [binding(namespace="a"), binding(), binding(namespace="z")]
     found = migration(workload(), identities=identities, bindings=bindings)
@@ -154,10 +154,10 @@ def test_across_namespaces() -> None:
     assert planned(elsewhere, options=MigrationOptions(force_namespaced=True)).migrations == []
 
 
-@pytest.mark.parametrize(("kind", "told"), [("Job", "replace --force"), ("ReplicaSet", "until they are deleted")])
-def test_notes(kind: str, told: str) -> None:
-    """What applying alone does not do is told."""
-    assert told in " ".join(migration(workload(kind)).notes)
+@pytest.mark.parametrize(("kind", "expected"), [("Job", "replace --force"), ("ReplicaSet", "until they are deleted")])
+def test_notes(kind: str, expected: str) -> None:
+    """What applying alone does not do is reported."""
+    assert expected in " ".join(migration(workload(kind)).notes)
 
 
 def test_application() -> None:
@@ -180,14 +180,14 @@ def test_impossible_tenant() -> None:
 
 
 def test_too_many_credentials() -> None:
-    """More than 20 federated credentials for one identity are told of."""
+    """More than 20 federated credentials for one identity are reported."""
     assert planned(*(workload(name=f"web-{number}") for number in range(20))).notes == []
     [note] = planned(*(workload(name=f"web-{number}") for number in range(21))).notes
     assert "21 federated credentials" in note
 
 
 def test_warnings_of_the_webhook() -> None:
-    """What the webhook will warn of is told before."""
+    """What the webhook will warn of is reported before."""
     template = pod_template("web")
     template["spec"]["containers"][0]["env"] = [{"name": "AZURE_CLIENT_SECRET", "value": "x"}]
     notes = migration(workload(containers=template["spec"]["containers"])).notes

@@ -52,7 +52,7 @@ def test_ended_job() -> None:
 
 
 def test_unknown_owner() -> None:
-    """An owner that is not known is told of once, and stops nothing."""
+    """An owner that is not known is reported once, and stops nothing."""
     rollout = {"kind": "Rollout", "apiVersion": "argoproj.io/v1alpha1", "metadata": {"name": "roll", "uid": "r"}}
     replicas = [workload("ReplicaSet", f"roll-{number}", owner=rollout) for number in range(2)]
     pod = workload("Pod", "roll-1-a", owner=replicas[1])

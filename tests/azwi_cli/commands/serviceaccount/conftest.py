@@ -31,14 +31,14 @@ class Runs:
     def __init__(self, azure: Azure, sessions: ExitStack) -> None:
         self._azure = azure
         self._sessions = sessions
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self.plan: Plan | None = None
 
     def run(self, **request: Any) -> Run:  # noqa: ANN401  the fields of Request
         """Prepare one."""
         given = {"service_account_name": "web", "service_account_issuer_url": ISSUER, **request}
         session = self._sessions.enter_context(session_of(self._azure, self.plan))
-        polling = Polling(30, self.told.append, lambda _: None)
+        polling = Polling(30, self.messages.append, lambda _: None)
         return Run(Request(**given), session, no_cluster, polling)
 
     def create(self, *skip: str, **request: Any) -> dict[str, PhaseResult]:  # noqa: ANN401  the fields of Request

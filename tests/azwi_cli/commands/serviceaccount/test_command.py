@@ -222,8 +222,8 @@ def test_help_is_light(module: str) -> None:
     """What help and completion load has nothing of Azure's SDK, the cluster's client or an HTTP client."""
     heavy = "{'azure', 'msal', 'requests', 'httpx', 'urllib3', 'kubernetes', 'cryptography', 'rich'}"
     code = f"import sys, {module}; print(sorted({heavy} & sys.modules.keys()))"
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout == "[]\n"
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stdout == "[]\n"
 
 
 def test_help_needs_nothing() -> None:

@@ -90,11 +90,11 @@ def test_eventual_consistency(azure: Azure, runs: Runs, outcomes: Outcomes) -> N
     azure.faults.hidden_reads = 3
     assert set(outcomes(runs.create(**role(azure))).values()) == {PhaseOutcome.CREATED}
     assert len(azure.applications) == len(azure.service_principals) == len(azure.role_assignments) == 1
-    assert any("waiting for Azure to know" in text for text in runs.told)
+    assert any("waiting for Azure to know" in text for text in runs.messages)
 
 
 def test_never_consistent(azure: Azure, runs: Runs) -> None:
-    """What Azure does not show in time is told, with what to do."""
+    """What Azure does not show in time is reported, with what to do."""
     azure.faults.hidden_reads = 10**6
     run = runs.run()
     object.__setattr__(run.polling, "seconds", 0.0)
@@ -275,7 +275,7 @@ def test_other_audience(azure: Azure, runs: Runs) -> None:
 
 
 def test_near_miss(runs: Runs) -> None:
-    """A credential whose issuer lacks the slash is told of, and the right one is made."""
+    """A credential whose issuer lacks the slash is reported, and the right one is made."""
     runs.create(aad_application_name="app", service_account_issuer_url=ISSUER.rstrip("/"))
     step = runs.create(aad_application_name="app")["federated-identity"]
     assert step.outcome is PhaseOutcome.CREATED
@@ -309,7 +309,7 @@ def test_issuer_calls_itself_otherwise(
 
 
 def test_unreachable_issuer(runs: Runs) -> None:
-    """An issuer that cannot be read from here is told of: Entra must be able to."""
+    """An issuer that cannot be read from here is reported: Entra must be able to."""
     (note,) = runs.create()["federated-identity"].notes
     assert "Entra must be able to read it" in note
 
@@ -318,7 +318,7 @@ def test_unreachable_issuer(runs: Runs) -> None:
 
 
 def test_failed_role_is_a_failure(azure: Azure, runs: Runs) -> None:
-    """A role assignment that Azure refuses is never told as done."""
+    """A role assignment that Azure refuses is never reported as done."""
     azure.faults.failures.append(Failure(403, "AuthorizationFailed", 99, "PUT", "roleAssignments"))
     with pytest.raises(PhaseError, match="AuthorizationFailed") as failed:
         runs.create(**role(azure))

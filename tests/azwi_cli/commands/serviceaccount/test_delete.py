@@ -83,7 +83,7 @@ def test_role_of_another_scope_stays(azure: Azure, runs: Runs) -> None:
 
 
 def test_role_that_stays_behind(azure: Azure, runs: Runs) -> None:
-    """A role of an application that goes is told with the command that deletes it, where it can be seen."""
+    """A role of an application that goes is reported with the command that deletes it, where it can be seen."""
     runs.create(**role(azure))
     (note,) = runs.delete()["aad-application"].notes
     assert azure.role_assignments[0]["id"] in note

@@ -78,7 +78,7 @@ def test_table(exchange: Exchange, issuer: Issuer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "subject", "code", "told"),
+    ("flags", "subject", "code", "expected"),
     [
         ((), "system:serviceaccount:shop:other", "AADSTS700213", "no federated credential has this token's subject"),
         (
@@ -90,13 +90,13 @@ def test_table(exchange: Exchange, issuer: Issuer) -> None:
         (("--tenant-id=9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e",), SUBJECT, "AADSTS90002", "the tenant does not exist"),
     ],
 )
-def test_refused(exchange: Exchange, flags: tuple[str, ...], subject: str, code: str, told: str) -> None:
+def test_refused(exchange: Exchange, flags: tuple[str, ...], subject: str, code: str, expected: str) -> None:
     """A refusal exits with 1; its code is shown, what it means and what to do about it."""
     done = exchange(*flags, subject=subject)
     assert done.exit_code == 1
     assert f"refused {code}" in done.stdout
     assert code in done.stderr
-    assert told in done.stderr
+    assert expected in done.stderr
     document = follows_schema("token-exchange", exchange(*flags, "--output=json", subject=subject).stdout)
     assert (document["outcome"], document["code"]) == ("refused", code)
 
@@ -112,14 +112,14 @@ def test_wait(exchange: Exchange, served: Entra, monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_wait_for_what_does_not_pass(exchange: Exchange, served: Entra) -> None:
-    """A refusal that stays is told at once, however long one would wait."""
+    """A refusal that stays is reported at once, however long one would wait."""
     before = len(served.exchanges)
     assert exchange("--tenant-id=9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e", "--wait=1h").exit_code == 1
     assert len(served.exchanges) == before + 1
 
 
 def test_no_entra(exchange: Exchange, served: Entra) -> None:
-    """What answers otherwise than Entra does, half an answer or one without end, is told in a sentence."""
+    """What answers otherwise than Entra does, half an answer or one without end, is reported in a sentence."""
     served.faults.garbage()
     assert "answered without a token" in exchange().stderr
     served.faults.huge(4)
@@ -138,7 +138,7 @@ def test_no_answer(exchange: Exchange) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "status", "told"),
+    ("environ", "status", "expected"),
     [
         ({names.ENV_TOKEN_FILE: ""}, 2, "--service-account is required"),
         ({names.ENV_TOKEN_FILE: "/none"}, 1, "cannot read a token from /none: No such file or directory\n"),
@@ -148,11 +148,11 @@ def test_no_answer(exchange: Exchange) -> None:
         ({names.ENV_AUTHORITY_HOST: "http://login.test"}, 2, "not an https address"),
     ],
 )
-def test_not_enough(exchange: Exchange, environ: dict[str, str], status: int, told: str) -> None:
-    """What is missing or cannot be meant is told, and nothing is sent."""
+def test_not_enough(exchange: Exchange, environ: dict[str, str], status: int, expected: str) -> None:
+    """What is missing or cannot be meant is reported, and nothing is sent."""
     done = exchange(environ=environ)
     assert done.exit_code == status
-    assert told in done.stderr
+    assert expected in done.stderr
 
 
 def test_secrets_are_not_shown() -> None:
