@@ -1,6 +1,7 @@
 """Child processes that never outlive the test run, free ports and bounded waiting."""
 
 import asyncio
+import atexit
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ STOP_SECONDS: Final = 15.0
 MAX_WAIT_SECONDS: Final = 60.0
 # Keeps the ports that `free_ports` returned reserved until this process ends.
 _HELD: Final[list[socket.socket]] = []
+atexit.register(lambda: [held.close() for held in _HELD])
 
 
 class StartError(RuntimeError):

@@ -103,3 +103,17 @@ def test_dependencies_are_declared() -> None:
         for name in graph.find_modules_directly_imported_by(module) - own - sys.stdlib_module_names:
             owners = {owner.lower().replace("_", "-") for owner in distributions[name.split(".")[0]]}
             assert owners & known, f"{module} imports {name}"
+
+
+def test_no_conflict_markers() -> None:
+    """No text of the project has the marks of a merge that was not finished."""
+    marked = [
+        file
+        for file in [
+            *ROOT.glob("*.md"),
+            *(path for folder in (*FOLDERS, "docs", "charts") for path in (ROOT / folder).rglob("*")),
+        ]
+        if file.suffix in {".md", ".py", ".yaml", ".tpl", ".txt", ".sh"}
+        and re.search(r"^(<{7}|>{7}) ", file.read_text(), re.MULTILINE)
+    ]
+    assert marked == []

@@ -91,6 +91,7 @@ class _ContainerInjector:
             wanted = {**wanted, **self._redirection}
         present = {name: entry for entry in env if isinstance(name := entry.get("name"), str) and name in _RELEVANT}
         if present:
+            self._warn_of_doubles(container["name"], env, present)
             self._warn_of_shadows(container["name"], present, wanted)
             self._warn_of_token_credentials(container["name"], present.get(names.ENV_TOKEN_CREDENTIALS))
             kept = set(present)
@@ -118,6 +119,21 @@ class _ContainerInjector:
         return fragments.identity_variables(
             injection.identity, self._authority_host, placement.token, injection.endpoint, placement.second
         )
+
+    def _warn_of_doubles(self, name: str, env: list[JsonObject], present: Mapping[str, JsonObject]) -> None:
+        """Warn of variables that are set again to something else; as in Kubernetes the last entry counts."""
+        doubled = {
+            variable
+            for entry in env
+            if isinstance(variable := entry.get("name"), str) and entry != present.get(variable, entry)
+        }
+        for variable in sorted(doubled):
+            self.warnings.append(
+                AdmissionWarning(
+                    WarningCode.DOUBLED_VARIABLE,
+                    f"container {quoted(name)} sets {variable} more than once; the last entry counts",
+                )
+            )
 
     def _warn_of_shadows(self, name: str, present: Mapping[str, JsonObject], wanted: Mapping[str, str]) -> None:
         for variable in wanted:

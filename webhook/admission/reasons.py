@@ -59,6 +59,7 @@ class WarningCode(StrEnum):
     OTHER_CREDENTIAL = "other-credential"
     TOKEN_PATH_TAKEN = "token-path-taken"
     TOKEN_CREDENTIALS = "token-credentials"
+    DOUBLED_VARIABLE = "doubled-variable"
     PROXY_AFTER_INIT = "proxy-after-init"
     PROXY_PORT_TAKEN = "proxy-port-taken"
     PROXY_UID_USED = "proxy-uid-used"

@@ -539,10 +539,12 @@ def test_lists_are_bounded(first: JsonObject, second: JsonObject, reason: Reason
 
 
 def test_a_doubled_variable() -> None:
-    """Of a variable that is set twice the last one counts, as in Kubernetes."""
+    """Of a variable that is set twice the last one counts, as in Kubernetes, and a warning says so if they differ."""
     other, same = variable("AZURE_CLIENT_ID", "other"), variable("AZURE_CLIENT_ID", CLIENT_ID)
-    assert codes(admitted(pod(container(env=[other, same])))) == []
-    assert codes(admitted(pod(container(env=[same, other])))) == ["shadowed-variable"]
+    assert codes(admitted(pod(container(env=[other, same])))) == ["doubled-variable"]
+    assert codes(admitted(pod(container(env=[same, other])))) == ["doubled-variable", "shadowed-variable"]
+    assert codes(admitted(pod(container(env=[same, same])))) == []
+    assert codes(admitted(pod(container(env=[variable("OWN", "1"), variable("OWN", "2")])))) == []
 
 
 @pytest.mark.parametrize("value", ["dev", "DEV", "AzureCliCredential", "ManagedIdentityCredential", "unknown"])
