@@ -17,7 +17,11 @@ from tests.e2e.test_tokens import ENVIRONMENT, MANAGED_IDENTITY_ALONE
 from tests.e2e.workloads import FILES, Workloads, container, pod
 from tests.support.azure_app import Tokens
 
-READ = f"print(open('{names.DOCUMENTED_DIRECTORY}/{names.TOKEN_FILE}').read(), end='')"
+PATHS = (
+    f"{names.DOCUMENTED_DIRECTORY}/{names.TOKEN_FILE}",
+    f"{names.V160_DIRECTORY}/{names.V160_TOKEN_FILE}",
+)
+READ = f"print(*(open(path).read() for path in {PATHS}))"
 
 
 def test_renewed_token(node: Node, restricted: Workloads, azure: Azure) -> None:
@@ -26,29 +30,37 @@ def test_renewed_token(node: Node, restricted: Workloads, azure: Azure) -> None:
     restricted.create(pod("renewed", staying, annotations=ENVIRONMENT))
     restricted.kubectl("wait", "--for=condition=Ready", "pod/renewed", "--timeout=45s")
 
-    def execute(*command: str) -> str:
-        return restricted.kubectl("exec", "renewed", "--container=app", "--", "python3", *command)
-
     def exchanged(resource: str) -> str:
-        tokens = Tokens(**json.loads(execute(f"{FILES}/azure_app.py", resource, "managed-identity")))
+        program = (f"{FILES}/azure_app.py", resource, "managed-identity")
+        output = restricted.kubectl("exec", "renewed", "--container=app", "--", "python3", *program)
+        tokens = Tokens(**json.loads(output))
         assert tokens.errors == {}
         return azure.entra.exchanges[-1].assertion
 
-    def file() -> str:
-        done = restricted.cluster.kubectl(
-            f"--namespace={restricted.namespace}", "exec", "renewed", "--container=app", "--", "python3", "-c", READ
-        )
-        return done.stdout if done.returncode == 0 else first  # the kubelet is starting
+    def files() -> list[str]:
+        """Read the token at each of PATHS; nothing while the kubelet starts."""
+        command = ("exec", "renewed", "--container=app", "--", "python3", "-c", READ)
+        done = restricted.cluster.kubectl(f"--namespace={restricted.namespace}", *command)
+        return done.stdout.split() if done.returncode == 0 else []
 
-    first = execute("-c", READ)
+    def is_one_token() -> bool:
+        """Whether the kubelet has written the token of its cache at both paths.
+
+        Volumes that it sets up at the same time may each get a token; the next look at the pod writes the cached one.
+        """
+        return len(found := files()) == len(PATHS) and len(set(found)) == 1
+
+    wait_until_true(is_one_token, "both paths have the same token", 180)
+    first = files()[0]
     assert exchanged("https://vault.azure.net") == first
 
     begun = time.monotonic()
     node.restart_kubelet()
-    wait_until_true(lambda: file() != first, "the kubelet has renewed the token", 60)
+    wait_until_true(lambda: first not in (found := files()) and found != [], "the kubelet has renewed the token", 60)
     note(f"{time.monotonic() - begun:7.2f} s  restart of the kubelet to a renewed token in a running pod")
 
-    second = file()
+    wait_until_true(is_one_token, "both paths have the same token again", 180)
+    second = files()[0]
     assert exchanged("https://storage.azure.com") == second != first
     stored = json.loads(restricted.kubectl("get", "pod", "renewed", "--output=json"))
     statuses = [*stored["status"]["containerStatuses"], *stored["status"]["initContainerStatuses"]]
