@@ -7,7 +7,7 @@ import pytest
 
 from tests.image.fixtures import archive, image, machine  # noqa: F401  fixtures
 
-SLOW: Final = frozenset({"cluster", "dist", "image", "e2e", "clients"})
+SLOW: Final = frozenset({"cluster", "dist", "image", "e2e", "clients", "renders"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

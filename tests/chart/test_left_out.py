@@ -28,6 +28,7 @@ def without_a_value(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> dic
     return dict(zip([*(key for key in KEYS if key not in BASE), ""], texts, strict=True))
 
 
+@pytest.mark.renders
 def test_key_without_a_value(without_a_value: dict[str, str]) -> None:
     """A key whose value is null renders as if it were left out, whichever key it is."""
     assert len(without_a_value) > 160

@@ -148,6 +148,7 @@ def before_and_after(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> di
     return {name: (plain[contexts[name]], text) for name, text in zip(TRIED, texts[len(before) :], strict=True)}
 
 
+@pytest.mark.renders
 @pytest.mark.parametrize("name", TRIED)
 def test_value_takes_effect(before_and_after: dict[str, tuple[str, str]], name: str) -> None:
     """A value other than the default changes the rendered objects."""
