@@ -16,7 +16,12 @@ STOP_SECONDS: Final = 15.0
 MAX_WAIT_SECONDS: Final = 60.0
 # Keeps the ports that `free_ports` returned reserved until this process ends.
 _HELD: Final[list[socket.socket]] = []
-atexit.register(lambda: [held.close() for held in _HELD])
+
+
+@atexit.register
+def _release_ports() -> None:
+    for held in _HELD:
+        held.close()
 
 
 class StartError(RuntimeError):
