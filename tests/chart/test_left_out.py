@@ -19,6 +19,8 @@ NAMES: Final = [value.name for value in documented_values(VALUES.read_text())]
 # Every documented value and every map that holds some.
 KEYS: Final = sorted({".".join(path) for name in NAMES for path in accumulate([[key] for key in name.split(".")])})
 
+pytestmark = pytest.mark.renders
+
 
 @pytest.fixture(scope="module")
 def without_a_value(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
@@ -28,7 +30,6 @@ def without_a_value(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> dic
     return dict(zip([*(key for key in KEYS if key not in BASE), ""], texts, strict=True))
 
 
-@pytest.mark.renders
 def test_key_without_a_value(without_a_value: dict[str, str]) -> None:
     """A key whose value is null renders as if it were left out, whichever key it is."""
     assert len(without_a_value) > 160

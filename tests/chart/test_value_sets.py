@@ -25,6 +25,8 @@ VERSIONS: Final = [f"1.{minor}" for minor in range(29, 38)]
 # kubernetes-validate has no schemas for these; tests/chart/test_monitoring.py and test_certificates.py check them.
 CUSTOM: Final = {"cert-manager.io/v1", "monitoring.coreos.com/v1"}
 
+pytestmark = pytest.mark.renders
+
 
 def test_enough() -> None:
     """There are more than 25 values files."""
