@@ -118,7 +118,7 @@ def test_first_token(clients: Clients, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_throttled(clients: Clients) -> None:
-    """Throttled for longer than SDKs wait at once, they retry as they were told and get a token; others see why."""
+    """Throttled for longer than SDKs wait at once, they retry as Retry-After says and get a token; others see why."""
     faults = clients.pod.outside.entra.faults
     faults.throttle(26, times=len(clients.retrying))
     results = clients.get("https://NAME.throttled.test", *clients.retrying)

@@ -36,7 +36,7 @@ class Nobody:
 
 
 def test_no_way(azure: Azure) -> None:
-    """Where Azure gives no token it is asked once, not for every identity, and what to look at is reported."""
+    """Where Azure issues no token, one request is sent, not one for each identity, and the hint is reported."""
     with session_of(azure) as session:
         session.__dict__["credential"] = nobody = Nobody()
         seen = reading.read(
