@@ -85,6 +85,15 @@ class ApiServer:
         """End it as a crash does."""
         self._running.close()
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """End it, and start it again after the block, whatever happens there: other tests need it."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
 
 @dataclass(frozen=True)
 class Cluster:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -94,19 +94,19 @@ def test_api_server_gone(control_plane: ControlPlane, installation: Installation
     with installation.replica() as replica:
         wait_until_true(lambda: cached(replica) >= 1, "the account is cached")
         assert review(replica, namespace, "app")[0] == 200
-        control_plane.apiserver.stop()
-        begun, waits = time.monotonic(), list[float]()
-        while time.monotonic() - begun < GONE_SECONDS:
-            status, answer, _ = review(replica, namespace, "app")
-            assert (status, answer["response"]["allowed"]) == (200, True)
-            status, text, took = review(replica, namespace, "nobody-knows")
-            assert (status, "accounts-unavailable" in text) == (500, True)
-            waits.append(took)
-            assert replica.readiness()[0] == 200
-            time.sleep(0.5)
+        waits = list[float]()
+        with control_plane.apiserver.away():
+            begun = time.monotonic()
+            while time.monotonic() - begun < GONE_SECONDS:
+                status, answer, _ = review(replica, namespace, "app")
+                assert (status, answer["response"]["allowed"]) == (200, True)
+                status, text, took = review(replica, namespace, "nobody-knows")
+                assert (status, "accounts-unavailable" in text) == (500, True)
+                waits.append(took)
+                assert replica.readiness()[0] == 200
+                time.sleep(0.5)
         assert median(waits) < 2.5
         assert max(waits) < TIMEOUT_SECONDS
-        control_plane.apiserver.start()
         back = time.monotonic()
         annotate(control_plane, namespace, "app", OTHER_CLIENT_ID)
         wait_until_true(
@@ -140,8 +140,8 @@ def test_compaction(control_plane: ControlPlane, installation: Installation) -> 
 
 def restart(control_plane: ControlPlane) -> None:
     """End the API server and start it again."""
-    control_plane.apiserver.stop()
-    control_plane.apiserver.start()
+    with control_plane.apiserver.away():
+        pass
 
 
 def client_id(answer: Any) -> str:  # noqa: ANN401  JSON
@@ -220,11 +220,15 @@ def test_mapping_at_start(control_plane: ControlPlane, installation: Installatio
 
 def test_api_server_away_at_start(control_plane: ControlPlane, installation: Installation) -> None:
     """A server that starts before its API server is healthy, waits, says so, and becomes ready."""
-    control_plane.apiserver.stop()
-    with installation.replica(wait_for="healthz") as replica:
-        assert replica.readiness() == (503, "not ready: no certificate is served yet")
-        time.sleep(1)
-        assert replica.process.poll() is None
-        control_plane.apiserver.start()
+    with ExitStack() as stack:
+        with control_plane.apiserver.away():
+            replica = stack.enter_context(installation.replica(wait_for="healthz"))
+            # What it waits for follows once its first request has failed.
+            status, text = replica.readiness()
+            assert (status, text.startswith("not ready: no certificate is served yet")) == (503, True)
+            wait_until_true(
+                lambda: "the API server did not answer" in replica.readiness()[1], "readiness says what it waits for"
+            )
+            assert replica.process.poll() is None
         wait_until_true(lambda: replica.readiness()[0] == 200, "it is ready", RECOVERY_SECONDS)
         assert "waiting: the API server did not answer" in replica.log.read_text()
