@@ -44,6 +44,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._awaits_response = False
         self._head_bytes = 0
         self._body_bytes = 0
+        self._body_before = 0
         self._framing_bytes = 0
         self._fields = 0
 
@@ -62,7 +63,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         super().on_message_begin()
         self._in_head = True
-        self._head_bytes = self._body_bytes = self._framing_bytes = self._fields = 0
+        self._head_bytes = self._body_bytes = self._body_before = self._framing_bytes = self._fields = 0
         self._stop_clock()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -117,14 +118,14 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parse, then bound what is unfinished; most requests arrive complete and cost one comparison."""
         if self._is_closed():
             return
-        before = self._body_bytes
+        self._body_before = self._body_bytes
         super().data_received(data)
         if self._is_closed():
             return
         if self._in_head:
             self._bound_head(len(data))
         elif self._in_body:
-            self._bound_body(len(data), self._body_bytes - before)
+            self._bound_body(len(data), self._body_bytes - self._body_before)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop counting, and refer to nothing that refers back: TLS buffers must not wait for the garbage collector."""

@@ -5,7 +5,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
@@ -146,6 +146,28 @@ def test_small_chunks_of_a_large_body() -> None:
     chunk = b"400\r\n" + b"x" * 1024 + b"\r\n"
     received, _, _ = asyncio.run(exchanged(CHUNKED, *[chunk * 100] * 10, b"0\r\n\r\n", app=read_all))
     assert received.endswith(b"1024000")
+
+
+@pytest.mark.parametrize("sizes", [[100_000] * 4, [300_000, 40_000, 5, 300_000], [5, 300_000, 5]])
+def test_large_bodies_on_one_connection(sizes: list[int]) -> None:
+    """Large requests that follow each other, each in parts, are all answered: every request is counted by itself."""
+    assert asyncio.run(answers_on_one_connection(sizes)) == sizes
+
+
+async def answers_on_one_connection(sizes: list[int]) -> list[int]:
+    """Send bodies of these sizes one after the other on one connection; return the sizes that the app has read."""
+    async with serving(read_all) as (address, _):
+        reader, writer = await asyncio.open_connection(*address)
+        read = []
+        with closing(writer):
+            for size in sizes:
+                head = f"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n".encode()
+                writer.write(head + b"x" * (size // 2))
+                await asyncio.sleep(0.005)
+                writer.write(b"x" * (size - size // 2))
+                await reader.readuntil(b"\r\n\r\n")
+                read.append(int(await reader.readexactly(len(str(size)))))
+        return read
 
 
 def test_slow_body(monkeypatch: pytest.MonkeyPatch) -> None:
