@@ -51,6 +51,7 @@ cases: .venv/test.stamp ## rewrite the golden cases with the present behaviour; 
 docs: .venv/run.stamp ## generate the pages of the manual that come from the code
 	@$(PY) -m scripts.write_settings
 	@$(PY) -m scripts.write_entra_errors
+	@$(PY) -m scripts.write_explanations
 	@$(PY) -m scripts.write_values
 	@$(PY) -m scripts.write_values_schema
 	@$(PY) -m scripts.write_values_defaults

@@ -31,6 +31,9 @@ class CommandEntry:
 
 COMMANDS: Final = {
     "doctor": CommandEntry("azwi_cli.commands.doctor", "Find out why pods get no token, and how to fix it."),
+    "explain": CommandEntry(
+        "azwi_cli.commands.explain", "Explain an error, a reason, a warning or a finding by its code."
+    ),
     "jwks": CommandEntry("azwi_cli.commands.jwks", "Print the JSON Web Key Set of a self-managed issuer."),
     "migrate": CommandEntry("azwi_cli.commands.migrate", "Migrate from azure-workload-identity v1.6.0."),
     "mutate": CommandEntry(

@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import Final
 
 from azure_workload_identity.entra import MEANINGS, Kind
+from azwi_cli.explanations.entra import ADVICE
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "reference" / "entra-errors.md"
 HEAD: Final = """# Errors of Microsoft Entra
 
-`azwi token exchange` and the proxy print these explanations with the error that Entra returns. Look for the number
-after `AADSTS`; for messages of SDKs and of Kubernetes see [faq.md](../operate/faq.md). Generated from the code by
-`make docs`.
+`azwi token exchange` and the proxy print these explanations with the error that Entra returns, and `azwi explain CODE`
+prints causes and fix, too, without a network. Look for the number after `AADSTS`; for messages of SDKs and of
+Kubernetes see [faq.md](../operate/faq.md). Generated from the code by `make docs`.
 
-| Code | What it means, and what to do | Does a retry help? |
-|---|---|---|
+| Code | What it means, and what to do | Does a retry help? | Most likely causes | Fix |
+|---|---|---|---|---|
 """
 RETRY: Final = {
     Kind.PERMANENT: "no",
@@ -26,8 +27,13 @@ RETRY: Final = {
 
 def page() -> str:
     """Return the whole page, sorted by code."""
-    meanings = sorted(MEANINGS.items())
-    return HEAD + "".join(f"| `AADSTS{code}` | {error.remedy} | {RETRY[error.kind]} |\n" for code, error in meanings)
+    return HEAD + "".join(map(_row, sorted(MEANINGS)))
+
+
+def _row(code: int) -> str:
+    meaning, advice = MEANINGS[code], ADVICE[code]
+    cells = [f'<a id="aadsts{code}"></a>`AADSTS{code}`', meaning.remedy, RETRY[meaning.kind]]
+    return f"| {' | '.join([*cells, '<br>'.join(advice.causes), '<br>'.join(advice.fix)])} |\n"
 
 
 if __name__ == "__main__":

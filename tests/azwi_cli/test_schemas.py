@@ -4,7 +4,7 @@ import json
 
 from tests.support.schemas import DIRECTORY
 
-OUTPUTS = {"doctor", "jwks", "oidc", "podidentity-detect", "serviceaccount", "token-exchange", "version"}
+OUTPUTS = {"doctor", "explain", "jwks", "oidc", "podidentity-detect", "serviceaccount", "token-exchange", "version"}
 
 
 def test_every_output_has_one() -> None:

@@ -1,0 +1,1 @@
+"""What every code means, its most likely causes, and the fix: one source for `azwi explain` and the manual."""

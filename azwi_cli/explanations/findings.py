@@ -1,0 +1,376 @@
+"""The findings of `azwi doctor`: what each means, its causes, and the command that doctor prints."""
+
+from typing import Final, NamedTuple
+
+from azwi_cli.explanations.explanation import Explanation, Source
+
+PAGE: Final = "docs/operate/doctor.md"
+
+
+class Row(NamedTuple):
+    """A finding; `command` says what the printed command does."""
+
+    code: str
+    severity: str
+    meaning: str
+    command: str
+    causes: tuple[str, ...]
+
+
+FINDINGS: Final = (
+    Row(
+        "cluster-too-old",
+        "error",
+        "`--pre`: Kubernetes is older than 1.29",
+        "`az aks upgrade`",
+        ("native sidecars and the fields that the chart uses came with 1.29",),
+    ),
+    Row(
+        "right-missing",
+        "error",
+        "`--pre`: you may not create everything that the chart creates",
+        "a ClusterRoleBinding, for an administrator",
+        ("a namespaced role: the chart also creates ClusterRoles and a webhook configuration",),
+    ),
+    Row(
+        "webhook-present",
+        "warning",
+        "`--pre`: another azure-workload-identity webhook is installed",
+        "removes it; see [migrate.md](../install/migrate.md) first",
+        ("v1.6.0's chart or AKS's add-on is installed",),
+    ),
+    Row(
+        "issuer-not-published",
+        "error",
+        "`--pre`: the issuer's discovery document or keys are not published, or do not match",
+        "`azwi oidc`, which writes them",
+        (
+            "the API server's `--service-account-issuer` is an address that only the cluster has",
+            "the documents were published with an older key",
+        ),
+    ),
+    Row(
+        "not-installed",
+        "error",
+        "no MutatingWebhookConfiguration is Azure Workload Identity's",
+        "`helm install`",
+        (
+            "another kubeconfig context than the one with the webhook",
+            "the Helm release was removed",
+        ),
+    ),
+    Row(
+        "several-webhooks",
+        "warning",
+        "two webhooks get the same pods",
+        "removes the one without a server, else the older; never AKS's own before yours",
+        (
+            "AKS's add-on is on beside the chart",
+            "an older release was left behind by a migration",
+        ),
+    ),
+    Row(
+        "service-missing",
+        "error",
+        "a configuration calls a Service that does not exist",
+        "creates the Service again while its servers run, else removes the configuration or its Helm release",
+        ("the Helm release or its namespace was removed, and the configuration was not",),
+    ),
+    Row(
+        "webhook-scaled-to-zero",
+        "error",
+        "the Deployment has no replicas",
+        "`kubectl scale`",
+        ("somebody or an autoscaler scaled it down",),
+    ),
+    Row(
+        "webhook-not-ready",
+        "error",
+        "no server is ready",
+        "`kubectl rollout restart`",
+        (
+            "its image cannot be pulled, or no node has room for it",
+            "it cannot read ServiceAccounts or its certificate",
+        ),
+    ),
+    Row(
+        "webhook-call-failed",
+        "error",
+        "the API server cannot call the webhook; what it says is shown",
+        "`kubectl rollout restart`, or removes a configuration without a Deployment",
+        (
+            "the caBundle does not fit the certificate",
+            "a firewall or NetworkPolicy between API server and port 9443",
+        ),
+    ),
+    Row(
+        "webhook-not-called",
+        "error",
+        "a labelled pod is admitted as it is: the failure is ignored",
+        "as above",
+        (
+            "`failurePolicy: Ignore`, with one of the causes of `webhook-call-failed`",
+            "a selector excludes the namespace",
+        ),
+    ),
+    Row(
+        "namespace-not-watched",
+        "error",
+        "pods take part in a namespace whose pods no webhook gets",
+        "labels the namespace",
+        ("the configuration's `namespaceSelector` needs a label that the namespace lacks",),
+    ),
+    Row(
+        "cabundle-empty",
+        "error",
+        "the API server trusts no certificate of the webhook",
+        "writes the CA of the Secret",
+        ("a GitOps tool writes the configuration as in its repository, without the caBundle",),
+    ),
+    Row(
+        "cabundle-mismatch",
+        "error",
+        "the caBundle does not fit the served certificate",
+        "writes the CA of the Secret",
+        (
+            "a GitOps tool or a backup wrote an old caBundle",
+            "the Secret was replaced by hand",
+        ),
+    ),
+    Row(
+        "cabundle-contested",
+        "warning",
+        "the server and cert-manager, or several field managers, write the caBundle",
+        "removes the annotation, or the other managers' ownership",
+        (
+            "cert-manager's annotation was left on the configuration",
+            "Argo CD or Flux applies the field",
+        ),
+    ),
+    Row(
+        "certificate-unusable",
+        "error",
+        "the served certificate has ended, is for another name, or not of its CA",
+        "empties the Secret, which the server or cert-manager then fills again; one that you made, from your files "
+        "`tls.crt`, `tls.key` and, if it has one, `ca.crt`",
+        (
+            "the Secret was copied from another release or namespace",
+            "nothing renews a certificate made by hand",
+        ),
+    ),
+    Row(
+        "certificate-expiring",
+        "warning",
+        "it ends within 7 days and nobody renewed it",
+        "as above",
+        ("the server or cert-manager that renews it does not run, or may not write the Secret",),
+    ),
+    Row(
+        "mapping-missing",
+        "error",
+        "the ConfigMap of `--identity-mapping-configmap` is not there",
+        "creates it from your `mapping.yaml`",
+        ("the ConfigMap is in another namespace than the webhook",),
+    ),
+    Row(
+        "mapping-unreadable",
+        "error",
+        "it has no valid [identity mapping](../use/identity-mapping.md); what is wrong is shown",
+        "`kubectl edit`",
+        ("the indentation is wrong, or the key is not `mapping.yaml`",),
+    ),
+    Row(
+        "mapping-entry-invalid",
+        "error",
+        "entries of it are left out; each is shown with what is wrong",
+        "`kubectl edit`",
+        ("a client id that is no UUID, or a field that does not exist",),
+    ),
+    Row(
+        "label-missing",
+        "error",
+        "a workload shows signs of taking part, but its pods lack the label",
+        "labels the pod template",
+        ("the label was forgotten when the ServiceAccount was annotated",),
+    ),
+    Row(
+        "label-misplaced",
+        "error",
+        "the label is an annotation, or on the workload, the ServiceAccount or the namespace",
+        "labels the pod template",
+        ("`kubectl label deployment` sets it on the workload, and not on its pod template",),
+    ),
+    Row(
+        "label-not-true",
+        "error",
+        "the label is there, with another value than `true`",
+        "labels the pod template",
+        ("`True`, `yes`, or a template's variable that was not replaced",),
+    ),
+    Row(
+        "near-miss",
+        "error",
+        "a key is misspelt",
+        "moves its value to the right key",
+        ("an underscore, an upper case letter or another domain in the key",),
+    ),
+    Row(
+        "wrong-object",
+        "error",
+        "a key is right and on the wrong object",
+        "moves it",
+        ("`client-id` on the pod template or the Deployment in place of the ServiceAccount",),
+    ),
+    Row(
+        "unknown-key",
+        "warning",
+        "a key below `azure.workload.identity/` is not known",
+        "removes it",
+        ("it is of another version, or of something else that uses the prefix",),
+    ),
+    Row(
+        "pod-refused",
+        "error",
+        "the webhook refuses the pods; [the reason](../reference/decisions.md) is shown",
+        "takes away what it refuses",
+        ("an annotation was changed since the pods were created",),
+    ),
+    Row(
+        "account-missing",
+        "error",
+        "the ServiceAccount is not there",
+        "`kubectl create serviceaccount`",
+        ("the name is misspelt, or the ServiceAccount is of another namespace",),
+    ),
+    Row(
+        "no-client-id",
+        "error",
+        "pods take part, and neither their account nor they name an identity",
+        "`azwi serviceaccount create`",
+        ("the ServiceAccount was never annotated, or Helm or Argo CD wrote it back",),
+    ),
+    Row(
+        "client-id-invalid",
+        "error",
+        "the client id is not a UUID, so Entra does not know it (AADSTS700016)",
+        "the UUID that is in it, else `azwi serviceaccount create`",
+        ("the identity's name or resource id in place of its client id",),
+    ),
+    Row(
+        "proxy-forbidden",
+        "error",
+        "the proxy's redirect mode needs NET_ADMIN, which the namespace's Pod Security level forbids",
+        "sets `proxy-mode: environment`",
+        ("the namespace enforces `baseline` or `restricted`",),
+    ),
+    Row(
+        "proxy-out-of-bounds",
+        "error",
+        "a LimitRange or ResourceQuota does not admit the resources of the injected proxy",
+        "annotates the pod template with resources that fit",
+        (
+            "a LimitRange has a minimum above the proxy's requests",
+            "a ResourceQuota needs limits that the proxy does not have",
+        ),
+    ),
+    Row(
+        "pod-not-injected",
+        "error",
+        "pods are older than the label, the annotation or the webhook",
+        "restarts their owner, or creates the pod again",
+        ("the pods were created before the label, or while the webhook did not run",),
+    ),
+    Row(
+        "pod-outdated",
+        "error",
+        "pods have the client id that the account, or the mapping for it, had before",
+        "as above",
+        ("the annotation was changed, and the workload not restarted",),
+    ),
+    Row(
+        "token-not-rotated",
+        "error",
+        "the token is mounted by `subPath`, so that the app never sees the new one",
+        "mounts the whole volume",
+        ("`subPath` makes the kubelet copy the file once",),
+    ),
+    Row(
+        "clock-skew",
+        "error",
+        "the API server's clock and Azure's differ by more than 5 minutes, what answers took taken off; this "
+        "machine's where Azure is not read",
+        "`timedatectl set-ntp true`, where the clock is wrong",
+        ("no time synchronisation in a virtual machine, or after it was paused",),
+    ),
+    Row(
+        "egress-blocked",
+        "error",
+        "NetworkPolicies keep pods from Entra (TCP 443) or from DNS",
+        "adds a NetworkPolicy that lets both out",
+        ("a default-deny policy without a rule for Entra",),
+    ),
+    Row(
+        "identity-missing",
+        "error",
+        "the client id is of no application or managed identity of the tenant",
+        "`azwi serviceaccount create`; where the mapping says which one, `kubectl edit` of that after it",
+        (
+            "the identity was deleted, or belongs to another tenant",
+            "the object id in place of the client id",
+        ),
+    ),
+    Row(
+        "credential-missing",
+        "error",
+        "the identity trusts others only",
+        "adds the federated credential",
+        ("the federated credential was never added, or deleted",),
+    ),
+    Row(
+        "issuer-differs",
+        "error",
+        "it trusts the account's subject by another issuer, such as one without the slash at the end",
+        "adds the federated credential",
+        (
+            "the slash at the end; AKS's issuers have one",
+            "the cluster was created again",
+        ),
+    ),
+    Row(
+        "subject-differs",
+        "error",
+        "it trusts a subject that is nearly the account's",
+        "adds the federated credential",
+        ("the subject was typed by hand",),
+    ),
+    Row(
+        "audience-differs",
+        "error",
+        "it trusts the account's tokens for another audience",
+        "replaces the federated credential",
+        ("a credential of the portal's wizard for another purpose, or of another cloud",),
+    ),
+    Row(
+        "credentials-full",
+        "error",
+        "it trusts others only, and has 20 credentials, which is all that Entra allows",
+        "deletes one that is of no use and adds the right one, or makes another identity",
+        ("short-lived namespaces left their credentials behind",),
+    ),
+)
+
+
+def explanations() -> list[Explanation]:
+    """All of them, in the order in which a pod meets them."""
+    return [
+        Explanation(
+            row.code,
+            Source.DOCTOR,
+            row.meaning,
+            row.severity,
+            row.causes,
+            (f"azwi doctor prints the command: {row.command}",),
+            f"{PAGE}#{row.code}",
+        )
+        for row in FINDINGS
+    ]
