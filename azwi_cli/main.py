@@ -6,15 +6,16 @@ A command's module is loaded when that command runs, so `azwi --help` loads noth
 import logging
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
 from click.shell_completion import CompletionItem
 
-from azwi_cli.console.errors import CommandError, Interrupted, Status
+from azwi_cli.console.errors import CommandError, Interrupted, Status, UsageError
 from azwi_cli.console.groups import Group
 
 DEBUG: Final = "--debug"
@@ -101,12 +102,34 @@ class Program(Group):
             *click.Command.shell_complete(self, ctx, incomplete),
         ]
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401  click's
+    ) -> click.Context:
+        """Read the arguments before the command; what is wrong with them looks as every error does."""
+        with _own_usage_errors():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; Ctrl-C ends it without a traceback."""
         try:
-            return super().invoke(ctx)
+            with _own_usage_errors():
+                return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort) as stop:
             raise Interrupted from stop
+
+
+@contextmanager
+def _own_usage_errors() -> Iterator[None]:
+    """Raise click's errors as this program's."""
+    try:
+        yield
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "azwi"
+        raise UsageError(error.format_message().rstrip("."), f"{command} --help shows what it takes") from error
 
 
 def _full_name(name: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from azure_workload_identity.kube_yaml import reader
 from azure_workload_identity.types import JsonObject
 from azwi_cli.cluster import exec_plugin
 from azwi_cli.console.errors import CommandError, one_line
@@ -25,6 +26,7 @@ MAX_FILE: Final = 4 << 20
 _HINT: Final = "name a kubeconfig with --kubeconfig or KUBECONFIG, or a context of it with --context"
 _SECTIONS: Final = {"contexts": "context", "clusters": "cluster", "users": "user"}
 _PATHS: Final = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+_BOOLEANS: Final = ("insecure-skip-tls-verify", "disable-compression")
 _CREDENTIALS: Final = ("token", "tokenFile", "username", "client-certificate", "client-certificate-data")
 
 
@@ -67,7 +69,6 @@ def load(kubeconfig: str, context: str, configuration: Any) -> Access:  # noqa: 
     Raises:
         CommandError: when there is no configuration, it cannot be used, or its user has no credentials.
     """
-    import yaml
     from kubernetes.config import incluster_config, kube_config
     from kubernetes.config.config_exception import ConfigException
 
@@ -82,7 +83,7 @@ def load(kubeconfig: str, context: str, configuration: Any) -> Access:  # noqa: 
             return Access(IN_CLUSTER_NAMESPACE.read_text().strip())
         chosen, access = resolve(read(files), context)
         kube_config.load_kube_config_from_dict(chosen, "azwi", configuration, persist_config=False)
-    except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError) as error:
+    except (ConfigException, OSError, KeyError, TypeError, ValueError) as error:
         raise CommandError(f"no usable cluster configuration in {files}: {one_line(error)}", _HINT) from error
     return access
 
@@ -93,14 +94,9 @@ def read(files: str) -> Kubeconfig:
     Raises:
         CommandError: when one cannot be read or is not a kubeconfig.
     """
-    import yaml
-
     current, sections = "", {section: dict[str, JsonObject]() for section in _SECTIONS}
     for file in _paths(files):
-        try:
-            content = yaml.safe_load(file.read_bytes()[:MAX_FILE]) if file.exists() else None
-        except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
-            raise CommandError(f"kubeconfig {file} cannot be read: {one_line(error)}", _HINT) from error
+        content = _content(file) if file.exists() else None
         if content is None:
             continue
         if not isinstance(content, dict):
@@ -110,6 +106,18 @@ def read(files: str) -> Kubeconfig:
             for name, entry in _entries(file, section, kind, content.get(section)):
                 sections[section].setdefault(name, entry)
     return Kubeconfig(files, current, **sections)
+
+
+def _content(file: Path) -> object:
+    """The only document of a kubeconfig, None where it is empty."""
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(MAX_FILE + 1)
+        if len(text) > MAX_FILE:
+            raise CommandError(f"kubeconfig {file} is larger than {MAX_FILE >> 20} MiB", _HINT)
+        return reader.read_one(text)
+    except (OSError, reader.YamlError) as error:
+        raise CommandError(f"kubeconfig {file} cannot be read: {one_line(error)}", _HINT) from error
 
 
 def resolve(merged: Kubeconfig, context: str = "") -> tuple[JsonObject, Access]:
@@ -206,8 +214,16 @@ def _entries(file: Path, section: str, kind: str, listed: object) -> list[tuple[
         entry = item.get(kind) if isinstance(item, dict) else None
         if not isinstance(item, dict) or not item.get("name") or not isinstance(entry or {}, dict):
             raise CommandError(f"{section} of kubeconfig {file} are not a list of named entries", _HINT)
-        found.append((str(item["name"]), _absolute(entry or {}, file.parent)))
+        _check_text({"name": item["name"], **(entry or {})}, f"{kind} {item['name']!r} in {file}")
+        found.append((item["name"], _absolute(entry or {}, file.parent)))
     return found
+
+
+def _check_text(entry: JsonObject, where: str) -> None:
+    """Refuse a namespace `n`, a boolean to YAML, or a token of digits, as kubectl does."""
+    for key, value in entry.items():
+        if isinstance(value, bool | int | float) and key not in _BOOLEANS:
+            raise CommandError(f"{key} of {where} is read as {value!r} and must be text", "put it in quotes")
 
 
 def _absolute(entry: JsonObject, directory: Path) -> JsonObject:

@@ -8,9 +8,12 @@ from typing import IO, Any, Final
 import click
 
 from azwi_cli.console import terminal
-from azwi_cli.console.printable import printable
+from azwi_cli.console.printable import printable, wrapped
 
 MAX_CAUSE: Final = 300
+MIN_COLUMNS: Final = 20
+_NAME: Final = "azwi:"
+_INDENT: Final = " " * len(f"{_NAME} ")
 
 
 class Status(IntEnum):
@@ -39,10 +42,12 @@ class CommandError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print message and hint; control characters in names from a cluster do not reach the terminal."""
+        columns = terminal.width(sys.stderr) if file is None else 0
+        room = max(columns - len(_INDENT), MIN_COLUMNS) if columns else 0
         lines = [*self.message.splitlines(), *self.hint.splitlines()]
-        text = "\n      ".join(map(printable, lines))
+        text = f"\n{_INDENT}".join(part for line in lines for part in wrapped(printable(line), room))
         coloured = file is None and terminal.coloured(sys.stderr)
-        name = click.style("azwi:", fg="red", bold=True) if coloured else "azwi:"
+        name = click.style(_NAME, fg="red", bold=True) if coloured else _NAME
         click.echo(f"{name} {text}", file=file, err=file is None)
 
 

@@ -4,7 +4,6 @@
 
 import json
 import sys
-import textwrap
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import click
 from azure_workload_identity.kube_yaml import writer
 from azwi_cli.console import terminal
 from azwi_cli.console.errors import CommandError
-from azwi_cli.console.printable import printable
+from azwi_cli.console.printable import printable, wrapped
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -86,16 +85,26 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     Where they are too wide for the terminal, the last column is wrapped at words; where that is too narrow for it,
     each row is a block of lines.
     """
+    heading, *found = table_lines(headings, rows)
+    if heading:
+        return "\n".join([*heading, *(line for lines in found for line in lines)])
+    return "\n\n".join("\n".join(lines) for lines in found)
+
+
+def table_lines(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[list[str]]:
+    """The lines of a table's headings, none where each row is a block of lines; then those of each row."""
     names = [heading.upper() for heading in headings]
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     columns = terminal.width(sys.stdout)
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     left = sum(widths[:-1]) + len(COLUMN_GAP) * (len(widths) - 1)
     if not columns or left + widths[-1] <= columns:
-        return "\n".join(_row(row, widths) for row in [names, *cells])
-    if columns - left >= MIN_LAST_COLUMN:
-        return "\n".join(line for row in [names, *cells] for line in _wrapped_row(row, widths, columns - left))
-    return "\n\n".join("\n".join(_block(names, row, columns)) for row in cells)
+        yield from ([_row(row, widths)] for row in [names, *cells])
+    elif columns - left >= MIN_LAST_COLUMN:
+        yield from (list(_wrapped_row(row, widths, columns - left)) for row in [names, *cells])
+    else:
+        yield []
+        yield from (list(_block(names, row, columns)) for row in cells)
 
 
 def _row(row: Sequence[str], widths: Sequence[int]) -> str:
@@ -104,19 +113,14 @@ def _row(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def _wrapped_row(row: Sequence[str], widths: Sequence[int], room: int) -> Iterator[str]:
     """A row whose last cell continues below itself; a word that is longer than its column stays whole."""
-    first, *more = _words(row[-1], room)
+    first, *more = wrapped(row[-1], room)
     yield _row([*row[:-1], first], widths)
     yield from (_row([*[""] * (len(row) - 1), text], widths) for text in more)
 
 
 def _block(names: Sequence[str], row: Sequence[str], columns: int) -> Iterator[str]:
     for name, cell in zip(names, row, strict=True):
-        yield from _words(f"{name}: {cell}", columns, "  ")
-
-
-def _words(text: str, room: int, indent: str = "") -> list[str]:
-    lines = textwrap.wrap(text, max(room, 1), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-    return lines or [""]
+        yield from wrapped(f"{name}: {cell}", columns, "  ")
 
 
 class Progress:
@@ -185,6 +189,7 @@ def write_file(file: Path, text: str) -> None:
 def warn(text: str) -> None:
     """Print a warning."""
     label = "azwi: warning:"
+    shown = "\n".join(wrapped(f"{label} {printable(text)}", terminal.width(sys.stderr), "      "))
     if terminal.coloured(sys.stderr):
-        label = click.style(label, fg="yellow")
-    click.echo(f"{label} {printable(text)}", err=True)
+        shown = shown.replace(label, click.style(label, fg="yellow"), 1)
+    click.echo(shown, err=True)

@@ -17,11 +17,21 @@ ANNOTATIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class LimitProblem:
-    """Why the API server would refuse the pod; `annotations` on the pod help, where there are any."""
+    """Why the API server would refuse the pod, by an object of a namespace: `kind` and `name`, or Pod Security.
 
-    source: str
+    `annotations` on the pod help, where there are any; where not, `operations` (RFC 6902) on the object may.
+    """
+
+    kind: str
+    name: str
     text: str
     annotations: tuple[tuple[str, str], ...] = ()
+    operations: tuple[JsonObject, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """What messages call the object."""
+        return f"{self.kind} {self.name}".strip()
 
     def __str__(self) -> str:
         advice = " and ".join(f'{name}: "{value}"' for name, value in self.annotations)
@@ -30,6 +40,6 @@ class LimitProblem:
         )
 
 
-def source(kind: str, manifest: JsonObject) -> str:
-    """The name of a LimitRange or a ResourceQuota in messages."""
-    return f"{kind} {(manifest.get('metadata') or {}).get('name', '')}"
+def name_of(manifest: JsonObject) -> str:
+    """The name of a LimitRange or a ResourceQuota."""
+    return str((manifest.get("metadata") or {}).get("name", ""))

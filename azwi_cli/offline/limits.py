@@ -7,18 +7,19 @@ ResourceQuota admission plugins have them. Only problems that the injected conta
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi_cli.offline import quotas, resources
-from azwi_cli.offline.limit_problem import ANNOTATIONS, LimitProblem, source
+from azwi_cli.offline.limit_problem import ANNOTATIONS, LimitProblem, name_of
 from azwi_cli.offline.resources import Resources
 
 # https://kubernetes.io/docs/concepts/security/pod-security-standards/
 _FORBIDDING_LEVELS: Final = frozenset({"baseline", "restricted"})
 _COMPUTE: Final = ("cpu", "memory")
+LIMIT_RANGE: Final = "LimitRange"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +45,21 @@ def problems(before: JsonObject, after: JsonObject, limits: NamespaceLimits) -> 
         after: The pod with what is injected.
         limits: Those of its namespace.
     """
-    items = [(source("LimitRange", found), item) for found in limits.limit_ranges for item in _items(found)]
-    defaults = [item for _, item in items if item.get("type") == "Container"]
+    items = [
+        (name_of(found), number, item) for found in limits.limit_ranges for number, item in enumerate(_items(found))
+    ]
+    defaults = [item for *_, item in items if item.get("type") == "Container"]
     own, all_of_it = _containers(before), _containers(after)
     injected = {name: container for name, container in all_of_it.items() if name not in own}
     if not injected:
         return ()
     found = [
         problem
-        for name, item in items
+        for name, number, item in items
         for problem in (
             _container_problems(name, item, injected, defaults)
             if item.get("type") == "Container"
-            else _pod_problems(name, item, resources.of_pod(before, defaults), resources.of_pod(after, defaults))
+            else _pod_problems(name, number, item, [resources.of_pod(pod, defaults) for pod in (before, after)])
             if item.get("type") == "Pod"
             else ()
         )
@@ -65,7 +68,7 @@ def problems(before: JsonObject, after: JsonObject, limits: NamespaceLimits) -> 
         found += quotas.problems(quota, before, after, injected, defaults)
     if names.PROXY_INIT_CONTAINER in injected and limits.pod_security in _FORBIDDING_LEVELS:
         text = f"level {limits.pod_security} forbids NET_ADMIN, which {names.PROXY_INIT_CONTAINER} needs"
-        found.append(LimitProblem("Pod Security", text, ((names.PROXY_MODE, "environment"),)))
+        found.append(LimitProblem("Pod Security", "", text, ((names.PROXY_MODE, "environment"),)))
     return tuple(found)
 
 
@@ -78,14 +81,29 @@ def _container_problems(
         for resource, text in _broken(item, asked):
             broken.setdefault((text, _advice(item, resource, asked)), []).append(container_name)
     for (text, advice), containers in broken.items():
-        yield LimitProblem(name, f"{' and '.join(containers)}: {text}", advice)
+        yield LimitProblem(LIMIT_RANGE, name, f"{' and '.join(containers)}: {text}", advice)
 
 
-def _pod_problems(name: str, item: JsonObject, before: Resources, after: Resources) -> Iterator[LimitProblem]:
+def _pod_problems(name: str, number: int, item: JsonObject, pods: Sequence[Resources]) -> Iterator[LimitProblem]:
+    """What the `number`th item of a LimitRange refuses of the pod with the proxy, and not of the pod without it."""
+    before, after = pods
     already = {resource for resource, _ in _broken(item, before)}
     for resource, text in _broken(item, after):
         if resource not in already:
-            yield LimitProblem(name, f"the pod with the proxy: {text}")
+            operations = tuple(_raised(f"/spec/limits/{number}", item, resource, after))
+            yield LimitProblem(LIMIT_RANGE, name, f"the pod with the proxy: {text}", operations=operations)
+
+
+def _raised(path: str, item: JsonObject, resource: str, asked: Resources) -> Iterator[JsonObject]:
+    """The operations (RFC 6902) after which an item has room for what is asked."""
+    request, limit = asked.requests.get(resource, Decimal(0)), asked.limits.get(resource, Decimal(0))
+    maximum, ratio = (resources.amounts(item.get(key)).get(resource) for key in ("max", "maxLimitRequestRatio"))
+    if maximum is not None and max(request, limit) > maximum:
+        most = resources.shown(resource, max(request, limit))
+        yield {"op": "replace", "path": f"{path}/max/{resource}", "value": most}
+    if ratio is not None and request and limit / request > ratio:
+        least = str((limit / request).to_integral_value(ROUND_CEILING))
+        yield {"op": "replace", "path": f"{path}/maxLimitRequestRatio/{resource}", "value": least}
 
 
 def _broken(item: JsonObject, asked: Resources) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from azure_workload_identity.types import JsonObject
 from azwi_cli.offline import resources
-from azwi_cli.offline.limit_problem import ANNOTATIONS, LimitProblem, source
+from azwi_cli.offline.limit_problem import ANNOTATIONS, LimitProblem, name_of
 from azwi_cli.offline.resources import Amounts, Resources
 
 _COMPUTE: Final = ("cpu", "memory")
@@ -28,7 +28,7 @@ def problems(
     """
     if not _counts(quota, after, resources.of_pod(after, defaults)):
         return
-    name = source("ResourceQuota", quota)
+    kind, name = "ResourceQuota", name_of(quota)
     status = quota.get("status") or {}
     hard = resources.amounts(status.get("hard") or (quota.get("spec") or {}).get("hard"))
     used = resources.amounts(status.get("used"))
@@ -42,16 +42,21 @@ def problems(
         missing = [container for container, asked in effective.items() if resource not in _side(asked, side)]
         if missing:
             text = f"{missing[0]} has no {resource} {side}, which this quota requires"
-            yield LimitProblem(name, text, ((ANNOTATIONS[resource, side], "64Mi" if resource == "memory" else "100m"),))
+            annotation = (ANNOTATIONS[resource, side], "64Mi" if resource == "memory" else "100m")
+            yield LimitProblem(kind, name, text, (annotation,))
             continue
         without, with_proxy = (_side(pod, side).get(resource, Decimal(0)) for pod in pods)
-        left = most - used.get(key, Decimal(0))
+        taken = used.get(key, Decimal(0))
+        left = most - taken
         if without <= left < with_proxy:
+            enough = resources.shown(resource, taken + with_proxy)
             yield LimitProblem(
+                kind,
                 name,
                 f"with the proxy the pod's {resource} {side} is {resources.shown(resource, with_proxy)}, and "
                 f"{resources.shown(resource, left)} of {key} is left; raise the quota or lower "
                 f"{ANNOTATIONS[resource, side]}",
+                operations=({"op": "replace", "path": f"/spec/hard/{key}", "value": enough},),
             )
 
 

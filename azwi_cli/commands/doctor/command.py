@@ -2,18 +2,17 @@
 
 # ruff: noqa: PLC0415  help texts do without cryptography, the server's settings and Azure
 
-# ruff: noqa: PLC0415  help texts do without cryptography, the server's settings and Azure
-
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 from click.core import ParameterSource
 
+from azwi_cli import clock_skew
 from azwi_cli.azure import options
 from azwi_cli.azure.auth import Login
 from azwi_cli.azure.options import CLOUD, LOGIN, Params
@@ -21,8 +20,7 @@ from azwi_cli.azure.target import CloudTarget
 from azwi_cli.cluster import completion, kube
 from azwi_cli.cluster import options as cluster_flags
 from azwi_cli.cluster.kube import ApiError, Cluster
-from azwi_cli.commands.doctor.checks.check import Group
-from azwi_cli.commands.doctor.findings import Finding
+from azwi_cli.commands.doctor.findings import Area, Finding
 from azwi_cli.commands.doctor.fixes import CommandBuilder
 from azwi_cli.commands.doctor.snapshot import Snapshot
 from azwi_cli.console import output, terminal
@@ -32,6 +30,9 @@ from azwi_cli.console.output import OutputFormat
 from azwi_cli.console.printable import printable
 
 if TYPE_CHECKING:
+    from azwi_cli.commands.doctor.checks.check import CheckResult
+    from azwi_cli.commands.doctor.reads.reading import Reading
+    from azwi_cli.commands.doctor.report import Report
     from azwi_cli.commands.doctor.text import Style
 
 WATCH_SECONDS: Final = 10
@@ -88,10 +89,18 @@ def command(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401  c
     or what matters may not be read.
     """
     _check(given)
+    if given["watch"]:
+        _watch(context, given)
+    context.exit(_look(context, given))
+
+
+def _watch(context: click.Context, given: Params) -> NoReturn:
+    """Look again and again; a cluster that does not answer may do so the next time."""
     while True:
-        status = _look(context, given)
-        if not given["watch"]:
-            context.exit(status)
+        try:
+            _look(context, given)
+        except CouldNotLookError as error:
+            error.show()
         time.sleep(WATCH_SECONDS)
         if sys.stdout.isatty():
             click.clear()
@@ -114,67 +123,85 @@ def _check(given: Params) -> None:
 
 
 def _look(context: click.Context, given: Params) -> Status:
-    """Look once, print what is found while it is found, and return the exit status."""
+    """Look once, print each check as it is made, and return the exit status."""
     from azwi_cli.commands.doctor import report as reports
     from azwi_cli.commands.doctor import text
 
-    people = given["output_format"] is OutputFormat.TABLE
-    style = text.Style(terminal.coloured(sys.stdout), terminal.width(sys.stdout), given["quiet"], terminal.is_ascii())
     try:
-        with output.progress("connecting to the cluster") as shown:
-            if given["pre"]:
-                return _look_before(context, given, style, shown)
-            cluster, snapshot = _snapshot(context, given, shown.update)
+        if given["pre"]:
+            return _look_before(context, given)
+        with output.progress("connecting to the cluster"):
+            reading = _reading(_connected(given), context, given)
+        report = _examined(reading, given, azure_wanted=_azure_is_wanted(context))
     except (UnreachableError, ApiError) as error:
-        if people:
+        if _for_people(given):
             raise CouldNotLookError(error) from error
         output.write(reports.document(reports.unreachable(error)), given["output_format"], str)
         return Status.UNKNOWN
-    wanted = _azure_is_wanted(context)
-    report = reports.examine(snapshot, azure_wanted=wanted)
-    if people:
-        _print(line for group in Group if group is not Group.AZURE for line in text.group_lines(report, group, style))
-    with output.progress("reading Azure"):
-        snapshot = _with_azure(replace(snapshot, tenant=given["tenant_id"]), given)
-    report = reports.examine(snapshot, azure_wanted=wanted)
-    planned = _planned(snapshot, report.findings) if given["dry_run"] else None
-    if people:
-        _print(text.group_lines(report, Group.AZURE, style))
-        _print(text.closing_lines(report, style, planned))
+    planned = _planned(reading.snapshot, report.findings) if given["dry_run"] else None
+    if _for_people(given):
+        _print(text.closing_lines(report, _style(given), planned))
     else:
         output.write(reports.document(report, planned), given["output_format"], str)
     if given["restart"] and planned is None:
-        _restart(cluster, snapshot, report.findings, ask=not given["yes"])
+        _restart(reading.cluster, reading.snapshot, report.findings, ask=not given["yes"])
     return report.status
 
 
-def _look_before(context: click.Context, given: Params, style: "Style", shown: output.Progress) -> Status:
+def _examined(reading: "Reading", given: Params, *, azure_wanted: bool) -> "Report":
+    """Make the checks, and for people print each with what it found."""
+    from azwi_cli.commands.doctor import report as reports
+
+    made = _shown(reports.results(reading.covering), given)
+    return reports.concluded(made, reading.snapshot, azure_wanted=azure_wanted)
+
+
+def _shown(results: "Iterable[CheckResult]", given: Params) -> "list[CheckResult]":
+    """The results; for people, each is printed before the next check is made."""
+    from azwi_cli.commands.doctor import text
+
+    if not _for_people(given):
+        return list(results)
+    made: list[CheckResult] = []
+
+    def one_by_one() -> "Iterator[CheckResult]":
+        for result in results:
+            made.append(result)
+            yield result
+
+    _print(text.result_lines(one_by_one(), _style(given)))
+    return made
+
+
+def _look_before(context: click.Context, given: Params) -> Status:
     """Look whether an installation can be made."""
     from azwi_cli.commands.doctor import pre, text
     from azwi_cli.commands.doctor import report as reports
 
-    cluster = _connected(given)
-    report = pre.examine(
-        cluster, commands(context, given), lambda: options.target(given).cloud(os.environ), shown.update
-    )
-    shown.stop()
-    output.write(reports.document(report), given["output_format"], lambda: text.text(report, style))
+    with output.progress("connecting to the cluster"):
+        cluster = _connected(given)
+    checks = pre.checks(cluster, commands(context, given), lambda: options.target(given).cloud(os.environ))
+    report = pre.concluded(_shown(pre.results(checks), given))
+    if _for_people(given):
+        _print(text.closing_lines(report, _style(given)))
+    else:
+        output.write(reports.document(report), given["output_format"], str)
     return report.status
+
+
+def _for_people(given: Params) -> bool:
+    return given["output_format"] is OutputFormat.TABLE
+
+
+def _style(given: Params) -> "Style":
+    from azwi_cli.commands.doctor.text import Style
+
+    return Style(terminal.coloured(sys.stdout), terminal.width(sys.stdout), given["quiet"], terminal.is_ascii())
 
 
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
         click.echo(line)
-
-
-def _snapshot(context: click.Context, given: Params, on_step: Callable[[str], None]) -> tuple[Cluster, Snapshot]:
-    """The connection and what was read of the cluster.
-
-    Raises:
-        UnreachableError: when there is no connection, or no login.
-    """
-    cluster = _connected(given)
-    return cluster, _read(cluster, given, commands(context, given), on_step)
 
 
 def _connected(given: Params) -> Cluster:
@@ -190,27 +217,21 @@ def _azure_is_wanted(context: click.Context) -> bool:
     return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _AZURE)
 
 
-def _read(cluster: Cluster, given: Params, commands: CommandBuilder, on_step: Callable[[str], None]) -> Snapshot:
-    from azwi_cli.commands.doctor import reader
+def _reading(cluster: Cluster, context: click.Context, given: Params) -> "Reading":
+    """What the checks look at, of which nothing is read yet."""
+    from azwi_cli.azure.session import Session
+    from azwi_cli.commands.doctor.reads import azure, reading
+    from azwi_cli.commands.doctor.reads.reader import Reader, Scope
 
     one = given["pod"] or given["service_account"]
     namespace = given["namespace"] or (cluster.namespace if one else "")
-    return reader.read(cluster, reader.Scope(namespace, given["pod"], given["service_account"]), commands, on_step)
-
-
-def _with_azure(snapshot: Snapshot, given: Params) -> Snapshot:
-    """The same, with what the identities of its accounts trust."""
-    identities = snapshot.identities().values()
-    if not identities:
-        return snapshot
-    from azwi_cli.azure.session import Session
-    from azwi_cli.commands.doctor import azure
-
-    with Session(options.login(given), options.target(given), environ=os.environ) as session:
-        seen = azure.read(session, identities)
-    return replace(
-        snapshot, held=seen.held, azure_clock=seen.clock, unreadable=(*snapshot.unreadable, *seen.unreadable)
+    reader = Reader(cluster, Scope(namespace, given["pod"], given["service_account"]))
+    of_azure = reading.Read(
+        frozenset({Area.AZURE}),
+        azure.reader(lambda: Session(options.login(given), options.target(given), environ=os.environ)),
     )
+    snapshot = Snapshot(clock_skew.now(), commands(context, given), tenant=given["tenant_id"])
+    return reading.Reading(reader, snapshot, (*reading.CLUSTER, of_azure))
 
 
 def _planned(snapshot: Snapshot, findings: list[Finding]) -> list[Planned]:

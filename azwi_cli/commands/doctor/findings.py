@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from azwi_cli.console import manual
+
 MAX_SHOWN: Final = 300
-MANUAL: Final = "docs/operate/doctor.md"
+PAGE: Final = "operate/doctor.md"
 
 
 class Severity(StrEnum):
@@ -116,7 +118,7 @@ class Finding:
 
 def link(code: Code) -> str:
     """Where the manual explains a code."""
-    return f"{MANUAL}#{code}"
+    return manual.link(PAGE, code)
 
 
 def shown(value: object) -> str:

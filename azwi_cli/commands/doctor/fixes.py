@@ -66,9 +66,9 @@ class CommandBuilder:
         """Change labels: None takes one away."""
         return self._set("label", kind, namespace, name, changes)
 
-    def patch(self, kind: str, name: str, operations: Sequence[JsonObject]) -> str:
-        """Apply operations (RFC 6902) to an object without a namespace."""
-        return self.kubectl("patch", kind, name, "--type=json", "-p", _json(operations))
+    def patch(self, kind: str, name: str, operations: Sequence[JsonObject], *, namespace: str = "") -> str:
+        """Apply operations (RFC 6902) to an object."""
+        return self.kubectl("patch", kind, name, "--type=json", "-p", _json(operations), namespace=namespace)
 
     def apply(self, manifest: JsonObject) -> str:
         """Create or change an object."""

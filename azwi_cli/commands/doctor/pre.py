@@ -1,7 +1,8 @@
 """`azwi doctor --pre`: is a cluster ready for an installation? Asks the API server, the issuer and Microsoft Entra."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from azure_workload_identity.types import JsonObject
@@ -13,6 +14,7 @@ from azwi_cli.commands.doctor.findings import Area, Code, Finding, Unreadable
 from azwi_cli.commands.doctor.fixes import CommandBuilder
 from azwi_cli.commands.doctor.report import Report
 from azwi_cli.commands.doctor.snapshot import HELM_RELEASE, is_workload_identity
+from azwi_cli.console import output
 from azwi_cli.console.errors import CommandError
 from azwi_cli.issuer import discovery
 
@@ -36,36 +38,53 @@ _REVIEWS: Final = "selfsubjectaccessreviews"
 _AUTHORIZATION: Final = "authorization.k8s.io/v1"
 
 
-def examine(
-    cluster: Cluster, commands: CommandBuilder, cloud: Callable[[], Cloud], on_step: Callable[[str], None]
-) -> Report:
-    """Check what an installation needs; each check that cannot be made says why.
+@dataclass(frozen=True, slots=True)
+class PreCheck:
+    """A check before an installation, which reads `area`; `title` says what holds where there are no findings."""
+
+    title: str
+    area: Area
+    run: Callable[[], Iterator[Finding]]
+
+
+def checks(cluster: Cluster, commands: CommandBuilder, cloud: Callable[[], Cloud]) -> Sequence[PreCheck]:
+    """The checks of what an installation needs."""
+    return (
+        PreCheck(f"Kubernetes is 1.{MIN_MINOR} or newer", Area.SERVER, lambda: _version(cluster)),
+        PreCheck("you may create what the chart creates", Area.NAMESPACES, lambda: _rights(cluster, commands)),
+        PreCheck("no azure-workload-identity webhook is installed", Area.WEBHOOKS, lambda: _others(cluster, commands)),
+        PreCheck("the issuer's documents are published and match", Area.ISSUER, lambda: _issuer(cluster, commands)),
+        PreCheck("Microsoft Entra can be reached from here", Area.AZURE, lambda: _entra(cloud())),
+    )
+
+
+def results(made: Sequence[PreCheck]) -> Iterator[CheckResult]:
+    """Make the checks one after the other; one that cannot be made says why.
 
     Raises:
         UnreachableError: when the API server does not answer.
     """
-    checks: tuple[tuple[str, Area, Callable[[], Iterator[Finding]]], ...] = (
-        (f"Kubernetes is 1.{MIN_MINOR} or newer", Area.SERVER, lambda: _version(cluster)),
-        ("you may create what the chart creates", Area.NAMESPACES, lambda: _rights(cluster, commands)),
-        ("no azure-workload-identity webhook is installed", Area.WEBHOOKS, lambda: _others(cluster, commands)),
-        ("the issuer's documents are published and match", Area.ISSUER, lambda: _issuer(cluster, commands)),
-        ("Microsoft Entra can be reached from here", Area.AZURE, lambda: _entra(cloud())),
-    )
-    results: list[CheckResult] = []
-    for title, area, check in checks:
-        on_step(title)
-        try:
-            results.append(CheckResult(Group.BEFORE, title, tuple(check())))
-        except ApiError as error:
-            gap = Unreadable(title, error.message, area, error.hint)
-            results.append(CheckResult(Group.BEFORE, title, gaps=(gap,)))
-        except CommandError as error:
-            if area is not Area.AZURE:
-                raise
-            gap = Unreadable(title, error.message, area, error.hint)
-            results.append(CheckResult(Group.BEFORE, title, gaps=(gap,)))
-    gaps = [gap for result in results for gap in result.gaps]
-    return Report(results, gaps, [frozenset({area}) for _, area, _ in checks])
+    for check in made:
+        with output.progress(f"checking that {check.title}"):
+            result = _result(check)
+        yield result
+
+
+def _result(check: PreCheck) -> CheckResult:
+    try:
+        return CheckResult(Group.BEFORE, check.title, tuple(check.run()))
+    except CommandError as error:
+        if not (isinstance(error, ApiError) or check.area is Area.AZURE):
+            raise
+        reason = error
+    gap = Unreadable(check.title, reason.message, check.area, reason.hint)
+    return CheckResult(Group.BEFORE, check.title, gaps=(gap,))
+
+
+def concluded(made: Sequence[CheckResult]) -> Report:
+    """The report: what any of the checks could not look at leaves the outcome unknown."""
+    gaps = [gap for result in made for gap in result.gaps]
+    return Report(made, gaps, [frozenset({gap.area}) for gap in gaps])
 
 
 def _version(cluster: Cluster) -> Iterator[Finding]:

@@ -1,24 +1,40 @@
 """The report: what was checked and found, and how it ended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from azwi_cli.commands.doctor.checks import azure, certificates, mapping, pods, webhook, workloads
+from azwi_cli.commands.doctor.checks import (
+    accounts,
+    azure,
+    certificates,
+    clock,
+    limits,
+    mapping,
+    pods,
+    spelling,
+    webhook,
+    workloads,
+)
 from azwi_cli.commands.doctor.checks.check import Check, CheckResult, run
 from azwi_cli.commands.doctor.findings import Area, Finding, Severity, Unreadable
 from azwi_cli.commands.doctor.snapshot import Snapshot
 from azwi_cli.console import errors
 from azwi_cli.console.dry_run import Planned
 
+# In the order in which they are made and shown: those of a group follow each other. A new module is a line here.
 CHECKS: Final[tuple[Check, ...]] = (
     *webhook.CHECKS,
     *certificates.CHECKS,
     *mapping.CHECKS,
+    *accounts.CHECKS,
+    *spelling.CHECKS,
     *workloads.CHECKS,
+    *limits.CHECKS,
     *pods.CHECKS,
     *azure.CHECKS,
+    *clock.CHECKS,
 )
 # Without these nobody can say that all is well; of the webhook, either its configuration or a call shows enough.
 ESSENTIAL: Final = (frozenset({Area.WEBHOOKS, Area.CALL}), frozenset({Area.ACCOUNTS}), frozenset({Area.WORKLOADS}))
@@ -67,10 +83,16 @@ class Report:
         return _STATUS[self.outcome]
 
 
-def examine(snapshot: Snapshot, *, azure_wanted: bool = False) -> Report:
-    """Make all checks; `azure_wanted` that an Azure which cannot be asked leaves the outcome unknown."""
+def results(covering: Callable[[frozenset[Area]], Snapshot]) -> Iterator[CheckResult]:
+    """Make all checks, each on a snapshot that covers the areas that it reads."""
+    for check in CHECKS:
+        yield run(check, covering(check.needs | check.uses))
+
+
+def concluded(made: Sequence[CheckResult], snapshot: Snapshot, *, azure_wanted: bool = False) -> Report:
+    """The report of all checks; `azure_wanted` that an Azure which cannot be asked leaves the outcome unknown."""
     wanted = (frozenset({Area.AZURE}),) if azure_wanted else ()
-    return Report([run(check, snapshot) for check in CHECKS], snapshot.unreadable, (*ESSENTIAL, *wanted))
+    return Report(made, snapshot.unreadable, (*ESSENTIAL, *wanted))
 
 
 def unreachable(error: errors.CommandError) -> Report:

@@ -1,9 +1,9 @@
-"""What a cluster holds that `azwi doctor` judges. Values only: reader.py reads them, the checks look at them."""
+"""What a cluster holds that `azwi doctor` judges. Values only: reads/ fills them in, and checks/ looks at them."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from azure_workload_identity import names
@@ -13,6 +13,7 @@ from azwi_cli.clock_skew import ClockReading
 from azwi_cli.commands.doctor.findings import Unreadable
 from azwi_cli.commands.doctor.fixes import CommandBuilder
 from azwi_cli.commands.doctor.selectors import matches
+from azwi_cli.offline.limit_problem import LimitProblem
 from azwi_cli.offline.templates import POD_PATHS
 from webhook.admission.identity import Account, MappingEntry, ids
 from webhook.admission.policy import Policy
@@ -31,13 +32,14 @@ _LABELS: Final = {
 class Installation:
     """A MutatingWebhookConfiguration of Azure Workload Identity and its objects; None: not readable, {}: missing.
 
-    `certificates` has no private key.
+    `pods` are those of the Deployment, and `certificates` has no private key.
     """
 
     configuration: JsonObject = field(repr=False)
     service: JsonObject | None = None
     slices: Sequence[JsonObject] | None = None
     deployment: JsonObject | None = None
+    pods: Sequence[JsonObject] = ()
     secret_name: str = ""
     certificates: Mapping[str, bytes] | None = None
     by_cert_manager: bool = False
@@ -100,6 +102,14 @@ def release_of(manifest: JsonObject) -> str:
     return str((manifest["metadata"].get("annotations") or {}).get(HELM_RELEASE, ""))
 
 
+def timestamp(text: object) -> datetime | None:
+    """A time as the API writes it."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC)
+    except ValueError:
+        return None
+
+
 def arguments(deployment: JsonObject) -> list[str]:
     """The command line of a Deployment's first container."""
     container = deployment["spec"]["template"]["spec"]["containers"][0]
@@ -111,13 +121,15 @@ class LiveWorkload:
     """What makes pods, with its pods and what the webhook would do with them when they are created now.
 
     `manifest` is the topmost object that is known and has the pod's template; `owner` is that object, or what owns it
-    and is of another kind, such as an Argo Rollout, of which only the name is known.
+    and is of another kind, such as an Argo Rollout, of which only the name is known. `limit_problems` is why the API
+    server would then refuse them.
     """
 
     manifest: JsonObject = field(repr=False)
     pods: Sequence[JsonObject] = field(repr=False)
     outcome: AdmissionOutcome
     owner: JsonObject = field(repr=False)
+    limit_problems: Sequence[LimitProblem] = ()
 
     @property
     def kind(self) -> str:

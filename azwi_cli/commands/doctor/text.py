@@ -1,22 +1,23 @@
 """The report as people read it: groups of checks, each with a mark and its findings, and a closing sentence."""
 
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import click
 
-from azwi_cli.commands.doctor.checks.check import Group, Status
+from azwi_cli.commands.doctor.checks.check import CheckResult, Group, Status
 from azwi_cli.commands.doctor.findings import Finding, Severity, link
 from azwi_cli.commands.doctor.report import Outcome, Report
 from azwi_cli.console.dry_run import Planned
-from azwi_cli.console.printable import printable
+from azwi_cli.console.printable import printable, wrapped
 
 MIN_WIDTH: Final = 30
 CONTINUATION: Final = 2
 _MARKS: Final = {Status.OK: "\N{SQUARE ROOT}", Status.WARNING: "!", Status.ERROR: "\N{MULTIPLICATION SIGN}"}
 _COLOURS: Final = {Status.OK: "green", Status.WARNING: "yellow", Status.ERROR: "red", Status.UNKNOWN: "cyan"}
+_SEVERITIES: Final = {Severity.ERROR: Status.ERROR, Severity.WARNING: Status.WARNING}
+_OUTCOMES: Final = {Outcome.OK: Status.OK, Outcome.PROBLEMS: Status.ERROR, Outcome.UNKNOWN: Status.UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,44 +34,56 @@ class Style:
         text = _MARKS.get(status, "?")
         if self.ascii and not text.isascii():
             text = "ok" if status is Status.OK else "x"
+        return self.coloured(text, status)
+
+    def coloured(self, text: str, status: Status) -> str:
+        """A text in the colour of a status."""
         return click.style(text, fg=_COLOURS[status], bold=True) if self.colour else text
+
+    def heading(self, text: str) -> str:
+        """The heading of a group."""
+        return click.style(text, bold=True) if self.colour else text
 
     def wrapped(self, text: str, indent: str, mark: str = "") -> Iterator[str]:
         """A text that is safe to print, in lines; `mark` is before the first, the others are a little more indented."""
-        safe = printable(text)
-        if not self.width:
-            yield indent + mark + safe
-            return
-        room = max(self.width, MIN_WIDTH) - len(indent) - CONTINUATION
-        first, *more = textwrap.wrap(safe, room, break_long_words=False, break_on_hyphens=False) or [""]
+        room = max(self.width, MIN_WIDTH) - len(indent) - CONTINUATION if self.width else 0
+        first, *more = wrapped(printable(text), room)
         yield indent + mark + first
         yield from (indent + " " * CONTINUATION + line for line in more)
 
 
 def text(report: Report, style: Style, planned: Sequence[Planned] | None = None) -> str:
     """As people get it."""
-    groups = [lines for group in Group if (lines := list(group_lines(report, group, style)))]
-    return "\n".join([*(line for lines in groups for line in lines), *closing_lines(report, style, planned)])
+    return "\n".join([*result_lines(report.results, style), *closing_lines(report, style, planned)])
 
 
-def group_lines(report: Report, group: Group, style: Style) -> Iterator[str]:
-    """The checks of a group: a line each, and what was found."""
-    results = [result for result in report.results if result.group is group]
-    if style.quiet:
-        results = [result for result in results if result.findings]
-    if not results:
-        return
-    yield click.style(group, bold=True) if style.colour else str(group)
+def result_lines(results: Iterable[CheckResult], style: Style) -> Iterator[str]:
+    """A line for each check, and what it found; those of a check are yielded before the next result is asked for.
+
+    The results of a group follow each other.
+    """
+    group: Group | None = None
     for result in results:
+        if style.quiet and not result.findings:
+            continue
+        if result.group is not group:
+            if group is not None:
+                yield ""
+            group = result.group
+            yield style.heading(group)
         missing = f" (not checked: {result.gaps[0].what})" if result.status is Status.UNKNOWN else ""
         yield from style.wrapped(f"{result.title}{missing}", "  ", f"{style.mark(result.status)} ")
         for finding in result.findings:
             yield from _finding_lines(finding, style)
-    yield ""
+    if group is not None:
+        yield ""
 
 
 def _finding_lines(finding: Finding, style: Style) -> Iterator[str]:
-    yield from style.wrapped(f"{finding.severity}: {finding.subject}: {finding.what} ({finding.code})", "      ")
+    severity = str(finding.severity)
+    lines = style.wrapped(f"{severity}: {finding.subject}: {finding.what} ({finding.code})", "      ")
+    yield next(lines).replace(severity, style.coloured(severity, _SEVERITIES[finding.severity]), 1)
+    yield from lines
     for seen in finding.evidence:
         yield from style.wrapped(f"seen: {seen}", "        ")
     yield printable(f"        fix: {finding.fix}")  # in one line, to be pasted
@@ -80,7 +93,7 @@ def _finding_lines(finding: Finding, style: Style) -> Iterator[str]:
 def closing_lines(report: Report, style: Style, planned: Sequence[Planned] | None = None) -> Iterator[str]:
     """What could not be looked at, what --restart would send, and the summary."""
     if report.unreadable and not (style.quiet and report.outcome is not Outcome.UNKNOWN):
-        yield "Not looked at:"
+        yield style.heading("Not looked at:")
         for gap in report.unreadable:
             yield from style.wrapped(f"{gap.what}: {gap.why}", "  ")
             if gap.needs:
@@ -88,7 +101,7 @@ def closing_lines(report: Report, style: Style, planned: Sequence[Planned] | Non
         yield ""
     if planned is not None:
         yield from (*(request.text() for request in planned), "") if planned else ("Nothing to restart.", "")
-    yield from style.wrapped(summary(report), "")
+    yield from (style.coloured(line, _OUTCOMES[report.outcome]) for line in style.wrapped(summary(report), ""))
 
 
 def summary(report: Report) -> str:

@@ -1,19 +1,21 @@
 """What `azwi mutate` prints: documents, patches, diffs, decisions."""
 
 import json
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+import click
+
 from azure_workload_identity.kube_yaml import marked
 from azure_workload_identity.types import JsonObject
-from azwi_cli.console import output
+from azwi_cli.console import output, terminal
 from azwi_cli.console.output import OutputFormat
-from azwi_cli.console.printable import printable
+from azwi_cli.console.printable import printable, wrapped
 from azwi_cli.offline.admissions import Admission, MutatedDocument
+from webhook.admission.review import Decision
 
 
 class MutateOutput(StrEnum):
@@ -33,6 +35,10 @@ DECISION_FORMATS: Final = {
 }
 _HEADINGS: Final = ("workload", "service account", "decision", "reason")
 _MIN_COLUMNS: Final = 20
+_INDENT: Final = "  "
+_DECISION: Final = "DECISION"
+_DECISIONS: Final = {Decision.MUTATE: "green", Decision.SKIP: "cyan", Decision.REFUSE: "red"}
+_REMARKS: Final = {"note:": "cyan", "refused:": "red", "warning:": "yellow"}
 
 
 def manifests(results: Sequence[MutatedDocument], form: MutateOutput, *, colour: bool = False) -> str:
@@ -54,7 +60,9 @@ def manifests(results: Sequence[MutatedDocument], form: MutateOutput, *, colour:
 
 def decisions(admissions: Sequence[Admission]) -> str:
     """The decisions for people: a row each with its warnings below; a block each where the terminal is too narrow."""
-    columns = terminal_columns()
+    paint = _Paint(on=terminal.coloured(sys.stdout))
+    columns = terminal.width(sys.stdout)
+    room = max(columns - len(_INDENT), _MIN_COLUMNS) if columns else 0
     rows = [
         (
             str(admission.template),
@@ -64,33 +72,41 @@ def decisions(admissions: Sequence[Admission]) -> str:
         )
         for admission in admissions
     ]
-    table = output.table(_HEADINGS, rows).splitlines()
-    if columns and max(map(len, table)) > columns:
-        blocks = (
-            [row[0], *(f"  {heading}: {text}" for heading, text in zip(_HEADINGS[1:], row[1:], strict=True) if text)]
-            for row in rows
-        )
-        heads, lines = ["\n".join(map(printable, block)) for block in blocks], []
-    else:
-        heads, lines = table[1:], table[:1]
-    for head, admission in zip(heads, admissions, strict=True):
-        lines.append(head)
-        lines += (_wrapped(printable(remark), columns) for remark in _remarks(admission))
+    heading, *found = output.table_lines(_HEADINGS, rows)
+    lines = [*heading]
+    for row, admission in zip(found, admissions, strict=True):
+        lines += [""] if lines and not heading else []
+        lines += paint.decision(row, admission.outcome.decision, heading)
+        for remark in _remarks(admission):
+            text = wrapped(printable(remark), room, _INDENT)
+            lines += (f"{_INDENT}{line}" for line in paint.remark(text))
     return "\n".join(lines)
 
 
-def terminal_columns() -> int:
-    """The width of the terminal at stdout; 0 where there is none, and nothing is wrapped."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+@dataclass(frozen=True, slots=True)
+class _Paint:
+    """Colours the decisions and what they come with, on a terminal that wants it."""
 
+    on: bool
 
-def _wrapped(text: str, columns: int) -> str:
-    if not columns:
-        return f"  {text}"
-    width = max(columns, _MIN_COLUMNS)
-    wrapper = textwrap.TextWrapper(width, initial_indent="  ", subsequent_indent="    ")
-    wrapper.break_on_hyphens = wrapper.break_long_words = False  # names can be copied
-    return wrapper.fill(text)
+    def decision(self, row: Sequence[str], decision: Decision, heading: Sequence[str]) -> Iterator[str]:
+        """The lines of a row with its decision, which is below its heading or, in a block of lines, behind it."""
+        start = heading[0].index(_DECISION) if heading else len(f"{_DECISION}: ")
+        for number, line in enumerate(row):
+            if line.startswith(_DECISION) if not heading else number == 0:
+                end = start + len(decision)
+                yield line[:start] + self._styled(line[start:end], _DECISIONS[decision]) + line[end:]
+            else:
+                yield line
+
+    def remark(self, lines: Sequence[str]) -> Iterator[str]:
+        """The label of a remark in its first line."""
+        label, _, text = lines[0].partition(" ")
+        yield " ".join([self._styled(label, _REMARKS[label]), text])
+        yield from lines[1:]
+
+    def _styled(self, text: str, colour: str) -> str:
+        return click.style(text, fg=colour, bold=True) if self.on else text
 
 
 def _remarks(admission: Admission) -> Iterator[str]:

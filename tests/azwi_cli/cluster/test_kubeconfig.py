@@ -11,7 +11,7 @@ from azwi_cli.console.errors import CommandError
 KUBECONFIG = """
 clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
 users: [{name: u, user: {token: t}}]
-contexts: [{name: one, context: {cluster: c, user: u}}, {name: two, context: {cluster: c, user: u, namespace: n}}]
+contexts: [{name: one, context: {cluster: c, user: u}}, {name: two, context: {cluster: c, user: u, namespace: shop}}]
 current-context: one
 """
 
@@ -22,7 +22,7 @@ def test_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text(KUBECONFIG)
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'none'}:{file}")
     assert Cluster.connect(ClusterTarget()).namespace == "default"
-    assert Cluster.connect(ClusterTarget(context="two")).namespace == "n"
+    assert Cluster.connect(ClusterTarget(context="two")).namespace == "shop"
 
 
 def test_current_context_of_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +32,7 @@ def test_current_context_of_several_files(tmp_path: Path, monkeypatch: pytest.Mo
     files[1].write_text(KUBECONFIG.replace("current-context: one", "current-context: two"))
     files[2].write_text(KUBECONFIG)
     monkeypatch.setenv("KUBECONFIG", ":".join(map(str, files)))
-    assert Cluster.connect(ClusterTarget()).namespace == "n"
+    assert Cluster.connect(ClusterTarget()).namespace == "shop"
 
 
 def test_unknown_context(tmp_path: Path) -> None:
@@ -57,10 +57,16 @@ def read_by_azwi(tmp_path: Path, text: str) -> Cluster:
     [
         ("", "no current context is set"),
         ("{}", "no current context is set"),
-        ("a: [", "cannot be read"),
+        ("a: [", "cannot be read: line 2: "),
+        ("a: &a [*a]", "cannot be read: line 1: the anchor &a contains itself"),
+        ("[" * 300 + "]" * 300, "cannot be read: .* nested deeper than 200"),
+        ("a: " + "x" * (4 << 20), "is larger than 4 MiB"),
+        ("a: 1\n---\na: 2\n", "cannot be read"),
         ("text", "is not a kubeconfig"),
         ("clusters: 1", "clusters of kubeconfig .* are not a list"),
         ("users: [{user: {token: t}}]", "users of kubeconfig .* are not a list of named entries"),
+        (KUBECONFIG.replace("shop", "n"), "namespace of context 'two' in .* is read as False and must be text"),
+        (KUBECONFIG.replace("token: t", "token: 1234"), "token of user 'u' in .* is read as 1234 and must be text"),
         (KUBECONFIG.replace("name: c,", "name: d,"), "context 'one' names cluster 'c', which is not in"),
         (KUBECONFIG.replace("name: u,", "name: v,"), "context 'one' names user 'u', which is not in"),
         (KUBECONFIG.replace("one, context: {cluster: c, user: u}", "one, context: {cluster: c}"), "names no user"),
@@ -95,7 +101,7 @@ def test_merged_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "second").write_text(KUBECONFIG)
     files = ":".join(str(tmp_path / name) for name in ("none", "empty", "first", "second"))
     monkeypatch.setenv("KUBECONFIG", files)
-    assert Cluster.connect(ClusterTarget(context="two")).namespace == "n"
+    assert Cluster.connect(ClusterTarget(context="two")).namespace == "shop"
     merged = kubeconfig.read(files)
     assert merged.users["u"] == {"tokenFile": str(tmp_path / "token")}
 

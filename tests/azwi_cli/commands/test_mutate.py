@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonpatch
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from azwi_cli.commands.mutate import report
+from azwi_cli.console import terminal
 from azwi_cli.main import program
 from testbed.program import ROOT, TENANT
 from webhook.admission.review import Decision
@@ -305,10 +306,36 @@ def test_narrow_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     careless["spec"]["template"]["metadata"]["annotations"] = {"azure.workload.identity/skip-container": "x"}
     account = copy.deepcopy(ACCOUNT)
     account["metadata"]["namespace"] = careless["metadata"]["namespace"]
-    monkeypatch.setattr(report, "terminal_columns", lambda: columns)
-    lines = ran(account, careless, arguments=("--explain",)).stdout.splitlines()
-    assert lines[:2] == [
-        "Deployment a-namespace-with-a-long-name/a-deployment-with-a-long-name",
-        "  service account: app",
+    monkeypatch.setattr(terminal, "width", lambda _: columns)
+    text = ran(account, careless, arguments=("--explain",)).stdout
+    name = "a-namespace-with-a-long-name/a-deployment-with-a-long-name"
+    assert " ".join(text.split()).startswith(f"WORKLOAD: Deployment {name} SERVICE ACCOUNT: app DECISION: mutate")
+    assert max(len(line) for line in text.splitlines() if " " in line.strip()) <= columns
+
+
+def test_several_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several decisions are blocks with a blank line between them, each with its warnings."""
+    pods = [{**DEPLOYMENT, "metadata": {"name": name}} for name in ("web", "api")]
+    monkeypatch.setattr(terminal, "width", lambda _: 40)
+    text = ran(ACCOUNT, *pods, arguments=("--explain",)).stdout
+    assert [block.partition("\n")[0] for block in text.split("\n\n")] == [
+        "WORKLOAD: Deployment default/web",
+        "WORKLOAD: Deployment default/api",
     ]
-    assert max(len(line) for line in lines[1:] if " " in line.strip()) <= columns
+
+
+def test_explained_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal that wants colour the decision and the labels of warnings have one, and nothing else."""
+    monkeypatch.setattr(terminal, "coloured", lambda _: True)
+    careless = copy.deepcopy(DEPLOYMENT)
+    careless["metadata"]["name"] = "mutate"
+    careless["spec"]["template"]["metadata"]["annotations"] = {"azure.workload.identity/skip-container": "x"}
+    text = yaml.safe_dump_all([ACCOUNT, careless])
+    done = (
+        CliRunner()
+        .invoke(program, ["mutate", "-f", "-", "--explain", "--tenant-id", TENANT], input=text, color=True)
+        .stdout
+    )
+    assert f"Deployment default/mutate   app               {click.style('mutate', fg='green', bold=True)}" in done
+    assert click.style("warning:", fg="yellow", bold=True) in done
+    assert done.count("\x1b[0m") == 2

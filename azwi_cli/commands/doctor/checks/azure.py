@@ -5,8 +5,8 @@ from typing import Final
 
 from azure_workload_identity import names
 from azwi_cli.azure.federation import MAX_CREDENTIALS, FederatedCredential, Trust
+from azwi_cli.commands.doctor.checks.accounts import identity_command
 from azwi_cli.commands.doctor.checks.check import Check, Group
-from azwi_cli.commands.doctor.checks.workloads import identity_command
 from azwi_cli.commands.doctor.findings import Area, Code, Finding
 from azwi_cli.commands.doctor.fixes import line
 from azwi_cli.commands.doctor.snapshot import HeldCredentials, Snapshot

@@ -31,12 +31,17 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A function from a snapshot to findings; `title` says what holds where there are none."""
+    """A function from a snapshot to findings; `title` says what holds where there are none.
+
+    Before it is made, the areas in `needs` and `uses` are read. Where one of `needs` could not be read, having found
+    nothing is no all-clear.
+    """
 
     group: Group
     title: str
     run: Callable[[Snapshot], Iterator[Finding]]
     needs: frozenset[Area]
+    uses: frozenset[Area] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,7 @@ def not_watched(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 CHECKS: Final = (
-    Check(Group.WEBHOOK, "the webhook is installed", installed, frozenset({Area.WEBHOOKS})),
+    Check(Group.WEBHOOK, "the webhook is installed", installed, frozenset({Area.WEBHOOKS}), frozenset({Area.ACCOUNTS})),
     Check(Group.WEBHOOK, "no other webhook gets the same pods", alone, frozenset({Area.WEBHOOKS, Area.NAMESPACES})),
     Check(Group.WEBHOOK, "its Service exists and has a ready server", served, frozenset({Area.WEBHOOKS, Area.SERVER})),
     Check(

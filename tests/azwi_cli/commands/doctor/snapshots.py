@@ -9,6 +9,7 @@ from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi_cli.clock_skew import ClockReading
 from azwi_cli.commands.doctor import settings
+from azwi_cli.commands.doctor.report import Report, concluded, results
 from azwi_cli.commands.doctor.snapshot import Installation, LiveWorkload, Snapshot
 from azwi_cli.offline import admissions
 from azwi_cli.offline.admissions import AdmissionContext
@@ -57,3 +58,8 @@ def installation(name: str = "main", **webhook: Any) -> Installation:  # noqa: A
 def snapshot(**fields: Any) -> Snapshot:  # noqa: ANN401  fields
     """Change the healthy one."""
     return replace(HEALTHY, **fields)
+
+
+def examine(seen: Snapshot, *, azure_wanted: bool = False) -> Report:
+    """Make all checks on it."""
+    return concluded(list(results(lambda _: seen)), seen, azure_wanted=azure_wanted)

@@ -1,7 +1,9 @@
 """Checks at their edges; each finding with its command is tried in tests/cluster/doctor."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -10,19 +12,20 @@ from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi_cli.azure.federation import FederatedCredential
 from azwi_cli.clock_skew import ClockReading
-from azwi_cli.commands.doctor.checks import azure, mapping, pods, webhook
-from azwi_cli.commands.doctor.checks.check import Status
+from azwi_cli.commands.doctor.checks import azure, clock, mapping, pods, webhook
+from azwi_cli.commands.doctor.checks.check import CheckResult, Group, Status
 from azwi_cli.commands.doctor.findings import Area, Code, Unreadable
 from azwi_cli.commands.doctor.fixes import line
-from azwi_cli.commands.doctor.report import Outcome, document, examine, unreachable
+from azwi_cli.commands.doctor.report import CHECKS, Outcome, document, unreachable
 from azwi_cli.commands.doctor.snapshot import HeldCredentials, Installation, StoredMapping, is_workload_identity
-from azwi_cli.commands.doctor.text import Style, summary, text
+from azwi_cli.commands.doctor.text import Style, result_lines, summary, text
 from azwi_cli.console.errors import CommandError
 from tests.azwi_cli.commands.doctor.snapshots import (
     CLIENT_ID,
     NOW,
     USE,
     account,
+    examine,
     installation,
     mapped,
     snapshot,
@@ -89,7 +92,7 @@ def test_egress(policies: list[JsonObject], blocked: str) -> None:
 def test_clocks(server: int, azure: int | None, said: str) -> None:
     """Five minutes are forgiven, in both directions; what Azure shows counts before what this machine does."""
     clocks = [None if minutes is None else reading(minutes) for minutes in (server, azure)]
-    found = list(pods.clocks(snapshot(server_clock=clocks[0], azure_clock=clocks[1])))
+    found = list(clock.clocks(snapshot(server_clock=clocks[0], azure_clock=clocks[1])))
     assert [said in finding.what for finding in found] == ([True] if said else [])
 
 
@@ -265,6 +268,26 @@ def test_unreachable() -> None:
     written = document(report)
     assert (written["outcome"], written["findings"]) == ("unknown", [])
     assert written["notLookedAt"] == [{"what": "the cluster", "why": "401 Unauthorized", "needs": "log in"}]
+
+
+def test_one_by_one() -> None:
+    """What a check found is printed before the next check is made, and its group's name before that."""
+    made: list[str] = []
+
+    def results() -> Iterator[CheckResult]:
+        for result in examine(snapshot(installations=[installation()])).results:
+            made.append(result.title)
+            yield result
+
+    lines = result_lines(results(), Style())
+    assert [next(lines), next(lines)] == ["webhook", "  \N{SQUARE ROOT} the webhook is installed"]
+    assert made == ["the webhook is installed"]
+
+
+def test_groups() -> None:
+    """The checks of a group follow each other, since each is printed as it is made."""
+    groups = [group for group, _ in groupby(check.group for check in CHECKS)]
+    assert groups == [group for group in Group if group is not Group.BEFORE]
 
 
 @pytest.mark.parametrize("columns", [80, 40])

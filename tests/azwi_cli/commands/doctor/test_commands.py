@@ -5,7 +5,7 @@ import pytest
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi_cli.azure.federation import MAX_CREDENTIALS, FederatedCredential
-from azwi_cli.commands.doctor.checks import azure, mapping, workloads
+from azwi_cli.commands.doctor.checks import accounts, azure, mapping, workloads
 from azwi_cli.commands.doctor.findings import Code
 from azwi_cli.commands.doctor.fixes import CommandBuilder
 from azwi_cli.commands.doctor.snapshot import HeldCredentials, StoredMapping
@@ -68,7 +68,7 @@ def test_identity_of_the_mapping() -> None:
 def test_no_client_id() -> None:
     """An account without identity gets one by a command that azwi takes."""
     bare = workload(annotations={})
-    [finding] = workloads.identified(snapshot(accounts={("shop", "app"): account()}, workloads=[bare]))
+    [finding] = accounts.identified(snapshot(accounts={("shop", "app"): account()}, workloads=[bare]))
     [arguments] = azwi_commands(finding.fix)
     assert parsed(arguments)["service_account_name"] == "app"
 
@@ -77,7 +77,7 @@ def test_unseen_mapping() -> None:
     """A mapping that is not shown may name the identity, so that none is called missing."""
     unreadable = StoredMapping("system", "map", there=None)
     seen = snapshot(accounts={("shop", "app"): account()}, workloads=[workload(annotations={})], mapping=unreadable)
-    assert list(workloads.identified(seen)) == []
+    assert list(accounts.identified(seen)) == []
     assert list(mapping.readable(seen)) == []
 
 

@@ -4,9 +4,8 @@ import re
 
 from azwi_cli.commands.doctor.checks.check import Group
 from azwi_cli.commands.doctor.findings import WARNINGS, Code
-from azwi_cli.commands.doctor.report import examine
-from azwi_cli.commands.doctor.text import Style, group_lines
-from tests.azwi_cli.commands.doctor.snapshots import CLIENT_ID, account, installation, snapshot
+from azwi_cli.commands.doctor.text import Style, result_lines
+from tests.azwi_cli.commands.doctor.snapshots import CLIENT_ID, account, examine, installation, snapshot
 from tests.test_docs import text
 
 
@@ -21,4 +20,5 @@ def test_example() -> None:
     """The example on the page is what the doctor prints."""
     misspelt = account("web", {"azure.workload.identity/client_id": CLIENT_ID})
     report = examine(snapshot(installations=[installation()], accounts={("shop", "web"): misspelt}))
-    assert "\n".join(group_lines(report, Group.ACCOUNTS, Style())).strip() in text("operate/doctor.md")
+    of_accounts = [result for result in report.results if result.group is Group.ACCOUNTS]
+    assert "\n".join(result_lines(of_accounts, Style())).strip() in text("operate/doctor.md")

@@ -4,7 +4,7 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 
 from azwi_cli.azure.session import Session
-from azwi_cli.commands.doctor import azure as reading
+from azwi_cli.commands.doctor.reads import azure as reading
 from azwi_cli.commands.doctor.snapshot import HeldCredentials, ResolvedIdentity
 from azwi_cli.offline.policy import UNKNOWN_TENANT
 from testbed.azure_management import Azure

@@ -1,7 +1,7 @@
 """The federated credentials of the identities that ServiceAccounts name, read from Azure."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from azwi_cli.azure.arm import IdentityCredentials
@@ -10,7 +10,8 @@ from azwi_cli.azure.graph import ApplicationCredentials
 from azwi_cli.azure.session import Session
 from azwi_cli.clock_skew import ClockReading
 from azwi_cli.commands.doctor.findings import Unreadable
-from azwi_cli.commands.doctor.snapshot import HeldCredentials, ResolvedIdentity
+from azwi_cli.commands.doctor.reads.reader import Reader
+from azwi_cli.commands.doctor.snapshot import HeldCredentials, ResolvedIdentity, Snapshot
 from azwi_cli.console.errors import CommandError
 from azwi_cli.offline.policy import UNKNOWN_TENANT
 
@@ -29,7 +30,25 @@ class AzureState:
     clock: ClockReading | None = None
 
 
-def read(session: Session, identities: Collection[ResolvedIdentity]) -> AzureState:
+def reader(connect: Callable[[], Session]) -> Callable[[Reader, Snapshot], Snapshot]:
+    """Reads what the identities of a snapshot's accounts trust; without any, no connection is made."""
+
+    def read_into(reader: Reader, snapshot: Snapshot) -> Snapshot:
+        identities = snapshot.identities().values()
+        if not identities:
+            return snapshot
+        reader.on_step("reading Azure")
+        with connect() as session:
+            seen = read(session, identities, reader.on_step)
+        reader.unreadable += seen.unreadable
+        return replace(snapshot, held=seen.held, azure_clock=seen.clock)
+
+    return read_into
+
+
+def read(
+    session: Session, identities: Collection[ResolvedIdentity], on_step: Callable[[str], None] = lambda _: None
+) -> AzureState:
     """Ask Azure for the identities."""
     held: dict[str, HeldCredentials] = {}
     unreadable: list[Unreadable] = []
@@ -38,7 +57,8 @@ def read(session: Session, identities: Collection[ResolvedIdentity]) -> AzureSta
         graph = session.graph
     except CommandError as error:
         return AzureState(unreadable=[Unreadable(IDENTITIES, f"{error.message}; {error.hint}", needs=LOGIN)])
-    for client_id in wanted[:MAX_IDENTITIES]:
+    for number, client_id in enumerate(wanted[:MAX_IDENTITIES], 1):
+        on_step(f"reading Azure: identity {number} of {len(wanted)}")
         try:
             application = graph.application(client_id=client_id)
             if application is not None:
