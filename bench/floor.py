@@ -51,7 +51,9 @@ def main(port: int) -> None:
     tune_garbage_collector()
     table = ConnectionTable("webhook", WEBHOOK_LIMITS, lambda _port, _reason: None)
     uvloop.run(
-        HttpServer(floor, Listeners().listen(Address("127.0.0.1", port), "the argument"), table, context.ssl).serve()
+        HttpServer(
+            floor, Listeners().listen(Address("127.0.0.1", port), "the argument"), table, lambda: context.ssl
+        ).serve()
     )
 
 

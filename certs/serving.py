@@ -1,4 +1,4 @@
-"""The TLS context of the webhook port, and how a new certificate is loaded into it."""
+"""The TLS context of the webhook port, and how a new certificate or CA of clients replaces it."""
 
 import asyncio
 import os
@@ -33,10 +33,13 @@ class Validity:
 
 
 class ServingContext:
-    """An SSLContext whose certificate can be replaced while it serves; the next handshake uses the newest one.
+    """The TLS context of the webhook port; `ssl` is the newest, which the next handshake uses.
+
+    A change makes a new context: of one that serves, no CA of clients can be taken away, and a mismatched pair would
+    break every later handshake. `client_ca` reads the CAs (PEM) of the clients that may connect; empty: any may.
 
     Raises:
-        CertificateError: the source has no usable pair at the start.
+        CertificateError: there is no usable pair or CA at the start.
     """
 
     def __init__(
@@ -44,69 +47,83 @@ class ServingContext:
         source: Source,
         minimum: ssl.TLSVersion,
         configure: Callable[[ssl.SSLContext], None] = lambda _: None,
+        client_ca: Callable[[], str] = str,
     ) -> None:
         self._source = source
         self._minimum = minimum
         self._configure = configure
-        self.ssl = self._new_context()
-        self._current: KeyPair | None = None
+        self._read_client_ca = client_ca
+        self._client_ca = client_ca()
+        self._pair: KeyPair | None = None
+        self.ssl: ssl.SSLContext
         self.validity: Validity
         self.refresh()
 
     def refresh(self) -> bool:
         """Load the source's pair if it has changed; whether it has.
 
-        A pair is loaded into a context of its own first: in the serving one a mismatched pair would break every later
-        handshake.
-
         Raises:
             CertificateError: the pair is unusable; the previous one stays.
         """
         pair = self._source.read()
-        if pair == self._current:
+        if pair == self._pair:
             return False
-        self._load(pair)
-        self._current = pair
-        self.validity = Validity(*handshake.validity(self.ssl, pair.certificate))
+        context = self._new_context(pair, self._client_ca)
+        self.validity = Validity(*handshake.validity(context, pair.certificate))
+        self.ssl, self._pair = context, pair
         return True
 
-    def _load(self, pair: KeyPair) -> None:
-        with _as_file(pair) as path:
-            try:
-                self._new_context().load_cert_chain(path)
-                self.ssl.load_cert_chain(path)
-            except (ssl.SSLError, ValueError) as error:
-                raise CertificateError(
-                    f"tls.crt and tls.key are not a certificate and its private key ({error}); "
-                    "replace both with a pair that belongs together"
-                ) from error
+    def refresh_client_ca(self) -> bool:
+        """Load the CA of clients if it has changed; whether it has. Established connections stay.
 
-    async def follow(
-        self,
-        on_changed: Callable[[], None],
-        on_failed: Callable[[CertificateError], None],
-        seconds: float = CHECK_SECONDS,
-    ) -> None:
-        """Load every change of the source until cancelled; `on_failed` is called once for repeated equal errors."""
-        last = ""
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                if self.refresh():
-                    on_changed()
-                last = ""
-            except CertificateError as error:
-                if str(error) != last:
-                    on_failed(error)
-                last = str(error)
+        Raises:
+            CertificateError: it is unusable; the previous one stays.
+        """
+        client_ca = self._read_client_ca()
+        if client_ca == self._client_ca or self._pair is None:
+            return False
+        self.ssl = self._new_context(self._pair, client_ca)
+        self._client_ca = client_ca
+        return True
 
-    def _new_context(self) -> ssl.SSLContext:
+    def _new_context(self, pair: KeyPair, client_ca: str) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = self._minimum
         # The API server resumes no sessions; their tickets would be a seventh of a handshake's cost.
         context.num_tickets = 0
         self._configure(context)
+        if client_ca:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(cadata=client_ca)
+        with _as_file(pair) as path:
+            try:
+                context.load_cert_chain(path)
+            except (ssl.SSLError, ValueError) as error:
+                raise CertificateError(
+                    f"tls.crt and tls.key are not a certificate and its private key ({error}); "
+                    "replace both with a pair that belongs together"
+                ) from error
         return context
+
+
+async def follow(
+    refresh: Callable[[], bool],
+    on_changed: Callable[[], None],
+    on_failed: Callable[[CertificateError], None],
+    seconds: float = CHECK_SECONDS,
+) -> None:
+    """Refresh again and again until cancelled; `on_failed` is called once for repeated equal errors."""
+    last = ""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            if refresh():
+                on_changed()
+            last = ""
+        except CertificateError as error:
+            if str(error) != last:
+                on_failed(error)
+            last = str(error)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import trustme
 from certs import source
 from certs.errors import CertificateError
 from certs.key_pair import KeyPair
-from certs.serving import ServingContext
+from certs.serving import ServingContext, follow
 from certs.source import FileSource, InMemorySource
 from certs.worker import WorkerError
 from testbed.processes import until_in_loop
@@ -113,8 +113,8 @@ def test_follow() -> None:
     changes: list[None] = []
     errors: list[CertificateError] = []
 
-    async def follow() -> None:
-        task = asyncio.create_task(context.follow(lambda: changes.append(None), errors.append, 0.01))
+    async def run() -> None:
+        task = asyncio.create_task(follow(context.refresh, lambda: changes.append(None), errors.append, 0.01))
         for times in (1, 2):
             settable.pair = new_pair()
             await until_in_loop(lambda: len(changes) == times)  # noqa: B023  it is awaited here
@@ -123,6 +123,6 @@ def test_follow() -> None:
             await asyncio.sleep(0.05)
         task.cancel()
 
-    asyncio.run(follow())
+    asyncio.run(run())
     assert len(changes) == 2
     assert [str(error) for error in errors] == ["gone", "gone"]

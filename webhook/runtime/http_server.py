@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
 import uvicorn
@@ -21,10 +21,17 @@ BACKLOG: Final = 1024
 
 
 class HttpServer(uvicorn.Server):
-    """A uvicorn server on a given socket. It leaves signals alone, since a process has several."""
+    """A uvicorn server on a given socket; `context` returns that of the next TLS handshake, None for none.
+
+    It leaves signals alone, since a process has several servers.
+    """
 
     def __init__(
-        self, app: ASGIApp, bound: socket.socket, table: ConnectionTable, context: ssl.SSLContext | None = None
+        self,
+        app: ASGIApp,
+        bound: socket.socket,
+        table: ConnectionTable,
+        context: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(

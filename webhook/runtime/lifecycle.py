@@ -10,14 +10,14 @@ from typing import Final
 from starlette.types import ASGIApp
 
 from certs.errors import CertificateError
-from certs.serving import ServingContext
+from certs.serving import ServingContext, follow
 from webhook.config.settings import TLS_VERSIONS, Address, Settings
 from webhook.runtime import certificate_expiry
 from webhook.runtime.components import BackgroundTask, Components, StartError, run_forever
 from webhook.runtime.http_server import HttpServer
 from webhook.runtime.shutdown import Shutdown, cancel
 from webhook.runtime.sockets import Listeners
-from webhook.runtime.tls import configurator
+from webhook.runtime.tls import ClientCaFile, configurator
 from webhook.server.app import admission_app, health_app, metrics_app
 from webhook.server.connections import ConnectionTable, Limits
 
@@ -59,7 +59,7 @@ async def serve(
                 if context is None:
                     return
                 table = ConnectionTable("webhook", WEBHOOK_LIMITS, components.metrics.record_closed_connection)
-                webhook = HttpServer(_admission_app(components), bound, table, context.ssl)
+                webhook = HttpServer(_admission_app(components), bound, table, lambda: context.ssl)
                 background = (*_certificate_tasks(components, context), *components.background)
                 async with _serving([webhook], shutdown), _running(background):
                     async with _running(components.until_draining):
@@ -82,7 +82,8 @@ async def _context(settings: Settings, components: Components) -> ServingContext
     try:
         await components.before_serving()
         minimum = TLS_VERSIONS[settings.tls_min_version]
-        return ServingContext(components.certificates, minimum, configurator(settings))
+        client_ca = ClientCaFile(settings.client_ca_file)
+        return ServingContext(components.certificates, minimum, configurator(settings), client_ca.read)
     except (CertificateError, ValueError) as error:
         raise StartError(str(error)) from error
 
@@ -90,7 +91,8 @@ async def _context(settings: Settings, components: Components) -> ServingContext
 def _certificate_tasks(components: Components, context: ServingContext) -> tuple[BackgroundTask, ...]:
     components.metrics.observe_certificate("serving", lambda: context.validity.not_after.timestamp())  # noqa: PLW0108  the validity changes
     return (
-        lambda: context.follow(_log_new_certificate, _log_certificate_failure),
+        lambda: follow(context.refresh, _log_new_certificate, _log_certificate_failure),
+        lambda: follow(context.refresh_client_ca, _log_new_client_ca, _log_client_ca_failure),
         lambda: certificate_expiry.watch(context, components.on_expiring),
     )
 
@@ -156,3 +158,11 @@ def _log_new_certificate() -> None:
 
 def _log_certificate_failure(error: CertificateError) -> None:
     log.error("the new certificate is not used, the one before it stays: %s", error)
+
+
+def _log_new_client_ca() -> None:
+    log.info("new connections need a certificate of the new CA of clients")
+
+
+def _log_client_ca_failure(error: CertificateError) -> None:
+    log.error("the new CA of clients is not used, the one before it stays: %s", error)

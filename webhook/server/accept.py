@@ -20,14 +20,17 @@ PAUSE_SECONDS: Final = 0.1
 
 
 class Listener:
-    """Accepts connections on a listening socket and gives each a protocol, over TLS if there is a context."""
+    """Accepts connections on a listening socket and gives each a protocol, over TLS if there is a context.
+
+    `context` returns the TLS context of the next handshake.
+    """
 
     def __init__(
         self,
         bound: socket.socket,
         table: ConnectionTable,
         protocol: Callable[[Connection], asyncio.Protocol],
-        context: ssl.SSLContext | None,
+        context: Callable[[], ssl.SSLContext] | None,
     ) -> None:
         self._bound = bound
         self._table = table
@@ -77,10 +80,10 @@ class Listener:
     async def _open(self, client: socket.socket, connection: Connection) -> None:
         client.settimeout(0)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        limit = None if self._context is None else HANDSHAKE_SECONDS
+        context, limit = (None, None) if self._context is None else (self._context(), HANDSHAKE_SECONDS)
         try:
             await self._loop.connect_accepted_socket(
-                lambda: self._protocol(connection), client, ssl=self._context, ssl_handshake_timeout=limit
+                lambda: self._protocol(connection), client, ssl=context, ssl_handshake_timeout=limit
             )
         except asyncio.CancelledError:
             client.close()
