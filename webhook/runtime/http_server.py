@@ -18,6 +18,8 @@ from webhook.server.connections import Connection, ConnectionTable
 KEEP_ALIVE_SECONDS: Final = 120
 GRACE_SECONDS: Final = 10
 BACKLOG: Final = 1024
+# What the kernel keeps of a response that is not read (and as much for its own records); unset, it grows to megabytes.
+SEND_BUFFER: Final = 128 << 10
 
 
 class HttpServer(uvicorn.Server):
@@ -55,6 +57,7 @@ class HttpServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  it has its own
         """Listen, with a table that counts connections from their accept on."""
+        self._bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # its connections inherit it
         self._bound.listen(BACKLOG)
         self.servers = [Listener(self._bound, self._table, self._new_protocol, self._context)]  # type: ignore[list-item]  # as much of a server as uvicorn uses
         self.started = True

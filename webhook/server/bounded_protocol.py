@@ -19,6 +19,8 @@ UNUSED_SECONDS: Final = 120.0
 # The API server's heads have a dozen fields in less than 2 KiB.
 MAX_HEAD: Final = 16 << 10
 MAX_FIELDS: Final = 100
+# Beyond this a response that is not read is counted and timed; uvloop's own limit over TLS is half a MiB.
+MAX_UNCOUNTED: Final = 16 << 10
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -51,6 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Start the clock of an unused connection."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=MAX_UNCOUNTED)
         self._connection.set_transport(transport)
         self.flow = self._flow = _Flow(transport, self._on_asked)
         self._start_clock(UNUSED_SECONDS, "unused")
@@ -139,12 +142,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not read its response as fast as it is written."""
         super().pause_writing()
+        # The rest of the response waits until there is room.
+        rest = self.cycle.expected_content_length if self.cycle is not None else 0
+        self._table.set_unread(self._connection, self.transport.get_write_buffer_size() + rest)
         if self._clock is None:
             self._start_clock(RESPONSE_SECONDS, "slow-reader")
 
     def resume_writing(self) -> None:
         """The client has read on."""
         super().resume_writing()
+        self._table.set_read(self._connection)
         if not self._in_body:
             self._stop_clock()
 
@@ -186,7 +193,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._table.close(self._connection, reason)
 
     def _start_clock(self, seconds: float, reason: str) -> None:
-        self._clock = self.loop.call_later(seconds, self._close, reason)
+        self._clock = self.loop.call_later(seconds, self._expire, reason)
+
+    def _expire(self, reason: str) -> None:
+        # Also where the transport is about to close, which it does once its response is read.
+        if not self._connection.closed:
+            self._table.close(self._connection, reason)
 
     def _stop_clock(self) -> None:
         if self._clock is not None:

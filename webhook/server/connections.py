@@ -18,6 +18,8 @@ from typing import Final
 LOG_SECONDS: Final = 10.0
 # Heads, and the parts of bodies that nobody has asked for yet, of all unfinished requests together.
 MAX_PENDING: Final = 8 << 20
+# Responses of all connections together that their clients have not read.
+MAX_UNREAD: Final = 8 << 20
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,29 @@ class _Source:
         return len(self.unused) + len(self.idle) + len(self.busy)
 
 
+class _Bytes:
+    """Bytes that are held for connections."""
+
+    __slots__ = ("_held", "total")
+
+    def __init__(self) -> None:
+        self._held: dict[Connection, int] = {}
+        self.total = 0
+
+    def add(self, connection: Connection, size: int) -> None:
+        """Hold so many more for a connection."""
+        self._held[connection] = self._held.get(connection, 0) + size
+        self.total += size
+
+    def remove(self, connection: Connection) -> None:
+        """Hold none for it."""
+        self.total -= self._held.pop(connection, 0)
+
+    def oldest(self) -> Connection:
+        """The connection for which some have been held longest."""
+        return next(iter(self._held))
+
+
 class ConnectionTable:
     """The connections of one port; `on_close` is called with the reason of each that is closed here."""
 
@@ -86,8 +111,8 @@ class ConnectionTable:
         self._on_close = on_close
         self._sources: dict[str, _Source] = {}
         self._count = 0
-        self._pending: dict[Connection, int] = {}
-        self._pending_bytes = 0
+        self._pending = _Bytes()
+        self._unread = _Bytes()
         self._logged: dict[str, float] = {}
         self._unlogged: dict[str, int] = {}
 
@@ -115,6 +140,7 @@ class ConnectionTable:
     def remove(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
         self.settle(connection)
+        self.set_read(connection)
         group = self._sources.get(connection.source)
         if group is None:
             return
@@ -142,14 +168,23 @@ class ConnectionTable:
 
     def hold(self, connection: Connection, size: int) -> None:
         """Count bytes of an unfinished request; the connection that holds some for the longest time gives way."""
-        self._pending[connection] = self._pending.get(connection, 0) + size
-        self._pending_bytes += size
-        while self._pending_bytes > MAX_PENDING:
-            self.close(next(iter(self._pending)), "too-much-unfinished")
+        self._pending.add(connection, size)
+        while self._pending.total > MAX_PENDING:
+            self.close(self._pending.oldest(), "too-much-unfinished")
 
     def settle(self, connection: Connection) -> None:
-        """The bytes of the connection count no more."""
-        self._pending_bytes -= self._pending.pop(connection, 0)
+        """The bytes of the connection's request count no more."""
+        self._pending.remove(connection)
+
+    def set_unread(self, connection: Connection, size: int) -> None:
+        """Count bytes of a response that its client has not read; who has not read for the longest time gives way."""
+        self._unread.add(connection, size)
+        while self._unread.total > MAX_UNREAD:
+            self.close(self._unread.oldest(), "too-much-unread")
+
+    def set_read(self, connection: Connection) -> None:
+        """The bytes of the connection's response count no more."""
+        self._unread.remove(connection)
 
     def close(self, connection: Connection, reason: str) -> None:
         """Cut a connection and count why."""

@@ -26,6 +26,8 @@ MAX_LARGE: Final = 2
 # Failed requests that are logged, for each code: so many a second, after so many at once. The metrics count all.
 LOGGED_FAILURES: Final = 5.0
 LOGGED_BURST: Final = 20.0
+# Of a response; most have one part.
+PART: Final = 16 << 10
 
 log = logging.getLogger("webhook.admission")
 
@@ -73,7 +75,10 @@ class AdmissionEndpoint:
             # The rest of the body is not waited for, or this server is about to stop.
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        # In parts, each sent when there is room: over TLS uvloop takes what is written at once, however much it is.
+        for begin in range(PART, len(body), PART):
+            await send({"type": "http.response.body", "body": body[begin - PART : begin], "more_body": True})
+        await send({"type": "http.response.body", "body": body[(len(body) - 1) // PART * PART :]})
 
     async def _answer(self, scope: Scope, receive: Receive, started: float) -> bytes:
         async with self._budget.body(scope, receive) as body:

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from azure_workload_identity.types import JsonObject
-from testbed.processes import MAX_WAIT_SECONDS, child
+from testbed.processes import MAX_WAIT_SECONDS, child, until
 from testbed.program import Program, review
 from webhook.server import bounded_protocol
 
@@ -260,6 +260,18 @@ def slowly(program: Program, body: bytes, everybody: threading.Barrier) -> int:
         return http.client.INTERNAL_SERVER_ERROR
     finally:
         connection.close()
+
+
+def test_responses_that_nobody_reads(program: Program) -> None:
+    """Large responses that nobody reads are bounded together, also over TLS: the oldest is cut."""
+    containers = [{"name": f"c{number}"} for number in range(3_000)]
+    body = json.dumps(review(spec(containers=containers))).encode()
+    cut = 'azwi_connections_closed_total{port="webhook",reason="too-much-unread"}'
+    with ExitStack() as stack:
+        for _ in range(10):
+            connection = stack.enter_context(closing(program.connect()))
+            connection.request("POST", "/mutate-v1-pod", body, {"Content-Type": "application/json"})
+        until(lambda: cut in program.get(program.metrics, "/metrics")[1])
 
 
 def test_head_without_an_end(program: Program) -> None:

@@ -94,6 +94,7 @@ def test_unused_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 CHUNKED = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+LARGE = 4 << 20
 FIELD = b"x-filler: " + b"y" * 100 + b"\r\n"
 
 
@@ -179,25 +180,50 @@ def test_slow_body(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reasons == {"slow-body": 1}
 
 
-def test_response_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that does not read its response is disconnected."""
-    monkeypatch.setattr(bounded_protocol, "RESPONSE_SECONDS", 0.2)
-    size = 64 << 20
+async def large(_scope: Any, _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI's signature
+    """Answer with more than the kernel keeps for a connection."""
+    headers = [(b"content-length", str(LARGE).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"x" * LARGE})
 
-    async def large(_scope: Any, _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI's signature
-        headers = [(b"content-length", str(size).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"x" * size})
+
+@pytest.mark.parametrize("head", [HEAD, HEAD[:-2] + b"connection: close\r\n\r\n"], ids=["kept", "closing"])
+def test_response_that_nobody_reads(monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
+    """A client that does not read its response is disconnected, also where the server closes after the response."""
+    monkeypatch.setattr(bounded_protocol, "RESPONSE_SECONDS", 0.2)
 
     async def run() -> Counter[str]:
         async with serving(large) as (address, reasons):
             client = socket.create_connection(address)
-            client.send(HEAD)
+            client.send(head)
             await until_in_loop(lambda: reasons)
             client.close()
             return reasons
 
+    monkeypatch.setattr("webhook.server.connections.MAX_UNREAD", LARGE)
     assert asyncio.run(run()) == {"slow-reader": 1}
+
+
+def test_unread_responses_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Responses that nobody reads have a bound together: the oldest is cut, one that is read arrives whole."""
+    monkeypatch.setattr("webhook.server.connections.MAX_UNREAD", LARGE * 2)
+
+    async def run() -> tuple[Counter[str], bytes]:
+        async with serving(large) as (address, reasons):
+            clients = []
+            for _ in range(4):
+                clients.append(await asyncio.open_connection(*address, limit=1024))
+                clients[-1][1].write(HEAD)
+                await clients[-1][0].readuntil(b"\r\n\r\n")
+            await until_in_loop(lambda: reasons)
+            received = await clients[-1][0].readexactly(LARGE)
+            for _, writer in clients:
+                writer.close()
+            return reasons, received
+
+    reasons, received = asyncio.run(run())
+    assert reasons == {"too-much-unread": 2}
+    assert received == b"x" * LARGE
 
 
 def test_unfinished_heads_together(monkeypatch: pytest.MonkeyPatch) -> None:

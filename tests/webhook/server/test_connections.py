@@ -92,7 +92,7 @@ def test_nothing_is_left() -> None:
         port.table.set_idle(connection)
     assert len(port.table) == 0
     assert not port.table._sources
-    assert port.table._pending_bytes == 0
+    assert (port.table._pending.total, port.table._unread.total) == (0, 0)
 
 
 @pytest.mark.parametrize(
