@@ -209,7 +209,10 @@ class Settings(BaseModel):
     ] = ()
     client_ca_file: Annotated[
         Path | None,
-        Source("CA certificates (PEM) of the clients that may send reviews; unset: any client", flag="client-ca-file"),
+        Source(
+            "CA certificates (PEM) of the clients that may send reviews, read again when the file changes; unset: any",
+            flag="client-ca-file",
+        ),
     ] = None
     health_addr: Annotated[
         Listener, Source("address of /healthz and /readyz", flag="health-addr"), Field(validate_default=True)

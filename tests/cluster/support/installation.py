@@ -131,9 +131,9 @@ class Installation:
         return replica.process.wait(MAX_WAIT_SECONDS)
 
 
-def page(port: int, path: str) -> tuple[int, str]:
-    """GET from a plain listener of loopback; status 0 where nobody answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=MAX_WAIT_SECONDS)
+def page(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
+    """GET from a plain listener; status 0 where nobody answers."""
+    connection = http.client.HTTPConnection(host, port, timeout=MAX_WAIT_SECONDS)
     try:
         connection.request("GET", f"/{path}")
         answer = connection.getresponse()
@@ -145,9 +145,14 @@ def page(port: int, path: str) -> tuple[int, str]:
 
 
 @contextmanager
-def installed(control_plane: ControlPlane, directory: Path, mapping: str = "") -> Iterator[Installation]:
-    """Create namespace, roles, Service and webhook configuration (with an empty caBundle), and run the Service."""
-    name = control_plane.create_namespace()
+def installed(
+    control_plane: ControlPlane, directory: Path, mapping: str = "", name: str | None = None
+) -> Iterator[Installation]:
+    """Create namespace, roles, Service and webhook configuration (with an empty caBundle), and run the Service.
+
+    Unless a name is given, the API server chooses it.
+    """
+    name = control_plane.create_namespace(name=name)
     mapped = [mapping] if mapping else []
     control_plane.apply(*_roles(name, mapped))
     ports = [{"port": 443, "targetPort": names.WEBHOOK_PORT}]
