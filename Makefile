@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-burst bench-proxy entra bench-azwi node-tools e2e migration node lock clean
+.PHONY: help run test check lint types contracts coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-burst bench-proxy attacks entra bench-azwi node-tools e2e migration node lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -114,6 +114,9 @@ bench-burst: .venv/test.stamp ## measure a burst of 3,000 pods through a real AP
 
 bench-proxy: .venv/test.stamp ## measure the proxy: memory, start-up, a cached token (needs wrk)
 	@$(PY) -m bench.proxy $(BENCH)
+
+attacks: .venv/test.stamp ## measure what each attack costs a server; ATTACKS="--before TREE" compares with another tree
+	@$(PY) -m bench.attacks $(ATTACKS)
 
 bench-azwi: .venv/run.stamp ## measure the CPU time of azwi commands against a bare interpreter
 	@$(PY) -m bench.azwi

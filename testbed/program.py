@@ -123,9 +123,10 @@ def started(
     *flags: str,
     accounts: Path | None = None,
     command: Callable[[list[str]], list[str]] = as_module,
+    tree: Path = ROOT,
     **environment: str,
 ) -> Iterator[Program]:
-    """Start the server with certificates of a new CA and the accounts of a file, and wait until it is ready."""
+    """Start the server of a source tree with certificates of a new CA and the accounts of a file; wait until ready."""
     ca = trustme.CA()
     write_pair(directory / "certs", ca)
     port, health, metrics = free_ports(3)
@@ -142,7 +143,7 @@ def started(
     ]
     env = {**os.environ, "AZURE_TENANT_ID": TENANT, **environment}
     log = directory / "azwi-webhook.log"
-    with running(command(settings), log, cwd=ROOT, env=env) as process:
+    with running(command(settings), log, cwd=tree, env=env) as process:
         program = Program(process, ca, log, port, health, metrics)
         wait_until(lambda: program.get(health, "/readyz")[0] == http.client.OK, process, log, MAX_WAIT_SECONDS)
         yield program

@@ -143,7 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The client does not read its response as fast as it is written."""
         super().pause_writing()
         # The rest of the response waits until there is room.
-        rest = self.cycle.expected_content_length if self.cycle is not None else 0
+        rest = self.cycle.expected_content_length
         self._table.set_unread(self._connection, self.transport.get_write_buffer_size() + rest)
         if self._clock is None:
             self._start_clock(RESPONSE_SECONDS, "slow-reader")
