@@ -11,6 +11,7 @@ import click
 from azwi_cli.main import COMMANDS, program
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "reference" / "azwi.md"
+SCHEMAS: Final = PAGE.parent / "schemas"
 HEAD: Final = """# azwi
 
 Every command of `azwi` with its flags. Exit status: 0 done, 1 refused or failed, 2 wrong usage, 130 after Ctrl-C.
@@ -35,6 +36,7 @@ def _section(command: click.Command, context: click.Context) -> Iterator[str]:
         yield f"{'#' * min(depth + 1, 4)} {context.command_path}\n"
         yield f"```\n{' '.join(command.get_usage(context).removeprefix('Usage: ').split())}\n```\n"
         yield from _help(command)
+        yield from _schemas(command, context)
     yield from _options(command, context)
     if isinstance(command, click.Group):
         yield from _commands(command, context)
@@ -51,6 +53,15 @@ def _help(command: click.Command) -> Iterator[str]:
             yield f"```\n{paragraph.removeprefix(_AS_IS).strip()}\n```\n"
         else:
             yield f"{paragraph}\n"
+
+
+def _schemas(command: click.Command, context: click.Context) -> Iterator[str]:
+    """Links to the schemas of a command's outputs: they have its name, or its name and a form of output."""
+    name = "-".join(context.command_path.split()[1:])
+    own = name if isinstance(command, click.Group) else f"{name}*"
+    links = [f"[{file.stem}](schemas/{file.name})" for file in sorted(SCHEMAS.glob(f"{own}.json"))]
+    if links:
+        yield f"JSON schema: {', '.join(links)}\n"
 
 
 def _commands(group: click.Group, context: click.Context) -> Iterator[str]:

@@ -2,9 +2,10 @@
 
 from typing import Final, NamedTuple
 
+from azwi_cli.console import manual
 from azwi_cli.explanations.explanation import Explanation, Source
 
-PAGE: Final = "docs/reference/decisions.md"
+PAGE: Final = "reference/decisions.md"
 
 
 class Row(NamedTuple):
@@ -350,7 +351,7 @@ WARNINGS: Final = (
 def explanations() -> list[Explanation]:
     """All of them, in the order in which an admission can meet them."""
     return [
-        Explanation(row.code, source, row.meaning, row.note, row.causes, row.fix, f"{PAGE}#{section}")
+        Explanation(row.code, source, row.meaning, row.note, row.causes, row.fix, manual.link(PAGE, section))
         for source, section, rows in (
             (Source.REASON, "reasons", REASONS),
             (Source.WARNING, "warnings", WARNINGS),

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from azure_workload_identity.entra import MEANINGS, Kind
+from azwi_cli.console import manual
 from azwi_cli.explanations.explanation import Explanation, Source
 
-PAGE: Final = "docs/reference/entra-errors.md"
+PAGE: Final = "reference/entra-errors.md"
 RETRY: Final = {
     Kind.PERMANENT: "a retry does not help",
     Kind.PROPAGATING: "a retry helps for some minutes after a change",
@@ -249,7 +250,12 @@ def explanations() -> list[Explanation]:
     """All of them, by code."""
     return [
         Explanation(
-            f"AADSTS{code}", Source.ENTRA, meaning.remedy, RETRY[meaning.kind], *ADVICE[code], f"{PAGE}#aadsts{code}"
+            f"AADSTS{code}",
+            Source.ENTRA,
+            meaning.remedy,
+            RETRY[meaning.kind],
+            *ADVICE[code],
+            manual.link(PAGE, f"aadsts{code}"),
         )
         for code, meaning in sorted(MEANINGS.items())
     ]

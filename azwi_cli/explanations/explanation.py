@@ -36,7 +36,7 @@ class Explanation:
         note: the decision that goes with a reason, the severity of a finding, whether a retry helps.
         causes: the most likely ones first; empty where the meaning says it all.
         fix: what to do; empty where nothing is to be done.
-        page: the page of the manual that has it.
+        page: the address of its part of the manual.
     """
 
     code: str

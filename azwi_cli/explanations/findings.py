@@ -2,9 +2,10 @@
 
 from typing import Final, NamedTuple
 
+from azwi_cli.console import manual
 from azwi_cli.explanations.explanation import Explanation, Source
 
-PAGE: Final = "docs/operate/doctor.md"
+PAGE: Final = "operate/doctor.md"
 
 
 class Row(NamedTuple):
@@ -370,7 +371,7 @@ def explanations() -> list[Explanation]:
             row.severity,
             row.causes,
             (f"azwi doctor prints the command: {row.command}",),
-            f"{PAGE}#{row.code}",
+            manual.link(PAGE, row.code),
         )
         for row in FINDINGS
     ]

@@ -76,6 +76,15 @@ def test_misspelt_option() -> None:
     assert "--output" in done.stderr
 
 
+def test_usage_error_looks_as_every_error() -> None:
+    """Wrong usage of any command has the program's name, the reason, and where its flags are."""
+    done = azwi("mutate")
+    assert done.exit_code == errors.Status.USAGE
+    message, hint = done.stderr.splitlines()
+    assert message == "azwi: Missing option '--filename' / '-f'"
+    assert hint.endswith(" mutate --help shows what it takes")
+
+
 def test_alias(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command is found by its short name, too, and help shows both."""
     monkeypatch.setitem(

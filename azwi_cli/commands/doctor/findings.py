@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Any, Final
 
 from azwi_cli.console import manual
+from azwi_cli.explanations.findings import PAGE
 
 MAX_SHOWN: Final = 300
-PAGE: Final = "operate/doctor.md"
 
 
 class Severity(StrEnum):

@@ -1,8 +1,10 @@
 """What ends a command before its time."""
 
+import click
 import pytest
 import urllib3
 
+from azwi_cli.console import terminal
 from azwi_cli.console.errors import CommandError, cause, one_line
 from testbed.processes import free_ports
 
@@ -30,6 +32,18 @@ def test_one_line() -> None:
     """A text of any length is one line of bounded length."""
     assert one_line("x\ny\t" * 1000).startswith("x y x")
     assert len(one_line("x " * 1000)) <= 300
+
+
+def test_message_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A long message is wrapped at words and stays behind the program's name, which is coloured."""
+    monkeypatch.setattr(terminal, "width", lambda _: 40)
+    monkeypatch.setattr(terminal, "coloured", lambda _: True)
+    CommandError("the API server does not let you list pods", "ask the administrator for it").show()
+    assert click.unstyle(capsys.readouterr().err).splitlines() == [
+        "azwi: the API server does not let you",
+        "      list pods",
+        "      ask the administrator for it",
+    ]
 
 
 def test_message(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from azure_workload_identity.entra import MEANINGS
 from azwi_cli.commands.doctor.findings import WARNINGS, Code, link
+from azwi_cli.console import manual
 from azwi_cli.explanations import catalogue, decisions
 from azwi_cli.explanations.explanation import Explanation, Source
 from azwi_cli.explanations.findings import FINDINGS
@@ -45,7 +46,7 @@ def test_causes_and_fix() -> None:
 def test_links() -> None:
     """Each leads to a section or an anchor of the manual that is there, the doctor's to the one that it prints."""
     for one in catalogue.everything():
-        page, _, anchor = one.page.removeprefix("docs/").partition("#")
+        page, _, anchor = one.page.removeprefix(f"{manual.MANUAL}/").partition("#")
         content = text(page)
         assert f'<a id="{anchor}"></a>' in content or f"## {anchor.capitalize()}\n" in content, one.page
     assert {one.page for one in of(Source.DOCTOR)} == {link(code) for code in Code}
