@@ -6,7 +6,7 @@ A command's module is loaded when that command runs, so `azwi --help` loads noth
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -32,6 +32,9 @@ class CommandEntry:
 
 COMMANDS: Final = {
     "doctor": CommandEntry("azwi_cli.commands.doctor", "Find out why pods get no token, and how to fix it."),
+    "env": CommandEntry(
+        "azwi_cli.commands.local.env", "Print the variables of a pod's identity for a shell or a container."
+    ),
     "explain": CommandEntry(
         "azwi_cli.commands.explain", "Explain an error, a reason, a warning or a finding by its code."
     ),
@@ -44,6 +47,7 @@ COMMANDS: Final = {
         "azwi_cli.commands.oidc", "Write the discovery document and the JWKS of a self-managed issuer."
     ),
     "podidentity": CommandEntry("azwi_cli.commands.podidentity", "Migrate from aad-pod-identity.", "pi"),
+    "run": CommandEntry("azwi_cli.commands.local.run", "Run a command on this machine with a pod's identity."),
     "completion": CommandEntry(
         "azwi_cli.commands.completion", "Print the code that completes azwi's commands in a shell."
     ),
@@ -62,9 +66,7 @@ class Program(Group):
         """Read the arguments; `help COMMAND` means `COMMAND --help`, and --debug may be anywhere, as in v1.6.0."""
         if args[:1] == ["help"]:
             args = [*args[1:], "--help"]
-        if DEBUG in args:
-            args = [DEBUG, *(argument for argument in args if argument != DEBUG)]
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, debug_first(args))
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """The names, in the order in which help lists them."""
@@ -132,6 +134,14 @@ def _own_usage_errors() -> Iterator[None]:
         raise UsageError(error.format_message().rstrip("."), f"{command} --help shows what it takes") from error
 
 
+def debug_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with --debug before the others, except those after --, which belong to another program."""
+    own = list(arguments)
+    foreign = own[own.index("--") :] if "--" in own else []
+    own = own[: len(own) - len(foreign)]
+    return [*([DEBUG] if DEBUG in own else []), *(argument for argument in own if argument != DEBUG), *foreign]
+
+
 def _full_name(name: str) -> str:
     return next((full for full, entry in COMMANDS.items() if entry.alias == name), name)
 
@@ -173,13 +183,13 @@ def run() -> None:
     """The console script."""
     try:
         # --debug counts wherever it stands, as in v1.6.0.
-        program.main(sorted(sys.argv[1:], key=lambda argument: argument != DEBUG), prog_name="azwi")
+        program.main(debug_first(sys.argv[1:]), prog_name="azwi")
     except KeyboardInterrupt:
         sys.exit(Status.INTERRUPTED)
     except OSError as error:
         _end_without_output(error)
     except Exception as fault:
-        if DEBUG in sys.argv:
+        if DEBUG in debug_first(sys.argv[1:])[:1]:
             raise
         CommandError(
             f"internal error: {type(fault).__name__}",

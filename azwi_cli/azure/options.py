@@ -35,9 +35,12 @@ AZURE_VARIABLES: Final = (
     names.ENV_CLIENT_ID,
 )
 
+AZURE_ENV: Final = click.option(
+    "--azure-env", default="AzurePublicCloud", show_default=True, metavar="CLOUD", shell_complete=_clouds,
+    help="Cloud: AzurePublicCloud, AzureUSGovernmentCloud, AzureChinaCloud or AzureStackCloud.",
+)  # fmt: skip
 CLOUD: Final[tuple[Option, ...]] = (
-    click.option("--azure-env", default="AzurePublicCloud", show_default=True, metavar="CLOUD", shell_complete=_clouds,
-                 help="Cloud: AzurePublicCloud, AzureUSGovernmentCloud, AzureChinaCloud or AzureStackCloud."),
+    AZURE_ENV,
     click.option("--arm-endpoint", default="", metavar="URL", help="ARM of another cloud; it is asked for the rest."),
     click.option("--authority-host", default="", envvar=names.ENV_AUTHORITY_HOST, show_envvar=True, metavar="URL",
                  help="Entra's address, where it is not the cloud's."),

@@ -105,6 +105,11 @@ class Cluster:
         namespace = target.namespace or access.namespace or "default"
         return cls(ApiClient(configuration), namespace, access.headers, target.timeout)
 
+    @property
+    def host(self) -> str:
+        """The API server's URL."""
+        return self._host
+
     def get(self, path: str, **query: str) -> JsonObject:
         """One object.
 

@@ -23,6 +23,8 @@ class Status(IntEnum):
     FAILED = 1
     USAGE = 2
     UNKNOWN = 3
+    NOT_EXECUTABLE = 126  # the command of azwi run, as in a shell; so is the next
+    NOT_FOUND = 127
     INTERRUPTED = 130
 
 

@@ -62,6 +62,12 @@ def test_debug_anywhere() -> None:
     assert done.returncode == errors.Status.DONE, done.stderr
 
 
+def test_debug_of_another_program() -> None:
+    """What is after -- belongs to another program."""
+    assert main.debug_first(["version", "--debug"]) == ["--debug", "version"]
+    assert main.debug_first(["run", "--", "app", "--debug"]) == ["run", "--", "app", "--debug"]
+
+
 def test_typo() -> None:
     """A misspelt command is wrong usage, answered with what may have been meant."""
     done = azwi("versoin")
