@@ -17,7 +17,7 @@ from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, Warning
 from webhook.admission.review import Review
 
 # The label's key as an annotation has a warning of its own, and does no harm where the label is there too.
-_POD_KEYS: Final = names.POD_ANNOTATIONS | {names.USE_LABEL}
+POD_KEYS: Final = names.POD_ANNOTATIONS | {names.USE_LABEL}
 # More than the API server can store: etcd takes 1.5 MiB, and a container with the identity needs 350 bytes or more. Of
 # pods with the usual variables those of up to 2,853 containers were stored.
 MAX_INJECTED_CONTAINERS: Final = 5_000
@@ -188,7 +188,7 @@ def _ways_to_opt_in(pod: Pod, policy: Policy) -> str:
 
 
 def _misspelt(pod: Pod) -> Iterator[AdmissionWarning]:
-    for key, intended in unrecognized_keys(pod.annotations, _POD_KEYS):
+    for key, intended in unrecognized_keys(pod.annotations, POD_KEYS):
         if intended == names.USE_LABEL:
             yield AdmissionWarning(
                 WarningCode.NEAR_MISS, f"{quoted(key)} of the pod is ignored; the label is {intended}"

@@ -95,7 +95,8 @@ class IdentityMapping:
     def __init__(self, entries: Iterable[MappingEntry] = ()) -> None:
         self._patterns: list[tuple[Match, Match, MappingEntry]] = []
         self._exact: dict[tuple[str, str], MappingEntry] = {}
-        for entry in sorted(entries, key=lambda entry: entry.specificity, reverse=True):
+        self.entries = tuple(sorted(entries, key=lambda entry: entry.specificity, reverse=True))
+        for entry in self.entries:
             if entry.is_exact:
                 self._exact.setdefault((entry.namespace, entry.service_account), entry)
             else:

@@ -20,10 +20,10 @@ from webhook.admission.proxy import ProxyMode
 from webhook.admission.reasons import AdmissionWarning, Reason, Refusal, WarningCode, quoted
 
 # The variables of a container that are looked at: those that may be injected, and those that compete with them.
-_RELEVANT: Final = names.INJECTED_VARIABLES | names.ENV_OTHER_CREDENTIALS | {names.ENV_TOKEN_CREDENTIALS}
+RELEVANT: Final = names.INJECTED_VARIABLES | names.ENV_OTHER_CREDENTIALS | {names.ENV_TOKEN_CREDENTIALS}
 # The values of AZURE_TOKEN_CREDENTIALS with which DefaultAzureCredential still uses the identity; case does not count.
-_WITH_IDENTITY: Final = frozenset({"", "prod", "workloadidentitycredential"})
-_WITH_PROXY: Final = _WITH_IDENTITY | {"managedidentitycredential"}
+WITH_IDENTITY: Final = frozenset({"", "prod", "workloadidentitycredential"})
+WITH_PROXY: Final = WITH_IDENTITY | {"managedidentitycredential"}
 # The API server has no such limits. A node starts no pod that comes near to them, and the time for a pod stays small.
 MAX_MOUNTS: Final = 5_000
 MAX_VARIABLES: Final = 50_000
@@ -89,7 +89,7 @@ class _ContainerInjector:
         wanted = self.standard if placement is self._placer.usual else self._variables(placement)
         if self._redirection and container["name"] != names.PROXY_CONTAINER:
             wanted = {**wanted, **self._redirection}
-        present = {name: entry for entry in env if isinstance(name := entry.get("name"), str) and name in _RELEVANT}
+        present = {name: entry for entry in env if isinstance(name := entry.get("name"), str) and name in RELEVANT}
         if present:
             self._warn_of_doubles(container["name"], env, present)
             self._warn_of_shadows(container["name"], present, wanted)
@@ -158,7 +158,7 @@ class _ContainerInjector:
 
     def _warn_of_token_credentials(self, name: str, entry: JsonObject | None) -> None:
         value = entry.get("value") if entry else None
-        allowed = _WITH_PROXY if self._injection.proxy else _WITH_IDENTITY
+        allowed = WITH_PROXY if self._injection.proxy else WITH_IDENTITY
         if isinstance(value, str) and value.strip().lower() not in allowed:
             self.warnings.append(
                 AdmissionWarning(

@@ -14,7 +14,7 @@ from webhook.admission.windows import is_windows
 
 MAX_PORT: Final = 65535
 NO_RESOURCES: Final = Resources("", "", "", "")
-_RESOURCE_ANNOTATIONS: Final = (
+RESOURCE_ANNOTATIONS: Final = (
     (names.PROXY_CPU_REQUEST, "cpu_request"),
     (names.PROXY_MEMORY_REQUEST, "memory_request"),
     (names.PROXY_CPU_LIMIT, "cpu_limit"),
@@ -115,7 +115,7 @@ def _port(annotations: Mapping[str, str]) -> int:
 def _resources(annotations: Mapping[str, str]) -> Mapping[str, str]:
     return {
         name: _quantity(annotation, annotations[annotation])
-        for annotation, name in _RESOURCE_ANNOTATIONS
+        for annotation, name in RESOURCE_ANNOTATIONS
         if annotation in annotations
     }
 

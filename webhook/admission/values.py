@@ -8,12 +8,12 @@ from decimal import Decimal
 from typing import Final
 
 _INTEGER: Final = re.compile(r"\+?[0-9]{1,18}", re.ASCII)
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
-_DOMAIN: Final = re.compile(
+UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+DOMAIN: Final = re.compile(
     r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.ASCII | re.IGNORECASE
 )
 # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
-_QUANTITY: Final = re.compile(
+QUANTITY: Final = re.compile(
     r"(?P<number>[0-9]{1,15}(\.[0-9]{0,9})?|\.[0-9]{1,9})(?P<suffix>[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?",
     re.ASCII,
 )
@@ -25,8 +25,8 @@ _DECIMAL: Final = {
     )
 }  # fmt: skip
 _NONE: Final[frozenset[str]] = frozenset()
-_TRUE: Final = frozenset({"true", "t", "1"})
-_FALSE: Final = frozenset({"false", "f", "0"})
+TRUE: Final = frozenset({"true", "t", "1"})
+FALSE: Final = frozenset({"false", "f", "0"})
 MAX_ID: Final = 253
 
 
@@ -38,7 +38,7 @@ def integer(text: str) -> int | None:
 def boolean(text: str) -> bool | None:
     """Parse a boolean (true, t, 1, false, f, 0 in any case), None for anything else."""
     lowered = text.lower()
-    return True if lowered in _TRUE else False if lowered in _FALSE else None
+    return True if lowered in TRUE else False if lowered in FALSE else None
 
 
 def names(text: str) -> frozenset[str]:
@@ -48,7 +48,7 @@ def names(text: str) -> frozenset[str]:
 
 def quantity(text: str) -> Decimal | None:
     """Parse a Kubernetes quantity into its base unit (cores, bytes), None for anything else."""
-    match = _QUANTITY.fullmatch(text)
+    match = QUANTITY.fullmatch(text)
     if match is None:
         return None
     number, suffix = Decimal(match["number"]), match["suffix"]
@@ -60,12 +60,12 @@ def quantity(text: str) -> Decimal | None:
 
 def is_uuid(text: str) -> bool:
     """Whether `text` is a UUID in the form with hyphens."""
-    return _UUID.fullmatch(text) is not None
+    return UUID.fullmatch(text) is not None
 
 
 def is_tenant(text: str) -> bool:
     """Whether `text` can name a tenant: a UUID, or a domain that the tenant owns."""
-    return is_uuid(text) or _DOMAIN.fullmatch(text) is not None
+    return is_uuid(text) or DOMAIN.fullmatch(text) is not None
 
 
 def is_id(text: str) -> bool:
