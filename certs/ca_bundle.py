@@ -4,7 +4,6 @@ https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-con
 """
 
 import logging
-import re
 import ssl
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator
@@ -31,12 +30,12 @@ from azure_workload_identity.cluster.watch import ObjectMeta, Resource, SingleOb
 from azure_workload_identity.types import JsonObject
 from certs.errors import CertificateError
 from certs.handshake import verification_error
+from certs.pem import certificates
 
 PATH: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 # How long a rolling upgrade from another kind of certificate may take: its replicas stay trusted meanwhile.
 FORMER_SECONDS: Final = 3600.0
 MAX_FORMER: Final = 8
-_PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----")
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +166,7 @@ class CaBundle(SingleObjectHandler):
         """CAs (PEM) that were trusted at first, still are, and are not part of `trusted`."""
         found = b"\n".join(entry.bundle for entry in entries)
         if self._former is None:
-            self._former, self._former_until = _authorities(found)[:MAX_FORMER], monotonic() + FORMER_SECONDS
+            self._former, self._former_until = certificates(found)[:MAX_FORMER], monotonic() + FORMER_SECONDS
         expired = monotonic() > self._former_until
         # A CA that another replica removed stays removed, or the replicas would undo each other's writes.
         self._former = () if expired else tuple(pem for pem in self._former if pem in found and pem not in trusted)
@@ -203,16 +202,3 @@ def _entries(configuration: WebhookConfiguration) -> Iterator[WebhookClient]:
         service = client.get("service")
         host = f"{service['name']}.{service['namespace']}.svc" if service else urlsplit(client.get("url", "")).hostname
         yield WebhookClient(host or "", b64decode(client.get("caBundle") or ""))
-
-
-def _authorities(bundle: bytes) -> tuple[bytes, ...]:
-    """The distinct certificates (PEM) of a bundle; everything else is left out."""
-    return tuple(pem for pem in dict.fromkeys(_PEM.findall(bundle)) if _is_certificate(pem))
-
-
-def _is_certificate(pem: bytes) -> bool:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode())
-    except (ssl.SSLError, ValueError):
-        return False
-    return True

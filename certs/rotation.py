@@ -93,6 +93,7 @@ class SecretSource:
         self.failure = ""
         self._pair: KeyPair | None = None
         self._authority = b""
+        self._trusted = b""
         self._trusted_since: dict[bytes, float] = {}
         self._clock = ApiClock()
         self._request: StepRequest | None = None
@@ -107,6 +108,11 @@ class SecretSource:
         if self._pair is None:
             raise CertificateError(f"there is no certificate yet in Secret {self._secret.name}")
         return self._pair
+
+    @property
+    def trusted(self) -> bytes:
+        """The CAs (PEM) that the caBundles trust, or are about to; empty until there is a pair."""
+        return self._trusted
 
     @property
     def ca_expires(self) -> float | None:
@@ -214,6 +220,7 @@ class SecretSource:
 
     async def _ensure_trusted(self, result: StepResult) -> None:
         """Make every caBundle trust the CAs, and remember since when they do."""
+        self._trusted = result.trusted
         synced = [await bundle.ensure_trusted(result.trusted) for bundle in self._bundles]
         since = monotonic() if SyncResult.PATCHED in synced else None
         found = () if SyncResult.MISSING in synced else (result.data[CA], result.data.get(NEXT_CA))

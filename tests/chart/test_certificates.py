@@ -6,6 +6,7 @@ from typing import Final
 import pytest
 
 from azure_workload_identity.types import JsonObject
+from testbed.upstream import chart as upstream
 from tests.chart.helm import BASE, FULLNAME, NAMESPACE, Helm, flags, objects, of_kind, only, pod_spec, rendered, server
 
 SECRET: Final = f"{FULLNAME}-server-cert"
@@ -33,6 +34,26 @@ def test_self_managed(helm: Helm) -> None:
     assert bundles(manifests) == [None] * 3
     assert "volumes" not in pod_spec(manifests)
     assert "disable-cert-rotation" not in flags(manifests)
+
+
+@pytest.mark.parametrize("values", [{}, EXISTING], ids=["self-managed", "existing-secret"])
+def test_upstream_secret(helm: Helm, values: JsonObject) -> None:
+    """Without access to the cluster v1.6.0's Secret is rendered without data, so that a GitOps tool does not prune it.
+
+    Only a server that makes its own certificates prepares a rollback there.
+    """
+    manifests = rendered(helm, {**values, "upstreamNames": True})
+    secret = only(manifests, "Secret", upstream.SECRET)
+    assert secret["type"] == "Opaque"
+    assert not {"data", "stringData"} & secret.keys()
+    assert flags(manifests).get("upstream-cert-secret") == (None if values else upstream.SECRET)
+
+
+def test_secret_of_its_own(helm: Helm) -> None:
+    """A release that is told to keep its certificates in v1.6.0's Secret prepares no rollback there."""
+    manifests = rendered(helm, {"upstreamNames": True, "certificates.secretName": upstream.SECRET})
+    assert only(manifests, "Secret")["metadata"]["name"] == upstream.SECRET == flags(manifests)["cert-secret"]
+    assert "upstream-cert-secret" not in flags(manifests)
 
 
 def test_cert_manager(helm: Helm) -> None:
@@ -107,6 +128,11 @@ CONFIGURATION: Final = f"azwi-{NAMESPACE}-{FULLNAME}"
             [("mutatingwebhookconfigurations", CONFIGURATION, f"{READ} patch")],
             [("secrets", SECRET, f"{READ} update"), ("secrets", "", "create")],
         ),
+        (
+            {"upstreamNames": True},
+            [("mutatingwebhookconfigurations", upstream.CONFIGURATION, f"{READ} patch")],
+            [("secrets", SECRET, f"{READ} update"), ("secrets", upstream.SECRET, "get patch")],
+        ),
         ({"certificates.mode": "cert-manager"}, [("mutatingwebhookconfigurations", CONFIGURATION, READ)], []),
         (EXISTING, [("mutatingwebhookconfigurations", CONFIGURATION, READ)], []),
         (
@@ -115,7 +141,7 @@ CONFIGURATION: Final = f"azwi-{NAMESPACE}-{FULLNAME}"
             [("configmaps", "identities", READ)],
         ),
     ],
-    ids=["self-managed", "create-secret", "cert-manager", "existing-secret", "mapping"],
+    ids=["self-managed", "create-secret", "upstream-names", "cert-manager", "existing-secret", "mapping"],
 )
 def test_permissions(
     helm: Helm, values: JsonObject, cluster: list[tuple[str, str, str]], own: list[tuple[str, str, str]]

@@ -196,6 +196,7 @@ def test_upstream_names(helm: Helm) -> None:
         ("Service", "azure-wi-webhook-webhook-service"),
         ("ServiceAccount", "azure-wi-webhook-admin"),
         ("Secret", "azwi-workload-identity-webhook-server-cert"),
+        ("Secret", "azure-wi-webhook-server-cert"),
         ("Role", "azure-wi-webhook-manager-role"),
         ("RoleBinding", "azure-wi-webhook-manager-rolebinding"),
     }

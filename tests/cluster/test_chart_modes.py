@@ -322,15 +322,21 @@ def upstream_chart(directory: Path) -> Path:
 def test_upstream_release_is_taken_over(control_plane: ControlPlane, tmp_path: Path) -> None:
     """`helm upgrade` with v1.6.0's names turns a release of its chart into one of this, `helm rollback` back; again.
 
-    Deployment and Service stay the same objects; the Secrets of both stay what they are.
+    Deployment and Service stay the same objects, v1.6.0's Secret keeps its pair, and servers that still run after a
+    rollback are trusted with the caBundle that v1.6.0's rotator writes.
     """
     release = Release(control_plane, control_plane.create_namespace(), tmp_path)
     installed = release.helm("install", release.name, str(upstream_chart(tmp_path)), "--values=-")
     assert installed.returncode == 0, installed.stderr
     theirs = f"/api/v1/namespaces/{release.namespace}/secrets/{upstream.SECRET}"
-    data = {"ca.crt": base64.b64encode(b"a certificate").decode()}
+    authority = trustme.CA().cert_pem.bytes()
+    data = encoded({"ca.crt": authority, "ca.key": b"a key"})
     control_plane.request("PATCH", theirs, {"data": data}, content_type="application/merge-patch+json")
     before = release.get("deployment", upstream.DEPLOYMENT)["metadata"]["uid"]
+    namespace = release.workload_namespace()
+
+    def pair() -> dict[str, bytes]:
+        return {key: base64.b64decode(value) for key, value in control_plane.request("GET", theirs)["data"].items()}
 
     for _ in range(2):
         notes = release.apply("upgrade", upstreamNames=True, replicaCount=1)
@@ -346,15 +352,24 @@ def test_upstream_release_is_taken_over(control_plane: ControlPlane, tmp_path: P
         gone = control_plane.kubectl("get", "configmap", upstream.CONFIG, here)
         assert gone.returncode == 1
         with release.replicas(upstream.DEPLOYMENT, UPSTREAM_SERVICE):
-            assert release.is_mutated(release.workload_namespace())
+            assert release.is_mutated(namespace)
             own = f"{FULLNAME}-server-cert"
-            assert "tls.crt" in release.get("secret", own)["data"]
-        assert control_plane.request("GET", theirs)["data"] == data
-        back = release.helm("rollback", release.name, "1")
-        assert back.returncode == 0, back.stderr
-        assert control_plane.request("GET", theirs)["data"] == data
+            trusted = authority + base64.b64decode(release.get("secret", own)["data"]["ca.crt"])
+            wait_until_true(lambda trusted=trusted: pair()["ca.crt"] == trusted, "a rollback is prepared")  # type: ignore[misc]
+            back = release.helm("rollback", release.name, "1")
+            assert back.returncode == 0, back.stderr
+            assert pair() == {"ca.crt": trusted, "ca.key": b"a key"}
+            write_ca_bundle(control_plane, control_plane.request("GET", theirs)["data"]["ca.crt"])
+            assert all(release.is_mutated(namespace) for _ in range(20))
         assert control_plane.kubectl("get", "secret", own, here).returncode == 1
     assert release.helm("uninstall", release.name).returncode == 0
+
+
+def write_ca_bundle(control_plane: ControlPlane, bundle: str) -> None:
+    """Replace the caBundle (base64) of v1.6.0's configuration, as its rotator does, with every CA but those given."""
+    path = f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{UPSTREAM_CONFIGURATION}"
+    operations = [{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": bundle}]
+    control_plane.request("PATCH", path, operations, content_type="application/json-patch+json")
 
 
 def test_upstream_manifest_is_taken_over(control_plane: ControlPlane, tmp_path: Path) -> None:

@@ -186,6 +186,20 @@ def test_pair_of_another_program(installation: Installation) -> None:
     assert "is a valid certificate of another program" in message
     assert f"kubectl -n {installation.name} delete secret {names.CERT_SECRET}" in message
     assert installation.certificates() == upstream
+    assert failed_starts(installation) == [message.removeprefix("azwi-webhook: ")]
+
+
+def failed_starts(installation: Installation) -> list[str]:
+    """Return what servers that could not start wrote as Events about their pods."""
+    path = f"/api/v1/namespaces/{installation.name}/events?fieldSelector=reason=FailedStart,involvedObject.kind=Pod"
+    return [event["message"] for event in installation.control_plane.request("GET", path)["items"]]
+
+
+def test_no_certificate_can_be_made(installation: Installation) -> None:
+    """A server whose Service cannot be named in a certificate exits with the reason, and writes it as an Event."""
+    message = refused(installation, "--webhook-service=" + "x" * 64)
+    assert "no certificate can be made for xxx" in message
+    assert failed_starts(installation) == [message.removeprefix("azwi-webhook: ")]
 
 
 def test_nothing_is_written_without_the_permission_to_patch(installation: Installation) -> None:
@@ -259,10 +273,10 @@ def test_missing_cluster_role(installation: Installation) -> None:
     assert "grant its ServiceAccount get, list and watch on serviceaccounts by a ClusterRole" in refused(installation)
 
 
-def refused(installation: Installation) -> str:
+def refused(installation: Installation, *flags: str) -> str:
     """Start a server that must refuse to start, and return its message; its exit status is 2."""
     done = subprocess.run(
-        installation.command("--health-addr=0", "--metrics-addr=0", f"--webhook-port={free_ports(1)[0]}"),
+        installation.command("--health-addr=0", "--metrics-addr=0", f"--webhook-port={free_ports(1)[0]}", *flags),
         env=installation.environment(),
         cwd=REPOSITORY,
         capture_output=True,

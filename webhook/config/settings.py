@@ -167,6 +167,14 @@ class Settings(BaseModel):
     cert_secret: Annotated[
         ObjectName, Source("Secret beside the server that holds the certificates it makes", flag="cert-secret")
     ] = names.CERT_SECRET
+    upstream_cert_secret: Annotated[
+        ObjectName,
+        Source(
+            "Secret of v1.6.0's certificate rotator beside the server; its ca.crt is given the server's CA, "
+            "so that servers stay trusted while a rollback to v1.6.0 replaces them",
+            flag="upstream-cert-secret",
+        ),
+    ] = ""
     webhook_service: Annotated[
         ObjectName,
         Source("Service by which the API server calls, the name in its certificate", flag="webhook-service"),
@@ -419,6 +427,8 @@ def _cluster_contradictions(settings: Settings) -> Iterator[str]:
         yield f"--ca-lifetime must be at least {LIFETIMES} times --cert-lifetime, so that a CA outlives what it signs"
     if not settings.self_managed:
         return
+    if settings.upstream_cert_secret and settings.upstream_cert_secret == settings.cert_secret:
+        yield "--upstream-cert-secret and --cert-secret must differ: two programs cannot keep one Secret"
     for flag, value in (
         ("--cert-secret", settings.cert_secret),
         ("--webhook-service", settings.webhook_service),

@@ -37,7 +37,8 @@ class Components:
 
     `before_serving` is awaited before the webhook port answers, `background` runs as long as the server does,
     `until_draining` until it is asked to stop: others may be replacing or deleting what these tasks write.
-    `on_expiring` is called with a note about a certificate that ends soon, and `close` is awaited last.
+    `on_expiring` is called with a note about a certificate that ends soon, `on_start_failure` with the reason why the
+    server cannot serve and exits, and `close` is awaited last.
     """
 
     accounts: Accounts
@@ -49,6 +50,7 @@ class Components:
     background: tuple[BackgroundTask, ...] = ()
     until_draining: tuple[BackgroundTask, ...] = ()
     on_expiring: Callable[[str], Awaitable[None]] = _ignore
+    on_start_failure: Callable[[str], Awaitable[None]] = _ignore
     close: Callable[[], Awaitable[None]] = _do_nothing
 
 

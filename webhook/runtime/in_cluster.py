@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,7 @@ from certs.errors import CertificateError
 from certs.rotation import Lifetimes, SecretSource, Wakeup
 from certs.secret import CertSecret
 from certs.source import Source
+from certs.upstream_secret import UpstreamSecret
 from webhook.accounts.cluster import SERVICE_ACCOUNTS, AccountCache, ClusterAccounts
 from webhook.admission.identity import IdentityMapping
 from webhook.config.settings import Settings
@@ -66,6 +68,9 @@ async def _create(settings: Settings, mapping: IdentityMapping, cluster: Cluster
     async def on_expiring(note: str) -> None:
         await events.warn(Subject("Secret", settings.cert_secret), "CertificateExpiring", note)
 
+    async def on_start_failure(note: str) -> None:
+        await events.warn(Subject("Pod", socket.gethostname()), "FailedStart", note)
+
     async def close() -> None:
         await accounts.close()
         await cluster.close()
@@ -86,6 +91,7 @@ async def _create(settings: Settings, mapping: IdentityMapping, cluster: Cluster
         ),
         until_draining=certificates.until_draining,
         on_expiring=on_expiring,
+        on_start_failure=on_start_failure,
         close=close,
     )
 
@@ -153,9 +159,16 @@ async def _certificates(settings: Settings, cluster: Cluster, metrics: Metrics) 
             Watch(cluster, secret.resource, secret, metrics.record_watch_restart).run,
             *(Watch(cluster, bundle.resource, bundle, metrics.record_watch_restart).run for bundle in bundles),
         ),
-        until_draining=(source.run,),
+        until_draining=(source.run, *_rollback_preparation(settings, cluster, source)),
         failure=lambda: source.failure,
     )
+
+
+def _rollback_preparation(settings: Settings, cluster: Cluster, source: SecretSource) -> tuple[BackgroundTask, ...]:
+    if not settings.upstream_cert_secret:
+        return ()
+    secret = UpstreamSecret(cluster, settings.pod_namespace, settings.upstream_cert_secret)
+    return (lambda: secret.prepare_rollback(lambda: source.trusted),)
 
 
 def _names(service: str, namespace: str) -> tuple[str, ...]:

@@ -84,7 +84,8 @@ async def _context(settings: Settings, components: Components) -> ServingContext
         minimum = TLS_VERSIONS[settings.tls_min_version]
         client_ca = ClientCaFile(settings.client_ca_file)
         return ServingContext(components.certificates, minimum, configurator(settings), client_ca.read)
-    except (CertificateError, ValueError) as error:
+    except (CertificateError, StartError, ValueError) as error:
+        await components.on_start_failure(str(error))
         raise StartError(str(error)) from error
 
 

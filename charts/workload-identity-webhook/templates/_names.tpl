@@ -67,6 +67,14 @@ order v1.6.0 mounts a path that is already mounted, and the API server refuses t
 azure-wi-webhook-server-cert
 {{- end }}
 
+{{/* v1.6.0's Secret if a rollback to v1.6.0 can be prepared in it, or nothing. */}}
+{{- define "azwi.upstreamSecretToPrepare" -}}
+{{- $name := include "azwi.upstreamSecretName" . -}}
+{{- if and .Values.upstreamNames (include "azwi.selfManaged" .) (ne $name (include "azwi.certificateSecretName" .)) -}}
+{{- $name -}}
+{{- end -}}
+{{- end }}
+
 {{/* The ConfigMap of the identity mapping, or nothing. */}}
 {{- define "azwi.mappingName" -}}
 {{- if .Values.identityMapping.existingConfigMap -}}

@@ -39,6 +39,9 @@
 {{- if include "azwi.selfManaged" . }}
 - --webhook-service={{ include "azwi.serviceName" . }}
 - --cert-secret={{ include "azwi.certificateSecretName" . }}
+{{- with include "azwi.upstreamSecretToPrepare" . }}
+- --upstream-cert-secret={{ . }}
+{{- end }}
 - --ca-lifetime={{ .Values.certificates.caLifetime }}
 - --cert-lifetime={{ .Values.certificates.lifetime }}
 {{- else }}

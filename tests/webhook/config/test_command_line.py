@@ -268,6 +268,7 @@ def test_lifetimes() -> None:
         (["--drain-period=1h"], "--drain-period '1h'"),
         (["--cert-secret="], "--cert-secret must be set where the server makes its own certificates"),
         (["--cert-secret=A/B"], "--cert-secret 'A/B' must be the name of an object"),
+        (["--cert-secret=a", "--upstream-cert-secret=a"], "--upstream-cert-secret and --cert-secret must differ"),
         (["--webhook-configurations="], "--webhook-configurations must be set"),
         (["--identity-mapping=x", "--identity-mapping-configmap=y"], "two places for one thing; set one of them"),
         (["--identity-mapping-configmap=y", FILES], "needs a cluster"),
