@@ -40,6 +40,7 @@ class Programs:
     kube_apiserver: Path
     kubectl: Path
     helm: Path
+    helm3: Path
 
     @classmethod
     def find(cls) -> "Programs":
@@ -49,13 +50,13 @@ class Programs:
             FileNotFoundError: One is missing; the message says how to get it.
         """
         assets = tools.folder()
-        for name in ("kube-apiserver", "kubectl", "helm"):
+        for name in ("kube-apiserver", "kubectl", "helm", "helm3"):
             if not os.access(assets / name, os.X_OK):
                 raise FileNotFoundError(f"no {name} in {assets}: run make cluster-tools")
         etcd = shutil.which("etcd")
         if etcd is None:
             raise FileNotFoundError("no etcd on PATH: apt-get install etcd-server")
-        return cls(Path(etcd), assets / "kube-apiserver", assets / "kubectl", assets / "helm")
+        return cls(Path(etcd), assets / "kube-apiserver", assets / "kubectl", assets / "helm", helm3=assets / "helm3")
 
 
 class ApiServer:

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from testbed.cluster.other_webhook import other_webhook
 from testbed.cluster.server import CREATED_PODS, configuration, scope, wait_until_true
 from testbed.processes import child
 from testbed.upstream import chart as upstream
-from tests.chart.helm import VALUE_SETS, Helm, objects
+from tests.chart.helm import CHART, VALUE_SETS, Helm, objects
 from tests.chart.test_value_sets import CUSTOM
 from tests.cluster.support.release import FULLNAME, Release, Replica, released
 
@@ -314,19 +315,52 @@ def test_beside_v160(control_plane: ControlPlane, tmp_path: Path) -> None:
     assert environment(stored["spec"]["containers"][0])[names.ENV_CLIENT_ID] == CLIENT_ID
 
 
+# The Helm that installs, and the one that does everything after that: a release may outlive a Helm.
+HELMS = pytest.mark.parametrize(("first", "later"), [("helm3", "helm3"), ("helm", "helm"), ("helm3", "helm")])
+
+
+@HELMS
+def test_objects_belong_to_helm_and_server(control_plane: ControlPlane, tmp_path: Path, first: str, later: str) -> None:
+    """What Helm and the server both write belongs to both, from install to reinstall, also a Secret created again."""
+    installer = Release(control_plane, control_plane.create_namespace(), tmp_path, program=first)
+    release = replace(installer, program=later)
+    values: JsonObject = {"replicaCount": 1, "rbac__createSecret": True}
+    installer.apply("install", **values)
+    secret_path = f"/api/v1/namespaces/{release.namespace}/secrets/{FULLNAME}-server-cert"
+    with release.replicas():
+        release.apply("upgrade", **values, commonLabels={"team": "identity"})
+        control_plane.request("DELETE", secret_path)
+        wait_until_true(lambda: exists(control_plane, secret_path), "a server creates it again")
+        for arguments in (("rollback", release.name), ("upgrade", release.name, str(CHART), "--reuse-values")):
+            done = release.helm(*arguments)
+            assert done.returncode == 0, done.stderr
+        release.apply("upgrade", **values, commonLabels={"team": "platform"})
+        secret = control_plane.request("GET", secret_path)
+        assert secret["metadata"]["labels"]["team"] == "platform"
+        assert "tls.crt" in secret["data"]
+        assert all(release.bundles())
+        assert release.is_mutated(release.workload_namespace())
+    assert release.helm("uninstall", release.name).returncode == 0
+    assert not exists(control_plane, secret_path)
+    release.apply("install", **values)
+    assert release.helm("uninstall", release.name).returncode == 0
+
+
 def upstream_chart(directory: Path) -> Path:
     """Write v1.6.0's chart; its server does not run here."""
     return upstream.write(directory / "upstream", "registry.test/go:1")
 
 
-def test_upstream_release_is_taken_over(control_plane: ControlPlane, tmp_path: Path) -> None:
+@HELMS
+def test_upstream_release_is_taken_over(control_plane: ControlPlane, tmp_path: Path, first: str, later: str) -> None:
     """`helm upgrade` with v1.6.0's names turns a release of its chart into one of this, `helm rollback` back; again.
 
     Deployment and Service stay the same objects, v1.6.0's Secret keeps its pair, and servers that still run after a
     rollback are trusted with the caBundle that v1.6.0's rotator writes.
     """
-    release = Release(control_plane, control_plane.create_namespace(), tmp_path)
-    installed = release.helm("install", release.name, str(upstream_chart(tmp_path)), "--values=-")
+    installer = Release(control_plane, control_plane.create_namespace(), tmp_path, program=first)
+    release = replace(installer, program=later)
+    installed = installer.helm("install", release.name, str(upstream_chart(tmp_path)), "--values=-")
     assert installed.returncode == 0, installed.stderr
     theirs = f"/api/v1/namespaces/{release.namespace}/secrets/{upstream.SECRET}"
     authority = trustme.CA().cert_pem.bytes()
@@ -404,20 +438,6 @@ def test_fail_is_held_back(control_plane: ControlPlane, tmp_path: Path) -> None:
     assert "run the same command again" not in " ".join(notes.split())
     assert [webhook["failurePolicy"] for webhook in release.configuration()["webhooks"]] == ["Fail"]
     release.helm("uninstall", release.name)
-
-
-def test_recreated_secret_belongs_to_the_release(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """A Secret that a server created again belongs to the release: an upgrade and an uninstall take it along."""
-    with released(control_plane, tmp_path, replicaCount=1, rbac__createSecret=True) as release:
-        secret_path = f"/api/v1/namespaces/{release.namespace}/secrets/{FULLNAME}-server-cert"
-        with release.replicas():
-            control_plane.request("DELETE", secret_path)
-            wait_until_true(lambda: exists(control_plane, secret_path), "it is there again")
-        release.apply("upgrade", replicaCount=1, rbac__createSecret=True, commonLabels={"team": "identity"})
-        assert control_plane.request("GET", secret_path)["metadata"]["labels"]["team"] == "identity"
-        assert "tls.crt" in control_plane.request("GET", secret_path)["data"]
-        assert release.helm("uninstall", release.name).returncode == 0
-        assert not exists(control_plane, secret_path)
 
 
 def exists(control_plane: ControlPlane, path: str) -> bool:

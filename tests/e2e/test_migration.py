@@ -22,7 +22,6 @@ from testbed.cluster.control_plane import Cluster
 from testbed.cluster.manifests import CLIENT_ID, environment, pod
 from testbed.cluster.server import TENANT_ID, scope, wait_until_true
 from testbed.upstream import chart as upstream
-from tests.chart.helm import CHART
 from tests.cluster.support.load import Created, continuous
 from tests.cluster.support.release import FULLNAME, Release
 from tests.e2e.installed import values
@@ -184,23 +183,3 @@ def test_settings_of_an_upgrade_count_soon(migration: Migration) -> None:
     migration.uninstall(migration.ours)
     note(f"{last:7.2f} s  after helm upgrade --wait the last pod with the former settings: {counted}")
     assert last < values()["drainSeconds"]
-
-
-def test_field_managers(migration: Migration) -> None:
-    """Install, upgrade, rollback, a deleted Secret, uninstall and install again need no force."""
-    for verb, more in (("install", {}), ("upgrade", {"podAnnotations": {"a": "b"}}), ("upgrade", {})):
-        migration.ours.apply(verb, **values(rbac__createSecret=True, **migration.selector(), **more))
-        migration.settle(OURS, FULLNAME)
-    secret = ("secret", f"{FULLNAME}-server-cert", f"--namespace={OURS}")
-    migration.cluster.kubectl("delete", *secret)
-    wait_until_true(
-        lambda: "tls.crt" in migration.cluster.kubectl("get", *secret, "--output=json").stdout, "it is back"
-    )
-    for verb, arguments in (("rollback", ("2",)), ("upgrade", (str(CHART), "--reuse-values", "--set=drainSeconds=9"))):
-        done = migration.ours.helm(verb, migration.ours.name, *arguments)
-        assert done.returncode == 0, done.stderr
-        migration.settle(OURS, FULLNAME)
-    migration.uninstall(migration.ours)
-    migration.ours.apply("install", **values(**migration.selector()))
-    migration.settle(OURS, FULLNAME)
-    migration.uninstall(migration.ours)

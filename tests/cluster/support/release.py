@@ -38,17 +38,21 @@ class Replica:
 
 @dataclass(frozen=True)
 class Release:
-    """A release: its name and its namespace, which also scopes the namespaces that it watches."""
+    """A release: its name and its namespace, which also scopes the namespaces that it watches.
+
+    `program` is the Helm that is run, a field of `Programs`.
+    """
 
     control_plane: Cluster
     namespace: str
     directory: Path
     name: str = "azwi"
+    program: str = "helm"
 
     def helm(self, *arguments: str, values: Mapping[str, Any] | None = None) -> "subprocess.CompletedProcess[str]":
         """Run helm as the administrator, with values on its standard input."""
         return subprocess.run(
-            [str(self.control_plane.programs.helm), f"--namespace={self.namespace}", *arguments],
+            [str(getattr(self.control_plane.programs, self.program)), f"--namespace={self.namespace}", *arguments],
             input=json.dumps(nested(self._values(values or {}))),
             capture_output=True,
             text=True,

