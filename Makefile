@@ -134,6 +134,10 @@ sbom: .venv/run.stamp ## write the bill of materials of the image in the file AR
 dist: .venv/run.stamp ## build the wheel and the source distribution in dist/, and check them as the index does
 	@PYTHON=$(PY) sh scripts/dist.sh dist
 
+.PHONY: release
+release: .venv/run.stamp ## make every file of release VERSION from the commit checked out (see docs/develop/release.md)
+	@$(PY) -m scripts.release "$(VERSION)" $(RELEASE)
+
 clean: ## remove everything that make created in this folder
 	rm -rf .venv .venv-scan .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist build
 	find . -name __pycache__ -prune -exec rm -rf {} +

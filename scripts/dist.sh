@@ -1,9 +1,10 @@
 #!/bin/sh
-# dist.sh DIRECTORY: builds the wheel and the source distribution and checks them with twine, in an environment of its own.
+# dist.sh DIRECTORY: builds the wheel and the source distribution and checks them with twine, in an environment of its own
+# below TOOLS (build).
 set -eu
 cd "$(dirname "$0")/.."
 directory=${1:-dist}
-tools=build/dist
+tools=${TOOLS:-build}/dist
 if [ ! -e $tools/stamp ] || [ requirements/dist.txt -nt $tools/stamp ]; then
     "${PYTHON:-.venv/bin/python}" -m venv $tools
     $tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \

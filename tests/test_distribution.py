@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import venv
 import zipfile
 from email import message_from_bytes
 from email.message import Message
@@ -14,6 +13,7 @@ from typing import Final
 import pytest
 
 from azure_workload_identity import __version__
+from scripts.release import krew
 from testbed.program import ROOT
 from tests.test_project import PYPROJECT
 
@@ -43,15 +43,21 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make an environment of what the command line needs, as locked, and of the wheel; its programs."""
+    """Have the kubectl plugin make its environment of the locked packages and the wheel; its programs."""
     directory = tmp_path_factory.mktemp("environment")
-    venv.create(directory, with_pip=True)
-    pip = (str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check")
-    lock = str(ROOT / "requirements" / "cli.txt")
-    run(*pip, "install", "--quiet", "--no-compile", "--require-hashes", "--only-binary", ":all:", "--requirement", lock)
-    run(*pip, "install", "--quiet", "--no-compile", "--no-deps", "--no-index", str(wheel))
-    run(*pip, "check")
-    return directory / "bin"
+    for name, content in krew.files(wheel, ROOT / "requirements" / "cli.txt", ROOT / "LICENSE").items():
+        (directory / name).write_bytes(content)
+    (directory / krew.PROGRAM).chmod(0o755)
+    link = directory / "bin" / krew.PROGRAM
+    link.parent.mkdir()
+    link.symlink_to(f"../{krew.PROGRAM}")
+    first = run(str(link), "--version", AZWI_PYTHON=sys.executable)
+    assert "installing its packages" in first
+    assert __version__ in first
+    assert "installing" not in run(str(link), "--version")
+    programs = directory / "venv" / "bin"
+    run(str(programs / "python"), "-m", "pip", "--disable-pip-version-check", "check")
+    return programs
 
 
 def run(*command: str, status: int = 0, **variables: str) -> str:
