@@ -1,0 +1,49 @@
+"""The workflows are pinned and have least permissions."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+import yaml
+
+from testbed.program import ROOT
+
+WORKFLOWS: Final = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+def test_actions_are_pinned(file: Path) -> None:
+    """Every action is pinned by the hash of a commit, with its version beside it."""
+    used = re.findall(r"uses: (.+)", file.read_text())
+    assert used
+    assert not [line for line in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)]
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+def test_permissions(file: Path) -> None:
+    """A workflow grants nothing, each of its jobs what it needs, and no checkout leaves credentials behind."""
+    workflow = yaml.safe_load(file.read_text())
+    assert workflow["permissions"] == {}
+    for job in workflow["jobs"].values():
+        assert job["permissions"]["contents"] == "read"
+        assert "timeout-minutes" in job
+        checkouts = [step for step in job["steps"] if step.get("uses", "").startswith("actions/checkout@")]
+        assert [step["with"] for step in checkouts] == [{"persist-credentials": False}]
+
+
+def test_one_hash_for_an_action() -> None:
+    """An action has the same hash and version in all workflows."""
+    pins: dict[str, set[str]] = {}
+    for file in WORKFLOWS:
+        for action, pin in re.findall(r"uses: ([\w-]+/[\w-]+)[\w/-]*(@.+)", file.read_text()):
+            pins.setdefault(action, set()).add(pin)
+    assert len(pins) > 3
+    assert [action for action, found in pins.items() if len(found) > 1] == []
+
+
+def test_python_versions() -> None:
+    """CI runs on every Python that the package declares."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text())
+    declared = re.findall(r"Python :: (3\.\d+)\"", (ROOT / "pyproject.toml").read_text())
+    assert workflow["jobs"]["quick"]["strategy"]["matrix"]["python"] == declared
