@@ -7,8 +7,6 @@ later line has the number of those that were.
 import logging
 import os
 import select
-from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final
@@ -24,6 +22,8 @@ MAX_FIELD: Final = 512
 MAX_TRACE: Final = 2500
 MAX_ITEMS: Final = 16
 
+_LEVEL_NAMES: Final = {level: logging.getLevelName(level).lower() for level in (logging.INFO, logging.WARNING)}
+_root: Final = logging.getLogger()
 _OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
 
 
@@ -49,27 +49,26 @@ class _Output:
 _output: Final = _Output()
 
 
-def line(level: int, logger: str, message: str, fields: Mapping[str, object]) -> bytes:
+def line(level: int, logger: str, message: str, fields: dict[str, object]) -> bytes:
     """One line of the log, of at most MAX_LINE bytes."""
-    head: dict[str, object] = {
-        "level": logging.getLevelName(level).lower(),
-        "timestamp": datetime.now(UTC),
-        "logger": logger,
-        "message": message,
-    }
-    with suppress(orjson.JSONEncodeError):
-        whole = orjson.dumps({**head, **fields}, default=_described, option=_OPTIONS)
+    name = _LEVEL_NAMES.get(level) or logging.getLevelName(level).lower()
+    head: dict[str, object] = {"level": name, "timestamp": datetime.now(UTC), "logger": logger, "message": message}
+    try:
+        whole = orjson.dumps(head | fields, default=_described, option=_OPTIONS)
+    except orjson.JSONEncodeError:
+        pass
+    else:
         # Most lines are so short that no field of them can be beyond its bound.
         if len(whole) <= MAX_FIELD and whole.isascii() and b"\x7f" not in whole:
             return whole
     head["message"] = _bounded(message)
-    whole = _printable(_encoded({**head, **{key: _bounded(value, key) for key, value in fields.items()}}))
+    whole = _printable(_encoded(head | {key: _bounded(value, key) for key, value in fields.items()}))
     if len(whole) <= MAX_LINE:
         return whole
     return _printable(_encoded({**head, "message": message[: MAX_FIELD // 8], "tooLong": True}))
 
 
-def write(level: int, logger: str, message: str, fields: Mapping[str, object]) -> None:
+def write(level: int, logger: str, message: str, fields: dict[str, object]) -> None:
     """Write a line at once, without the logging module's records: an admission's line costs a fifth that way."""
     if _output.dropped and _output.write(
         line(logging.WARNING, __name__, "log lines were dropped, since nobody read them", {"dropped": _output.dropped})
@@ -81,7 +80,7 @@ def write(level: int, logger: str, message: str, fields: Mapping[str, object]) -
 
 def threshold() -> int:
     """The level below which nothing is written."""
-    return logging.getLogger().level
+    return _root.level
 
 
 class JsonHandler(logging.Handler):

@@ -1,7 +1,7 @@
 """Handles one request from beginning to end."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Final
 
@@ -16,16 +16,19 @@ from imds_proxy.request import (
     METADATA,
     TOKEN_PATH,
     ImdsError,
+    TokenRequest,
     check_guards,
     check_host,
     path_of,
     token_request,
 )
+from imds_proxy.responses import AccessToken
 from imds_proxy.settings import is_below
 from imds_proxy.token_cache import TokenCache
 
 READY_PATH: Final = "/readyz"
 METRICS_PATH: Final = "/metrics"
+OWN_PATHS: Final = frozenset({READY_PATH, METRICS_PATH})
 CLIENT_ERROR: Final = 400
 MAX_SHOWN: Final = 200
 
@@ -51,53 +54,74 @@ class App:
         self._client_id = client_id
         self._is_ready = is_ready
 
-    async def __call__(self, request: Request) -> Response:
-        """Respond to one request; an internal error is a response too."""
-        started, fields = perf_counter(), {"method": request.method}
+    def __call__(self, request: Request) -> Response | Awaitable[Response]:
+        """Respond to one request, at once where nothing has to be waited for; an internal error is a response too."""
+        fields: dict[str, object] = {"method": request.method}
+        started = perf_counter()
         try:
             path = path_of(request.target)
-            if path in {READY_PATH, METRICS_PATH}:
+            if path in OWN_PATHS:
                 check_host(request)
                 return self._health_or_metrics(path)
-            response = await self._imds(request, path, fields)
-        except ImdsError as error:
-            fields["error"] = error.message
-            response = responses.error_response(error)
-        except Exception:
-            log.exception("a request failed; this is a fault of the proxy, please report it")
-            response = responses.error_response(ImdsError(500, "server_error", "the proxy failed; its log says more"))
+            response = self._imds(request, path, fields)
+        except Exception as error:  # noqa: BLE001  an unknown one is logged there
+            response = _failed(error, fields)
+        if not isinstance(response, Response):
+            return self._awaited(response, fields, started)
         self._record(response.status, fields, perf_counter() - started)
         return response
 
-    async def _imds(self, request: Request, path: str, fields: dict[str, str]) -> Response:
+    async def _awaited(self, response: Awaitable[Response], fields: dict[str, object], started: float) -> Response:
+        try:
+            ready = await response
+        except Exception as error:  # noqa: BLE001  as above
+            ready = _failed(error, fields)
+        self._record(ready.status, fields, perf_counter() - started)
+        return ready
+
+    def _imds(self, request: Request, path: str, fields: dict[str, object]) -> Response | Awaitable[Response]:
         if path == TOKEN_PATH:
             check_host(request)
             check_guards(request)
             wanted = token_request(request, self._client_id)
-            fields.update(path="token", clientId=wanted.client_id, resource=wanted.resource)
-            token = await self._tokens.get(wanted)
-            return responses.token_response(wanted, token, self._clock.monotonic(), self._clock.unix())
+            fields["path"], fields["clientId"], fields["resource"] = "token", wanted.client_id, wanted.resource
+            token = self._tokens.current(wanted)
+            return self._fetched(wanted) if token is None else self._token_response(wanted, token)
         if self._pass_through.allows(path):
             check_host(request)
             check_guards(request)
-            fields.update(path="pass-through", passed=path)
-            return await self._pass_through(request, path)
+            fields["path"], fields["passed"] = "pass-through", path
+            return self._pass_through(request, path)
         raise not_found(path)
+
+    async def _fetched(self, wanted: TokenRequest) -> Response:
+        return self._token_response(wanted, await self._tokens.get(wanted))
+
+    def _token_response(self, wanted: TokenRequest, token: AccessToken) -> Response:
+        return responses.token_response(wanted, token, self._clock.monotonic(), self._clock.unix())
 
     def _health_or_metrics(self, path: str) -> Response:
         if path == METRICS_PATH:
             return Response(200, self._metrics.text(len(self._tokens)), (("content-type", metrics.CONTENT_TYPE),))
         return Response(200, b"ok", responses.TEXT) if self._is_ready() else Response(503, b"stopping", responses.TEXT)
 
-    def _record(self, status: int, fields: dict[str, str], seconds: float) -> None:
+    def _record(self, status: int, fields: dict[str, object], seconds: float) -> None:
         """Count a request and log it."""
-        kind = fields.get("path", "refused")
+        kind = str(fields.pop("path", "refused"))
         self._metrics.record_request(kind, status)
         # Requests for anything but a token are mostly an SDK's probe for IMDS.
         level = logging.WARNING if kind == "token" and status >= CLIENT_ERROR else logging.INFO
         if level >= logs.threshold():
-            entry = {"path": kind, "status": status, **fields, "milliseconds": round(seconds * 1000, 3)}
+            entry = {"path": kind, "status": status, **fields, "milliseconds": int(seconds * 1e6) / 1000}
             logs.write(level, log.name, "request", entry)
+
+
+def _failed(error: Exception, fields: dict[str, object]) -> Response:
+    if isinstance(error, ImdsError):
+        fields["error"] = error.message
+        return responses.error_response(error)
+    log.error("a request failed; this is a fault of the proxy, please report it", exc_info=error)
+    return responses.error_response(ImdsError(500, "server_error", "the proxy failed; its log says more"))
 
 
 def not_found(path: str) -> ImdsError:

@@ -19,7 +19,10 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """The value of the first header with a name (in lower case), None without one."""
-        return next((value for header, value in self.headers if header == name), None)
+        for header, value in self.headers:
+            if header == name:
+                return value
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,4 +34,5 @@ class Response:
     headers: Headers = ()
 
 
-Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+# Returns the response, or an awaitable of it where something has to be waited for: a task costs as much as all else.
+Handler: TypeAlias = Callable[[Request], Response | Awaitable[Response]]

@@ -4,6 +4,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
@@ -24,10 +25,13 @@ MAX_DECODINGS: Final = 5
 # Servers differ in whether `..;a`, `.. ` and `...` mean the folder above: they cut parameters, blanks or dots off.
 _DISGUISED_DOTS: Final = re.compile(r"(?!\.{1,2}$)[ .]*\.[ .]*(;.*)?")
 # The addresses of IMDS and of this proxy. A page that has its own name resolve to them (DNS rebinding) sends that name.
-_HOST: Final = re.compile(
-    r"(169\.254\.169\.254|127\.0\.0\.1|localhost|\[::1\]|\[::ffff:(169\.254\.169\.254|a9fe:a9fe)\])(:[0-9]{1,5})?",
-    re.ASCII | re.IGNORECASE,
+_HOSTS: Final = frozenset(
+    {"169.254.169.254", "127.0.0.1", "localhost", "[::1]", "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]"}
 )
+MAX_PORT_DIGITS: Final = 5
+# Apps repeat a few targets: so many, of so many characters, are read once. What is refused is read each time.
+MAX_REMEMBERED: Final = 64
+MAX_REMEMBERED_LENGTH: Final = 1024
 
 
 class ImdsError(Exception):
@@ -72,6 +76,11 @@ def path_of(target: str) -> str:
     Raises:
         ImdsError: 404, when the path is ambiguous. No such path is served.
     """
+    return _path_of(target) if len(target) <= MAX_REMEMBERED_LENGTH else _path_of.__wrapped__(target)
+
+
+@lru_cache(MAX_REMEMBERED)
+def _path_of(target: str) -> str:
     path = _without_origin(target).partition("?")[0].partition("#")[0]
     for _ in range(MAX_DECODINGS):
         decoded = unquote(path)
@@ -97,11 +106,21 @@ def check_host(request: Request) -> None:
     Raises:
         ImdsError: 400.
     """
-    hosts = [value for name, value in request.headers if name == "host"]
-    scheme, separator, rest = request.target.partition("://")
-    if separator and scheme.lower() in _SCHEMES:
-        hosts.append(rest.partition("/")[0].partition("?")[0])
-    if not all(_HOST.fullmatch(host) for host in hosts):
+    for name, value in request.headers:
+        if name == "host":
+            _check_own(value)
+    if not request.target.startswith("/"):
+        scheme, separator, rest = request.target.partition("://")
+        if separator and scheme.lower() in _SCHEMES:
+            _check_own(rest.partition("/")[0].partition("?")[0])
+
+
+def _check_own(host: str) -> None:
+    host = host.lower()
+    if host in _HOSTS:
+        return
+    name, _, port = host.rpartition(":")
+    if name not in _HOSTS or len(port) > MAX_PORT_DIGITS or not port.isascii() or not port.isdigit():
         raise ImdsError(400, "bad_request", "the Host header names neither 169.254.169.254 nor loopback")
 
 
@@ -125,7 +144,14 @@ def token_request(request: Request, default_client_id: str) -> TokenRequest:
     Raises:
         ImdsError: 400, when a parameter is missing, ambiguous or not supported.
     """
-    parameters = _parameters(query_of(request.target))
+    target = request.target
+    read = _token_request if len(target) <= MAX_REMEMBERED_LENGTH else _token_request.__wrapped__
+    return read(target, default_client_id)
+
+
+@lru_cache(MAX_REMEMBERED)
+def _token_request(target: str, default_client_id: str) -> TokenRequest:
+    parameters = _parameters(query_of(target))
     for name in sorted(UNSUPPORTED_PARAMETERS & parameters.keys()):
         raise ImdsError(
             400,

@@ -6,7 +6,7 @@ uvicorn would work, but costs 6 MiB in every pod that has the proxy.
 import asyncio
 import socket
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import Final
 
@@ -111,11 +111,12 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._parser = HttpRequestParser(self)
         self._target = b""
-        self._headers: list[tuple[str, str]] = []
-        self._has_head = False
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._in_message = self._has_head = False
         self._received = 0
         self._pending: deque[tuple[Request, bool]] = deque()
         self._responder: asyncio.Task[None] | None = None
+        self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -133,29 +134,43 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """Stop everything: nobody reads a response any more."""
         self._server.connections.discard(self)
-        self._expect_within(None)
+        if self._timer is not None:
+            self._timer.cancel()
         self._pending.clear()
         self._writable.set()
         del self._parser  # which refers to this connection: a cycle that only the garbage collector would find
 
     def pause_writing(self) -> None:
-        """Pause: the client reads too slowly."""
+        """Pause: the client reads too slowly, so nothing more is read from it either."""
         self._writable.clear()
+        self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Resume: the client has caught up."""
         self._writable.set()
+        self._transport.resume_reading()
+        self._await_client()
 
     def data_received(self, data: bytes) -> None:
-        """Parse bytes of one request or of several."""
+        """Parse bytes of one request or of several, and respond to those that are complete."""
         self._received += len(data)
         if self._received > MAX_REQUEST:
             self._refuse(431, "the request is too large")
             return
+        was_in_message = self._in_message
         try:
             self._parse(data)
         except HttpParserError:
+            self._respond_if_free()
             self._refuse(400, "this is not an HTTP/1.1 request that is answered here")
+            return
+        self._respond_if_free()
+        if self._in_message and not was_in_message:
+            self._await_client()
+
+    def _respond_if_free(self) -> None:
+        if self._pending and self._responder is None:
+            self._respond()
 
     def _parse(self, data: bytes) -> None:
         while data:
@@ -169,10 +184,9 @@ class Connection(asyncio.Protocol):
                 return
 
     def on_message_begin(self) -> None:
-        """Start a request: the rest of it must follow in time."""
-        self._target, self._headers, self._has_head = b"", [], False
-        if self._responder is None:
-            self._expect_within(REQUEST_SECONDS)
+        """Start a request."""
+        self._target, self._headers = b"", []
+        self._in_message, self._has_head = True, False
 
     def on_url(self, url: bytes) -> None:
         """Add a part of the target."""
@@ -181,7 +195,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header; a trailer, which comes after the body, is dropped."""
         if not self._has_head and len(self._headers) <= MAX_FIELDS:
-            self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip(BLANKS)))
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Note the end of the head."""
@@ -189,51 +203,66 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Queue a complete request; its body and trailers, if any, are ignored."""
-        self._received = 0
+        self._received, self._in_message = 0, False
         if len(self._headers) > MAX_FIELDS:
             self._refuse(431, f"the request has more than {MAX_FIELDS} header fields")
             return
         method = self._parser.get_method().decode("latin-1")
-        request = Request(method, self._target.decode("latin-1"), tuple(self._headers))
+        headers = tuple(
+            [(name.decode("latin-1").lower(), value.decode("latin-1").strip(BLANKS)) for name, value in self._headers]
+        )
+        request = Request(method, self._target.decode("latin-1"), headers)
         self._pending.append((request, self._parser.should_keep_alive()))
         if len(self._pending) > MAX_PIPELINED:
             self._transport.abort()
-        elif self._responder is None:
-            self._expect_within(None)
-            self._responder = self._loop.create_task(self._respond_all())
 
     def close_if_idle(self) -> None:
         """Close the connection unless a request is being handled."""
         if self._responder is None:
             self._transport.close()
 
-    async def _respond_all(self) -> None:
-        while self._pending:
+    def _respond(self) -> None:
+        """Respond to the pending requests; where one has to be waited for, a task goes on."""
+        while self._pending and not self._transport.is_closing():
             request, keep = self._pending.popleft()
-            response = await self._server.handler(request)
-            if self._transport.is_closing():
+            response = self._server.handler(request)
+            if not isinstance(response, Response) or not isinstance(response.body, bytes):
+                self._responder = self._loop.create_task(self._respond_later(response, request, keep=keep))
                 return
-            keep = keep and not self._server.draining
-            if not await self._send(response, keep=keep, with_body=request.method != "HEAD"):
-                self._transport.abort()
-                return
-            if not keep:
-                self._pending.clear()
-                self._transport.close()
-        self._responder = None
-        self._expect_within(IDLE_SECONDS)
+            self._send(response, response.body, request, keep=keep)
+        self._await_client()
 
-    async def _send(self, response: Response, *, keep: bool, with_body: bool) -> bool:
-        """Send a response; False when its body broke off."""
+    async def _respond_later(self, response: Response | Awaitable[Response], request: Request, *, keep: bool) -> None:
+        ready = response if isinstance(response, Response) else await response
+        if self._transport.is_closing():
+            return
+        if isinstance(ready.body, bytes):
+            self._send(ready, ready.body, request, keep=keep)
+        elif not await self._send_stream(ready, ready.body, keep=keep):
+            self._transport.abort()
+            return
+        self._responder = None
+        self._respond()
+
+    def _send(self, response: Response, body: bytes, request: Request, *, keep: bool) -> None:
+        keep = keep and not self._server.draining
         if response.status in BODILESS:
-            self._transport.write(_head(response, None, keep=keep))
-            return True
-        if isinstance(response.body, bytes):
-            length = ("content-length", str(len(response.body)))
-            self._transport.write(_head(response, length, keep=keep) + (response.body if with_body else b""))
-            return True
-        self._transport.write(_head(response, ("transfer-encoding", "chunked"), keep=keep))
-        return await self._send_chunks(response.body)
+            self._transport.write(_head(response, "", keep=keep))
+        else:
+            head = _head(response, f"content-length: {len(body)}\r\n", keep=keep)
+            self._transport.write(head if request.method == "HEAD" else head + body)
+        if not keep:
+            self._end()
+
+    async def _send_stream(self, response: Response, chunks: AsyncGenerator[bytes], *, keep: bool) -> bool:
+        """Send a response chunk by chunk; False when its body broke off."""
+        keep = keep and not self._server.draining
+        self._transport.write(_head(response, "transfer-encoding: chunked\r\n", keep=keep))
+        if not await self._send_chunks(chunks):
+            return False
+        if not keep:
+            self._end()
+        return True
 
     async def _send_chunks(self, chunks: AsyncGenerator[bytes]) -> bool:
         try:
@@ -249,32 +278,53 @@ class Connection(asyncio.Protocol):
         self._transport.write(b"0\r\n\r\n")
         return True
 
+    def _end(self) -> None:
+        self._pending.clear()
+        self._transport.close()
+
     def _refuse(self, status: int, message: str) -> None:
-        if self._responder is None:
+        if self._transport.is_closing():
+            return
+        if self._responder is None and not self._pending:
             self._transport.write(_error(status, message))
             self._transport.close()
         else:
             self._transport.abort()
 
-    def _expect_within(self, seconds: float | None) -> None:
-        """Cut the connection if nothing arrives in time; None for no limit."""
+    def _await_client(self) -> None:
+        """Bound the wait for a request, for the rest of one, or for the client to read its responses."""
+        if self._responder is None:
+            is_unfinished = self._in_message or not self._writable.is_set()
+            self._expect_within(REQUEST_SECONDS if is_unfinished else IDLE_SECONDS)
+
+    def _expect_within(self, seconds: float) -> None:
+        """Cut the connection if nothing arrives in time. A timer that would be too early looks again when it fires."""
+        self._deadline = self._loop.time() + seconds
         if self._timer is not None:
+            if self._timer.when() <= self._deadline:
+                return
             self._timer.cancel()
-        self._timer = None if seconds is None else self._loop.call_later(seconds, self._transport.abort)
+        self._timer = self._loop.call_later(seconds, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._responder is not None:
+            self._expect_within(IDLE_SECONDS)
+        elif (seconds := self._deadline - self._loop.time()) > 0:
+            self._expect_within(seconds)
+        else:
+            self._transport.abort()
 
 
-def _head(response: Response, length: tuple[str, str] | None, *, keep: bool) -> bytes:
+def _head(response: Response, length: str, *, keep: bool) -> bytes:
     # Some clients cannot parse a status line without a reason phrase.
-    lines = [f"HTTP/1.1 {response.status} {REASONS.get(response.status, 'Status')}"]
-    lines += [f"{name}: {value}" for name, value in response.headers]
-    if length is not None:
-        lines.append(f"{length[0]}: {length[1]}")
-    if not keep:
-        lines.append("connection: close")
-    return "\r\n".join((*lines, "", "")).encode("latin-1")
+    status = f"HTTP/1.1 {response.status} {REASONS.get(response.status, 'Status')}\r\n"
+    headers = "".join([f"{name}: {value}\r\n" for name, value in response.headers])
+    end = "\r\n" if keep else "connection: close\r\n\r\n"
+    return (status + headers + length + end).encode("latin-1")
 
 
 def _error(status: int, message: str) -> bytes:
     response = responses.error_response(ImdsError(status, "bad_request", message))
     assert isinstance(response.body, bytes)  # noqa: S101  for the type checker
-    return _head(response, ("content-length", str(len(response.body))), keep=False) + response.body
+    return _head(response, f"content-length: {len(response.body)}\r\n", keep=False) + response.body

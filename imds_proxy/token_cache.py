@@ -77,6 +77,17 @@ class TokenCache:
     def __len__(self) -> int:
         return len(self._tokens)
 
+    def current(self, request: TokenRequest) -> AccessToken | None:
+        """The cached token if that is the answer at once; None where `get` has to renew it first, or to fetch one."""
+        cached = self._tokens.get(request)
+        if cached is None or request.bypass_cache:
+            return None
+        now = self._clock.monotonic()
+        if cached.renew_at <= now or cached.token.expires - now < MIN_REMAINING_SECONDS:
+            return None
+        cached.last_request = now
+        return cached.token
+
     async def get(self, request: TokenRequest) -> AccessToken:
         """A token that is valid for at least some seconds; a new one for a request that bypasses the cache.
 

@@ -62,7 +62,8 @@ class Asked:
             tokens = TokenCache(self.exchange, clock)
             unreachable = PassThrough(("/metadata/instance",), Origin("http", "127.0.0.1", 1, ""))
             app = App(tokens, unreachable, self.metrics, clock, self.client_id, lambda: self.ready)
-            response = await app(Request(method, target, headers))
+            answered = app(Request(method, target, headers))
+            response = answered if isinstance(answered, Response) else await answered
             await tokens.close()
             return response
 

@@ -7,9 +7,12 @@ from hypothesis import strategies as st
 from imds_proxy.messages import Request
 from imds_proxy.request import (
     IDENTITY,
+    MAX_REMEMBERED_LENGTH,
     TOKEN_PATH,
     ImdsError,
     TokenRequest,
+    _path_of,
+    _token_request,
     check_guards,
     path_of,
     query_of,
@@ -33,6 +36,16 @@ def refused(query: str, client_id: str = CLIENT) -> str:
         asked(query, client_id)
     assert (caught.value.status, caught.value.error) == (400, "invalid_request")
     return caught.value.message
+
+
+def test_long_targets_are_not_remembered() -> None:
+    """Of long targets nothing is kept, so that a client cannot fill the memory; they are read like short ones."""
+    before = _path_of.cache_info().currsize, _token_request.cache_info().currsize
+    for length in (MAX_REMEMBERED_LENGTH, 30_000):
+        target = f"{TOKEN_PATH}?resource={RESOURCE}&x={'y' * length}"
+        assert path_of(target) == TOKEN_PATH
+        assert token_request(Request("GET", target, ()), CLIENT) == TokenRequest(CLIENT, RESOURCE)
+    assert (_path_of.cache_info().currsize, _token_request.cache_info().currsize) == before
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -75,7 +75,10 @@ def kept(*pieces: bytes, handler: Handler = echo) -> bytes:
     """Send segments on a connection; returns all bytes before the response to a last request on it."""
 
     async def or_last(request: Request) -> Response:
-        return Response(200, b"") if request.target == "/last" else await handler(request)
+        if request.target == "/last":
+            return Response(200, b"")
+        answered = handler(request)
+        return answered if isinstance(answered, Response) else await answered
 
     received = exchanged(*pieces, LAST, handler=or_last)
     assert received.endswith(LAST_ANSWER)
@@ -111,6 +114,49 @@ def test_pipeline() -> None:
     assert [received.index(b"GET /%d" % number) for number in range(5)] == sorted(
         received.index(b"GET /%d" % number) for number in range(5)
     )
+
+
+def at_once(request: Request) -> Response:
+    """Respond without waiting for anything."""
+    return Response(200, f"{request.method} {request.target}".encode())
+
+
+def test_response_at_once() -> None:
+    """A handler that has its response at once needs no task, and its responses keep their order among the others."""
+
+    def mixed(request: Request) -> Response | Awaitable[Response]:
+        return echo(request) if request.target == "/1" else at_once(request)
+
+    received = kept(b"".join(GET.replace(b"/x", b"/%d" % number) for number in range(5)), handler=mixed)
+    assert [received.index(b"GET /%d" % number) for number in range(5)] == sorted(
+        received.index(b"GET /%d" % number) for number in range(5)
+    )
+    assert exchanged(CLOSE + GET, handler=at_once).endswith(b"connection: close\r\n\r\nGET /x")
+    assert exchanged(GET * 40, handler=at_once) == b""
+
+
+def test_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more requests are read from a client that does not read its responses, and it is cut off in time."""
+    monkeypatch.setattr(module, "REQUEST_SECONDS", 0.05)
+    handled = 0
+
+    def large(_request: Request) -> Response:
+        nonlocal handled
+        handled += 1
+        return Response(200, b"x" * 3_000_000)
+
+    async def run() -> None:
+        async with serving(large) as (server, port):
+            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+            with suppress(ConnectionError):
+                for _ in range(20):
+                    writer.write(GET)
+                    await asyncio.sleep(0)
+            await until_in_loop(lambda: handled and not server.connections)
+            writer.transport.abort()
+
+    asyncio.run(run())
+    assert handled < 20
 
 
 def test_too_many_in_a_pipeline() -> None:
@@ -251,9 +297,10 @@ def test_junk_behind_a_request_that_is_answered() -> None:
 
 
 def test_slow_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request that is not complete in time is cut; so is an idle connection."""
+    """A request that is not complete in time is cut, behind a complete one too; so is an idle connection."""
     monkeypatch.setattr(module, "REQUEST_SECONDS", 0.05)
     assert exchanged(GET[:9]) == b""
+    assert exchanged(GET + GET[:9]).endswith(b"GET /x")
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
     assert exchanged() == b""
 
