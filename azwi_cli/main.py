@@ -46,6 +46,9 @@ COMMANDS: Final = {
     "oidc": CommandEntry(
         "azwi_cli.commands.oidc", "Write the discovery document and the JWKS of a self-managed issuer."
     ),
+    "policy": CommandEntry(
+        "azwi_cli.commands.policy", "Print the admission policies that inject identities without a webhook."
+    ),
     "podidentity": CommandEntry("azwi_cli.commands.podidentity", "Migrate from aad-pod-identity.", "pi"),
     "run": CommandEntry("azwi_cli.commands.local.run", "Run a command on this machine with a pod's identity."),
     "completion": CommandEntry(
