@@ -122,6 +122,16 @@ FINDINGS: Final = (
         ("the configuration's `namespaceSelector` needs a label that the namespace lacks",),
     ),
     Row(
+        "certificate-not-made",
+        "error",
+        "the webhook's servers end at once, since they get no certificate; their last line is shown",
+        "gives it a Secret of its own, or creates the release's Secret and roles again",
+        (
+            "another program, such as cert-manager or v1.6.0's server, keeps its certificate in the same Secret",
+            "the webhook's ServiceAccount may not read or write the Secret or the caBundle",
+        ),
+    ),
+    Row(
         "cabundle-empty",
         "error",
         "the API server trusts no certificate of the webhook",

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -150,15 +151,25 @@ class Cluster:
         return answer
 
     def apply(self, *manifests: JsonObject) -> None:
-        """Create or update objects of any kind, as `kubectl apply --server-side` does.
+        """Create or update objects of any kind, by the requests of `kubectl apply --server-side --force-conflicts`.
 
         Raises:
-            ApiError: kubectl failed.
+            ApiError: an object is refused.
         """
-        everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
-        done = self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=everything)
-        if done.returncode:
-            raise ApiError(done.returncode, done.stderr)
+        for manifest in manifests:
+            path = f"{self._path(manifest)}?fieldManager=kubectl&force=true&fieldValidation=Strict"
+            self.request("PATCH", path, manifest, content_type="application/apply-patch+yaml")
+
+    def _path(self, manifest: JsonObject) -> str:
+        """The path of an object, with the plural of its kind as the API server names it."""
+        version, metadata = manifest["apiVersion"], manifest["metadata"]
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        for resource in _resources(self, root):
+            if resource["kind"] == manifest["kind"] and "/" not in resource["name"]:
+                scope = f"/namespaces/{metadata.get('namespace', 'default')}" if resource["namespaced"] else ""
+                return f"{root}{scope}/{resource['name']}/{metadata['name']}"
+        _resources.cache_clear()  # a definition may have come since
+        raise ApiError(404, f"no resource of {version} has the kind {manifest['kind']}")
 
     def create_namespace(self, labels: Mapping[str, str] | None = None, name: str | None = None) -> str:
         """Create a namespace and return its name."""
@@ -196,6 +207,13 @@ class Cluster:
         path = self.directory / f"{namespace}.{service_account}.kubeconfig"
         user = {"token": self.token(namespace, service_account)}
         return write_kubeconfig(path, self.url, self.ca_file, user)
+
+
+@cache
+def _resources(cluster: Cluster, root: str) -> list[JsonObject]:
+    """The resources of a version of an API group."""
+    found: list[JsonObject] = cluster.request("GET", root)["resources"]
+    return found
 
 
 @dataclass(frozen=True)

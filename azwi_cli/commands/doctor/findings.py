@@ -38,6 +38,7 @@ class Code(StrEnum):
     CABUNDLE_EMPTY = "cabundle-empty"
     CABUNDLE_MISMATCH = "cabundle-mismatch"
     CABUNDLE_CONTESTED = "cabundle-contested"
+    CERTIFICATE_NOT_MADE = "certificate-not-made"
     CERTIFICATE_UNUSABLE = "certificate-unusable"
     CERTIFICATE_EXPIRING = "certificate-expiring"
 

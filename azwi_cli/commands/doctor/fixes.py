@@ -10,6 +10,8 @@ from azure_workload_identity.types import JsonObject
 from azwi_cli.offline.owners import JOB_LABELS
 from azwi_cli.offline.templates import POD_PATHS
 
+_RELEASE_NAME: Final = "meta.helm.sh/release-name"
+_RELEASE_NAMESPACE: Final = "meta.helm.sh/release-namespace"
 # Kinds that make new pods when their template changes, and that `kubectl rollout restart` knows.
 ROLLING: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 
@@ -35,6 +37,12 @@ def line(*words: str) -> str:
 def pointer(*parts: str | int) -> str:
     """A JSON pointer (RFC 6901)."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def release(manifest: JsonObject) -> tuple[str, str]:
+    """Name and namespace of the Helm release that an object belongs to; empty where it is of none."""
+    annotations = manifest["metadata"].get("annotations") or {}
+    return str(annotations.get(_RELEASE_NAME, "")), str(annotations.get(_RELEASE_NAMESPACE, ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,24 @@ class CommandBuilder:
     def label(self, kind: str, namespace: str, name: str, changes: Mapping[str, str | None]) -> str:
         """Change labels: None takes one away."""
         return self._set("label", kind, namespace, name, changes)
+
+    def uninstall(self, configuration: JsonObject) -> str:
+        """Remove a MutatingWebhookConfiguration, with its Helm release if it is of one."""
+        name, namespace = release(configuration)
+        if name and namespace:
+            return self.helm("uninstall", name, "--namespace", namespace)
+        return self.kubectl("delete", "mutatingwebhookconfiguration", configuration["metadata"]["name"])
+
+    def upgrade(self, configuration: JsonObject, chart: str, *values: str) -> str:
+        """Create again what is missing of its Helm release, with more values if any; empty where it is of none.
+
+        Not `helm get manifest | kubectl apply`: another owner of fields would be in the way of the next upgrade.
+        """
+        name, namespace = release(configuration)
+        if not (name and namespace):
+            return ""
+        flags = [word for value in values for word in ("--set", value)]
+        return self.helm("upgrade", name, chart, "--namespace", namespace, "--reuse-values", *flags)
 
     def patch(self, kind: str, name: str, operations: Sequence[JsonObject], *, namespace: str = "") -> str:
         """Apply operations (RFC 6902) to an object."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from azure_workload_identity.types import JsonObject
 from azwi_cli.azure.clouds import Cloud
 from azwi_cli.cluster import kube
 from azwi_cli.cluster.kube import ApiError, Cluster
@@ -13,7 +12,7 @@ from azwi_cli.commands.doctor.checks.check import CheckResult, Group
 from azwi_cli.commands.doctor.findings import Area, Code, Finding, Unreadable
 from azwi_cli.commands.doctor.fixes import CommandBuilder
 from azwi_cli.commands.doctor.report import Report
-from azwi_cli.commands.doctor.snapshot import HELM_RELEASE, is_workload_identity
+from azwi_cli.commands.doctor.snapshot import is_workload_identity
 from azwi_cli.console import output
 from azwi_cli.console.errors import CommandError
 from azwi_cli.issuer import discovery
@@ -146,16 +145,8 @@ def _others(cluster: Cluster, commands: CommandBuilder) -> Iterator[Finding]:
             f"MutatingWebhookConfiguration {name}",
             "another azure-workload-identity webhook is installed; on AKS, the add-on is one",
             (f"created {found['metadata'].get('creationTimestamp')}",),
-            _removal(found, name, commands),
+            commands.uninstall(found),
         )
-
-
-def _removal(found: JsonObject, name: str, commands: CommandBuilder) -> str:
-    annotations = found["metadata"].get("annotations") or {}
-    release, namespace = annotations.get(HELM_RELEASE), annotations.get("meta.helm.sh/release-namespace")
-    if release and namespace:
-        return commands.helm("uninstall", release, "--namespace", namespace)
-    return commands.kubectl("delete", "mutatingwebhookconfiguration", name)
 
 
 def _issuer(cluster: Cluster, commands: CommandBuilder) -> Iterator[Finding]:

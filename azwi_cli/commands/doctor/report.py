@@ -8,11 +8,13 @@ from typing import Any, Final
 from azwi_cli.commands.doctor.checks import (
     accounts,
     azure,
+    calls,
     certificates,
     clock,
     limits,
     mapping,
     pods,
+    servers,
     spelling,
     webhook,
     workloads,
@@ -26,6 +28,8 @@ from azwi_cli.console.dry_run import Planned
 # In the order in which they are made and shown: those of a group follow each other. A new module is a line here.
 CHECKS: Final[tuple[Check, ...]] = (
     *webhook.CHECKS,
+    *servers.CHECKS,
+    *calls.CHECKS,
     *certificates.CHECKS,
     *mapping.CHECKS,
     *accounts.CHECKS,

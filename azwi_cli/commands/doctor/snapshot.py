@@ -11,7 +11,7 @@ from azure_workload_identity.types import JsonObject
 from azwi_cli.azure.federation import FederatedCredential
 from azwi_cli.clock_skew import ClockReading
 from azwi_cli.commands.doctor.findings import Unreadable
-from azwi_cli.commands.doctor.fixes import CommandBuilder
+from azwi_cli.commands.doctor.fixes import CommandBuilder, release
 from azwi_cli.commands.doctor.selectors import matches
 from azwi_cli.offline.limit_problem import LimitProblem
 from azwi_cli.offline.templates import POD_PATHS
@@ -19,7 +19,7 @@ from webhook.admission.identity import Account, MappingEntry, ids
 from webhook.admission.policy import Policy
 from webhook.admission.review import AdmissionOutcome, Decision
 
-HELM_RELEASE: Final = "meta.helm.sh/release-name"
+USED: Final = {names.USE_LABEL: "true"}
 WEBHOOK_NAME: Final = "mutation.azure-workload-identity.io"
 _PATHS: Final = frozenset({names.MUTATE_PATH, names.MUTATE_NAMESPACE_PATH})
 _LABELS: Final = {
@@ -67,6 +67,17 @@ class Installation:
         return (service["namespace"], service["name"]) if service else ("", "")
 
     @property
+    def ready_endpoints(self) -> list[JsonObject]:
+        """The endpoints of its Service that are ready."""
+        endpoints = (endpoint for found in self.slices or () for endpoint in found.get("endpoints") or ())
+        return [endpoint for endpoint in endpoints if (endpoint.get("conditions") or {}).get("ready", True)]
+
+    @property
+    def failure_policies(self) -> str:
+        """What a finding says of its failurePolicy."""
+        return f"failurePolicy {', '.join(sorted({str(entry.get('failurePolicy')) for entry in self.webhooks}))}"
+
+    @property
     def manages_certificates(self) -> bool:
         """Whether its server creates its certificates and writes the caBundle, by its Deployment's flags."""
         return bool(self.deployment) and "--disable-cert-rotation" not in " ".join(arguments(self.deployment or {}))
@@ -99,7 +110,7 @@ def _is_workload_identity_entry(webhook: JsonObject) -> bool:
 
 def release_of(manifest: JsonObject) -> str:
     """The Helm release that an object belongs to, empty where it is of none."""
-    return str((manifest["metadata"].get("annotations") or {}).get(HELM_RELEASE, ""))
+    return release(manifest)[0]
 
 
 def timestamp(text: object) -> datetime | None:

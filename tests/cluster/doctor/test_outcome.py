@@ -4,8 +4,11 @@ import json
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
+from azwi_cli.commands.doctor.reads import azure
+from azwi_cli.commands.doctor.reads.azure import AzureState
 from azwi_cli.console.errors import Status
 from testbed.cluster.control_plane import write_kubeconfig
 from testbed.cluster.server import TENANT_ID
@@ -89,22 +92,17 @@ def test_azure_that_was_asked_for(patient: Patient, monkeypatch: pytest.MonkeyPa
     assert patient.examined(*asked)["outcome"] == "unknown"
 
 
-def test_before_an_installation(patient: Patient) -> None:
-    """--pre says what an installation needs, and of another webhook; who may not install sees what is missing."""
-    document = json.loads(patient.doctor("--pre", "-o", "json").stdout)
-    codes = {finding["code"] for finding in document["findings"]}
-    assert {"webhook-present", "issuer-not-published"} <= codes
-    assert "right-missing" not in codes
-    file = patient.plane.kubeconfig_for(patient.namespace, "app")
-    weak = json.loads(patient.doctor("--pre", "-o", "json", kubeconfig=file).stdout)
-    [finding] = [finding for finding in weak["findings"] if finding["code"] == "right-missing"]
-    fix = finding["fix"].replace(str(file), str(patient.plane.kubeconfig))
-    try:
-        patient.run(fix)
-        after = json.loads(patient.doctor("--pre", "-o", "json", kubeconfig=file).stdout)
-        assert "right-missing" not in {finding["code"] for finding in after["findings"]}
-    finally:
-        patient.plane.kubectl("delete", "clusterrolebinding", "azwi-installer", "--ignore-not-found")
+def test_azure_is_asked_last(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found in the cluster is printed before Azure is asked."""
+    marker = "now Azure is asked"
+
+    def read(*_: object) -> AzureState:
+        click.echo(marker)
+        return AzureState()
+
+    monkeypatch.setattr(azure, "read", read)
+    lines = patient.doctor().stdout.splitlines()
+    assert lines.index("workloads") < lines.index(marker) < lines.index("azure")
 
 
 def test_kubectl_agrees(patient: Patient) -> None:

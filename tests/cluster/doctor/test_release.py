@@ -4,14 +4,19 @@ import base64
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import trustme
 
 from azure_workload_identity import names
+from azure_workload_identity.types import JsonObject
 from certs.authority import issue, make_authority
 from certs.key_pair import KeyPair
+from testbed.cluster.control_plane import ControlPlane
+from tests.chart.helm import CHART
 from tests.cluster.support.doctor_release import endpoints, server_deployment
 from tests.cluster.support.installation import Installation
 from tests.cluster.support.installation import register as register_release
 from tests.cluster.support.patient import Patient
+from tests.cluster.support.release import FULLNAME, released
 
 
 def store(release: Installation, authority: KeyPair, leaf: KeyPair) -> None:
@@ -53,22 +58,18 @@ def test_not_ready(patient: Patient, release: Installation) -> None:
 
 
 def test_call_fails(patient: Patient, release: Installation) -> None:
-    """What the API server says of a call that fails is reported; once the server runs, it is not."""
+    """A call that fails is reported, also where the failurePolicy hides it; once the server runs, it is not."""
     finding = patient.one("webhook-call-failed")
     assert "failed calling webhook" in finding["evidence"][0]
+    register_release(patient.plane, release.name, failurePolicy="Ignore")
+    ignored = patient.one("webhook-not-called")
+    assert "failurePolicy Ignore" in ignored["evidence"]
+    assert ignored["fix"] == finding["fix"]
     patient.run(finding["fix"])
     with release.replica():
         assert patient.examined()["findings"] == []
-
-
-def test_failure_ignored(patient: Patient, release: Installation) -> None:
-    """A failure that the failurePolicy hides is reported too: a labelled pod is admitted as it is."""
-    register_release(patient.plane, release.name, failurePolicy="Ignore")
-    finding = patient.one("webhook-not-called")
-    assert "failurePolicy Ignore" in finding["evidence"]
-    patient.run(finding["fix"])
-    with release.replica():
-        assert patient.found("webhook-not-called") == []
+        register_release(patient.plane, release.name)
+        assert patient.examined()["findings"] == []
 
 
 def test_service_deleted(patient: Patient, release: Installation) -> None:
@@ -93,17 +94,20 @@ def test_distrusted(patient: Patient, release: Installation, trusted: str) -> No
     assert release.ca_bundle() == authority.certificate
 
 
-@pytest.mark.parametrize(("code", "age", "life"), [("certificate-unusable", 100, 90), ("certificate-expiring", 86, 90)])
-def test_old_certificate(patient: Patient, release: Installation, code: str, age: int, life: int) -> None:
-    """A certificate that ended, or ends soon, goes; the server makes a new one."""
-    authority, leaf = certificates(release, datetime.now(UTC) - timedelta(days=age), timedelta(days=life))
-    store(release, authority, leaf)
-    trust(release, authority.certificate)
-    finding = patient.one(code, f"Secret {release.name}/{names.CERT_SECRET}")
-    patient.run(finding["fix"])
+def test_old_certificate(patient: Patient, release: Installation) -> None:
+    """A certificate that ends soon, or ended, goes; the server makes a new one."""
+    life, subject = timedelta(days=90), f"Secret {release.name}/{names.CERT_SECRET}"
+    for code, age in (("certificate-expiring", 86), ("certificate-unusable", 100)):
+        authority, leaf = certificates(release, datetime.now(UTC) - timedelta(days=age), life)
+        store(release, authority, leaf)
+        trust(release, authority.certificate)
+        patient.fixed(code, subject)
+        # kubectl restarts a Deployment once a second.
+        patient.plane.kubectl("delete", "deployment", "azwi", "-n", release.name)
+        patient.plane.apply(server_deployment(release))
     with release.replica():
-        assert release.certificates()["tls.crt"] != leaf.certificate
-        assert patient.found(code) == []
+        assert release.certificates()["tls.crt"]
+        assert [finding for finding in patient.examined()["findings"] if finding["subject"] == subject] == []
 
 
 def test_own_certificate(patient: Patient, release: Installation) -> None:
@@ -127,3 +131,70 @@ def test_injector(patient: Patient, release: Installation) -> None:
     patient.plane.kubectl("annotate", "mutatingwebhookconfiguration", release.name, annotation)
     finding = patient.fixed("cabundle-contested")
     assert finding["severity"] == "warning"
+
+
+def ended(plane: ControlPlane, deployment: JsonObject, log: str) -> None:
+    """Write the pod of a Deployment as the kubelet writes it when its server has ended."""
+    namespace, template = deployment["metadata"]["namespace"], deployment["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    name = f"{deployment['metadata']['name']}-1"
+    plane.kubectl("delete", "pod", name, "-n", namespace, "--ignore-not-found", "--now")
+    spec = {"containers": [{"name": container["name"], "image": container["image"]}]}
+    plane.create_pod(namespace, {"metadata": {"name": name, "labels": template["metadata"]["labels"]}, "spec": spec})
+    state = {
+        "name": container["name"], "image": container["image"], "imageID": "", "ready": False, "restartCount": 3,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}},
+        "lastState": {"terminated": {"exitCode": 2, "reason": "Error", "message": log[-2048:]}},
+    }  # fmt: skip
+    status = {"status": {"phase": "Running", "containerStatuses": [state]}}
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}/status"
+    plane.request("PATCH", path, status, content_type="application/merge-patch+json")
+
+
+def replaced(plane: ControlPlane, namespace: str, name: str) -> None:
+    """Delete the pod that ended, as the Deployment's controller does with those of an old template."""
+    assert plane.kubectl("delete", "pod", name, "-n", namespace, "--now").returncode == 0
+
+
+def of_another_program() -> dict[str, str]:
+    """Make what v1.6.0's rotator keeps in its Secret: a valid RSA pair."""
+    pair = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("other.svc", key_type=trustme.KeyType.RSA)
+    data = {"tls.crt": pair.cert_chain_pems[0].bytes(), "tls.key": pair.private_key_pem.bytes()}
+    return {key: base64.b64encode(value).decode() for key, value in data.items()}
+
+
+def test_certificate_not_made(patient: Patient, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release whose servers get no certificate gets its roles back, or another Secret; then they start."""
+    (patient.directory / "charts").symlink_to(CHART.parent)
+    with released(plane, patient.directory) as release:
+        deployment, subject = release.get("deployment"), f"Deployment {release.namespace}/{FULLNAME}"
+        plane.kubectl("delete", "service", FULLNAME, "-n", release.namespace)
+        assert "helm" in patient.fixed("service-missing")["fix"]
+        plane.kubectl("delete", "role", "--all", "-n", release.namespace)
+        ended(plane, deployment, release.ended().stderr)
+        finding = patient.one("certificate-not-made", subject)
+        assert "does not let the webhook GET Secret" in finding["evidence"][0]
+        assert any(line.startswith("container manager waits: CrashLoopBackOff") for line in finding["evidence"])
+        patient.run(finding["fix"])
+        assert plane.kubectl("get", "role", FULLNAME, "-n", release.namespace).returncode == 0
+
+        data = {"metadata": {"name": f"{FULLNAME}-server-cert", "namespace": release.namespace}}
+        plane.apply({"apiVersion": "v1", "kind": "Secret", **data, "data": of_another_program()})
+        ended(plane, deployment, log := release.ended().stderr)
+        finding = patient.one("certificate-not-made", subject)
+        assert "is a valid certificate of another program" in finding["evidence"][0]
+        patient.run(finding["fix"])
+        replaced(plane, release.namespace, f"{FULLNAME}-1")
+        with release.service() as service, release.replica(service):
+            assert patient.found("certificate-not-made") == []
+
+        # Where it is of no Helm release, a person names another Secret.
+        name = release.configuration()["metadata"]["name"]
+        plane.kubectl("annotate", "mutatingwebhookconfiguration", name, "meta.helm.sh/release-name-")
+        ended(plane, deployment, log)
+        monkeypatch.setenv("KUBE_EDITOR", "sed -i s/--cert-secret=.*/--cert-secret=own/")
+        by_hand = patient.one("certificate-not-made", subject)["fix"]
+        assert " edit deployment " in by_hand
+        patient.run(by_hand)
+        replaced(plane, release.namespace, f"{FULLNAME}-1")
+        assert patient.found("certificate-not-made") == []

@@ -89,7 +89,9 @@ def test_not_installed(patient: Patient, server: Server) -> None:
     (patient.directory / "charts").symlink_to(CHART.parent)
     flags = f"--kubeconfig={patient.plane.kubeconfig}"
     try:
-        patient.fixed("not-installed")
+        installed = patient.fixed("not-installed")
+        assert "helm" in patient.fixed("webhook-present", "azwi", "--pre")["fix"]
+        patient.run(installed["fix"])
         patient.plane.apply(configuration("main", server.url + names.MUTATE_PATH, server.ca_pem))
         assert "helm" in patient.fixed("several-webhooks")["fix"]
     finally:

@@ -219,6 +219,45 @@ def test_limit_range(patient: Patient) -> None:
     assert created(patient).returncode == 0
 
 
+FITTING = {"cpu": "200m", "memory": "128Mi"}
+SMALL: list[tuple[str, JsonObject]] = [
+    ("ResourceQuota", {"hard": {"requests.cpu": "205m"}}),
+    ("ResourceQuota", {"hard": {"requests.cpu": "2", "limits.memory": "160Mi"}}),
+    ("LimitRange", {"limits": [{"type": "Pod", "max": {"memory": "150Mi"}}]}),
+]
+SMALL_SETUPS = [
+    "a ResourceQuota without room for the proxy's CPU request",
+    "a ResourceQuota without room for the proxy's memory limit",
+    "a LimitRange for pods that are too large with the proxy",
+]
+
+
+@pytest.mark.parametrize(("kind", "spec"), SMALL, ids=SMALL_SETUPS)
+def test_no_room(patient: Patient, kind: str, spec: JsonObject) -> None:
+    """What has no room for the proxy is found, and after the fix the API server admits the pods."""
+    app = {"name": "app", "image": "app", "resources": {"requests": FITTING, "limits": FITTING}}
+    asks = {**PROXY, names.PROXY_MODE: "environment"}
+    bound = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "team"}, "spec": spec}
+    patient.apply(bound, deployment(annotations=asks, containers=[app]))
+    count_quota(patient, kind)
+    assert created(patient).returncode == 1
+    finding = patient.one("proxy-out-of-bounds", "Deployment")
+    assert finding["evidence"][0].startswith(f"{kind} team: ")
+    patient.run(finding["fix"])
+    count_quota(patient, kind)
+    assert created(patient).returncode == 0
+    assert patient.found("proxy-out-of-bounds") == []
+
+
+def count_quota(patient: Patient, kind: str) -> None:
+    """Do what the controller of quotas does."""
+    if kind == "ResourceQuota":
+        hard = patient.get("resourcequotas", "team")["spec"]["hard"]
+        path = f"/api/v1/namespaces/{patient.namespace}/resourcequotas/team/status"
+        status = {"status": {"hard": hard, "used": dict.fromkeys(hard, "0")}}
+        patient.plane.request("PATCH", path, status, content_type="application/merge-patch+json")
+
+
 def test_moved_key_keeps_its_value(patient: Patient) -> None:
     """A misspelt annotation's value is carried over byte for byte, whatever is in it."""
     patient.apply(deployment(annotations={"azure.workload.identity/skip_containers": HOSTILE}))

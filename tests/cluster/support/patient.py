@@ -49,13 +49,13 @@ class Patient:
         self._record(document["findings"])
         return document
 
-    def found(self, code: str) -> list[JsonObject]:
+    def found(self, code: str, *words: str) -> list[JsonObject]:
         """Return the findings of a code."""
-        return [finding for finding in self.examined()["findings"] if finding["code"] == code]
+        return [finding for finding in self.examined(*words)["findings"] if finding["code"] == code]
 
-    def one(self, code: str, subject: str = "") -> JsonObject:
+    def one(self, code: str, subject: str = "", *words: str) -> JsonObject:
         """Return the only finding of a code."""
-        findings = self.examined()["findings"]
+        findings = self.examined(*words)["findings"]
         mine = [finding for finding in findings if finding["code"] == code and subject in finding["subject"]]
         assert len(mine) == 1, findings
         assert mine[0]["evidence"]
@@ -76,6 +76,11 @@ class Patient:
         assert not (self.directory / "pwned").exists()
         return done.stdout
 
+    def cannot_run(self, finding: JsonObject, why: str) -> None:
+        """The finding's fix cannot be run in a test; the test does what it would do. `why` is for the table."""
+        finding["cannotRun"] = why
+        self._ran = True
+
     def _record(self, findings: list[JsonObject]) -> None:
         """Once a fix has run and its finding is gone, add a row to the table of set-ups (ROWS), if one is wanted."""
         if not self._ran:
@@ -89,15 +94,16 @@ class Patient:
             with Path(file).open("a") as rows:
                 for finding in gone:
                     fix = finding["fix"].replace(kubeconfig, "").replace(self.namespace, "shop")
-                    rows.write(json.dumps({"setup": setup, "code": finding["code"], "fix": fix}) + "\n")
+                    row = {"setup": setup, "code": finding["code"], "fix": fix}
+                    rows.write(json.dumps({**row, "cannotRun": finding.get("cannotRun", "")}) + "\n")
 
-    def fixed(self, code: str, subject: str = "") -> JsonObject:
+    def fixed(self, code: str, subject: str = "", *words: str) -> JsonObject:
         """Find it, run its command, and find it no more."""
-        finding = self.one(code, subject)
+        finding = self.one(code, subject, *words)
         self.run(finding["fix"])
         after = [
             finding
-            for finding in self.examined()["findings"]
+            for finding in self.examined(*words)["findings"]
             if finding["code"] == code and subject in finding["subject"]
         ]
         assert after == []

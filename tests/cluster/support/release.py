@@ -122,13 +122,7 @@ class Release:
         (container,) = spec["containers"]
         host = next(_addresses)
         endpoint = Endpoint(_port(container, "webhook-server"), _port(container, "healthz"), host)
-        command = [
-            *(str(Path(sys.executable).parent / program) for program in container["command"]),
-            *self._arguments(spec, container, host),
-            f"--webhook-host={host}",
-            f"--health-addr={host}:{endpoint.health_port}",
-            f"--metrics-addr={host}:{_port(container, 'metrics')}",
-        ]
+        command = self._command(spec, container, host)
         log = self.directory / f"{self.namespace}-{host}.log"
         with running(command, log, env=self._environment(spec, container)) as process:
             of.add(endpoint)
@@ -138,6 +132,16 @@ class Release:
             finally:
                 of.remove(endpoint)
 
+    def ended(self, deployment: str = FULLNAME) -> "subprocess.CompletedProcess[str]":
+        """Run a pod of the Deployment that ends by itself."""
+        spec = self.get("deployment", deployment)["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        return subprocess.run(
+            self._command(spec, container, next(_addresses)),
+            env=self._environment(spec, container), capture_output=True, text=True, check=False,
+            timeout=MAX_WAIT_SECONDS,
+        )  # fmt: skip
+
     @contextmanager
     def replicas(self, deployment: str = FULLNAME, service_name: str = FULLNAME) -> Iterator[Service]:
         """Run as many pods as the Deployment says, behind the release's Service."""
@@ -146,6 +150,15 @@ class Release:
             for _ in range(self.get("deployment", deployment)["spec"]["replicas"]):
                 stack.enter_context(self.replica(forwarding, deployment))
             yield forwarding
+
+    def _command(self, spec: JsonObject, container: JsonObject, host: str) -> list[str]:
+        return [
+            *(str(Path(sys.executable).parent / program) for program in container["command"]),
+            *self._arguments(spec, container, host),
+            f"--webhook-host={host}",
+            f"--health-addr={host}:{_port(container, 'healthz')}",
+            f"--metrics-addr={host}:{_port(container, 'metrics')}",
+        ]
 
     def _environment(self, spec: JsonObject, container: JsonObject) -> dict[str, str]:
         kubeconfig = self.control_plane.kubeconfig_for(self.namespace, spec["serviceAccountName"])
