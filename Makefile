@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-burst bench-proxy attacks entra bench-azwi node-tools e2e migration node lock clean
+.PHONY: help run test check lint types contracts coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-burst bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration node lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -120,6 +120,9 @@ attacks: .venv/test.stamp ## measure what each attack costs a server; ATTACKS="-
 
 bench-azwi: .venv/run.stamp ## measure the CPU time of azwi commands against a bare interpreter
 	@$(PY) -m bench.azwi
+
+bench-sync: .venv/test.stamp ## measure azwi sync for 1,000 ServiceAccounts over 60 identities
+	@$(PY) -m bench.sync
 
 lock: ## resolve requirements/*.txt again (needs uv)
 	@sh scripts/lock.sh

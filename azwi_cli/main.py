@@ -57,6 +57,9 @@ COMMANDS: Final = {
     "serviceaccount": CommandEntry(
         "azwi_cli.commands.serviceaccount", "Give a ServiceAccount an identity in Azure, or take it away.", "sa"
     ),
+    "sync": CommandEntry(
+        "azwi_cli.commands.sync.command", "Make federated credentials what ServiceAccounts in Git or a cluster say."
+    ),
     "token": CommandEntry("azwi_cli.commands.token.command", "Try the exchange of a ServiceAccount's token."),
     "version": CommandEntry("azwi_cli.commands.version", "Print azwi's version."),
 }

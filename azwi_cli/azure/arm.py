@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from azwi_cli.azure.federation import FederatedCredential, Trust
-from azwi_cli.azure.ids import assignment_name, last, role_guid
+from azwi_cli.azure.ids import MSI, assignment_name, last, role_guid
 from azwi_cli.azure.pipeline import Endpoint, quoted, segment
 from azwi_cli.console.errors import CommandError
 
@@ -60,6 +60,12 @@ class Arm:
         """The identity of that id."""
         found = self.endpoint.find(_path(resource_id), _MSI_VERSION)
         return None if found is None else _identity(found)
+
+    def identities(self, subscription: str, group: str = "") -> list[ManagedIdentity]:
+        """All of a subscription, or of one of its resource groups."""
+        scope = f"/resourceGroups/{group}" if group else ""
+        path = _path(f"/subscriptions/{subscription}{scope}/providers/{MSI}")
+        return [_identity(identity) for identity in self.endpoint.pages(path, _MSI_VERSION)]
 
     def create_identity(self, resource_id: str, location: str) -> ManagedIdentity:
         """Create it in a region; its resource group must be there."""

@@ -69,6 +69,7 @@ _SUBSCRIPTION: Final = r"/subscriptions/(?P<subscription>[^/]+)"
 _IDENTITY: Final = (
     rf"(?P<identity>{_SUBSCRIPTION}/resourceGroups/(?P<group>[^/]+)/providers/{re.escape(MSI)}/(?P<name>[^/]+))"
 )
+_IDENTITIES: Final = rf"{_SUBSCRIPTION}(?:/resourceGroups/(?P<group>[^/]+))?/providers/{re.escape(MSI)}"
 _CREDENTIALS: Final = rf"{_IDENTITY}/federatedIdentityCredentials"
 _CREDENTIAL: Final = rf"{_CREDENTIALS}/(?P<credential>[^/]+)"
 _ROLES: Final = rf"(?P<scope>/?.*)/providers/{re.escape(AUTHORIZATION)}/roleDefinitions"
@@ -81,6 +82,7 @@ _OPERATIONS: Final[list[tuple[str, str, set[str], str, Operation]]] = [
     ("GET", "/metadata/endpoints", {"2022-09-01"}, "", _metadata),
     ("GET", "/operations/[^/]+", {"2022-12-01"}, "operations/read", _operation),
     ("GET", _SUBSCRIPTION, {"2022-12-01"}, "", _subscription),
+    ("GET", _IDENTITIES, _MSI_VERSIONS, "read", identities.list_identities),
     ("GET", _IDENTITY, _MSI_VERSIONS, "read", identities.get_identity),
     ("PUT", _IDENTITY, _MSI_VERSIONS, "write", identities.put_identity),
     ("GET", _CREDENTIALS, _MSI_VERSIONS, "federatedIdentityCredentials/read", identities.list_credentials),

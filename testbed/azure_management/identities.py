@@ -32,6 +32,14 @@ def get_identity(azure: Azure, _: Request, match: re.Match[str]) -> Answer:
     return Answer(200, _identity(azure, match))
 
 
+def list_identities(azure: Azure, request: Request, match: re.Match[str]) -> Answer:
+    """List the identities of a subscription, or of one of its resource groups."""
+    check_subscription(azure, match)
+    group = f"/resourcegroups/{match['group'].lower()}/" if match["group"] else ""
+    found = [one for one in azure.identities if group in one["id"].lower() and azure.seen(one["id"])]
+    return Answer(200, azure.page(request, found, "nextLink"))
+
+
 def put_identity(azure: Azure, request: Request, match: re.Match[str]) -> Answer:
     """Put identity."""
     check_subscription(azure, match)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from azure_workload_identity import names
@@ -17,6 +18,8 @@ from testbed.azure_management.login import install_az
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import environment, pod, token_volumes
 from testbed.entra import Entra, FederatedCredential, entra
+from testbed.program import ROOT
+from tests.support.commands import parsed
 
 Azwi = Callable[..., Result]
 VAULT = "https://vault.azure.net/.default"
@@ -253,3 +256,27 @@ def test_token_of_an_account_without_identity(plain_namespace: str, azwi: Azwi, 
     missing = azwi("token", "exchange", f"--namespace={plain_namespace}", "--service-account=none")
     assert '"none" not found' in missing.stderr
     assert login.exchanges == []
+
+
+def test_sync_in_the_cluster(
+    control_plane: ControlPlane,
+    namespace: str,
+    azwi: Azwi,
+    microsoft: tuple[Azure, Entra],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the rights of the example's account alone `azwi sync` adds what accounts need, and Entra takes it."""
+    azure, _ = microsoft
+    manifests = [*yaml.safe_load_all((ROOT / "examples" / "sync-cronjob.yaml").read_text())]
+    system = manifests[0]["metadata"]["namespace"]
+    control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": system}}, *manifests)
+    client_id = azure.add_identity("shop-web")["properties"]["clientId"]
+    control_plane.create_service_account(namespace, "web", {names.CLIENT_ID: client_id})
+    container = manifests[-1]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    assert parsed(container["command"][1:])["owner"] == "cluster"
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig_for(system, "azwi-sync")))
+    done = azwi("sync", "-n", namespace, "--prune", "--owner=cluster", *as_admin(azure))
+    assert f"  + {namespace}/web\n" in done.stdout, done.output
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    exchanged = azwi("token", "exchange", "-n", namespace, "--service-account=web", f"--tenant-id={azure.tenant}")
+    assert exchanged.exit_code == 0, exchanged.output

@@ -1,0 +1,1 @@
+"""`azwi sync`: federated credentials as ServiceAccounts in Git or in the cluster say."""

@@ -1,0 +1,223 @@
+"""`azwi sync` with ServiceAccounts in manifests and an emulated Azure; with a cluster in tests/cluster."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from azure_workload_identity import names
+from azwi_cli.azure.options import AZURE_VARIABLES
+from azwi_cli.main import program
+from testbed.azure_management import Azure
+from testbed.azure_management.login import install_az
+from testbed.azure_management.state import Failure
+from tests.support.schemas import follows_schema
+from tests.test_docs import text
+
+ISSUER = "https://issuer.azwi.test/"
+Sync = Callable[..., Result]
+
+
+@pytest.fixture
+def sync(azure: Azure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
+    """Run the command for the manifests in a directory."""
+    monkeypatch.setenv("PATH", f"{install_az(azure, tmp_path / 'bin')}:/usr/bin:/bin")
+    for name in AZURE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "accounts").mkdir()
+
+    def run(*flags: str, stdin: str = "") -> Result:
+        login = [f"-s={azure.subscription}", "--auth-method=cli", f"--arm-endpoint={azure.arm}"]
+        issuer = [f"--service-account-issuer-url={ISSUER}"]
+        files = [] if "-f" in flags else ["-f", str(tmp_path / "accounts")]
+        return CliRunner().invoke(program, ["sync", *files, *login, *issuer, *flags], input=stdin)
+
+    return run
+
+
+def account(namespace: str, name: str, client_id: str) -> dict[str, Any]:
+    """Write a ServiceAccount."""
+    metadata = {"name": name, "namespace": namespace, "annotations": {names.CLIENT_ID: client_id}}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+
+
+def write(tmp_path: Path, *objects: object) -> None:
+    """Replace the manifests."""
+    (tmp_path / "accounts" / "all.yaml").write_text(yaml.safe_dump_all(objects))
+
+
+def client_id(azure: Azure, name: str) -> str:
+    """Create an identity."""
+    return str(azure.add_identity(name)["properties"]["clientId"])
+
+
+def held(azure: Azure) -> dict[str, list[str]]:
+    """Return the subjects that each identity trusts."""
+    return {
+        key.rsplit("/", 1)[-1]: sorted(one.get("properties", one)["subject"].split(":", 2)[2] for one in credentials)
+        for key, credentials in azure.credentials.items()
+    }
+
+
+def test_plan_apply_and_again(azure: Azure, sync: Sync, tmp_path: Path) -> None:
+    """The plan is a diff and changes nothing; applied it is in place, and a second run writes nothing."""
+    web, cart = client_id(azure, "shop-web"), client_id(azure, "shop-cart")
+    write(tmp_path, account("shop", "web", web), account("shop", "api", web), account("shop", "cart", cart.upper()))
+    plan = sync("--dry-run")
+    assert plan.exit_code == 0, plan.output
+    assert (
+        f"managed identity shop-web ({web}), 0 of 20 credentials, 2 after\n  + shop/api\n  + shop/web\n" in plan.stdout
+    )
+    assert plan.stdout.endswith("3 to create, 0 to change, 0 to delete, 0 in place.\n")
+    assert azure.writes() == []
+    done = sync("-o", "json")
+    assert done.exit_code == 0, done.output
+    document = follows_schema("sync", done.stdout)
+    assert document["applied"]
+    assert {change["outcome"] for one in document["identities"] for change in one["changes"]} == {"done"}
+    assert held(azure) == {"shop-web": ["shop:api", "shop:web"], "shop-cart": ["shop:cart"]}
+    writes = len(azure.writes())
+    again = sync()
+    assert again.stdout == "0 done, 3 in place.\n"
+    assert len(azure.writes()) == writes == 3
+
+
+def test_pull_requests(azure: Azure, sync: Sync, tmp_path: Path) -> None:
+    """The credentials of a closed pull request are pruned, also of an identity that no account names any more."""
+    web, preview = client_id(azure, "shop-web"), client_id(azure, "preview")
+    write(tmp_path, account("shop", "web", web), account("pr-12", "web", web), account("pr-12", "db", preview))
+    assert sync().exit_code == 0
+    write(tmp_path, account("shop", "web", web))
+    kept = sync()
+    assert kept.stdout == "0 done, 1 in place, 1 that no account needs (--prune deletes them).\n"
+    pruned = sync("--prune")
+    assert pruned.exit_code == 0
+    assert "  - pr-12/web\n" in pruned.stdout
+    assert held(azure) == {"shop-web": ["shop:web"], "preview": []}
+
+
+def test_application(azure: Azure, sync: Sync, tmp_path: Path) -> None:
+    """A client id of an application is found in the directory; its credential carries the owner's mark, too."""
+    application = azure.add_application("shop-app")
+    write(tmp_path, account("shop", "web", application["appId"]))
+    assert sync("--owner=git").exit_code == 0
+    [credential] = azure.credentials[application["id"]]
+    assert credential["name"].startswith("azwi_git_shop-web-")
+    write(tmp_path, account("shop", "web", application["appId"]), account("shop", "x", application["appId"]))
+    assert sync("--owner=git").stdout.endswith("1 done, 1 in place.\n")
+
+
+def test_problems(azure: Azure, sync: Sync, tmp_path: Path) -> None:
+    """An identity that is full or not there is reported and left as it is, the others are done, and the status is 1."""
+    full, web = client_id(azure, "full"), client_id(azure, "shop-web")
+    absent = "00000000-1111-4222-8333-444444444444"
+    crowd = [account("shop", f"worker-{number}", full) for number in range(21)]
+    write(tmp_path, *crowd, account("shop", "web", web), account("shop", "lost", absent))
+    done = sync()
+    assert done.exit_code == 1
+    assert "! it would have 21 credentials, and Entra allows 20" in done.stdout
+    assert "! no managed identity of the subscription and no application has this client id" in done.stdout
+    assert "2 problems, 0 failed; the rest is in place" in done.stderr
+    assert held(azure) == {"full": [], "shop-web": ["shop:web"]}
+
+
+def test_throttled(azure: Azure, sync: Sync, tmp_path: Path) -> None:
+    """A 429 is waited out as it says, and the write is made once."""
+    web = client_id(azure, "shop-web")
+    write(tmp_path, account("shop", "web", web))
+    azure.faults.throttle(2, "0.01", method="PUT")
+    assert sync().exit_code == 0
+    assert len(azure.writes()) == 3
+    assert held(azure) == {"shop-web": ["shop:web"]}
+
+
+def test_refused(azure: Azure, sync: Sync, tmp_path: Path) -> None:
+    """A refused write is reported with Azure's reason."""
+    write(tmp_path, account("shop", "web", client_id(azure, "shop-web")))
+    azure.faults.failures.append(Failure(403, "AuthorizationFailed", method="PUT"))
+    done = sync()
+    assert done.exit_code == 1
+    assert "+ shop/web   failed: made to fail (AuthorizationFailed)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("kind: [", "all.yaml"),
+        ("just: text\n", "is not a Kubernetes object"),
+        ("", "there are no manifests"),
+        (yaml.safe_dump(account("shop", "web", "shop-web")), "'shop-web' is not a client id"),
+        (
+            yaml.safe_dump_all([account("shop", "web", f"{number * 8}-1111-4222-8333-444444444444")
+                                for number in ("1", "2")]),
+            "is there twice, with two client ids",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_input(azure: Azure, sync: Sync, tmp_path: Path, content: str, expected: str) -> None:
+    """What cannot be read as it is meant ends the command before Azure is asked: unreadable is not absent."""
+    (tmp_path / "accounts" / "all.yaml").write_text(content)
+    done = sync("--prune", "--allow-empty")
+    assert (done.exit_code, azure.requests) == (1, [])
+    assert expected in done.stderr
+
+
+def test_nothing_left(azure: Azure, sync: Sync, tmp_path: Path) -> None:
+    """No account at all prunes nothing, unless that is said; other objects do not count."""
+    web = client_id(azure, "shop-web")
+    write(tmp_path, account("shop", "web", web))
+    assert sync().exit_code == 0
+    write(tmp_path, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}})
+    done = sync("--prune")
+    assert (done.exit_code, "add --allow-empty" in done.stderr) == (1, True)
+    assert sync("--prune", "--allow-empty").exit_code == 0
+    assert held(azure) == {"shop-web": []}
+
+
+def test_stdin(azure: Azure, sync: Sync) -> None:
+    """Manifests come from a pipe, in lists, too."""
+    web = client_id(azure, "shop-web")
+    listed = {"apiVersion": "v1", "kind": "List", "items": [account("shop", "web", web)]}
+    assert sync("-f", "-", stdin=yaml.safe_dump(listed)).exit_code == 0
+    assert held(azure) == {"shop-web": ["shop:web"]}
+
+
+@pytest.mark.parametrize("flags", [("--owner=a_b",), ("--owner=",), ("--watch", "-f", "-"), ("--parallel=0",)])
+def test_usage(sync: Sync, flags: tuple[str, ...]) -> None:
+    """Wrong usage is refused before anything is read."""
+    assert sync(*flags).exit_code == 2
+
+
+def test_watch(azure: Azure, sync: Sync, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --watch a changed directory is synchronised, an unchanged one costs nothing, and an error ends nothing."""
+    web = client_id(azure, "shop-web")
+    write(tmp_path, account("shop", "web", web))
+    seen: list[int] = []
+
+    def step(*_: object) -> None:
+        seen.append(len(azure.requests))
+        if len(seen) == 2:
+            (tmp_path / "accounts" / "all.yaml").write_text("kind: [")
+        elif len(seen) == 3:
+            write(tmp_path, account("shop", "web", web), account("shop", "api", web))
+        elif len(seen) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("azwi_cli.commands.sync.command._pause", step)
+    done = sync("--watch")
+    assert done.exit_code == 130
+    assert seen[0] == seen[1] == seen[2] < seen[3]
+    assert "all.yaml" in done.stderr
+    assert held(azure) == {"shop-web": ["shop:api", "shop:web"]}
+
+
+def test_page(azure: Azure, sync: Sync, tmp_path: Path) -> None:
+    """The manual shows what is printed."""
+    azure.add_identity("shop-web")["properties"]["clientId"] = web = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
+    write(tmp_path, account("shop", "web", web), account("pr-11", "web", web))
+    assert sync().exit_code == 0
+    write(tmp_path, account("shop", "web", web), account("pr-12", "web", web))
+    assert sync("--prune", "--dry-run").stdout + "```" in text("use/azwi-sync.md")
