@@ -55,6 +55,7 @@ docs: .venv/run.stamp ## generate the pages of the manual that come from the cod
 	@$(PY) -m scripts.write_values
 	@$(PY) -m scripts.write_values_schema
 	@$(PY) -m scripts.write_values_defaults
+	@$(PY) -m scripts.write_policy
 	@$(PY) -m scripts.write_azwi
 	@$(PY) -m scripts.write_diagram
 

@@ -23,6 +23,7 @@ NAMES: Final = {value.name: value.default for value in documented_values(TEXT)}
 
 # Values without which another value has no effect, by the latter's prefix.
 CONTEXTS: Final[dict[str, JsonObject]] = {
+    "policy.": {"engine": "policy"},
     "autoscaling.": {"autoscaling.enabled": True},
     "networkPolicy.": {"networkPolicy.enabled": True},
     "metrics.service.": {"metrics.service.enabled": True},
@@ -42,6 +43,7 @@ RELABELINGS: Final = [{"action": "labeldrop", "regex": "pod"}]
 LABELS: Final = {"team": "identity"}
 # Non-default values, where one cannot be derived from the default.
 EXAMPLES: Final[JsonObject] = {
+    "policy.accountSelector": {"matchLabels": LABELS},
     "identityMapping.mappings": [{"namespace": "shop"}],
     "global.imageRegistry": "registry.example.com",
     "global.imagePullSecrets": [{"name": "pull"}],

@@ -52,6 +52,16 @@ class Kind(StrEnum):
 
 # The pod's own account, of all that the binding selects in its namespace.
 OWN_ACCOUNT: Final = cel("params.metadata.name == object.spec.?serviceAccountName.orValue('default')")
+# Where the policies cannot read the identity mapping: the pod's ServiceAccount leaves nothing for it to say.
+OWN_VALUES: Final = cel(
+    """
+    [@CLIENT_ID, @TENANT_ID, @TOKEN_EXPIRATION].all(
+      key, params.metadata.?annotations[?key].orValue('').trim() != ''
+    )
+    """
+)
+# Beside a webhook: the pods for which it is called are those that the policies left.
+LEFT_BY_POLICY: Final = cel("!object.spec.?volumes.orValue([]).exists(volume, volume.name.startsWith(@VOLUME_PREFIX))")
 GUARDED: Final = cel(
     """
     !variables.optedIn || variables.selected.size() == 0
@@ -133,7 +143,7 @@ def _bindings(kind: Kind, policy: Policy, installation: Installation) -> Iterato
         resources: JsonObject = {"objectSelector": object_selector}
         selector: JsonObject = dict(installation.namespace_selector)
         if expressions:
-            selector["matchExpressions"] = [*selector.get("matchExpressions", []), *expressions]
+            selector["matchExpressions"] = [*expressions, *selector.get("matchExpressions", [])]
         if selector:
             resources["namespaceSelector"] = selector
         spec: JsonObject = {"policyName": f"{installation.name}-{kind}", "matchResources": resources}

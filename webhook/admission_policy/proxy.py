@@ -141,7 +141,8 @@ REQUEST: Final[tuple[Variable, ...]] = (
         variables.proxyRequested.all(name, amount, amount == '' || amount.matches(@QUANTITY))
         ? ['cpu', 'memory'].filter(
             kind,
-            variables.proxyMerged[kind + '_request'] != '' && variables.proxyMerged[kind + '_limit'] != ''
+            (variables.proxyRequested[kind + '_request'] != '' || variables.proxyRequested[kind + '_limit'] != '')
+            && variables.proxyMerged[kind + '_request'] != '' && variables.proxyMerged[kind + '_limit'] != ''
             && quantity(variables.proxyMerged[kind + '_request']).isGreaterThan(
               quantity(variables.proxyMerged[kind + '_limit'])
             )

@@ -1,12 +1,16 @@
 """The administrator's settings as the first variables of every policy: the only text that differs between clusters."""
 
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from webhook.admission.identity import MappingEntry
 from webhook.admission.policy import CustomEndpoint, Policy, ProxySettings
-from webhook.admission_policy.cel import Variable, literal
+from webhook.admission_policy.cel import Variable
 
+# As Go escapes them in JSON.
+_ESCAPED: Final = "<>&\u2028\u2029"
 _GLOB: Final = {"*": ".*", "?": "."}
 _EMPTY_ENDPOINT: Final = CustomEndpoint("", "", "")
 
@@ -15,6 +19,7 @@ def settings_variables(policy: Policy) -> list[Variable]:
     """The variables of an installation's settings."""
     endpoint = policy.custom_endpoint or _EMPTY_ENDPOINT
     entries = policy.mapping.entries
+    selector = endpoint.ca_bundle.label_selector if endpoint.ca_bundle else None
     values: list[tuple[str, str, object]] = [
         ("optIn", "How pods opt in.", sorted(policy.opt_in)),
         ("audience", "The audience of tokens.", policy.audience),
@@ -40,13 +45,38 @@ def settings_variables(policy: Policy) -> list[Variable]:
         (
             "endpointCaSelector",
             "Which of its signer's ClusterTrustBundles: one selector, or none for all.",
-            [endpoint.ca_bundle.label_selector] if endpoint.ca_bundle and endpoint.ca_bundle.label_selector else [],
+            [] if selector is None else [_Dynamic(selector)],
         ),
         ("proxy", "The proxy sidecar.", dict(_proxy(policy.proxy))),
         ("proxyIsNative", "Whether it is a native sidecar.", policy.proxy.native),
         ("proxyUidIsAssigned", "Whether the cluster assigns its uid.", policy.proxy.assigned_uid),
     ]
-    return [Variable(name, comment, literal(value)) for name, comment, value in values]
+    return [Variable(name, comment, _written(value)) for name, comment, value in values]
+
+
+@dataclass(frozen=True, slots=True)
+class _Dynamic:
+    """A value whose members have several types."""
+
+    value: object
+
+
+def _written(value: object) -> str:
+    """A value as JSON, which CEL reads, too; as Helm's toJson writes it."""
+    if isinstance(value, list) and value and isinstance(value[0], _Dynamic):
+        return f"[{_dynamic(value[0].value)}]"
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    for character in _ESCAPED:
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _dynamic(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{_written(key)}:dyn({_dynamic(value[key])})" for key in sorted(value)) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(f"dyn({_dynamic(member)})" for member in value) + "]"
+    return _written(value)
 
 
 def _identity(entry: MappingEntry) -> Mapping[str, str]:

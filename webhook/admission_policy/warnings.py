@@ -52,7 +52,7 @@ def _unrecognized(keys: str, known: frozenset[str]) -> str:
         .transformList(index, found, index < @MAX_UNRECOGNIZED, found)
         """,
         KNOWN=known,
-        KEYS=KNOWN,
+        KEYS=dict(sorted(KNOWN.items())),
         MAX_UNRECOGNIZED=MAX_UNRECOGNIZED,
     )
 

@@ -3,7 +3,7 @@ Checks that involve more than one value; each message says what to change. value
 */}}
 {{- define "azwi.check" -}}
 {{- $problems := list -}}
-{{- range list "azwi.checkMisnamed" "azwi.checkImage" "azwi.checkCertificates" "azwi.checkServer" "azwi.checkEndpoint" "azwi.checkBudget" "azwi.checkMetrics" "azwi.checkNames" -}}
+{{- range list "azwi.checkMisnamed" "azwi.checkImage" "azwi.checkCertificates" "azwi.checkServer" "azwi.checkEndpoint" "azwi.checkBudget" "azwi.checkMetrics" "azwi.checkNames" "azwi.checkEngine" -}}
 {{- range include . $ | splitList "\n" -}}
 {{- with trim . -}}
 {{- $problems = append $problems . -}}
@@ -164,5 +164,56 @@ serviceAccount.create false needs serviceAccount.name: the ServiceAccount that y
 {{- if hasKey $selector $key }}
 podLabels and commonLabels cannot set {{ $key }}, which the Deployment's selector uses
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What the admission policies cannot do. */}}
+{{- define "azwi.checkEngine" -}}
+{{- if ne .Values.engine "webhook" -}}
+{{- if not (include "azwi.mutatingVersion" .) }}
+engine {{ .Values.engine }} needs MutatingAdmissionPolicy: Kubernetes 1.36, or 1.35 with the API server's --feature-gates=MutatingAdmissionPolicy=true and --runtime-config=admissionregistration.k8s.io/v1beta1=true. This cluster is {{ .Capabilities.KubeVersion.Version }}: set engine to webhook
+{{- end }}
+{{- range $number, $entry := .Values.identityMapping.mappings }}
+{{- include "azwi.checkMapping" (dict "entry" $entry "number" $number) }}
+{{- end }}
+{{- if and .Values.secondTokenAudience (not (regexMatch "^[!-~]{1,253}$" .Values.secondTokenAudience)) }}
+secondTokenAudience must be printable ASCII without blanks, at most 253 characters
+{{- end }}
+{{- end }}
+{{- if eq .Values.engine "policy" }}
+{{- if .Values.identityMapping.existingConfigMap }}
+identityMapping.existingConfigMap cannot be used with engine policy, since a policy reads only the pod's ServiceAccount: write the entries into identityMapping.mappings, or set engine to both
+{{- end }}
+{{- if ne .Values.webhook.failurePolicy "Fail" }}
+webhook.failurePolicy has no effect with engine policy: set policy.failurePolicy
+{{- end }}
+{{- $defaults := (.Files.Get "files/values.json" | fromJson).defaults }}
+{{- range $name := list "extraArgs" "extraEnv" "extraVolumes" "extraVolumeMounts" "clientCAConfigMap" "upstreamNames" "hostNetwork"
+  "mutatingWebhookAnnotations" "webhook.secondCall" "webhook.failWhenReady" "webhook.timeoutSeconds" "webhook.admissionsEnforcerDisabled"
+  "certificates.mode" "certificates.secretName" "certificates.caBundle" "autoscaling.enabled" "networkPolicy.enabled"
+  "metrics.service.enabled" "metrics.serviceMonitor.enabled" "metrics.podMonitor.enabled" "metrics.prometheusRule.enabled" "metrics.dashboard.enabled" }}
+{{- $value := $.Values }}
+{{- range splitList "." $name }}
+{{- $value = index $value . }}
+{{- end }}
+{{- if ne (toJson $value) (toJson (index $defaults $name)) }}
+{{ $name }} needs the webhook's server, which does not run with engine policy: remove it from your values, or set engine to both
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* An entry of the identity mapping: the server reports one that is wrong and goes on without it, a policy cannot. */}}
+{{- define "azwi.checkMapping" -}}
+{{- $id := "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$" -}}
+{{- $tenant := .entry.tenantId | default "" | trim -}}
+{{- if not (regexMatch $id (.entry.clientId | default "" | trim)) }}
+identityMapping.mappings[{{ .number }}].clientId must be a UUID
+{{- end }}
+{{- if not (or (eq $tenant "") (regexMatch $id $tenant) (regexMatch "^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]{2,63}$" $tenant)) }}
+identityMapping.mappings[{{ .number }}].tenantId must be a UUID or a domain
+{{- end }}
+{{- if not (regexMatch "^([a-z0-9.*?-]|\\[!?[a-z0-9-]+\\])+$" (printf "%s%s" .entry.namespace (.entry.serviceAccount | default "*"))) }}
+identityMapping.mappings[{{ .number }}] has a pattern that policies cannot have: letters, digits, "-", ".", *, ? and sets such as [0-9] or [!a] can be used
 {{- end }}
 {{- end }}

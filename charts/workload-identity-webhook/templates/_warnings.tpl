@@ -4,10 +4,10 @@
 WARNING: image {{ include "azwi.image" . }} names no registry, so nodes pull it from their container runtime's default
 registry. Push it to your registry and set image.registry; see docs/install/registries.md.
 {{ end }}
-{{- if and (eq .Values.webhook.failurePolicy "Fail") (lt (include "azwi.minReplicas" . | int) 2) }}
+{{- if and (ne .Values.engine "policy") (eq .Values.webhook.failurePolicy "Fail") (lt (include "azwi.minReplicas" . | int) 2) }}
 WARNING: there is one replica and webhook.failurePolicy is Fail: while it restarts or moves, pods that opt in cannot be created.
 {{ end }}
-{{- if and .Values.webhook.admissionsEnforcerDisabled (not (has "kube-system" .Values.webhook.excludedNamespaces)) }}
+{{- if and (ne .Values.engine "policy") .Values.webhook.admissionsEnforcerDisabled (not (has "kube-system" .Values.webhook.excludedNamespaces)) }}
 WARNING: the webhook is called for pods in kube-system. While no server answers, the cluster's own pods may not start.
 {{ end }}
 {{- range (lookup "admissionregistration.k8s.io/v1" "MutatingWebhookConfiguration" "" "").items }}

@@ -1,27 +1,38 @@
 {{/*
-The webhook configuration's entries, one for each opt-in mode. Their selectors do not overlap, so no pod is sent twice: the first
-entry has the labelled pods, the second the other pods of labelled namespaces, the third all others.
+How pods opt in, as a JSON list of {way, objectSelector, expressions for the namespace}. The selectors do not overlap, so no pod is
+handled twice: the first way has the labelled pods, the second the other pods of labelled namespaces, the third all others.
 */}}
-{{- define "azwi.webhooks" -}}
+{{- define "azwi.optInWays" -}}
 {{- $use := "azure.workload.identity/use" -}}
 {{- $byPod := has "pod-label" .Values.optIn -}}
 {{- $byNamespace := has "namespace-label" .Values.optIn -}}
 {{- $decided := ternary (list "true" "false") (list "false") $byPod -}}
 {{- $unlabelled := dict "matchExpressions" (list (dict "key" $use "operator" "NotIn" "values" $decided)) -}}
-{{- if $byPod }}
-{{- include "azwi.webhookEntries" (dict "root" . "name" "mutation.azure-workload-identity.io" "path" "/mutate-v1-pod"
-  "objectSelector" (dict "matchLabels" (dict $use "true"))
-  "expressions" list) }}
+{{- $ways := list -}}
+{{- if $byPod -}}
+{{- $ways = append $ways (dict "way" "pod-label" "objectSelector" (dict "matchLabels" (dict $use "true")) "expressions" list) -}}
+{{- end -}}
+{{- if $byNamespace -}}
+{{- $ways = append $ways (dict "way" "namespace-label" "objectSelector" $unlabelled
+  "expressions" (list (dict "key" $use "operator" "In" "values" (list "true")))) -}}
+{{- end -}}
+{{- if has "service-account" .Values.optIn -}}
+{{- $ways = append $ways (dict "way" "service-account" "objectSelector" $unlabelled
+  "expressions" (ternary (list (dict "key" $use "operator" "NotIn" "values" (list "true"))) list $byNamespace)) -}}
+{{- end -}}
+{{- toJson $ways -}}
 {{- end }}
-{{- if $byNamespace }}
-{{ include "azwi.webhookEntries" (dict "root" . "name" "namespace.mutation.azure-workload-identity.io"
-  "path" "/mutate-v1-pod/namespace" "objectSelector" $unlabelled
-  "expressions" (list (dict "key" $use "operator" "In" "values" (list "true")))) }}
+
+{{/* The webhook configuration's entries, one for each way to opt in. */}}
+{{- define "azwi.webhooks" -}}
+{{- range fromJsonArray (include "azwi.optInWays" .) }}
+{{- if eq .way "pod-label" }}
+{{ include "azwi.webhookEntries" (merge (dict "root" $ "name" "mutation.azure-workload-identity.io" "path" "/mutate-v1-pod") .) }}
+{{- else if eq .way "namespace-label" }}
+{{ include "azwi.webhookEntries" (merge (dict "root" $ "name" "namespace.mutation.azure-workload-identity.io" "path" "/mutate-v1-pod/namespace") .) }}
+{{- else }}
+{{ include "azwi.webhook" (merge (dict "root" $ "name" "serviceaccount.mutation.azure-workload-identity.io" "path" "/mutate-v1-pod") .) }}
 {{- end }}
-{{- if has "service-account" .Values.optIn }}
-{{ include "azwi.webhook" (dict "root" . "name" "serviceaccount.mutation.azure-workload-identity.io"
-  "path" "/mutate-v1-pod" "objectSelector" $unlabelled
-  "expressions" (ternary (list (dict "key" $use "operator" "NotIn" "values" (list "true"))) list $byNamespace)) }}
 {{- end }}
 {{- end }}
 
@@ -45,6 +56,9 @@ the volume. The volume's name is reserved, so no other webhook adds it.
 {{- $noMirrorPod := dict "name" "no-mirror-pod" "expression"
   "!has(object.metadata.annotations) || !('kubernetes.io/config.mirror' in object.metadata.annotations)" -}}
 {{- $conditions := ternary (list .condition) list (hasKey . "condition") | concat (list $noMirrorPod) $values.webhook.matchConditions -}}
+{{- if eq $values.engine "both" -}}
+{{- $conditions = append $conditions (dict "name" "left-by-policy" "expression" (.root.Files.Get "files/policy/tables.json" | fromJson).leftByPolicy) -}}
+{{- end -}}
 - name: {{ .name }}
   admissionReviewVersions:
   - v1

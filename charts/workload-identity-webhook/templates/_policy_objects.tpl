@@ -1,0 +1,102 @@
+{{/* The admission policies and their bindings: (dict "root" $ "kind" "inject"|"refuse"|"warn"|"guard"). */}}
+
+{{- define "azwi.policyName" -}}
+{{- printf "%s-%s" (include "azwi.clusterName" .root) .kind -}}
+{{- end }}
+
+{{- define "azwi.policyPrefix" -}}
+{{- ternary "Mutating" "Validating" (eq .kind "inject") -}}
+{{- end }}
+
+{{/*
+The version of MutatingAdmissionPolicy, or nothing where the cluster has none. Where the chart is rendered without a cluster, only
+the version of Kubernetes is known.
+*/}}
+{{- define "azwi.mutatingVersion" -}}
+{{- $group := "admissionregistration.k8s.io" -}}
+{{- if .Capabilities.APIVersions.Has (printf "%s/v1/MutatingAdmissionPolicy" $group) -}}
+v1
+{{- else if .Capabilities.APIVersions.Has (printf "%s/v1beta1/MutatingAdmissionPolicy" $group) -}}
+v1beta1
+{{- else if and (not (.Capabilities.APIVersions.Has "v1/Pod")) (semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version) -}}
+v1
+{{- end -}}
+{{- end }}
+
+{{- define "azwi.policyApiVersion" -}}
+admissionregistration.k8s.io/{{ ternary (include "azwi.mutatingVersion" .root) "v1" (eq .kind "inject") }}
+{{- end }}
+
+{{- define "azwi.policy" -}}
+{{- $values := .root.Values -}}
+{{- $tables := .root.Files.Get "files/policy/tables.json" | fromJson -}}
+{{- $conditions := $values.webhook.matchConditions -}}
+{{- if ne .kind "guard" -}}
+{{- if $values.identityMapping.existingConfigMap -}}
+{{- $conditions = prepend $conditions (dict "name" "own-values" "expression" $tables.ownValues) -}}
+{{- end -}}
+{{- $conditions = prepend $conditions (dict "name" "own-account" "expression" $tables.ownAccount) -}}
+{{- end -}}
+{{- /* Beside the webhook an error of the injecting policy only means that the webhook is called. */ -}}
+{{- $ignored := or (eq .kind "warn") (and (eq .kind "inject") (eq $values.engine "both")) -}}
+apiVersion: {{ include "azwi.policyApiVersion" . }}
+kind: {{ include "azwi.policyPrefix" . }}AdmissionPolicy
+metadata:
+  {{- include "azwi.metadata" (dict "root" .root "name" (include "azwi.policyName" .)) | nindent 2 }}
+spec:
+  {{- if ne .kind "guard" }}
+  paramKind:
+    apiVersion: v1
+    kind: ServiceAccount
+  {{- end }}
+  failurePolicy: {{ ternary "Ignore" $values.policy.failurePolicy $ignored }}
+  {{- if eq .kind "inject" }}
+  reinvocationPolicy: {{ $values.webhook.reinvocationPolicy }}
+  {{- end }}
+  matchConstraints:
+    resourceRules:
+    - apiGroups:
+      - ""
+      apiVersions:
+      - v1
+      operations:
+      - CREATE
+      resources:
+      - pods
+      scope: Namespaced
+  {{- with $conditions }}
+  matchConditions:
+    {{- toYaml . | nindent 2 }}
+  {{- end }}
+  variables:
+  {{- include "azwi.policySettings" .root | nindent 2 }}
+  {{- regexSplit "(?m)^variables:\n" (.root.Files.Get (printf "files/policy/%s.yaml" .kind)) 2 | last | trim | nindent 2 }}
+{{- end }}
+
+{{/* One binding for each way to opt in; their selectors do not overlap, so no pod is handled twice: ... "way" {way, objectSelector, expressions}. */}}
+{{- define "azwi.policyBinding" -}}
+{{- $values := .root.Values -}}
+apiVersion: {{ include "azwi.policyApiVersion" . }}
+kind: {{ include "azwi.policyPrefix" . }}AdmissionPolicyBinding
+metadata:
+  {{- include "azwi.metadata" (dict "root" .root "name" (printf "%s-%s" (include "azwi.policyName" .) .way.way)) | nindent 2 }}
+spec:
+  policyName: {{ include "azwi.policyName" . }}
+  {{- if ne .kind "guard" }}
+  paramRef:
+    selector:
+      {{- toYaml $values.policy.accountSelector | nindent 6 }}
+    parameterNotFoundAction: Allow
+  {{- end }}
+  matchResources:
+    objectSelector:
+      {{- toYaml .way.objectSelector | nindent 6 }}
+    {{- with include "azwi.namespaceSelector" (dict "root" .root "expressions" .way.expressions) }}
+    namespaceSelector:
+      {{- . | nindent 6 }}
+    {{- end }}
+  {{- if ne .kind "inject" }}
+  validationActions:
+  - {{ ternary "Warn" "Deny" (or (eq .kind "warn") (and (eq .kind "guard") (eq $values.policy.guard "warn"))) }}
+  {{- end }}
+{{- end }}

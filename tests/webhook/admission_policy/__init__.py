@@ -1,0 +1,1 @@
+"""Admission policies: the webhook's decisions as CEL."""
