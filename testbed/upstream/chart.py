@@ -34,11 +34,12 @@ RBAC: Final = "rbac.authorization.k8s.io"
 
 
 def write(directory: Path, image: str) -> Path:
-    """Write the chart; its values are azureTenantID and mutatingWebhookNamespaceSelector."""
+    """Write the chart: two of v1.6.0's values, azureTenantID and mutatingWebhookNamespaceSelector, and drainSeconds."""
     (directory / "templates").mkdir(parents=True)
     chart = {"apiVersion": "v2", "name": "workload-identity-webhook", "version": "1.6.0"}
     (directory / "Chart.yaml").write_text(json.dumps(chart))
-    (directory / "values.yaml").write_text(json.dumps({"azureTenantID": "", "mutatingWebhookNamespaceSelector": {}}))
+    values = {"azureTenantID": "", "mutatingWebhookNamespaceSelector": {}, "drainSeconds": 0}
+    (directory / "values.yaml").write_text(json.dumps(values))
     text = yaml.safe_dump_all(objects("{{ .Release.Namespace }}", image))
     text = text.replace(f": {SELECTOR}\n", ": {{ .Values.mutatingWebhookNamespaceSelector | toJson }}\n")
     (directory / "templates" / "all.yaml").write_text(text)
@@ -62,7 +63,11 @@ def objects(namespace: str, image: str) -> list[JsonObject]:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": CONFIG, **here},
-            "data": {"AZURE_TENANT_ID": "{{ .Values.azureTenantID }}", "AZURE_ENVIRONMENT": "AzurePublicCloud"},
+            "data": {
+                "AZURE_TENANT_ID": "{{ .Values.azureTenantID }}",
+                "AZURE_ENVIRONMENT": "AzurePublicCloud",
+                "DRAIN_SECONDS": "{{ .Values.drainSeconds }}",
+            },
         },
         _role("ClusterRole", {"name": ROLE, "labels": LABELS}, _cluster_rules()),
         _role(

@@ -1,7 +1,8 @@
 """Runs in a pod in place of v1.6.0's server, with the standard library and `cryptography` only.
 
 What counts for a migration is as in v1.6.0: an RSA pair, which it replaces when it finds another; the caBundle, which
-it makes its own CA and nothing else; readiness after the certificate is mounted; an end without draining.
+it makes `ca.crt` of its Secret; readiness after the certificate is mounted; an end without draining, unless
+DRAIN_SECONDS says otherwise.
 """
 
 import base64
@@ -244,7 +245,8 @@ def log(text: str) -> None:
 
 def main() -> None:
     """Start as v1.6.0 does: certificate, caBundle, mount, then the webhook port."""
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    drain = float(os.environ.get("DRAIN_SECONDS", "0"))
+    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(drain, os._exit, [0]).start() if drain else os._exit(0))
     threading.Thread(target=Server(("", 9440), Health).serve_forever, daemon=True).start()
     injected = threading.Event()
     threading.Thread(target=keep_rotating, args=(injected,), daemon=True).start()

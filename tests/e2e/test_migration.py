@@ -29,6 +29,7 @@ from tests.e2e.report import note
 from tests.e2e.test_upgrades import CLIENTS, IN_FLIGHT, NEVER, PAUSE_SECONDS, span
 from tests.image import build
 
+LONG: Final = "MIGRATION_RUNS" in os.environ
 RUNS: Final = range(1, int(os.environ.get("MIGRATION_RUNS", "1")) + 1)
 OURS: Final = "azwi-system"
 OTHER_TENANT: Final = "72f988bf-86f1-41af-91ab-2d7cd011db47"
@@ -139,15 +140,12 @@ def migration(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.mark.parametrize("run", RUNS)
 def test_there_and_back(migration: Migration, run: int) -> None:
-    """The ways side by side refuse nobody; in place only calls in flight to v1.6.0's pods are lost, which end at once.
-
-    A plain rollback refuses for as long as v1.6.0 starts.
-    """
+    """No way refuses anybody, but for calls that v1.6.0's pods lose in place: they end at once."""
     with migration.creating(f"run {run}: v1.6.0's own start, for comparison"):
         migration.run_upstream("install")
     with migration.creating(f"run {run}: in place") as there:
         migration.take_over()
-    with migration.creating(f"run {run}: back by helm rollback"):
+    with migration.creating(f"run {run}: back by helm rollback") as rolled_back:
         done = migration.theirs.helm("rollback", upstream.RELEASE, "1")
         assert done.returncode == 0, done.stderr
         migration.settle(upstream.NAMESPACE, upstream.DEPLOYMENT)
@@ -162,8 +160,19 @@ def test_there_and_back(migration: Migration, run: int) -> None:
         migration.install_beside()
         migration.uninstall_upstream()
     migration.uninstall(migration.ours)
-    assert (back.failures, beside.failures) == ([], [])
+    assert (rolled_back.failures, back.failures, beside.failures) == ([], [], [])
     assert [failure for failure in (*there.failures, *again.failures) if not re.search(ENDED, failure)] == []
+
+
+@pytest.mark.skipif(not LONG, reason="one more takeover, for make migration")
+@pytest.mark.parametrize("run", RUNS)
+def test_in_place_from_servers_that_drain(migration: Migration, run: int) -> None:
+    """If v1.6.0's pods drained, the way in place would refuse nobody: what it refuses is lost with them."""
+    migration.run_upstream("install", drainSeconds=values()["drainSeconds"])
+    with migration.creating(f"run {run}: in place, if v1.6.0's pods drained") as there:
+        migration.take_over()
+    migration.uninstall(migration.theirs)
+    assert there.failures == []
 
 
 def test_settings_of_an_upgrade_count_soon(migration: Migration) -> None:

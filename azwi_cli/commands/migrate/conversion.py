@@ -20,7 +20,14 @@ KNOWN: Final[Mapping[str, frozenset[str]]] = {
         (
             *("affinity", "azureEnvironment", "azureTenantID", "extraEnv", "extraVolumeMounts", "extraVolumes"),
             *("imagePullSecrets", "logLevel", "metricsAddr", "metricsBackend", "mutatingWebhookAnnotations"),
-            *("mutatingWebhookNamespaceSelector", "nodeSelector", "podAnnotations", "podLabels", "priorityClassName"),
+            *(
+                "mutatingWebhookNamespaceSelector",
+                "nameOverride",
+                "nodeSelector",
+                "podAnnotations",
+                "podLabels",
+                "priorityClassName",
+            ),
             *("replicaCount", "resources", "revisionHistoryLimit", "tolerations", "topologySpreadConstraints"),
         ),
         frozenset[str](),
@@ -36,6 +43,16 @@ KNOWN: Final[Mapping[str, frozenset[str]]] = {
         }
     ),
 }
+UNKNOWN: Final = "v1.6.0's chart has no such value"
+LOG_LEVELS: Final = ("", "info", "debug", "trace", "all")
+# v1.6.0 does not distinguish case.
+CLOUDS: Final = {
+    name.lower(): name
+    for name in (
+        *("AzurePublicCloud", "AzureUSGovernmentCloud", "AzureChinaCloud", "AzureGermanCloud"),
+        *("AzureCloud", "AzureUSGovernment"),
+    )
+}
 ENDPOINT: Final = ("annotationSuffix", "audience", "azureKubernetesTokenProxy")
 OWN_VARIABLES: Final = frozenset(
     {"POD_NAMESPACE", "AZURE_TENANT_ID", "AZURE_ENVIRONMENT", "AZURE_AUTHORITY_HOST", "PROXY_IMAGE", "PROXY_INIT_IMAGE"}
@@ -49,7 +66,7 @@ HEADING: Final = "USER-SUPPLIED VALUES"
 def convert(theirs: JsonObject, *, in_place: bool = False) -> tuple[JsonObject, list[LeftOut]]:
     """Values of this chart, and what of `theirs` has no meaning in it or would be refused."""
     values: JsonObject = {key: value for key, value in theirs.items() if value is not None and key != HEADING}
-    left_out = list(_remove_unknown(values))
+    left_out = [*_full_name(values), *_remove_unknown(values)]
     for rule in RULES:
         left_out += rule(values)
     values = {key: value for key, value in values.items() if not (key in KNOWN and KNOWN[key] and value == {})}
@@ -60,14 +77,10 @@ def _remove_unknown(values: JsonObject) -> Iterator[LeftOut]:
     for key in list(values):
         if key not in KNOWN:
             del values[key]
-            yield LeftOut(key, "neither chart has such a value")
+            yield LeftOut(key, UNKNOWN)
         elif KNOWN[key] and isinstance(values[key], dict):
             known = {inner: value for inner, value in values[key].items() if inner in KNOWN[key] and value is not None}
-            yield from (
-                LeftOut(f"{key}.{inner}", "neither chart has such a value")
-                for inner in values[key]
-                if inner not in KNOWN[key]
-            )
+            yield from (LeftOut(f"{key}.{inner}", UNKNOWN) for inner in values[key] if inner not in KNOWN[key])
             values[key] = known
 
 
@@ -89,6 +102,23 @@ def _resources(values: JsonObject) -> Iterator[LeftOut]:
     memory = re.fullmatch(r"(\d{1,6})Mi", str(limits.get("memory", "")))
     if memory and int(memory[1]) < MIN_MEMORY_MEBIBYTES:
         yield from _pop(values, "resources", f"{memory[0]} of memory are too few for this server; the default fits")
+
+
+def _log_level(values: JsonObject) -> Iterator[LeftOut]:
+    if values.get("logLevel", "") not in LOG_LEVELS:
+        yield from _pop(values, "logLevel", f"it is none of {', '.join(filter(None, LOG_LEVELS))}")
+
+
+def _cloud(values: JsonObject) -> Iterator[LeftOut]:
+    cloud = str(values.get("azureEnvironment", "")).lower()
+    if cloud in CLOUDS:
+        values["azureEnvironment"] = CLOUDS[cloud]
+    elif cloud:
+        yield from _pop(values, "azureEnvironment", "it is not a cloud; set azureAuthorityHost to its login endpoint")
+
+
+def _full_name(values: JsonObject) -> Iterator[LeftOut]:
+    yield from _pop(values, "fullnameOverride", "it was without effect in v1.6.0, and has one here")
 
 
 def _service(values: JsonObject) -> Iterator[LeftOut]:
@@ -141,6 +171,8 @@ def _certificate_volume(values: JsonObject) -> Iterator[LeftOut]:
 RULES: Final[tuple[Callable[[JsonObject], Iterator[LeftOut]], ...]] = (
     _image,
     _resources,
+    _log_level,
+    _cloud,
     _service,
     _budget,
     _history,

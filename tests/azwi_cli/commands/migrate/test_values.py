@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from azure_workload_identity.types import JsonObject
 from azwi_cli.commands.migrate.conversion import convert
 from azwi_cli.main import program
-from tests.chart.helm import CHART, TENANT_ID, Helm
+from tests.chart.helm import CHART, RELEASE, TENANT_ID, Helm, objects, only
 
 TENANT = {"azureTenantID": TENANT_ID}
 # v1.6.0's own defaults, in which every value has its place.
@@ -30,6 +30,9 @@ LEFT_OUT: list[tuple[dict[str, Any], list[str]]] = [
     ({"revisionHistoryLimit": 0}, ["revisionHistoryLimit"]),
     ({"customTokenEndpoint": {"annotationSuffix": "bindings"}}, ["customTokenEndpoint"]),
     ({"extraEnv": [{"name": "AZURE_TENANT_ID"}, {"name": "A", "value": "y"}]}, ["extraEnv AZURE_TENANT_ID"]),
+    ({"logLevel": "5"}, ["logLevel"]),
+    ({"azureEnvironment": "AzureMoonCloud"}, ["azureEnvironment"]),
+    ({"fullnameOverride": "wi", "global": {"imageRegistry": "x"}}, ["fullnameOverride", "global"]),
     ({"extraVolumes": [{"name": "cert", "emptyDir": {}}]}, ["extraVolumes cert"]),
     ({"extraVolumeMounts": [{"name": "x", "mountPath": "/certs"}]}, ["extraVolumeMounts /certs"]),
     ({"webhookReplicas": 3, "image": {"tag": "x"}}, ["webhookReplicas", "image.tag"]),
@@ -62,6 +65,16 @@ def test_the_others_stay(helm: Helm, values: JsonObject) -> None:
     ours, left_out = convert(json.loads(json.dumps(values)))
     assert (ours, left_out) == (values, [])
     assert helm.template(values=ours)
+
+
+def test_name_of_the_selector(helm: Helm) -> None:
+    """v1.6.0's nameOverride is in its Deployment's selector, which cannot change, so it is taken along."""
+    ours, left_out = convert({**TENANT, "nameOverride": "wi", "azureEnvironment": "AZUREUSGOVERNMENT"}, in_place=True)
+    assert left_out == []
+    assert ours == {**TENANT, "nameOverride": "wi", "azureEnvironment": "AzureUSGovernment", "upstreamNames": True}
+    deployment = only(objects(helm.template(values=ours)), "Deployment")
+    labels = {"app": "wi", "azure-workload-identity.io/system": "true", "chart": "wi", "release": RELEASE}
+    assert deployment["spec"]["selector"]["matchLabels"] == labels
 
 
 def test_command(tmp_path: Path) -> None:
