@@ -42,6 +42,7 @@ DIRECTORY: Final = "/var/run/secrets/azure/wi"
 LIFETIME: Final = timedelta(days=3650)
 
 serving = threading.Event()
+draining = threading.Event()
 
 
 def api(method: str, path: str, body: Json | None = None) -> Json:
@@ -222,6 +223,8 @@ def send(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> None:
     handler.send_response(status)
     handler.send_header("Content-Type", "application/json")
     handler.send_header("Content-Length", str(len(body)))
+    if draining.is_set():
+        handler.send_header("Connection", "close")
     handler.end_headers()
     handler.wfile.write(body)
 
@@ -243,10 +246,17 @@ def log(text: str) -> None:
     print(f"{datetime.now(UTC):%H:%M:%S.%f} {text}", flush=True)  # noqa: T201  its log
 
 
+def stop(seconds: float) -> None:
+    """End at once, as v1.6.0 does, or drain for that long: new connections are answered, and none is kept."""
+    if not seconds:
+        os._exit(0)
+    draining.set()
+    threading.Timer(seconds, os._exit, [0]).start()
+
+
 def main() -> None:
     """Start as v1.6.0 does: certificate, caBundle, mount, then the webhook port."""
-    drain = float(os.environ.get("DRAIN_SECONDS", "0"))
-    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(drain, os._exit, [0]).start() if drain else os._exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: stop(float(os.environ.get("DRAIN_SECONDS", "0"))))
     threading.Thread(target=Server(("", 9440), Health).serve_forever, daemon=True).start()
     injected = threading.Event()
     threading.Thread(target=keep_rotating, args=(injected,), daemon=True).start()
