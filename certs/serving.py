@@ -18,6 +18,8 @@ from certs.source import Source
 CHECK_SECONDS: Final = 0.25
 # With this fraction of its validity left, a certificate should have been replaced already.
 EXPIRING_FRACTION: Final = 1 / 5
+# OpenSSL keeps sessions of TLS 1.2 by their ids, up to 20,480 of at least a KiB; the ssl module cannot turn that off.
+MAX_SESSIONS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +62,15 @@ class ServingContext:
         self.refresh()
 
     def refresh(self) -> bool:
-        """Load the source's pair if it has changed; whether it has.
+        """Load the source's pair if it has changed; whether it has. Sessions are forgotten when there are many.
 
         Raises:
             CertificateError: the pair is unusable; the previous one stays.
         """
         pair = self._source.read()
         if pair == self._pair:
+            if self.ssl.session_stats()["number"] > MAX_SESSIONS:
+                self.ssl = self._new_context(pair, self._client_ca)
             return False
         context = self._new_context(pair, self._client_ca)
         self.validity = Validity(*handshake.validity(context, pair.certificate))

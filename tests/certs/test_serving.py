@@ -3,12 +3,13 @@
 import asyncio
 import os
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trustme
 
-from certs import source
+from certs import serving, source
 from certs.errors import CertificateError
 from certs.key_pair import KeyPair
 from certs.serving import ServingContext, follow
@@ -80,6 +81,36 @@ def test_refresh() -> None:
     assert context.refresh() is False
     settable.pair = new_pair()
     assert context.refresh() is True
+
+
+def test_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions of TLS 1.2, which clients that close properly leave behind, are forgotten when there are many."""
+    monkeypatch.setattr(serving, "MAX_SESSIONS", 2)
+
+    def without_tickets(context: ssl.SSLContext) -> None:
+        context.options |= ssl.OP_NO_TICKET
+
+    context = ServingContext(SettableSource(new_pair()), ssl.TLSVersion.TLSv1_2, without_tickets)
+    used = context.ssl
+    for _ in range(3):
+        assert (context.refresh(), context.ssl) == (False, used)
+        shake_hands(used)
+    assert used.session_stats()["number"] == 3
+    assert context.refresh() is False
+    assert context.ssl.session_stats()["number"] == 0
+
+
+def shake_hands(server: ssl.SSLContext) -> None:
+    """Open a TLS 1.2 connection in memory, and close it as the protocol has it."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)
+    for step in ("do_handshake", "do_handshake", "do_handshake", "unwrap", "unwrap"):
+        for side in sides:
+            with suppress(ssl.SSLWantReadError):
+                getattr(side, step)()
 
 
 @pytest.mark.parametrize("broken", ["mismatch", "truncated", "junk"])
