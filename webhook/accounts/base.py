@@ -8,6 +8,10 @@ from webhook.admission.identity import Account
 class Accounts(Protocol):
     """A source of ServiceAccounts."""
 
+    def cached(self, namespace: str, name: str) -> Account | None:
+        """The account if it is known without waiting; None is no answer, `find` has it."""
+        ...
+
     async def find(self, namespace: str, name: str) -> Account | None:
         """The account, or None when there is none, within a time that the source limits.
 

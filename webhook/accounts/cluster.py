@@ -84,6 +84,10 @@ class ClusterAccounts:
         self._on_live_read = on_live_read
         self._reads: dict[Key, asyncio.Task[Account | None]] = {}
 
+    def cached(self, namespace: str, name: str) -> Account | None:
+        """The account, or None when it must be read."""
+        return self._cache.find(namespace, name)
+
     async def find(self, namespace: str, name: str) -> Account | None:
         """The account; both names must have been checked, they become a URL's path.
 

@@ -37,10 +37,14 @@ class FileAccounts:
         self._accounts = load_accounts(path)
         self._checked = monotonic()
 
-    async def find(self, namespace: str, name: str) -> Account | None:
+    def cached(self, namespace: str, name: str) -> Account | None:
         """The account of that namespace and name, from the files as they are now."""
         self._refresh()
         return self._accounts.get((namespace, name))
+
+    async def find(self, namespace: str, name: str) -> Account | None:
+        """The same."""
+        return self.cached(namespace, name)
 
     async def close(self) -> None:
         """Do nothing: no file is kept open."""

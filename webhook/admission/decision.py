@@ -20,7 +20,7 @@ from webhook.admission.review import Review
 POD_KEYS: Final = names.POD_ANNOTATIONS | {names.USE_LABEL}
 # More than the API server can store: etcd takes 1.5 MiB, and a container with the identity needs 350 bytes or more. Of
 # pods with the usual variables those of up to 2,853 containers were stored.
-MAX_INJECTED_CONTAINERS: Final = 5_000
+MAX_INJECTED_CONTAINERS: Final = 3_000
 _POD_LABELS: Final = frozenset({names.USE_LABEL})
 
 

@@ -1,6 +1,5 @@
 """The HTTP side of one admission: reads the request, writes the response, records logs and metrics."""
 
-import asyncio
 import logging
 from base64 import b64encode
 from collections.abc import Callable
@@ -12,17 +11,16 @@ from starlette.types import Receive, Scope, Send
 
 from azure_workload_identity import logs
 from webhook.accounts.base import Accounts
-from webhook.admission.admit import admit
+from webhook.admission.admit import FindAccount, admit
 from webhook.admission.errors import HttpError
+from webhook.admission.identity import Account, AccountsUnavailableError
 from webhook.admission.policy import Policy
 from webhook.admission.review import AdmissionOutcome, Decision, Review, response
 from webhook.server import decode
-from webhook.server.body import SMALL_BODY, BodyBudget, RequestError
+from webhook.server.body import BodyBudget, RequestError
 from webhook.server.metrics import ERROR, Metrics
 
 OK: Final = 200
-# Large bodies that are decoded at the same time.
-MAX_LARGE: Final = 2
 # Failed requests that are logged, for each code: so many a second, after so many at once. The metrics count all.
 LOGGED_FAILURES: Final = 5.0
 LOGGED_BURST: Final = 20.0
@@ -30,6 +28,15 @@ LOGGED_BURST: Final = 20.0
 PART: Final = 16 << 10
 
 log = logging.getLogger("webhook.admission")
+
+
+class _NotCachedError(Exception):
+    """The account must be read first."""
+
+    def __init__(self, namespace: str, name: str) -> None:
+        super().__init__()
+        self.namespace = namespace
+        self.name = name
 
 
 class AdmissionEndpoint:
@@ -52,7 +59,6 @@ class AdmissionEndpoint:
         self._policy = policy
         self._metrics = metrics
         self._budget = budget
-        self._large = asyncio.Semaphore(MAX_LARGE)
         self._log_limit = logs.RateLimit(LOGGED_FAILURES, LOGGED_BURST)
         self._draining = draining
         self._namespace_labelled = namespace_labelled
@@ -82,15 +88,28 @@ class AdmissionEndpoint:
 
     async def _answer(self, scope: Scope, receive: Receive, started: float) -> bytes:
         async with self._budget.body(scope, receive) as body:
-            if len(body) <= SMALL_BODY:
-                return await self._admit(body, started)
-            # What is decoded of a large body takes many times its size, for as long as its account is read.
-            async with self._large:
-                return await self._admit(body, started)
+            try:
+                return await self._admit(body, self._find_cached, started)
+            except _NotCachedError as unknown:
+                key = unknown.namespace, unknown.name
+            # Of a request that waits only the body is kept: what is decoded of it may take 50 times its size.
+            try:
+                account = await self._accounts.find(*key)
+            except AccountsUnavailableError as error:
+                failure = error
+                return await self._admit(body, lambda *_: _failed(failure), started)
+            return await self._admit(body, lambda *_: _found(account), started)
 
-    async def _admit(self, body: bytes, started: float) -> bytes:
+    async def _find_cached(self, namespace: str, name: str) -> Account | None:
+        account = self._accounts.cached(namespace, name)
+        if account is None:
+            raise _NotCachedError(namespace, name)
+        return account
+
+    async def _admit(self, body: bytes, find: FindAccount, started: float) -> bytes:
+        """Admit a review; `find` must not wait."""
         review = Review.parse(_decoded(body))
-        outcome = await admit(review, self._accounts.find, self._policy(), namespace_labelled=self._namespace_labelled)
+        outcome = await admit(review, find, self._policy(), namespace_labelled=self._namespace_labelled)
         patch = orjson.dumps(outcome.operations) if outcome.operations else b""
         answer = orjson.dumps(response(review, outcome, b64encode(patch).decode() if patch else None))
         self._record(review, outcome, len(patch), perf_counter() - started)
@@ -132,6 +151,14 @@ class AdmissionEndpoint:
         if not_logged:
             fields["notLogged"] = not_logged
         logs.write(logging.WARNING, log.name, "admission", fields)
+
+
+async def _found(account: Account | None) -> Account | None:
+    return account
+
+
+async def _failed(error: AccountsUnavailableError) -> Account | None:
+    raise error
 
 
 def _decoded(body: bytes) -> object:

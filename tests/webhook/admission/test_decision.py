@@ -181,7 +181,7 @@ def test_the_proxy_is_selected_where_it_is_asked_for() -> None:
 def test_too_many_containers() -> None:
     """The size of a patch is bounded by the number of containers that get the identity."""
     many = [container(f"c{number}") for number in range(MAX_INJECTED_CONTAINERS + 1)]
-    with pytest.raises(Refusal, match="more than 5000 containers would get the identity") as refused:
+    with pytest.raises(Refusal, match="more than 3000 containers would get the identity") as refused:
         decided(parsed(*many))
     assert refused.value.reason is Reason.TOO_MANY_CONTAINERS
     assert isinstance(decided(parsed(*many, annotations={names.SKIP_CONTAINERS: "c0"})), Injection)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from testbed.program import review
 from webhook.admission.identity import Account, AccountsUnavailableError, Defaults
 from webhook.admission.policy import Policy, ProxySettings
 from webhook.server import body as request_body
+from webhook.server import decode
 from webhook.server.body import BodyBudget
 from webhook.server.endpoint import AdmissionEndpoint
 from webhook.server.metrics import Metrics
@@ -31,6 +33,10 @@ class Broken:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error or AccountsUnavailableError("down")
+
+    def cached(self, namespace: str, name: str) -> Account | None:  # noqa: ARG002  the interface's
+        """Know none."""
+        return None
 
     async def find(self, namespace: str, name: str) -> Account | None:  # noqa: ARG002  the interface's
         """Fail."""
@@ -118,3 +124,31 @@ def test_skipped_pods_need_no_accounts() -> None:
     broken = Broken(AccountsUnavailableError("down"))
     status, _, answer = answered(broken, [{"type": "http.request", "body": body}])
     assert (status, json.loads(answer)["response"]["allowed"]) == (200, True)
+
+
+def test_nothing_decoded_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an account is read only the body is held, not what was decoded of it, which takes many times its size."""
+
+    class Tree(dict[str, Any]):
+        """A map that can be referred to weakly."""
+
+    class Slow(Broken):
+        """Accounts that look at what is held when they are asked."""
+
+        async def find(self, namespace: str, name: str) -> Account | None:  # noqa: ARG002  the interface's
+            """Find none."""
+            held.append([reference() for reference in trees])
+            return None
+
+    trees: list[weakref.ref[Tree]] = []
+    held: list[list[Tree | None]] = []
+
+    def decoded(body: bytes) -> Tree:
+        tree = Tree(orjson.loads(body))
+        trees.append(weakref.ref(tree))
+        return tree
+
+    monkeypatch.setattr(decode, "decode", decoded)
+    status, _, answer = answered(Slow())
+    assert (status, json.loads(answer)["response"]["auditAnnotations"]["reason"]) == (200, "service-account-not-found")
+    assert held == [[None]]
