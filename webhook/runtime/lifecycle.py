@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from certs.errors import CertificateError
 from certs.serving import ServingContext, follow
 from webhook.config.settings import TLS_VERSIONS, Address, Settings
-from webhook.runtime import certificate_expiry
+from webhook.runtime import allocator, certificate_expiry
 from webhook.runtime.components import BackgroundTask, Components, StartError, run_forever
 from webhook.runtime.http_server import HttpServer
 from webhook.runtime.shutdown import Shutdown, cancel
@@ -60,7 +60,8 @@ async def serve(
                     return
                 table = ConnectionTable("webhook", WEBHOOK_LIMITS, components.metrics.record_closed_connection)
                 webhook = HttpServer(_admission_app(components), bound, table, lambda: context.ssl)
-                background = (*_certificate_tasks(components, context), *components.background)
+                tasks = (*_certificate_tasks(components, context), lambda: allocator.watch(table))
+                background = (*tasks, *components.background)
                 async with _serving([webhook], shutdown), _running(background):
                     async with _running(components.until_draining):
                         components.readiness.serve(context)

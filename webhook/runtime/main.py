@@ -10,6 +10,7 @@ import uvloop
 from azure_workload_identity import logs
 from webhook.config.command_line import SettingsError, load
 from webhook.config.settings import Settings
+from webhook.runtime.allocator import keep_threshold
 from webhook.runtime.components import StartError
 from webhook.runtime.factory import create_components
 from webhook.runtime.handover import Handover
@@ -21,6 +22,7 @@ USAGE: Final = 2
 
 def main(arguments: Sequence[str], handover: Handover | None = None) -> int:
     """Run the server; the exit status is 0 after a requested shutdown, 2 when it could not start."""
+    keep_threshold()
     try:
         settings = load(arguments, os.environ)
         logs.configure(settings.log_level)

@@ -56,7 +56,9 @@ class Connection:
         if self._transport is not None:
             self._transport.abort()
         elif self._opening is not None:
-            self._opening.cancel()
+            # Its error refers to this connection: neither is to wait for the garbage collector.
+            opening, self._opening = self._opening, None
+            opening.cancel()
 
 
 @dataclass(frozen=True, slots=True)
