@@ -138,7 +138,10 @@ sbom: .venv/run.stamp ## write the bill of materials of the image in the file AR
 dist: .venv/run.stamp ## build the wheel and the source distribution in dist/, and check them as the index does
 	@PYTHON=$(PY) sh scripts/dist.sh dist
 
-.PHONY: release
+.PHONY: release site
+site: .venv/run.stamp ## build the manual as a static site in dist/site, and check every link and anchor
+	@PYTHON=$(PY) sh scripts/site.sh dist/site
+
 release: .venv/run.stamp ## make every file of release VERSION from the commit checked out (see docs/develop/release.md)
 	@$(PY) -m scripts.release "$(VERSION)" $(RELEASE)
 

@@ -18,6 +18,7 @@ compile cli pyproject.toml --constraint requirements/run.txt
 compile build --group build --constraint requirements/run.txt
 compile sbom --group sbom
 compile dist --group dist
+compile site --group site
 compile scan --group scan
 
 # `az` for tests/clients: its command modules, and of their libraries only those that `az login` and `az account` import. All
