@@ -120,6 +120,8 @@ XTABLES_LOCK: Final = "/dev/shm/xtables.lock"
 DEFAULT_PROXY_PORT: Final = 8000
 
 DEFAULT_AUDIENCE: Final = "api://AzureADTokenExchange"
+# Of AKS's identity bindings: https://learn.microsoft.com/azure/aks/identity-bindings
+BINDING_AUDIENCE: Final = "api://AKSIdentityBinding"
 DEFAULT_TOKEN_EXPIRATION: Final = 3600
 MIN_TOKEN_EXPIRATION: Final = 3600
 MAX_TOKEN_EXPIRATION: Final = 86400

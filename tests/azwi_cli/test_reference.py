@@ -15,7 +15,7 @@ from testbed.program import ROOT
 from tests.support.commands import flags, given, resolved
 from tests.test_docs import PAGES
 
-MENTIONED = re.compile(r"\bazwi ([a-z][^;,:.)`\n]*)")
+MENTIONED = re.compile(r"\bazwi ([a-z][^;,:.)`|\n]*)")
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

@@ -8,13 +8,14 @@ import click
 
 from azure_workload_identity import entra, names
 from azure_workload_identity.types import JsonObject
+from azwi_cli.azure.clouds import https
 from azwi_cli.azure.options import CLOUD, Params, target, with_options
 from azwi_cli.azure.polling import Polling
 from azwi_cli.cluster import completion, kube
 from azwi_cli.cluster import options as cluster_flags
 from azwi_cli.cluster.kube import Cluster
 from azwi_cli.commands.token import exchange
-from azwi_cli.commands.token.exchange import Assertion, RefusedError, TokenRequest
+from azwi_cli.commands.token.exchange import Assertion, RefusedError, TokenProxy, TokenRequest
 from azwi_cli.console import output
 from azwi_cli.console.errors import CommandError, UsageError
 from azwi_cli.console.groups import Group
@@ -67,6 +68,31 @@ def command() -> None:
 @click.option("--client-id", default="", metavar="UUID", help="Whose token is wanted; default: the annotation's.")
 @click.option("--tenant-id", default="", metavar="ID", help="In which tenant; default: the annotation's.")
 @click.option("--scope", default="", help="What the token is for; default: Azure Resource Manager, RESOURCE/.default.")
+@click.option("--identity-binding", is_flag=True, help="Exchange through the token proxy of an identity binding.")
+@click.option(
+    "--token-proxy",
+    default="",
+    envvar=names.ENV_TOKEN_PROXY,
+    show_envvar=True,
+    metavar="URL",
+    help="With --identity-binding: the token proxy.",
+)
+@click.option(
+    "--token-proxy-sni",
+    default="",
+    envvar=names.ENV_TOKEN_PROXY_SNI,
+    show_envvar=True,
+    metavar="NAME",
+    help="With --identity-binding: the name in its certificate; default: the URL's host.",
+)
+@click.option(
+    "--token-proxy-ca-file",
+    default="",
+    envvar=names.ENV_TOKEN_PROXY_CA_FILE,
+    show_envvar=True,
+    metavar="FILE",
+    help="With --identity-binding: its CA in PEM; default: the system's.",
+)
 @click.option(
     "--wait",
     type=Duration(),
@@ -107,7 +133,9 @@ def exchange_command(**given: Any) -> None:  # noqa: ANN401  click's
 
 
 def _prepared(given: Params, audience: str, authority_host: str, arm: str) -> tuple[TokenRequest, Assertion]:
-    name = given["service_account"]
+    name, proxy = given["service_account"], _token_proxy(given)
+    if proxy and not given["audience"]:
+        audience = names.BINDING_AUDIENCE
     if name:
         cluster = Cluster.connect(kube.ClusterTarget(given["kubeconfig"], given["context"], given["namespace"]))
         assertion, account = exchange.from_cluster(cluster, name, audience)
@@ -116,7 +144,20 @@ def _prepared(given: Params, audience: str, authority_host: str, arm: str) -> tu
     else:
         raise UsageError("--service-account is required", "or --token-file, which the webhook's pods have set")
     client_id, tenant_id = _identity(given, account)
-    return TokenRequest(authority_host, tenant_id, client_id, given["scope"] or f"{arm}/.default"), assertion
+    return TokenRequest(authority_host, tenant_id, client_id, given["scope"] or f"{arm}/.default", proxy), assertion
+
+
+def _token_proxy(given: Params) -> TokenProxy | None:
+    """Where the exchange of an identity binding is sent; None without --identity-binding, as SDKs do by default."""
+    if not given["identity_binding"]:
+        return None
+    if not given["token_proxy"]:
+        raise UsageError(
+            "--token-proxy is required",
+            f"the webhook sets {names.ENV_TOKEN_PROXY} in pods annotated {names.PREFIX}use-identity-binding",
+        )
+    url = https(given["token_proxy"], "--token-proxy")
+    return TokenProxy(url, given["token_proxy_sni"], given["token_proxy_ca_file"])
 
 
 def _accepted(answer: JsonObject) -> JsonObject:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from azure_workload_identity import __version__, entra, names
 from azure_workload_identity.entra import Kind, Refusal
@@ -29,18 +30,38 @@ _OK: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
+class TokenProxy:
+    """The token proxy of an identity binding: its https URL, the name in its certificate and its authorities.
+
+    An empty `sni` means the URL's host, an empty `ca_file` the system's authorities.
+    """
+
+    url: str
+    sni: str = ""
+    ca_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A token request, without the assertion."""
+    """A token request, without the assertion; with a token proxy it is sent there."""
 
     authority_host: str
     tenant_id: str
     client_id: str
     scope: str
+    token_proxy: TokenProxy | None = None
+
+    @property
+    def host(self) -> str:
+        """Where it is sent, without the tenant."""
+        if self.token_proxy is None:
+            return self.authority_host
+        return self.token_proxy.url + urlsplit(self.authority_host).path.rstrip("/")
 
     @property
     def url(self) -> str:
         """The token endpoint."""
-        return self.authority_host + entra.token_path(self.tenant_id)
+        return self.host + entra.token_path(self.tenant_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +100,43 @@ def exchange(request: TokenRequest, assertion: Assertion, environ: Mapping[str, 
     import httpx
 
     form = entra.token_form(request.client_id, request.scope, assertion.token)
-    # The variable that the Azure CLI and azure-core look at, besides OpenSSL's own.
-    context = ssl.create_default_context(cafile=environ.get("REQUESTS_CA_BUNDLE") or None)
+    name = {"sni_hostname": request.token_proxy.sni} if request.token_proxy and request.token_proxy.sni else {}
     try:
         with (
-            httpx.Client(verify=context, timeout=TIMEOUT_SECONDS, headers=HEADERS) as http,
-            http.stream("POST", request.url, data=form) as answer,
+            httpx.Client(verify=_trust(request, environ), timeout=TIMEOUT_SECONDS, headers=HEADERS) as http,
+            http.stream("POST", request.url, data=form, extensions=name) as answer,
         ):
             content = _bounded_body(answer.iter_bytes())
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise CommandError(
-            f"no answer from {request.authority_host}: {cause(error)}",
-            "check that it can be reached from here (HTTPS_PROXY, SSL_CERT_FILE) and that --azure-env is right",
-        ) from error
+        raise CommandError(f"no answer from {request.host}: {cause(error)}", _unreachable(request)) from error
     document = _decoded(content)
     if answer.status_code == _OK and isinstance(document, dict) and isinstance(document.get("access_token"), str):
         return document
     if answer.status_code == _OK:
-        raise CommandError(f"{request.authority_host} answered without a token", "check that it is Microsoft Entra")
+        raise CommandError(f"{request.host} answered without a token", "check that it is Microsoft Entra")
     raise RefusedError(entra.refusal(answer.status_code, document))
+
+
+def _trust(request: TokenRequest, environ: Mapping[str, str]) -> ssl.SSLContext:
+    """The token proxy's own authorities, else the system's, or of the variable that Azure's other programs read."""
+    ca_file = request.token_proxy.ca_file if request.token_proxy else ""
+    try:
+        return ssl.create_default_context(cafile=ca_file or environ.get("REQUESTS_CA_BUNDLE") or None)
+    except (OSError, ssl.SSLError) as error:
+        if not ca_file:
+            raise CommandError(f"the certificates to trust cannot be read: {cause(error)}") from error
+        raise CommandError(
+            f"{ca_file} has no certificates to trust: {cause(error)}", "it is the token proxy's CA, in PEM"
+        ) from error
+
+
+def _unreachable(request: TokenRequest) -> str:
+    if request.token_proxy is None:
+        return "check that it can be reached from here (HTTPS_PROXY, SSL_CERT_FILE) and that --azure-env is right"
+    return (
+        "the token proxy is reached inside the cluster only: run it in a pod, or forward its port and give "
+        "--token-proxy, --token-proxy-sni and --token-proxy-ca-file"
+    )
 
 
 def _bounded_body(chunks: Iterable[bytes]) -> bytes:

@@ -15,6 +15,7 @@ from tests.support.schemas import follows_schema
 
 TENANT = "5a3ae6a4-9d1f-4c22-a4a5-1e6f0fd1d4a1"
 CLIENT = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
+BOUND = "7d5b2f6e-3c1a-4b8e-9a55-0c6f1e2d3a4c"
 SUBJECT = "system:serviceaccount:shop:web"
 
 Exchange = Callable[..., Result]
@@ -159,3 +160,52 @@ def test_secrets_are_not_shown() -> None:
     """An assertion can be logged: the token is not in it."""
     assert "s3cret" not in repr(Assertion("s3cret"))
     assert TokenRequest("https://login.test", "t", "c", "s").url == "https://login.test/t/oauth2/v2.0/token"
+
+
+@pytest.fixture(scope="module")
+def binding(served: Entra, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Run the token proxy of an identity binding; the variables are what the webhook injects for it."""
+    directory = tmp_path_factory.mktemp("binding")
+    served.register(TENANT, BOUND, FederatedCredential(issuer.url, SUBJECT, names.BINDING_AUDIENCE))
+    with served.token_proxy(directory, "binding.azwi.test", "/binding") as url:
+        yield {
+            names.ENV_CLIENT_ID: BOUND,
+            names.ENV_TOKEN_PROXY: url,
+            names.ENV_TOKEN_PROXY_SNI: "binding.azwi.test",
+            names.ENV_TOKEN_PROXY_CA_FILE: str(directory / "ca.crt"),
+        }
+
+
+def test_identity_binding(exchange: Exchange, binding: dict[str, str], issuer: Issuer, tmp_path: Path) -> None:
+    """With --identity-binding the token goes to the token proxy, by its own CA, name and path."""
+    token_file = tmp_path / "binding-token"
+    token_file.write_text(issuer.token(SUBJECT, names.BINDING_AUDIENCE))
+    done = exchange("--identity-binding", f"--token-file={token_file}", "-o", "json", environ=binding)
+    assert done.exit_code == 0, done.output
+    document = follows_schema("token-exchange", done.stdout)
+    assert document["outcome"] == "accepted"
+    assert document["request"]["url"] == f"{binding[names.ENV_TOKEN_PROXY]}/{TENANT}/oauth2/v2.0/token"
+
+
+def test_identity_binding_of_the_wrong_token(exchange: Exchange, binding: dict[str, str]) -> None:
+    """The token for a direct federation is refused there, with the code and what to do."""
+    done = exchange("--identity-binding", environ=binding)
+    assert (done.exit_code, "AADSTS700212" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "expected"),
+    [
+        ({names.ENV_TOKEN_PROXY: ""}, 2, "--token-proxy is required"),
+        ({names.ENV_TOKEN_PROXY: "http://127.0.0.1"}, 2, "--token-proxy is not an https address"),
+        ({names.ENV_TOKEN_PROXY: "https://127.0.0.1:1"}, 1, "the token proxy is reached inside the cluster only"),
+        ({names.ENV_TOKEN_PROXY_CA_FILE: "/no/such"}, 1, "/no/such has no certificates to trust"),
+        ({names.ENV_TOKEN_PROXY_SNI: ""}, 1, "no answer from https://127.0.0.1"),
+    ],
+)
+def test_identity_binding_that_is_not_set_up(
+    exchange: Exchange, binding: dict[str, str], changed: dict[str, str], status: int, expected: str
+) -> None:
+    """A token proxy that is not named, not reached or not trusted is reported with what to do."""
+    done = exchange("--identity-binding", environ={**binding, **changed})
+    assert (done.exit_code, expected in done.stderr) == (status, True), done.output
