@@ -13,6 +13,7 @@ from azwi_cli.cluster import kube
 from azwi_cli.cluster.kube import Cluster
 from azwi_cli.console.errors import CommandError
 from azwi_cli.offline import templates
+from azwi_cli.offline.engines import EngineContext, EngineReport
 from azwi_cli.offline.limit_problem import LimitProblem
 from azwi_cli.offline.limits import NamespaceLimits, problems
 from azwi_cli.offline.namespaces import Namespaces
@@ -29,11 +30,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The decision about the pods of one template."""
+    """The decision about the pods of one template; `engine` says who makes it, where it may not be the webhook."""
 
     template: PodTemplate
     outcome: AdmissionOutcome
     limit_problems: Sequence[LimitProblem] = ()
+    engine: EngineReport | None = None
 
     def document(self) -> JsonObject:
         """The decision for machines."""
@@ -49,6 +51,7 @@ class Admission:
             "message": outcome.message,
             "warnings": [{"code": str(warning.code), "text": warning.text} for warning in outcome.warnings],
             **({"limits": [str(problem) for problem in self.limit_problems]} if self.limit_problems else {}),
+            **({"engine": self.engine.document()} if self.engine else {}),
             **({"assumption": self.template.assumption} if self.template.assumption else {}),
         }
 
@@ -82,7 +85,8 @@ class MutatedDocument:
 class AdmissionContext:
     """What an admission depends on: ServiceAccounts, namespaces, the webhook's settings.
 
-    `unread` has a sentence for each namespace whose limits the cluster did not show.
+    `new_accounts` are those that are created together with the pods, by namespace and name. `unread` has a sentence for
+    each namespace whose limits the cluster did not show.
     """
 
     find: FindAccount
@@ -90,6 +94,8 @@ class AdmissionContext:
     policy: Policy
     namespace: str = "default"
     ignored_kinds: frozenset[str] = frozenset()
+    engine: EngineContext | None = None
+    new_accounts: frozenset[tuple[str, str]] = frozenset()
     limits: Callable[[str], NamespaceLimits] = lambda _: NamespaceLimits()
     unread: Mapping[str, str] = field(default_factory=dict)
 
@@ -117,13 +123,25 @@ def _patched(value: JsonObject, operations: Sequence[JsonObject]) -> JsonObject:
 
 
 def _admission(template: PodTemplate, context: AdmissionContext) -> Admission:
-    admission = Admission(template, _admitted(template, context))
+    admission = Admission(template, outcome := _admitted(template, context), engine=_engine(template, outcome, context))
     if not (_asks_for_proxy(template) and admission.outcome.operations):
         return admission
     limits = context.limits(template.namespace)
     if not limits:
         return admission
     return replace(admission, limit_problems=problems(template.pod, admission.pod(), limits))
+
+
+def _engine(template: PodTemplate, outcome: AdmissionOutcome, context: AdmissionContext) -> EngineReport | None:
+    if context.engine is None:
+        return None
+    key = template.namespace, outcome.service_account
+    account = _run_at_once(_found(context, key)) if outcome.service_account else None
+    return context.engine.report(template.pod, outcome, account, new=key in context.new_accounts)
+
+
+async def _found(context: AdmissionContext, key: tuple[str, str]) -> Account | None:
+    return await context.find(*key)
 
 
 def _asks_for_proxy(template: PodTemplate) -> bool:

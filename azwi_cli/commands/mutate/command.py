@@ -16,7 +16,7 @@ from azwi_cli.cluster.kube import Cluster, ClusterTarget
 from azwi_cli.commands.mutate import report
 from azwi_cli.commands.mutate.report import DECISION_FORMATS, MutateOutput
 from azwi_cli.console import output, terminal
-from azwi_cli.console.errors import CommandError
+from azwi_cli.console.errors import CommandError, UsageError
 from azwi_cli.offline import manifests, mapping
 from azwi_cli.offline import policy as policies
 from azwi_cli.offline.admissions import (
@@ -26,10 +26,13 @@ from azwi_cli.offline.admissions import (
     admission_context,
     mutate,
 )
+from azwi_cli.offline.engines import Engine, EngineContext
 from azwi_cli.offline.policy import UNKNOWN_TENANT
+from webhook.accounts.files import accounts_in
 from webhook.admission.policy import Policy
 from webhook.admission.reasons import Reason
 from webhook.admission.review import Decision
+from webhook.admission_policy.limits import too_long
 
 # What to do where no cluster was asked.
 _HINTS: Final = {
@@ -68,6 +71,14 @@ _PROGRESS_STEP: Final = 50
     help="A kind without a pod template that need not be warned of. Repeatable.",
 )
 @click.option(
+    "--engine",
+    type=click.Choice([*Engine], case_sensitive=False),
+    default=Engine.WEBHOOK,
+    show_default=True,
+    help="What injects: with policy or both, print who decides about each pod and what differs from the webhook's "
+    "decision (implies --explain).",
+)
+@click.option(
     "--output",
     "-o",
     "form",
@@ -85,6 +96,7 @@ def command(  # noqa: PLR0913  one parameter a flag
     explain: bool,
     strict: bool,
     ignored_kinds: Sequence[str],
+    engine: Engine,
     form: MutateOutput | None,
     identity_mapping: Path | None,
     identity_mapping_configmap: str,
@@ -102,7 +114,9 @@ def command(  # noqa: PLR0913  one parameter a flag
     \b
     azwi mutate -f deployment.yaml --service-account account.yaml -o diff
     helm template chart | azwi mutate -f - --strict --explain
+    helm template chart | azwi mutate -f - --engine policy
     """  # noqa: D301  click reads the mark as: do not wrap
+    explain = explain or engine is not Engine.WEBHOOK
     form = _form(form, explain=explain)
     policy = policies.build(settings)
     with output.progress("reading manifests") as progress, _collector_paused():
@@ -111,8 +125,11 @@ def command(  # noqa: PLR0913  one parameter a flag
         cluster = Cluster.connect(ClusterTarget(kubeconfig, context, namespace)) if from_cluster else None
         default = namespace or (cluster.namespace if cluster else "default")
         loaded = mapping.read(identity_mapping, identity_mapping_configmap, known, cluster)
-        offline = admission_context(known, replace(policy, mapping=loaded.mapping), default, cluster)
-        results = _admit(read.objects, replace(offline, ignored_kinds=frozenset(ignored_kinds)), progress)
+        policy = replace(policy, mapping=loaded.mapping)
+        offline = replace(admission_context(known, policy, default, cluster), ignored_kinds=frozenset(ignored_kinds))
+        if engine is not Engine.WEBHOOK:
+            offline = _of_engine(offline, engine, read.objects, in_configmap=bool(identity_mapping_configmap))
+        results = _admit(read.objects, offline, progress)
         admissions = [admission for result in results for admission in result.admissions]
         refused = [admission for admission in admissions if admission.outcome.decision is Decision.REFUSE]
         progress.update("writing")
@@ -125,6 +142,25 @@ def command(  # noqa: PLR0913  one parameter a flag
         output.warn(warning)
     click.echo(text, nl=not text.endswith("\n") and bool(text))
     _end(refused, len(in_general) + len(of_pods) if strict else 0, asked_cluster=from_cluster)
+
+
+def _of_engine(
+    context: AdmissionContext, engine: Engine, documents: Sequence[JsonObject], *, in_configmap: bool
+) -> AdmissionContext:
+    """The context with an engine that has policies.
+
+    Raises:
+        CommandError: when policies cannot express a setting.
+    """
+    if engine is Engine.POLICY and in_configmap:
+        raise UsageError(
+            "policies cannot read an identity mapping in a ConfigMap",
+            "give its file or manifest with --identity-mapping, or use --engine both",
+        )
+    for problem in too_long(context.policy):
+        raise CommandError(problem, "or use --engine webhook")
+    new = frozenset(accounts_in(documents, context.namespace))
+    return replace(context, engine=EngineContext(engine, in_configmap), new_accounts=new)
 
 
 def _form(form: MutateOutput | None, *, explain: bool) -> MutateOutput:
