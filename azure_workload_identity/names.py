@@ -30,6 +30,7 @@ PROXY_MEMORY_REQUEST: Final = PREFIX + "proxy-memory-request"
 PROXY_CPU_LIMIT: Final = PREFIX + "proxy-cpu-limit"
 PROXY_MEMORY_LIMIT: Final = PREFIX + "proxy-memory-limit"
 CUSTOM_ENDPOINT_PREFIX: Final = PREFIX + "use-"
+USE_BINDING: Final = CUSTOM_ENDPOINT_PREFIX + "identity-binding"  # the one that AKS documents
 
 # Annotations of Kubernetes.
 # https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror

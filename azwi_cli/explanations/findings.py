@@ -285,6 +285,22 @@ FINDINGS: Final = (
         ),
     ),
     Row(
+        "binding-not-set-up",
+        "error",
+        "pods ask for an identity binding, and the webhook has no token proxy, so they federate directly",
+        "takes the annotation away; an administrator sets the webhook up for bindings with the chart's "
+        "`customTokenEndpoint`",
+        ("the annotation was copied from a cluster with AKS's add-on",),
+    ),
+    Row(
+        "binding-forbidden",
+        "error",
+        "pods ask for an identity binding, and their ServiceAccount lacks the right `use-managed-identity` on the "
+        "client id",
+        "creates the ClusterRole and its binding",
+        ("the ClusterRole names another client id", "its binding names another namespace or ServiceAccount"),
+    ),
+    Row(
         "pod-not-injected",
         "error",
         "pods are older than the label, the annotation or the webhook",

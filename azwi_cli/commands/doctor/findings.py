@@ -59,6 +59,9 @@ class Code(StrEnum):
     PROXY_FORBIDDEN = "proxy-forbidden"
     PROXY_OUT_OF_BOUNDS = "proxy-out-of-bounds"
 
+    BINDING_NOT_SET_UP = "binding-not-set-up"
+    BINDING_FORBIDDEN = "binding-forbidden"
+
     POD_NOT_INJECTED = "pod-not-injected"
     POD_OUTDATED = "pod-outdated"
     TOKEN_NOT_ROTATED = "token-not-rotated"  # noqa: S105  a code
@@ -139,6 +142,7 @@ class Area(StrEnum):
     ACCOUNTS = "accounts"
     MAPPING = "mapping"
     WORKLOADS = "workloads"
+    BINDINGS = "bindings"
     POLICIES = "policies"
     LIMITS = "limits"
     CLOCK = "clock"

@@ -8,6 +8,7 @@ from typing import Any, Final
 from azwi_cli.commands.doctor.checks import (
     accounts,
     azure,
+    bindings,
     calls,
     certificates,
     clock,
@@ -36,6 +37,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *spelling.CHECKS,
     *workloads.CHECKS,
     *limits.CHECKS,
+    *bindings.CHECKS,
     *pods.CHECKS,
     *azure.CHECKS,
     *clock.CHECKS,

@@ -15,11 +15,15 @@ from azwi_cli.commands.doctor.fixes import CommandBuilder, release
 from azwi_cli.commands.doctor.selectors import matches
 from azwi_cli.offline.limit_problem import LimitProblem
 from azwi_cli.offline.templates import POD_PATHS
+from webhook.admission import values
 from webhook.admission.identity import Account, MappingEntry, ids
 from webhook.admission.policy import Policy
 from webhook.admission.review import AdmissionOutcome, Decision
 
 USED: Final = {names.USE_LABEL: "true"}
+# What the token proxy of AKS asks the API server: https://learn.microsoft.com/azure/aks/identity-bindings
+BINDING_GROUP: Final = "cid.wi.aks.azure.com"
+BINDING_VERB: Final = "use-managed-identity"
 WEBHOOK_NAME: Final = "mutation.azure-workload-identity.io"
 _PATHS: Final = frozenset({names.MUTATE_PATH, names.MUTATE_NAMESPACE_PATH})
 _LABELS: Final = {
@@ -245,7 +249,8 @@ class ResolvedIdentity:
 class Snapshot:
     """Everything that the checks know. None is what could not be read; `unreadable` says why.
 
-    `accounts_of` is the namespace of which all accounts were read, empty for every namespace.
+    `accounts_of` is the namespace of which all accounts were read, empty for every namespace; `binding_allowed` is
+    whether accounts of pods with an identity binding may use their identity.
     """
 
     now: datetime
@@ -255,6 +260,8 @@ class Snapshot:
     azure_clock: ClockReading | None = None
     issuer: str = ""
     policy: Policy | None = None
+    has_token_proxy: bool | None = None
+    binding_allowed: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     mapping: StoredMapping | None = None
     installations: Sequence[Installation] | None = None
     namespaces: Mapping[str, JsonObject] = field(default_factory=dict)
@@ -307,3 +314,20 @@ class Snapshot:
     def mutated(self) -> Iterator[LiveWorkload]:
         """The workloads whose pods the webhook gives an identity."""
         return (workload for workload in self.workloads if workload.outcome.decision is Decision.MUTATE)
+
+    def bound(self) -> Iterator[LiveWorkload]:
+        """Those of them whose pods ask for an identity binding."""
+        return (
+            workload for workload in self.mutated() if values.boolean(workload.annotations.get(names.USE_BINDING, ""))
+        )
+
+    def only_bound(self) -> frozenset[tuple[str, str]]:
+        """The accounts all of whose pods use the binding: no federated credential has their own subject."""
+        bound = {(workload.namespace, workload.service_account) for workload in self.bound()}
+        direct = {
+            (workload.namespace, workload.service_account)
+            for workload in self.mutated()
+            if not values.boolean(workload.annotations.get(names.USE_BINDING, ""))
+            or names.SECOND_AUDIENCE in workload.annotations
+        }
+        return frozenset(bound - direct) if self.has_token_proxy is not False else frozenset()

@@ -15,7 +15,7 @@ from tests.chart.helm import CHART
 from tests.cluster.support.doctor_release import endpoints, server_deployment
 from tests.cluster.support.installation import Installation
 from tests.cluster.support.installation import register as register_release
-from tests.cluster.support.patient import Patient
+from tests.cluster.support.patient import Patient, deployment
 from tests.cluster.support.release import FULLNAME, released
 
 
@@ -198,3 +198,11 @@ def test_certificate_not_made(patient: Patient, plane: ControlPlane, monkeypatch
         patient.run(by_hand)
         replaced(plane, release.namespace, f"{FULLNAME}-1")
         assert patient.found("certificate-not-made") == []
+
+
+def test_binding_without_a_token_proxy(patient: Patient, release: Installation) -> None:
+    """A pod asks for an identity binding of a webhook that has no token proxy: the annotation is taken away."""
+    patient.plane.apply(server_deployment(release), endpoints(release))
+    patient.apply(deployment(annotations={names.USE_BINDING: "true"}))
+    with release.replica():
+        patient.fixed("binding-not-set-up", "Deployment")

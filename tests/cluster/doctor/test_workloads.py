@@ -54,6 +54,7 @@ def cron_job() -> JsonObject:
 # Each breaks the patient by what it applies: code, subject, manifests.
 BROKEN: list[tuple[str, str, list[JsonObject]]] = [
     ("label-missing", "Deployment", [deployment(labels={})]),
+    ("binding-forbidden", "ServiceAccount", [deployment(annotations={names.USE_BINDING: "true"})]),
     ("label-missing", "Pod", [{**pod(labels={}, serviceAccountName="app")}]),
     ("label-misplaced", "Deployment", [deployment(labels={}, metadata={"labels": USE})]),
     ("label-misplaced", "Deployment", [deployment(labels={}, annotations=USE)]),
@@ -155,6 +156,7 @@ BROKEN: list[tuple[str, str, list[JsonObject]]] = [
 # What each of them is, in the same order.
 SETUPS = [
     "a Deployment without the label, whose account has a client id",
+    "an identity binding whose account may not use its identity",
     "a pod without the label, whose account has a client id",
     "the label on the Deployment instead of its pods",
     "the label as an annotation",

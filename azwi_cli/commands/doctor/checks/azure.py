@@ -19,9 +19,10 @@ def trusted(snapshot: Snapshot) -> Iterator[Finding]:
     if not snapshot.issuer or not snapshot.held:
         return
     audience = snapshot.policy.audience if snapshot.policy else names.DEFAULT_AUDIENCE
+    bound = snapshot.only_bound()
     for (namespace, name), named in snapshot.identities().items():
         held = snapshot.held.get(named.client_id)
-        if held is not None:
+        if held is not None and (namespace, name) not in bound:
             yield from _judged(snapshot, held, Trust(namespace, name, snapshot.issuer, audience))
 
 

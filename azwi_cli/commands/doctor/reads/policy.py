@@ -5,6 +5,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from azure_workload_identity import names
 from azwi_cli.cluster import kube
 from azwi_cli.commands.doctor import settings
 from azwi_cli.commands.doctor.findings import Area, Unreadable
@@ -32,7 +33,12 @@ def read(reader: Reader, snapshot: Snapshot) -> Snapshot:
             Unreadable("the identity mapping", f"it is in {file} of the server's pods", Area.MAPPING)
         )
         stored = StoredMapping(namespace, file, there=None)
-    return replace(snapshot, policy=settings.policy(line, environ, mapping), mapping=stored)
+    return replace(
+        snapshot,
+        policy=settings.policy(line, environ, mapping),
+        mapping=stored,
+        has_token_proxy=names.ENV_TOKEN_PROXY in environ,
+    )
 
 
 def _config_map(reader: Reader, namespace: str, name: str) -> Mapping[str, str]:

@@ -20,7 +20,8 @@ GIVEN = {"now", "commands", "tenant", "unreadable"}
 FILLED = {
     Area.CLOCK: {"server_clock"},
     Area.WEBHOOKS: {"installations"},
-    Area.MAPPING: {"policy", "mapping"},
+    Area.MAPPING: {"policy", "mapping", "has_token_proxy"},
+    Area.BINDINGS: {"binding_allowed"},
     Area.NAMESPACES: {"namespaces"},
     Area.ACCOUNTS: {"accounts", "accounts_of"},
     Area.ISSUER: {"issuer"},
