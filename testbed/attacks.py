@@ -215,6 +215,24 @@ def _many_mounts(attacker: Attacker) -> None:
     attacker.repeat(lambda: attacker.post(body))
 
 
+def _many_containers(attacker: Attacker) -> None:
+    containers = ",".join(f'{{"name":"{number:04}"}}' for number in range(1700))
+    manifest = json.dumps(review(pod(serviceAccountName="quickstart", containers="?")), separators=(",", ":"))
+    text = request(manifest.replace('"?"', f"[{containers}]").encode())
+    clients = [attacker.tls() for _ in range(100)]
+
+    def step() -> None:
+        for client in clients:
+            client.sendall(text)
+        for client in clients:
+            head, _, rest = client.recv(65536).partition(b"\r\n\r\n")
+            left = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]) - len(rest)
+            while left > 0:
+                left -= len(client.recv(min(left, 65536)))
+
+    attacker.repeat(step)
+
+
 def _control_characters(attacker: Attacker) -> None:
     manifest = pod(serviceAccountName="quickstart")
     manifest["metadata"]["name"] = "\x9b2J\u202e\x1b[31m"
@@ -248,6 +266,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "stderr": Attack("standard error that nobody reads, during reviews", _reviews, reads_log=False),
     "annotation": Attack("pods with an annotation of 3 MiB that lists containers", _long_annotation),
     "mounts": Attack("pods with 80,000 mounts", _many_mounts),
+    "containers": Attack("100 pods of 1,700 containers at once, again and again", _many_containers),
     "controls": Attack("pod names with control characters and bidirectional marks", _control_characters),
 }
 

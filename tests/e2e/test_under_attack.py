@@ -16,7 +16,7 @@ from tests.e2e.report import note
 from tests.e2e.workloads import Workloads
 
 NAMES: Final = ("trailers", "idle-tls", "silent-tls", "bodies", "heads", "labels", "unread")
-SECONDS: Final = 4.0
+SECONDS: Final = 3.0
 HEALTH_PORT: Final = int(names.HEALTH_ADDR.removeprefix(":"))
 METRICS_PORT: Final = int(names.METRICS_ADDR.removeprefix(":"))
 LIMIT_MIB: Final = 192
