@@ -145,10 +145,41 @@ def test_nothing_decoded_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def decoded(body: bytes) -> Tree:
         tree = Tree(orjson.loads(body))
-        trees.append(weakref.ref(tree))
+        tree["request"]["object"] = pod = Tree(tree["request"]["object"])
+        trees.extend([weakref.ref(tree), weakref.ref(pod)])
         return tree
 
     monkeypatch.setattr(decode, "decode", decoded)
     status, _, answer = answered(Slow())
     assert (status, json.loads(answer)["response"]["auditAnnotations"]["reason"]) == (200, "service-account-not-found")
-    assert held == [[None]]
+    assert held == [[None, None]]
+
+
+@pytest.mark.parametrize("padding", [0, request_body.SMALL_BODY], ids=["many containers", "large"])
+def test_usual_pods_need_not_wait(padding: int) -> None:
+    """Pods of many containers, or large ones, are admitted in turn; a usual one is answered before most of them."""
+    costly = review({"spec": {"containers": [{"name": f"c{number}"} for number in range(200)]}})
+    bodies = {name: json.dumps(costly).encode() + b" " * padding for name in "abcde"}
+    bodies["usual"] = json.dumps(review({"spec": {"containers": [{"name": "app"}]}})).encode()
+    order: list[str] = []
+
+    async def run() -> None:
+        endpoint = AdmissionEndpoint(Broken(), lambda: POLICY, Metrics(), BodyBudget())
+
+        async def ask(name: str) -> None:
+            async def receive() -> dict[str, Any]:
+                return {"type": "http.request", "body": bodies[name]}
+
+            async def send(message: Any) -> None:  # noqa: ANN401  ASGI's message
+                if message["type"] == "http.response.body":
+                    order.append(name)
+
+            length = str(len(bodies[name])).encode()
+            headers = [(b"content-type", b"application/json"), (b"content-length", length)]
+            await endpoint({"type": "http", "headers": headers}, receive, send)
+
+        await asyncio.gather(*map(ask, bodies))
+
+    asyncio.run(run())
+    assert sorted(order) == sorted(bodies)
+    assert order.index("usual") < 2
