@@ -17,6 +17,9 @@ from scripts.release import archive, changelog, krew, provenance
 CHART: Final = Path("charts") / "workload-identity-webhook"
 LOCKS: Final = ("run", "image", "build", "cli", "dist", "sbom")
 PLATFORM: Final = "linux-amd64"
+# The released policies have a variable for the tenant, as v1.6.0's manifest has.
+TENANT: Final = "5f6d5e7c-0d3c-4c8e-9b56-1c1d4f0c7a11"
+TENANT_VARIABLE: Final = "${AZURE_TENANT_ID}"
 
 
 class ReleaseError(Exception):
@@ -87,6 +90,7 @@ class Release:
         self.distributions()
         self.chart()
         self.documents()
+        self.policies()
         self.plugin()
         if self.options.image:
             self.image()
@@ -117,6 +121,18 @@ class Release:
             archive.write(self.named(f"-{name}.tar.gz"), files, self.epoch)
         text = changelog.excerpt((self.source / "CHANGELOG.md").read_text(), self.options.version)
         (self.output / "CHANGES.md").write_text(text)
+
+    def policies(self) -> None:
+        """Write the admission policies that do without a webhook, with a variable for the tenant."""
+        image = f"{self.options.registry or 'localhost'}/azwi:{self.options.version}"
+        text = _run(
+            *(sys.executable, "-m", "azwi_cli", "policy", "--tenant-id", TENANT),
+            directory=self.source,
+            environment={"PATH": os.environ["PATH"], "PROXY_IMAGE": image},
+        )
+        if "$" + "{" in text:
+            raise ReleaseError("a policy has ${ in it, which envsubst would take for a variable")
+        self.named("-policies.yaml").write_text(text.replace(TENANT, TENANT_VARIABLE))
 
     def plugin(self) -> None:
         """Write the krew plugin's archive and its manifest."""

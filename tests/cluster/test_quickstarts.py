@@ -21,7 +21,7 @@ def test_flags(control_plane: ControlPlane) -> None:
     issuers = {
         value
         for page in pages
-        for value in re.findall(r"service-account-issuer(?:: |=|\n\s+value: )(\S+)", page.read_text())
+        for value in re.findall(r"service-account-issuer(?:: |=|\n\s+value: )(https:\S+)", page.read_text())
     }
     assert len(issuers) == 1
     assert next(iter(issuers)).endswith("/") == given["service-account-issuer"].endswith("/")

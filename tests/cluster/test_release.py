@@ -84,9 +84,10 @@ def test_second_build(folder: Path, tmp_path: Path) -> None:
     again.distributions()
     again.chart()
     again.documents()
+    again.policies()
     again.plugin()
     files = sorted(again.output.iterdir())
-    assert len(files) == 8
+    assert len(files) == 9
     assert [file.read_bytes() for file in files] == [(folder / file.name).read_bytes() for file in files]
 
 
@@ -96,6 +97,16 @@ def test_provenance(folder: Path) -> None:
     subjects = {it["name"]: it["digest"]["sha256"] for it in json.loads(file.read_text())["subject"]}
     others = [path for path in folder.iterdir() if path.name not in {file.name, "SHA256SUMS"}]
     assert subjects == {path.name: provenance.sha256(path) for path in others}
+
+
+def test_policies(folder: Path, control_plane: ControlPlane) -> None:
+    """The API server accepts the policies once the tenant is filled in; they inject the released image as proxy."""
+    text = (folder / f"azwi-{__version__}-policies.yaml").read_text()
+    assert f'"image":"{REGISTRY}/azwi:{__version__}"' in text
+    filled = text.replace("${AZURE_TENANT_ID}", TENANT_ID)
+    assert filled != text
+    applied = control_plane.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=filled)
+    assert applied.returncode == 0, applied.stderr
 
 
 def test_plugin_names_its_archive(folder: Path) -> None:
