@@ -7,6 +7,7 @@ checked before tenant, identity, scope and assertion, in this order, is an infer
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
@@ -30,6 +31,11 @@ OPENID_SCOPES: Final = frozenset({"openid", "profile", "offline_access"})
 # Authorities for users of any tenant: https://learn.microsoft.com/entra/msal/msal-client-application-configuration
 USER_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
 TENANT: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[\w-]+(\.[\w-]+)+")
+# A token for these is itself an assertion, of version 2.0, for an application that trusts the identity:
+# https://learn.microsoft.com/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity
+EXCHANGE_AUDIENCES: Final = frozenset(
+    {"api://AzureADTokenExchange", "api://AzureADTokenExchangeUSGov", "api://AzureADTokenExchangeChina"}
+)
 GUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -54,9 +60,16 @@ def read_form(method: str, content_type: str, body: bytes) -> Mapping[str, str]:
     return form
 
 
-def exchange(
-    tenant: str, form: Mapping[str, str], directory: Directory, faults: Faults, key: SigningKey, lifetime: int
-) -> JsonObject:
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Signs access tokens that live `lifetime` seconds; `issuer` is the tenant's, of version 2.0."""
+
+    key: SigningKey
+    lifetime: int
+    issuer: str
+
+
+def exchange(tenant: str, form: Mapping[str, str], directory: Directory, faults: Faults, signer: Signer) -> JsonObject:
     """Exchange the assertion in a form for an access token of the tenant.
 
     Raises:
@@ -72,12 +85,14 @@ def exchange(
     identity = directory.identity(tenant, client_id)
     resource = _resource(scope, tenant)
     _authenticate(form, identity, directory, faults)
-    claims = _claims(tenant, identity, resource, lifetime)
+    claims = _claims(tenant, identity, resource, signer.lifetime)
+    if resource in EXCHANGE_AUDIENCES:
+        claims |= {"iss": signer.issuer, "ver": "2.0", "azp": identity.client_id}
     return {
         "token_type": "Bearer",
-        "expires_in": lifetime,
-        "ext_expires_in": lifetime,
-        "access_token": key.sign(claims, x5t=key.kid),
+        "expires_in": signer.lifetime,
+        "ext_expires_in": signer.lifetime,
+        "access_token": signer.key.sign(claims, x5t=signer.key.kid),
     }
 
 

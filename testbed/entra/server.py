@@ -24,7 +24,7 @@ from azure_workload_identity.types import JsonObject
 from testbed.entra import documents, errors
 from testbed.entra.directory import Directory, FederatedCredential
 from testbed.entra.errors import AadstsError
-from testbed.entra.exchange import USER_TENANTS, exchange, read_form
+from testbed.entra.exchange import USER_TENANTS, Signer, exchange, read_form
 from testbed.entra.faults import Faults
 from testbed.entra.keys import ALGORITHM, SigningKey
 
@@ -79,6 +79,15 @@ class Entra:
             RegistrationError: A credential would not be taken.
         """
         self._directory.register(tenant_id, client_id, credentials)
+        self._directory.trust(self.issuer(tenant_id), self._key.jwks)
+
+    def object_id(self, tenant_id: str, client_id: str) -> str:
+        """The object id of an identity's service principal, the subject of its tokens."""
+        return self._directory.identity(tenant_id, client_id).object_id
+
+    def issuer(self, tenant_id: str) -> str:
+        """The issuer of a tenant's own tokens of version 2.0, which an application may trust."""
+        return f"{self.url}/{tenant_id}/v2.0"
 
     def verify(self, token: str) -> JsonObject:
         """Check an access token as a resource would, except for its audience, and return its claims.
@@ -141,7 +150,8 @@ class Entra:
         return response
 
     def _exchange(self, tenant: str, form: Mapping[str, str]) -> JsonObject:
-        return exchange(tenant, form, self._directory, self.faults, self._key, self.token_lifetime)
+        signer = Signer(self._key, self.token_lifetime, self.issuer(tenant))
+        return exchange(tenant, form, self._directory, self.faults, signer)
 
     async def _configuration(self, request: Request) -> Response:
         tenant = request.path_params["tenant"]

@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import click
@@ -22,6 +24,8 @@ from azwi_cli.console.groups import Group
 from azwi_cli.console.option_types import Duration
 from webhook.admission.identity import Account
 
+# What the second identity's federated credential is compared with, by its claim in the first one's token.
+_TRUSTED: Final = {"issuer": "iss", "subject": "sub", "audience": "aud"}
 TOKEN_CLAIMS: Final = ("aud", "iss", "tid", "appid", "azp", "oid", "idtyp", "roles", "xms_mirid")
 
 
@@ -94,6 +98,15 @@ def command() -> None:
     help="With --identity-binding: its CA in PEM; default: the system's.",
 )
 @click.option(
+    "--then-client-id",
+    default="",
+    metavar="UUID",
+    help="Exchange the answer once more, for this application, which trusts the first identity.",
+)
+@click.option(
+    "--then-tenant-id", default="", metavar="ID", help="The tenant of that second exchange; default: the first one's."
+)
+@click.option(
     "--wait",
     type=Duration(),
     default="0s",
@@ -107,29 +120,76 @@ def exchange_command(**given: Any) -> None:  # noqa: ANN401  click's
 
     Tokens are not printed; what they say is.
     """
+    if given["then_tenant_id"] and not given["then_client_id"]:
+        raise UsageError("--then-client-id is required", "--then-tenant-id says in which tenant it is")
     with output.progress("asking for the assertion") as shown:
         cloud = target(given).cloud(os.environ)
         request, assertion = _prepared(given, cloud.audience, cloud.authority_host, cloud.arm_audience)
-        shown.update("asking Entra")
         polling = Polling(given["wait"], shown.update)
-        try:
-            answer = polling.attempt(
-                "the credential",
-                lambda: exchange.exchange(request, assertion),
-                RefusedError,
-                lambda error: error.is_transient,
+        hops = [_hop(_first(given, request, cloud.audience), assertion, polling)]
+        if given["then_client_id"] and hops[0].failure is None:
+            second = replace(
+                request,
+                client_id=given["then_client_id"],
+                tenant_id=given["then_tenant_id"] or request.tenant_id,
+                token_proxy=None,
             )
-            failure = None
-        except RefusedError as error:
-            answer, failure = {}, error
-    document: JsonObject = {
-        "request": {"url": request.url, "clientId": request.client_id, "scope": request.scope},
-        "assertion": assertion.claims,
-    }
-    document |= _refused(failure) if failure else _accepted(answer)
+            hops.append(_hop(second, Assertion(hops[0].answer["access_token"]), polling))
+    *earlier, last = [hop.document() for hop in hops]
+    document = {**last, **({"first": earlier[0]} if earlier else {})}
     output.write(document, given["output_format"], lambda: _text(document))
-    if failure:
-        raise failure
+    if hops[-1].failure:
+        raise _explained(hops)
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One exchange and what came of it; `answer` has a secret."""
+
+    request: TokenRequest
+    assertion: Assertion
+    answer: JsonObject = field(default_factory=dict, repr=False)
+    failure: RefusedError | None = None
+
+    def document(self) -> JsonObject:
+        """As machines get it."""
+        request = {"url": self.request.url, "clientId": self.request.client_id, "scope": self.request.scope}
+        outcome = _refused(self.failure) if self.failure else _accepted(self.answer)
+        return {"request": request, "assertion": self.assertion.claims, **outcome}
+
+
+def _hop(request: TokenRequest, assertion: Assertion, polling: Polling) -> Hop:
+    polling.on_wait(f"asking {request.host}")
+    try:
+        answer = polling.attempt(
+            "the credential",
+            lambda: exchange.exchange(request, assertion),
+            RefusedError,
+            lambda error: error.is_transient,
+        )
+    except RefusedError as error:
+        return Hop(request, assertion, failure=error)
+    return Hop(request, assertion, answer)
+
+
+def _first(given: Params, request: TokenRequest, audience: str) -> TokenRequest:
+    """The first of two exchanges asks for a token that the second identity may trust."""
+    return replace(request, scope=f"{audience}/.default") if given["then_client_id"] else request
+
+
+def _explained(hops: Sequence[Hop]) -> CommandError:
+    """The failure of the last exchange; of two, which one it was and what the second needs."""
+    failure, last = hops[-1].failure, hops[-1]
+    assert failure is not None  # noqa: S101  the caller has looked
+    if len(hops) == 1:
+        return failure
+    claims = last.assertion.claims
+    wanted = ", ".join(f"{name} {claims[claim]}" for name, claim in _TRUSTED.items() if claim in claims)
+    return CommandError(
+        f"the first exchange gave a token, and the second, for {last.request.client_id} in tenant "
+        f"{last.request.tenant_id}, is refused: {failure.message}",
+        f"{failure.hint}\nthe second identity is an application with a federated credential of {wanted}",
+    )
 
 
 def _prepared(given: Params, audience: str, authority_host: str, arm: str) -> tuple[TokenRequest, Assertion]:
@@ -178,7 +238,13 @@ def _refused(failure: RefusedError) -> JsonObject:
 
 
 def _text(document: JsonObject) -> str:
-    rows: list[tuple[str, object]] = [("asked", document["request"]["url"])]
+    rows: list[tuple[str, object]] = []
+    if "first" in document:
+        first = document["first"]
+        rows += [("first asked", first["request"]["url"]), ("first client id", first["request"]["clientId"])]
+        rows += [(f"first assertion {name}", first["assertion"].get(name, "")) for name in ("iss", "sub", "aud")]
+        rows += [("first answer", first["outcome"])]
+    rows += [("asked", document["request"]["url"])]
     rows += [("client id", document["request"]["clientId"]), ("scope", document["request"]["scope"])]
     rows += [(f"assertion {name}", _shown(name, value)) for name, value in document["assertion"].items()]
     rows += [("answer", f"{document['outcome']} {document.get('code', '')}".strip())]

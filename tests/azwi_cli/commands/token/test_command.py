@@ -16,6 +16,10 @@ from tests.support.schemas import follows_schema
 TENANT = "5a3ae6a4-9d1f-4c22-a4a5-1e6f0fd1d4a1"
 CLIENT = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
 BOUND = "7d5b2f6e-3c1a-4b8e-9a55-0c6f1e2d3a4c"
+OTHER_TENANT = "9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6f"
+APPLICATION = "2e6a9c41-7b0d-4f3e-8c52-9d1a6b7e0f34"
+UNKNOWN_TENANT = "9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"
+UNTRUSTED = "2e6a9c41-7b0d-4f3e-8c52-9d1a6b7e0f35"
 SUBJECT = "system:serviceaccount:shop:web"
 
 Exchange = Callable[..., Result]
@@ -209,3 +213,54 @@ def test_identity_binding_that_is_not_set_up(
     """A token proxy that is not named, not reached or not trusted is reported with what to do."""
     done = exchange("--identity-binding", environ={**binding, **changed})
     assert (done.exit_code, expected in done.stderr) == (status, True), done.output
+
+
+@pytest.fixture(scope="module")
+def second(served: Entra, issuer: Issuer) -> tuple[str, ...]:
+    """Register an application in another tenant, which trusts the first identity and no other; the flags for it."""
+    served.register(TENANT, UNTRUSTED, FederatedCredential(issuer.url, SUBJECT))
+    trusted = FederatedCredential(served.issuer(TENANT), served.object_id(TENANT, CLIENT))
+    served.register(OTHER_TENANT, APPLICATION, trusted)
+    return f"--then-client-id={APPLICATION}", f"--then-tenant-id={OTHER_TENANT}"
+
+
+def test_two_exchanges(exchange: Exchange, served: Entra, second: tuple[str, ...]) -> None:
+    """The answer is exchanged once more in another tenant, for what was asked; both exchanges are shown."""
+    before = len(served.exchanges)
+    done = exchange(*second, "--scope=https://vault.azure.net/.default", "-o", "json")
+    assert done.exit_code == 0, done.output
+    document = follows_schema("token-exchange", done.stdout)
+    assert document["first"]["assertion"]["sub"] == SUBJECT
+    assert document["assertion"]["iss"] == served.issuer(TENANT)
+    assert (document["token"]["tid"], document["token"]["appid"]) == (OTHER_TENANT, APPLICATION)
+    assert document["request"]["scope"] == "https://vault.azure.net/.default"
+    assert [one.tenant for one in served.exchanges[before:]] == [TENANT, OTHER_TENANT]
+    assert "first answer" in exchange(*second).stdout
+
+
+def test_first_exchange_refused(exchange: Exchange, second: tuple[str, ...]) -> None:
+    """Where the first is refused, the second is not made."""
+    done = exchange(*second, "-o", "json", subject="system:serviceaccount:shop:other")
+    assert done.exit_code == 1
+    document = follows_schema("token-exchange", done.stdout)
+    assert (document["code"], "first" in document) == ("AADSTS700213", False)
+
+
+@pytest.mark.parametrize(
+    ("flag", "code"),
+    [(f"--then-tenant-id={UNKNOWN_TENANT}", "AADSTS90002"), (f"--client-id={UNTRUSTED}", "AADSTS700213")],
+)
+def test_second_exchange_refused(
+    exchange: Exchange, served: Entra, second: tuple[str, ...], flag: str, code: str
+) -> None:
+    """Where the second is refused, the error says so, and what its federated credential has to be."""
+    done = exchange(*second, flag)
+    assert done.exit_code == 1
+    assert f"the first exchange gave a token, and the second, for {APPLICATION}" in done.stderr
+    assert code in done.stderr
+    assert f"a federated credential of issuer {served.issuer(TENANT)}, subject " in done.stderr
+
+
+def test_second_tenant_alone(exchange: Exchange) -> None:
+    """A second tenant without a second identity is wrong usage."""
+    assert exchange(f"--then-tenant-id={OTHER_TENANT}").exit_code == 2
