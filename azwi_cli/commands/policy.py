@@ -137,7 +137,7 @@ def command(  # noqa: PLR0913  one parameter a flag
     AZURE_ENVIRONMENT and PROXY_IMAGE. What a policy cannot express is refused. Needs no cluster.
 
     \b
-    azwi policy --tenant-id 5f6d5e7c-0d3c-4c8e-9b56-1c1d4f0c7a11 | kubectl apply --server-side -f -
+    azwi policy --tenant-id 5f6d5e7c-0d3c-4c8e-9b56-1c1d4f0c7a11 > policies.yaml
     azwi policy --tenant-id contoso.com --account-selector azure.workload.identity/use=true -o json
     """  # noqa: D301  click reads the mark as: do not wrap
     from webhook.admission_policy.manifests import Guard, Installation, documents

@@ -29,6 +29,12 @@ class Code(StrEnum):
 
     NOT_INSTALLED = "not-installed"
     SEVERAL_WEBHOOKS = "several-webhooks"
+    POLICIES_NOT_SERVED = "policies-not-served"
+    POLICY_NOT_BOUND = "policy-not-bound"
+    POLICY_MISSING = "policy-missing"
+    SEVERAL_POLICIES = "several-policies"
+    ENGINE_LEFTOVER = "engine-leftover"
+    GUARD_OFF = "guard-off"
     SERVICE_MISSING = "service-missing"
     WEBHOOK_SCALED_TO_ZERO = "webhook-scaled-to-zero"
     WEBHOOK_NOT_READY = "webhook-not-ready"
@@ -81,6 +87,9 @@ WARNINGS: Final = frozenset(
     {
         Code.WEBHOOK_PRESENT,
         Code.SEVERAL_WEBHOOKS,
+        Code.SEVERAL_POLICIES,
+        Code.ENGINE_LEFTOVER,
+        Code.GUARD_OFF,
         Code.CABUNDLE_CONTESTED,
         Code.CERTIFICATE_EXPIRING,
         Code.UNKNOWN_KEY,
@@ -135,6 +144,7 @@ class Area(StrEnum):
     """What a check reads; a check of which an area could not be read has not been made, or not wholly."""
 
     WEBHOOKS = "webhooks"
+    ENGINE = "engine"
     SERVER = "server"
     SECRET = "secret"  # noqa: S105  an area
     CALL = "call"

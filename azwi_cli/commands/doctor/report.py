@@ -12,6 +12,7 @@ from azwi_cli.commands.doctor.checks import (
     calls,
     certificates,
     clock,
+    engine,
     limits,
     mapping,
     pods,
@@ -29,6 +30,7 @@ from azwi_cli.console.dry_run import Planned
 # In the order in which they are made and shown: those of a group follow each other. A new module is a line here.
 CHECKS: Final[tuple[Check, ...]] = (
     *webhook.CHECKS,
+    *engine.CHECKS,
     *servers.CHECKS,
     *calls.CHECKS,
     *certificates.CHECKS,

@@ -10,6 +10,7 @@ from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi_cli.azure.federation import FederatedCredential
 from azwi_cli.clock_skew import ClockReading
+from azwi_cli.commands.doctor.engine import PolicyEngine
 from azwi_cli.commands.doctor.findings import Unreadable
 from azwi_cli.commands.doctor.fixes import CommandBuilder, release
 from azwi_cli.commands.doctor.selectors import matches
@@ -264,6 +265,7 @@ class Snapshot:
     binding_allowed: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     mapping: StoredMapping | None = None
     installations: Sequence[Installation] | None = None
+    engine: PolicyEngine | None = None
     namespaces: Mapping[str, JsonObject] = field(default_factory=dict)
     accounts: Mapping[tuple[str, str], JsonObject] = field(default_factory=dict)
     accounts_of: str | None = None

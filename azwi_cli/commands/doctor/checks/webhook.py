@@ -18,8 +18,8 @@ AZ_TENANT: Final = "az account show --query tenantId -o tsv"
 
 
 def installed(snapshot: Snapshot) -> Iterator[Finding]:
-    """There is a configuration that sends pods to the webhook."""
-    if snapshot.installations != []:
+    """There is a configuration that sends pods to the webhook, or a policy that injects."""
+    if snapshot.installations != [] or snapshot.engine is None or snapshot.engine.bound():
         return
     annotations = (account["metadata"].get("annotations") or {} for account in snapshot.accounts.values())
     tenant = snapshot.tenant or next(
@@ -31,7 +31,7 @@ def installed(snapshot: Snapshot) -> Iterator[Finding]:
         Code.NOT_INSTALLED,
         "cluster",
         "the webhook is not installed: no MutatingWebhookConfiguration is Azure Workload Identity's",
-        ("none has an entry named mutation.azure-workload-identity.io",),
+        ("none has an entry named mutation.azure-workload-identity.io", "no admission policy injects"),
         f"{snapshot.commands.helm(*install)} {wanted} --set image.registry={REGISTRY}",
     )
 
@@ -86,6 +86,12 @@ def _called(installation: Installation) -> str:
 
 
 CHECKS: Final = (
-    Check(Group.WEBHOOK, "the webhook is installed", installed, frozenset({Area.WEBHOOKS}), frozenset({Area.ACCOUNTS})),
+    Check(
+        Group.WEBHOOK,
+        "the webhook is installed",
+        installed,
+        frozenset({Area.WEBHOOKS, Area.ENGINE}),
+        frozenset({Area.ACCOUNTS}),
+    ),
     Check(Group.WEBHOOK, "no other webhook gets the same pods", alone, frozenset({Area.WEBHOOKS, Area.NAMESPACES})),
 )

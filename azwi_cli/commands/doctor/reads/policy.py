@@ -1,4 +1,4 @@
-"""What the webhook was set up with: by its Deployment, and the identity mapping that this names."""
+"""What the webhook was set up with: by its Deployment, and the identity mapping that this names; or by its policies."""
 
 # ruff: noqa: PLC0415  few installations have an identity mapping
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from azure_workload_identity import names
 from azwi_cli.cluster import kube
 from azwi_cli.commands.doctor import settings
+from azwi_cli.commands.doctor.engine import settings_of
 from azwi_cli.commands.doctor.findings import Area, Unreadable
 from azwi_cli.commands.doctor.reads.reader import Reader
 from azwi_cli.commands.doctor.snapshot import Snapshot, StoredMapping, arguments, release_of
@@ -15,10 +16,12 @@ from webhook.admission.identity import IdentityMapping
 
 
 def read(reader: Reader, snapshot: Snapshot) -> Snapshot:
-    """Read that of the first Deployment that is found, else the defaults."""
+    """Read that of the first Deployment that is found, else of the first policy that injects, else the defaults."""
     installation = next((found for found in snapshot.installations or () if found.deployment), None)
     if installation is None or not installation.deployment:
-        return replace(snapshot, policy=settings.default())
+        injecting = snapshot.engine.bound() if snapshot.engine else []
+        found = settings.policy(*settings_of(injecting[0])) if injecting else settings.default()
+        return replace(snapshot, policy=found)
     container = installation.deployment["spec"]["template"]["spec"]["containers"][0]
     environ = {variable["name"]: variable["value"] for variable in container.get("env") or () if variable.get("value")}
     line = arguments(installation.deployment)

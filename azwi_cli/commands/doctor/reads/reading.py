@@ -6,7 +6,7 @@ from typing import Final
 
 from azwi_cli.cluster.kube import Cluster
 from azwi_cli.commands.doctor.findings import Area
-from azwi_cli.commands.doctor.reads import accounts, bindings, login, policy, probe, webhooks, workloads
+from azwi_cli.commands.doctor.reads import accounts, bindings, engine, login, policy, probe, webhooks, workloads
 from azwi_cli.commands.doctor.reads.reader import Reader
 from azwi_cli.commands.doctor.snapshot import Snapshot
 from azwi_cli.console import output
@@ -24,6 +24,7 @@ class Read:
 CLUSTER: Final = (
     Read(frozenset({Area.CLOCK}), login.read),
     Read(frozenset({Area.WEBHOOKS, Area.SERVER, Area.SECRET}), webhooks.read),
+    Read(frozenset({Area.ENGINE}), engine.read),
     Read(frozenset({Area.MAPPING}), policy.read),
     Read(frozenset({Area.NAMESPACES}), accounts.read_namespaces),
     Read(frozenset({Area.ACCOUNTS}), accounts.read),

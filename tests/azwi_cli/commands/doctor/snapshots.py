@@ -9,6 +9,7 @@ from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from azwi_cli.clock_skew import ClockReading
 from azwi_cli.commands.doctor import settings
+from azwi_cli.commands.doctor.engine import PolicyEngine
 from azwi_cli.commands.doctor.report import Report, concluded, results
 from azwi_cli.commands.doctor.snapshot import Installation, LiveWorkload, Snapshot
 from azwi_cli.offline import admissions
@@ -20,7 +21,11 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLIENT_ID = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
 USE = {names.USE_LABEL: "true"}
 HEALTHY = Snapshot(
-    now=NOW, server_clock=ClockReading(NOW, NOW, NOW), issuer="https://issuer.test/", policy=settings.default()
+    now=NOW,
+    server_clock=ClockReading(NOW, NOW, NOW),
+    issuer="https://issuer.test/",
+    policy=settings.default(),
+    engine=PolicyEngine(),
 )
 
 

@@ -20,6 +20,7 @@ GIVEN = {"now", "commands", "tenant", "unreadable"}
 FILLED = {
     Area.CLOCK: {"server_clock"},
     Area.WEBHOOKS: {"installations"},
+    Area.ENGINE: {"engine"},
     Area.MAPPING: {"policy", "mapping", "has_token_proxy"},
     Area.BINDINGS: {"binding_allowed"},
     Area.NAMESPACES: {"namespaces"},
