@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-burst bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration node lock clean
+.PHONY: help run test check lint types contracts workflows coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-burst bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration node lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,7 +29,7 @@ test: .venv/test.stamp ## run all tests; those on a real kube-apiserver or node 
 	$(PY) -m pytest -q --part=slow $(PYTEST); slow=$$?; \
 	case $$quick$$slow in 00|05|50) ;; *) exit 1 ;; esac  # 5: pytest selected no test in this half
 
-check: lint types contracts ## check lint, types and import contracts
+check: lint types contracts workflows ## check lint, types, import contracts and the workflows
 
 lint: .venv/dev.stamp
 	@.venv/bin/ruff check .
@@ -37,6 +37,9 @@ lint: .venv/dev.stamp
 
 types: .venv/dev.stamp
 	@.venv/bin/mypy
+
+workflows: .venv/dev.stamp
+	@.venv/bin/zizmor --offline --quiet --no-progress --persona=pedantic .
 
 contracts: .venv/dev.stamp
 	@.venv/bin/lint-imports --no-cache
