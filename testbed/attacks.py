@@ -10,9 +10,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from azure_workload_identity import names
@@ -86,6 +87,14 @@ class Attacker:
             except OSError:
                 time.sleep(PAUSE_SECONDS)
 
+    def repeat_in_threads(self, steps: Sequence[Callable[[], object]]) -> None:
+        """Repeat each step in a thread of its own."""
+        threads = [threading.Thread(target=self.repeat, args=(step,)) for step in steps]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
     def open_many(self, count: int, opened: Callable[[], object]) -> None:
         """Open so many connections, and hold them until the time is over."""
         for _ in range(count):
@@ -138,11 +147,7 @@ def _endless_trailers(attacker: Attacker) -> None:
     target = attacker.target
     ports: list[Callable[[], socket.socket]] = [attacker.tls]
     ports += [lambda: attacker.plain(target.health), lambda: attacker.plain(target.metrics)]
-    threads = [threading.Thread(target=attacker.repeat, args=(lambda opened=opened: send(opened),)) for opened in ports]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    attacker.repeat_in_threads([partial(send, opened) for opened in ports])
 
 
 def _lists_for_labels(attacker: Attacker) -> None:
@@ -219,18 +224,20 @@ def _many_containers(attacker: Attacker) -> None:
     containers = ",".join(f'{{"name":"{number:04}"}}' for number in range(1700))
     manifest = json.dumps(review(pod(serviceAccountName="quickstart", containers="?")), separators=(",", ":"))
     text = request(manifest.replace('"?"', f"[{containers}]").encode())
-    clients = [attacker.tls() for _ in range(100)]
 
-    def step() -> None:
-        for client in clients:
+    def ask_on() -> None:
+        client = attacker.tls()
+        while attacker.goes_on:
             client.sendall(text)
-        for client in clients:
             head, _, rest = client.recv(65536).partition(b"\r\n\r\n")
-            left = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]) - len(rest)
+            left = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0) - len(rest)
             while left > 0:
-                left -= len(client.recv(min(left, 65536)))
+                received = client.recv(65536)
+                if not received:
+                    raise ConnectionError("cut")
+                left -= len(received)
 
-    attacker.repeat(step)
+    attacker.repeat_in_threads([ask_on] * 32)
 
 
 def _control_characters(attacker: Attacker) -> None:
@@ -266,7 +273,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "stderr": Attack("standard error that nobody reads, during reviews", _reviews, reads_log=False),
     "annotation": Attack("pods with an annotation of 3 MiB that lists containers", _long_annotation),
     "mounts": Attack("pods with 80,000 mounts", _many_mounts),
-    "containers": Attack("100 pods of 1,700 containers at once, again and again", _many_containers),
+    "containers": Attack("pods of 1,700 containers, 32 at a time", _many_containers),
     "controls": Attack("pod names with control characters and bidirectional marks", _control_characters),
 }
 
