@@ -23,11 +23,15 @@ def find(session: Session, client_ids: Iterable[str], *, group: str, everything:
     """Those of some client ids; `everything`: of the other managed identities, too, where there may be leftovers.
 
     Raises:
-        CommandError: when Azure does not answer, or the managed identities may not be listed.
+        CommandError: when the tenant is not known, Azure does not answer, or managed identities may not be listed.
     """
     found = Identities()
     wanted = set(client_ids)
-    if session.subscription:
+    _ = session.tenant  # without a login that names one, nothing can be looked at
+    unlisted = "no managed identity of the subscription has this client id"
+    if not session.subscription:
+        unlisted = "no subscription is named, so managed identities were not looked for"
+    else:
         for identity in session.arm.identities(session.subscription, group):
             client_id = identity.client_id.lower()
             if everything or client_id in wanted:
@@ -36,10 +40,10 @@ def find(session: Session, client_ids: Iterable[str], *, group: str, everything:
         try:
             application = session.graph.application(client_id=client_id)
         except (AzureApiError, UsageError) as error:
-            found.missing[client_id] = f"it is no managed identity of the subscription, and {error.message}"
+            found.missing[client_id] = f"{unlisted}, and applications could not be looked at: {error.message}"
             continue
         if application is None:
-            found.missing[client_id] = "no managed identity of the subscription and no application has this client id"
+            found.missing[client_id] = f"{unlisted}, and no application of the tenant has it"
         else:
             found.holders[client_id] = ApplicationCredentials(session.graph, application)
     return found

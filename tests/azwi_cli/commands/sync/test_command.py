@@ -119,7 +119,10 @@ def test_problems(azure: Azure, sync: Sync, tmp_path: Path) -> None:
     done = sync()
     assert done.exit_code == 1
     assert "! it would have 21 credentials, and Entra allows 20" in done.stdout
-    assert "! no managed identity of the subscription and no application has this client id" in done.stdout
+    assert (
+        "! no managed identity of the subscription has this client id, and no application of the tenant has it"
+        in done.stdout
+    )
     assert "2 problems, 0 failed; the rest is in place" in done.stderr
     assert held(azure) == {"full": [], "shop-web": ["shop:web"]}
 
@@ -221,3 +224,23 @@ def test_page(azure: Azure, sync: Sync, tmp_path: Path) -> None:
     assert sync().exit_code == 0
     write(tmp_path, account("shop", "web", web), account("pr-12", "web", web))
     assert sync("--prune", "--dry-run").stdout + "```" in text("use/azwi-sync.md")
+
+
+def test_without_a_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a tenant and a subscription nothing can be looked at, which is not the same as nothing being there."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in (*AZURE_VARIABLES, "AZURE_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "web.yaml").write_text(yaml.safe_dump(account("shop", "web", "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5")))
+    flags = ["sync", "-f", str(tmp_path / "web.yaml"), f"--service-account-issuer-url={ISSUER}", "--dry-run"]
+    done = CliRunner().invoke(program, flags)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "the tenant is not known" in done.stderr
+
+
+def test_denied(azure: Azure, sync: Sync, tmp_path: Path) -> None:
+    """Applications that may not be read are not reported as absent."""
+    write(tmp_path, account("shop", "web", "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"))
+    azure.faults.failures.append(Failure(403, "Authorization_RequestDenied", times=9, fragment="/applications"))
+    done = sync()
+    assert (done.exit_code, "applications could not be looked at" in done.stdout) == (1, True)
