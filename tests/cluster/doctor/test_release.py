@@ -191,13 +191,16 @@ def test_certificate_not_made(patient: Patient, plane: ControlPlane, monkeypatch
         # Where it is of no Helm release, a person names another Secret.
         name = release.configuration()["metadata"]["name"]
         plane.kubectl("annotate", "mutatingwebhookconfiguration", name, "meta.helm.sh/release-name-")
-        ended(plane, deployment, log)
-        monkeypatch.setenv("KUBE_EDITOR", "sed -i s/--cert-secret=.*/--cert-secret=own/")
-        by_hand = patient.one("certificate-not-made", subject)["fix"]
-        assert " edit deployment " in by_hand
-        patient.run(by_hand)
-        replaced(plane, release.namespace, f"{FULLNAME}-1")
-        assert patient.found("certificate-not-made") == []
+        try:
+            ended(plane, deployment, log)
+            monkeypatch.setenv("KUBE_EDITOR", "sed -i s/--cert-secret=.*/--cert-secret=own/")
+            by_hand = patient.one("certificate-not-made", subject)["fix"]
+            assert " edit deployment " in by_hand
+            patient.run(by_hand)
+            replaced(plane, release.namespace, f"{FULLNAME}-1")
+            assert patient.found("certificate-not-made") == []
+        finally:
+            plane.kubectl("delete", "mutatingwebhookconfiguration", name)  # it is no longer the release's
 
 
 def test_binding_without_a_token_proxy(patient: Patient, release: Installation) -> None:

@@ -6,7 +6,8 @@ from importlib import import_module
 
 import pytest
 
-from azwi_cli.console.errors import Status
+from azwi_cli.commands.doctor.command import CouldNotLookError
+from azwi_cli.console.errors import CommandError, Status
 from tests.azwi_cli.test_main import azwi
 
 
@@ -31,11 +32,13 @@ def test_wrong_usage(flags: list[str], message: str) -> None:
 
 
 def test_watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With --watch it looks again until Ctrl-C, which ends it as any command."""
+    """With --watch it looks again until Ctrl-C, also where a cluster did not answer; that ends it as any command."""
     looks: list[Status] = []
 
     def look(*_: object) -> Status:
         looks.append(Status.DONE)
+        if len(looks) == 1:
+            raise CouldNotLookError(CommandError("no answer"))
         return looks[-1]
 
     pauses: Iterator[float] = iter([0.0])
@@ -48,3 +51,4 @@ def test_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", sleep)
     done = azwi("doctor", "--watch")
     assert (done.exit_code, len(looks)) == (Status.INTERRUPTED, 2)
+    assert done.stderr == "azwi: could not look: no answer\nazwi: interrupted\n"
