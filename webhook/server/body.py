@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 from starlette.types import Message, Receive, Scope
@@ -117,24 +115,37 @@ class BodyBudget:
         self._small = _Pool(small)
         self._large = _Pool(large)
 
-    @asynccontextmanager
-    async def body(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
+    def body(self, scope: Scope, receive: Receive) -> "_Body":
         """The whole body, at most MAX_BODY bytes, which count until the context is left.
 
         Raises:
-            RequestError: 408, 413, 415, 500, or 400 when the client disconnected.
+            RequestError: on entering: 408, 413, 415, 500, or 400 when the client disconnected.
         """
-        size = _declared_size(scope)
-        if size > SMALL_BODY:
-            pool, first = self._large, None
-        else:
-            # Most bodies arrive with their head. The connection's own clock bounds the wait for the first part.
-            pool, first = self._small, await receive()
-        body = await _read_within(pool, size, receive, first)
-        try:
-            yield body
-        finally:
-            pool.release(size)
+        return _Body(self._small, self._large, scope, receive)
+
+
+class _Body:
+    """The context in which a body counts; written out, since a generator's context costs much of a small admission."""
+
+    __slots__ = ("_large", "_pool", "_receive", "_scope", "_size")
+
+    def __init__(self, small: _Pool, large: _Pool, scope: Scope, receive: Receive) -> None:
+        self._pool = small
+        self._large = large
+        self._scope = scope
+        self._receive = receive
+        self._size = 0
+
+    async def __aenter__(self) -> bytes:
+        self._size = _declared_size(self._scope)
+        if self._size > SMALL_BODY:
+            self._pool = self._large
+            return await _read_within(self._pool, self._size, self._receive, None)
+        # Most bodies arrive with their head. The connection's own clock bounds the wait for the first part.
+        return await _read_within(self._pool, self._size, self._receive, await self._receive())
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._pool.release(self._size)
 
 
 async def _read_within(pool: _Pool, size: int, receive: Receive, first: Message | None) -> bytes:

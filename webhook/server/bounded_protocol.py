@@ -75,7 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._fields > MAX_FIELDS:
             self._close("too-many-fields")
         elif self._in_head:
-            super().on_header(name, value)
+            HttpToolsProtocol.on_header(self, name, value)  # for each field: super() costs as much as the call
 
     def on_headers_complete(self) -> None:
         """The head is complete."""

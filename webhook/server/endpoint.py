@@ -159,7 +159,7 @@ class AdmissionEndpoint:
             "decision": outcome.decision,
             "reason": outcome.reason,
             "patchBytes": patch_bytes,
-            "milliseconds": round(seconds * 1000, 3),
+            "milliseconds": int(seconds * 1e6) / 1000,
             "uid": review.uid,
         }
         if outcome.message:
