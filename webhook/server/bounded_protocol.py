@@ -216,7 +216,8 @@ class _Flow(FlowControl):
 
     def resume_reading(self) -> None:
         """Read on, since the app asks for more or has answered."""
-        self.asked = True
-        if self.on_asked is not None:
-            self.on_asked()
+        if not self.asked:
+            self.asked = True
+            if self.on_asked is not None:
+                self.on_asked()
         super().resume_reading()
