@@ -31,18 +31,12 @@ _UPSTREAM: Final = {
     "otherSpelling": code("variables.upstreamDirectory.substring(4)"),
     "token": names.V160_TOKEN_FILE,
 }
-# Nothing outside of these directories, or of those above them, is in the way of a token.
-_ROOTS: Final = sorted(
-    {
-        f"{root}/"
-        for directory in (
-            names.V160_DIRECTORY.rpartition("/")[0],
-            names.DOCUMENTED_DIRECTORY.rpartition("/")[0],
-            names.FALLBACK_DIRECTORY,
-        )
-        for root in (directory, directory.removeprefix("/var"))
-    }
+# Mounts at other paths are in no token's way. A few more match, for the sake of one short expression.
+_NEAR: Final = (
+    "^[/.]*((var/[/.]*)?(run[/.]*)?|(var/[/.]*)?run/[/.]*secrets[/.]*|(var/[/.]*)?run/[/.]*secrets/[/.]*azure([/.].*)?"
+    f"|{names.FALLBACK_DIRECTORY.strip('/')}([/.].*)?)$"
 )
+_VARIABLE_PREFIX: Final = "AZURE_"
 
 SELECTION: Final[tuple[Variable, ...]] = (
     variable("injectContainers", "The containers that an annotation selects; none: all.", _names("INJECT_CONTAINERS")),
@@ -180,6 +174,17 @@ PLACEMENT: Final[tuple[Variable, ...]] = (
         )
         """,
     ),
+    variable("allPlaces", "All mounts of the token.", "variables.mounts + [variables.fallback]"),
+    variable(
+        "ownVariables",
+        "For each of them, those of its own variables that SDKs of Azure read.",
+        """
+        variables.targets.map(
+          target, target.container.?env.orValue([]).filter(entry, entry.name.startsWith(@PREFIX))
+        )
+        """,
+        PREFIX=_VARIABLE_PREFIX,
+    ),
     variable(
         "readOnlyVolumes",
         "The pod's volumes below which a kubelet cannot make a mount point.",
@@ -198,27 +203,22 @@ PLACEMENT: Final[tuple[Variable, ...]] = (
         variables.targets.map(
           target,
           (
-            target.container.?volumeMounts.orValue([]).map(mount, {
+            target.container.?volumeMounts.orValue([]).filter(mount, mount.mountPath.matches(@NEAR)).map(mount, {
               'path': dyn('/' + mount.mountPath.split('/').filter(part, part != '' && part != '.').join('/')),
               'volume': dyn(mount.name),
               'isWhole': dyn(!has(mount.subPath) && !has(mount.subPathExpr)),
               'isReadOnly': dyn(mount.?readOnly.orValue(false) || mount.name in variables.readOnlyVolumes)
             })
-            + target.container.?volumeDevices.orValue([]).map(device, {
+            + target.container.?volumeDevices.orValue([]).filter(device, device.devicePath.matches(@NEAR)).map(device, {
               'path': dyn('/' + device.devicePath.split('/').filter(part, part != '' && part != '.').join('/')),
               'volume': dyn(''),
               'isWhole': dyn(false),
               'isReadOnly': dyn(false)
             })
-          ).filter(
-            mount,
-            mount.path == '/' || @ROOTS.exists(
-              root, (mount.path + '/').startsWith(root) || root.startsWith(mount.path + '/')
-            )
           )
         )
         """,
-        ROOTS=_ROOTS,
+        NEAR=_NEAR,
     ),
     variable(
         "present",
@@ -226,7 +226,7 @@ PLACEMENT: Final[tuple[Variable, ...]] = (
         """
         variables.ownMounts.map(
           own,
-          own.size() == 0 ? [] : (variables.mounts + [variables.fallback]).filter(
+          own.size() == 0 ? [] : variables.allPlaces.filter(
             place, own.exists(mount, mount.isWhole && mount.volume == place.volume && mount.path == place.directory)
           ).map(place, place.directory)
         )
@@ -238,7 +238,7 @@ PLACEMENT: Final[tuple[Variable, ...]] = (
         """
         variables.ownMounts.map(
           own,
-          own.size() == 0 ? [] : (variables.mounts + [variables.fallback]).filter(
+          own.size() == 0 ? [] : variables.allPlaces.filter(
             place,
             own.exists(
               mount,
@@ -259,7 +259,7 @@ PLACEMENT: Final[tuple[Variable, ...]] = (
         """
         variables.targets.transformList(
           index, target,
-          variables.mounts.filter(
+          variables.ownMounts[index].size() == 0 ? variables.mounts : variables.mounts.filter(
             place,
             place.directory in variables.present[index] || !(place.directory in variables.blocked[index])
           )

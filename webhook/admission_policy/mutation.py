@@ -232,9 +232,9 @@ ENVIRONMENT: Final[tuple[Variable, ...]] = (
         """
         variables.environments.transformList(
           index, wanted,
-          !has(variables.targets[index].container.env) ? wanted : wanted.filter(
+          variables.ownVariables[index].size() == 0 ? wanted : wanted.filter(
             entry,
-            !variables.targets[index].container.env.exists(
+            !variables.ownVariables[index].exists(
               own, own.name == entry.name || (own.name in @CAS && entry.name in @CAS)
             )
           )
@@ -244,7 +244,7 @@ ENVIRONMENT: Final[tuple[Variable, ...]] = (
     ),
 )
 
-# The API server fails on a list of objects in one operation, so a list is made first and filled then.
+# A list of typed objects, Object.spec.volumes{...}, as one value makes the API server (1.36.3) panic; one of maps not.
 PATCH: Final = cel(
     """
     !variables.takesPart || (variables.selected.size() == 0 && !variables.getsProxy) ? [] : (
@@ -253,11 +253,11 @@ PATCH: Final = cel(
         index, target,
         (
           variables.missingVariables[index].size() > 0 && target.container.?env.orValue([]).size() == 0
-          ? [JSONPatch{op: 'add', path: target.pointer + '/env', value: []}] : []
-        )
-        + variables.missingVariables[index].transformList(
-          place, entry,
-          JSONPatch{op: 'add', path: target.pointer + '/env/' + string(place), value: entry}
+          ? [JSONPatch{op: 'add', path: target.pointer + '/env', value: variables.missingVariables[index]}]
+          : variables.missingVariables[index].transformList(
+            place, entry,
+            JSONPatch{op: 'add', path: target.pointer + '/env/' + string(place), value: entry}
+          )
         )
         + (
           variables.places[index].exists(place, !(place.directory in variables.present[index]))

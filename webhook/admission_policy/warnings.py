@@ -297,19 +297,16 @@ _OF_CONTAINERS: Final = variable(
         variables.free[index].exists(place, place.directory == variables.preferred.directory)
         ? [] : [@PATH]
       )
-      + @RELEVANT.filter(
-        name,
-        target.container.?env.orValue([]).exists(
-          entry, entry.name == name && entry != variables.lastVariables[index][name]
-        )
-      ).map(name, @DOUBLED)
+      + variables.ownVariables[index].filter(
+        entry, entry.name in variables.lastVariables[index] && entry != variables.lastVariables[index][entry.name]
+      ).map(entry, string(entry.name)).distinct().sort().map(name, @DOUBLED)
       + variables.environments[index].filter(
         entry,
         entry.name in variables.lastVariables[index]
         && variables.lastVariables[index][entry.name].?value.orValue('') != entry.value
         && !(
           entry.name == @ENV_TOKEN_FILE
-          && (variables.mounts + [variables.fallback]).exists(
+          && variables.allPlaces.exists(
             place,
             variables.lastVariables[index][entry.name].?value.orValue('') == place.directory + '/' + place.token
           )
@@ -323,7 +320,6 @@ _OF_CONTAINERS: Final = variable(
       )
     ).flatten(1)
     """,
-    RELEVANT=sorted(RELEVANT),
     WITH_PROXY=sorted(WITH_PROXY),
     WITH_IDENTITY=sorted(WITH_IDENTITY),
     OTHERS=sorted(names.ENV_OTHER_CREDENTIALS),
@@ -454,11 +450,10 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         "lastVariables",
         "For each container that gets the identity, its variables by name; the last of a name counts.",
         """
-        variables.targets.map(
-          target,
-          @RELEVANT.filter(name, target.container.?env.orValue([]).exists(entry, entry.name == name)).transformMapEntry(
-            index, name,
-            {name: target.container.env.filter(entry, entry.name == name).reverse()[0]}
+        variables.ownVariables.map(
+          own,
+          own.map(entry, string(entry.name)).filter(name, name in @RELEVANT).distinct().transformMapEntry(
+            index, name, {name: own.filter(entry, entry.name == name).reverse()[0]}
           )
         )
         """,
