@@ -71,12 +71,19 @@ def result_lines(results: Iterable[CheckResult], style: Style) -> Iterator[str]:
                 yield ""
             group = result.group
             yield style.heading(group)
-        missing = f" (not checked: {result.gaps[0].what})" if result.status is Status.UNKNOWN else ""
-        yield from style.wrapped(f"{result.title}{missing}", "  ", f"{style.mark(result.status)} ")
+        yield from style.wrapped(f"{result.title}{_missing(result)}", "  ", f"{style.mark(result.status)} ")
         for finding in result.findings:
             yield from _finding_lines(finding, style)
     if group is not None:
         yield ""
+
+
+def _missing(result: CheckResult) -> str:
+    """What could not be looked at, if that is why the check was not made."""
+    if result.status is not Status.UNKNOWN:
+        return ""
+    what = result.gaps[0].what
+    return " (not checked)" if what == result.title else f" (not checked: {what})"
 
 
 def _finding_lines(finding: Finding, style: Style) -> Iterator[str]:

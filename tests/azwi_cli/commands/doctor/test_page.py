@@ -22,3 +22,11 @@ def test_example() -> None:
     report = examine(snapshot(installations=[installation()], accounts={("shop", "web"): misspelt}))
     of_accounts = [result for result in report.results if result.group is Group.ACCOUNTS]
     assert "\n".join(result_lines(of_accounts, Style())).strip() in text("operate/doctor.md")
+
+
+def test_setups() -> None:
+    """Every finding has a set-up in the table of those on which its fix was tried, and there are more than 40."""
+    page = text("develop/doctor-setups.md")
+    rows = re.findall(r"^\| .+ \| \[`([a-z-]+)`\]\(.+\) \| `.+` \| gone", page, re.MULTILINE)
+    assert len(rows) >= 40
+    assert {*rows, *re.findall(r"\[`([a-z-]+)`\]\(.+\) \| \| not tried: ", page)} == {*Code}
