@@ -17,7 +17,7 @@ async def _serve(port: int) -> None:
     from imds_proxy.messages import Request, Response
     from imds_proxy.server import Server
 
-    async def fixed(_request: Request) -> Response:
+    def fixed(_request: Request) -> Response:
         return Response(200, ANSWER)
 
     await Server(fixed).listen(port)
