@@ -133,11 +133,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop counting, and refer to nothing that refers back: TLS buffers must not wait for the garbage collector."""
         self._stop_clock()
+        # uvicorn leaves its timer to a connection that was reset, and with it everything for two minutes.
+        self._unset_keepalive_if_required()
         self._table.remove(self._connection)
         super().connection_lost(exc)
         self._connection.forget_transport()
         self._flow.on_asked = None
-        self.timeout_keep_alive_task = None
 
     def pause_writing(self) -> None:
         """The client does not read its response as fast as it is written."""

@@ -1,7 +1,9 @@
 """The bounds on requests and connections of a port."""
 
 import asyncio
+import gc
 import socket
+import struct
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -25,13 +27,17 @@ async def answer(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401, 
 
 
 @asynccontextmanager
-async def serving(app: Any = answer, limits: Limits = WIDE) -> AsyncIterator[tuple[tuple[str, int], Counter[str]]]:  # noqa: ANN401  an ASGI app
+async def serving(
+    app: Any = answer,  # noqa: ANN401  an ASGI app
+    limits: Limits = WIDE,
+    keep_alive: int = 1,
+) -> AsyncIterator[tuple[tuple[str, int], Counter[str]]]:
     """Serve with these bounds; yield the address, and the reasons of closed connections."""
     reasons = Counter[str]()
     table = ConnectionTable("test", limits, lambda _, reason: reasons.update([reason]))
     bound = socket.create_server(("127.0.0.1", 0))
     server = HttpServer(app, bound, table)
-    server.config.timeout_keep_alive = 1
+    server.config.timeout_keep_alive = keep_alive
     task = asyncio.create_task(server.serve())
     await until_in_loop(lambda: server.started)
     try:
@@ -178,6 +184,28 @@ def test_slow_body(monkeypatch: pytest.MonkeyPatch) -> None:
     received, _, reasons = asyncio.run(exchanged(request, b"x"))
     assert received.startswith(b"HTTP/1.1 200")
     assert reasons == {"slow-body": 1}
+
+
+def test_nothing_is_left_of_a_reset_connection() -> None:
+    """A connection that its client resets after a response leaves nothing behind, such as a timer."""
+
+    async def run() -> int:
+        async with serving(keep_alive=3600) as (address, _):
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection(*address)
+                writer.write(HEAD)
+                await reader.readuntil(b"\r\n\r\n")
+                reset = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+                writer.transport.abort()
+            await until_in_loop(lambda: not protocols())
+            return len(protocols())
+
+    def protocols() -> list[object]:
+        gc.collect()
+        return [item for item in gc.get_objects() if isinstance(item, bounded_protocol.BoundedProtocol)]
+
+    assert asyncio.run(run()) == 0
 
 
 async def large(_scope: Any, _receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI's signature
