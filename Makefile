@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts workflows coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-burst bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration node lock clean
+.PHONY: help run test check lint types contracts workflows coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-burst bench-engines engine-faults bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration node lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -115,6 +115,9 @@ bench-scale: .venv/test.stamp ## measure 1,000 to 50,000 ServiceAccounts in a re
 
 bench-burst: .venv/test.stamp ## measure a burst of 3,000 pods through a real API server (needs make cluster-tools)
 	@$(PY) -m bench.burst $(BENCH)
+
+bench-engines: .venv/test.stamp ## measure a creation by webhook, by policy and by both (needs make cluster-tools and wrk)
+	@$(PY) -m bench.engines $(BENCH)
 
 bench-proxy: .venv/test.stamp ## measure the proxy: memory, start-up, a cached token (needs wrk)
 	@$(PY) -m bench.proxy $(BENCH)

@@ -77,6 +77,13 @@ def drive(pid: int, load: Load, seconds: int) -> Sample:
     )
 
 
+def cpu_seconds(pid: int) -> float:
+    """User and system time that all threads of a process took so far."""
+    # Fields 14 and 15, counted after the program's name.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
 def memory(pid: int) -> Memory:
     """What a process holds now."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -116,12 +123,11 @@ class _Clock:
     @classmethod
     def read(cls, pid: int) -> "_Clock":
         """User and system time: of all threads of a process, of the runs of wrk that have ended, of everything."""
-        # Fields 14 and 15, counted after the program's name; below: user nice system idle iowait irq softirq steal.
-        process = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # user nice system idle iowait irq softirq steal
         machine = Path("/proc/stat").read_text().partition("\n")[0].split()
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         return cls(
-            server=(int(process[11]) + int(process[12])) / TICKS,
+            server=cpu_seconds(pid),
             wrk=ended.ru_utime + ended.ru_stime,
             machine=sum(map(int, (*machine[1:4], *machine[6:9]))) / TICKS,
         )

@@ -68,6 +68,7 @@ class ApiServer:
         self._log = log
         self._ready = ready
         self._running = ExitStack()
+        self.process_id = 0
 
     def __enter__(self) -> Self:
         self.start()
@@ -79,6 +80,7 @@ class ApiServer:
     def start(self) -> None:
         """Start it and wait until it is ready."""
         process = self._running.enter_context(running(self._command, self._log))
+        self.process_id = process.pid
         # Ended in an orderly way it would wait for its watches.
         self._running.callback(process.kill)
         wait_until(self._ready, process, self._log, READY_SECONDS)
