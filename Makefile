@@ -119,6 +119,9 @@ bench-burst: .venv/test.stamp ## measure a burst of 3,000 pods through a real AP
 bench-engines: .venv/test.stamp ## measure a creation by webhook, by policy and by both (needs make cluster-tools and wrk)
 	@$(PY) -m bench.engines $(BENCH)
 
+engine-faults: .venv/test.stamp ## count the creations that fail by engine while the webhook or an API server is away (needs make cluster-tools)
+	@$(PY) -m bench.engine_faults $(BENCH)
+
 bench-proxy: .venv/test.stamp ## measure the proxy: memory, start-up, a cached token (needs wrk)
 	@$(PY) -m bench.proxy $(BENCH)
 

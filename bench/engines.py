@@ -40,7 +40,11 @@ from webhook.admission.identity import Defaults
 from webhook.admission.policy import Policy, ProxySettings
 from webhook.admission_policy.manifests import LEFT_BY_POLICY, Installation, documents
 
-ENGINES: Final = ("none", "webhook", "policy", "both")
+NONE: Final = "none"
+WEBHOOK: Final = "webhook"
+POLICY: Final = "policy"
+BOTH: Final = "both"
+ENGINES: Final = (NONE, WEBHOOK, POLICY, BOTH)
 CONTAINERS: Final = (1, 4, 12)
 CONCURRENCY: Final = (4, 25, 100)
 ACCOUNTS: Final = (100, 1_000, 10_000)
@@ -125,7 +129,7 @@ def main(arguments: Sequence[str]) -> int:
 def _print_engines(plane: Plane, rounds: int) -> None:
     namespaces = {engine: _namespace(plane.control_plane, engine) for engine in ENGINES}
     for engine, namespace in namespaces.items():
-        _wait_for(plane.control_plane, namespace, injected=engine != "none")
+        wait_for(plane.control_plane, namespace, injected=engine != NONE)
     print(f"| containers | at a time | engine |{' | '.join(_HEAD)} |\n|---:|---:|---|{'---:|' * len(_HEAD)}")
     for containers, concurrency in product(CONTAINERS, CONCURRENCY):
         body = _pod(containers)
@@ -140,13 +144,13 @@ def _print_engines(plane: Plane, rounds: int) -> None:
 
 def _print_accounts(plane: Plane) -> None:
     print(f"\n| accounts in the namespace | binding selects |{' | '.join(_HEAD)} |\n|---:|---|{'---:|' * len(_HEAD)}")
-    for engine, selects in (("policy", "all"), (LABELLED, "by label")):
+    for engine, selects in ((POLICY, "all"), (LABELLED, "by label")):
         namespace, there = _namespace(plane.control_plane, engine), USUAL_ACCOUNTS
         for count in ACCOUNTS:
             _progress(f"{count:,} accounts, bindings select {selects}")
             _add_accounts(plane.control_plane, namespace, range(there, count))
             there = count
-            _wait_for(plane.control_plane, namespace, injected=True)
+            wait_for(plane.control_plane, namespace, injected=True)
             cost = plane.measure(namespace, _pod(1), 1)
             print(f"| {count:,} | {selects} | {_row(cost)} |", flush=True)
 
@@ -174,35 +178,39 @@ def _plane(seconds: int) -> Iterator[Plane]:
     with apiserver.running() as (control_plane, directory):
         kubeconfig = install_account(control_plane)
         with serving(kubeconfig, directory, "--webhook-configurations=") as server:
-            register(control_plane, server, "webhook")
-            control_plane.apply(_webhook_beside_policies(server))
-            _install_policies(control_plane, "azwi", scope("policy"), {})
-            _install_policies(control_plane, LABELLED, scope(LABELLED), {"matchLabels": LABEL})
+            register(control_plane, server, WEBHOOK)
+            control_plane.apply(webhook_beside_policies(server))
+            install_policies(control_plane, "azwi", scope(POLICY), {})
+            install_policies(control_plane, LABELLED, scope(LABELLED), {"matchLabels": LABEL})
             yield Plane(control_plane, server, directory, _creator(control_plane), seconds)
 
 
-def _webhook_beside_policies(server: Server) -> JsonObject:
+def webhook_beside_policies(server: Server) -> JsonObject:
+    """Describe the webhook of the engine `both`: it is called for what the policies left."""
     return configuration(
-        "both",
+        BOTH,
         server.url + names.MUTATE_PATH,
         server.ca_pem,
-        namespaceSelector={"matchLabels": scope("both")},
+        namespaceSelector={"matchLabels": scope(BOTH)},
         objectSelector={"matchLabels": USE},
         matchConditions=[{"name": "left-by-policy", "expression": LEFT_BY_POLICY}],
     )
 
 
-def _install_policies(
+def install_policies(
     control_plane: ControlPlane, name: str, labels: dict[str, str], account_selector: JsonObject
-) -> None:
+) -> list[JsonObject]:
+    """Install the policies for the namespaces with these labels, and return their manifests."""
     policy = Policy(Defaults(TENANT_ID), "https://login.microsoftonline.com/", ProxySettings("registry.test/proxy:1"))
     installation = Installation(name, account_selector=account_selector, namespace_selector={"matchLabels": labels})
-    control_plane.apply(*yaml.safe_load_all(documents(policy, installation)))
+    manifests = list(yaml.safe_load_all(documents(policy, installation)))
+    control_plane.apply(*manifests)
+    return manifests
 
 
 def _namespace(control_plane: ControlPlane, engine: str) -> str:
     """A namespace with the usual number of accounts, in which the engine injects."""
-    scopes = ("policy", "both") if engine == "both" else (engine,)
+    scopes = (POLICY, BOTH) if engine == BOTH else (engine,)
     namespace = control_plane.create_namespace(scope(*scopes))
     metadata = {"name": "app", "annotations": {names.CLIENT_ID: CLIENT_ID}, "labels": LABEL}
     control_plane.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": metadata})
@@ -220,7 +228,8 @@ def _add_accounts(control_plane: ControlPlane, namespace: str, numbers: range) -
     apiserver.at_once(control_plane, numbers, create, SENT_AT_ONCE)
 
 
-def _wait_for(control_plane: ControlPlane, namespace: str, *, injected: bool) -> None:
+def wait_for(control_plane: ControlPlane, namespace: str, *, injected: bool) -> None:
+    """Wait until pods in the namespace get the identity, or are created without it."""
     path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
 
     def happened() -> bool:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -33,9 +34,9 @@ def listens(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def write_pair(directory: Path, ca: trustme.CA) -> None:
+def write_pair(directory: Path, ca: trustme.CA, not_after: datetime | None = None) -> None:
     """Issue a certificate for 127.0.0.1 and put it where the server looks for it."""
-    leaf = ca.issue_cert("127.0.0.1")
+    leaf = ca.issue_cert("127.0.0.1", not_after=not_after)
     directory.mkdir(exist_ok=True)
     (directory / "tls.key").write_bytes(leaf.private_key_pem.bytes())
     (directory / "tls.crt").write_bytes(leaf.cert_chain_pems[0].bytes())

@@ -276,6 +276,17 @@ def control_plane(programs: Programs, directory: Path, admission: JsonObject | N
         yield ControlPlane(url, directory, directory / "ca.crt", kubeconfig, programs, http, etcd_url, process)
 
 
+@contextmanager
+def second_apiserver(plane: ControlPlane) -> Iterator[str]:
+    """Run another API server on the same etcd, and yield its URL."""
+    (port,) = free_ports(1)
+    url = f"https://127.0.0.1:{port}"
+    command = _kube_apiserver(plane.programs, plane.directory, port, int(plane.etcd_url.rpartition(":")[2]))
+    log = plane.directory / "second-kube-apiserver.log"
+    with ApiServer(command, log, lambda: is_ready(plane.http, url)):
+        yield url
+
+
 def issue(directory: Path, name: str, certificate: trustme.LeafCert) -> None:
     """Write a certificate and its key as `name`.crt and `name`.key."""
     certificate.private_key_pem.write_to_path(str(directory / f"{name}.key"))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,12 @@ def serving(
     environment: Mapping[str, str] | None = None,
     wait_for: str = "readyz",
     command: Callable[[list[str]], list[str]] = as_module,
+    not_after: datetime | None = None,
 ) -> Iterator[Server]:
-    """Run the server with extra arguments until its health page answers 200."""
+    """Run the server with extra arguments until its health page answers 200; `not_after` is its certificate's end."""
     authority = trustme.CA()
     certificates = directory / "certificates"
-    write_pair(certificates, authority)
+    write_pair(certificates, authority, not_after)
     port, health_port, metrics_port = free_ports(3)
     flags = [
         f"--webhook-cert-dir={certificates}",
