@@ -80,6 +80,7 @@ def main(arguments: Sequence[str]) -> int:
                 _write_app(running, Path(directory))
                 print(_introduction(running, Path(directory)), flush=True)  # noqa: T201  a program's output
                 stop.wait()
+                print("make node: ending the node", flush=True)  # noqa: T201  a program's output
     except (NodeError, RuntimeError) as error:
         return _fail(str(error))
     return 0
