@@ -1,4 +1,4 @@
-"""Draws docs/develop/end-to-end.svg from docs/develop/end-to-end.txt: `python -m scripts.write_diagram [--check]`."""
+"""Draws the manual's diagrams, each from the text beside it: `python -m scripts.write_diagram [--check]`."""
 
 import sys
 from dataclasses import dataclass
@@ -6,9 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-DOCS: Final = Path(__file__).resolve().parent.parent / "docs" / "develop"
-SOURCE: Final = DOCS / "end-to-end.txt"
-DRAWING: Final = DOCS / "end-to-end.svg"
+DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
+SOURCES: Final = (DOCS / "develop" / "end-to-end.txt", DOCS / "install" / "engines.txt")
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 220, 56, 120, 56, 12
 STYLE: Final = (
     "text{font:13px sans-serif;fill:#1f2328}.title{font-weight:bold}.small{font-size:12px;fill:#57606a}"
@@ -81,7 +80,9 @@ def _arrow(start: Box, end: Box, label: str) -> str:
 
 
 if __name__ == "__main__":
-    made = drawing(SOURCE.read_text())
-    if "--check" in sys.argv:
-        sys.exit(0 if DRAWING.read_text() == made else f"{DRAWING} is not what {SOURCE.name} says: run make docs")
-    DRAWING.write_text(made)
+    for file in SOURCES:
+        made, picture = drawing(file.read_text()), file.with_suffix(".svg")
+        if "--check" not in sys.argv:
+            picture.write_text(made)
+        elif picture.read_text() != made:
+            sys.exit(f"{picture} is not what {file.name} says: run make docs")

@@ -1,6 +1,7 @@
 """`azwi serviceaccount` and `azwi token exchange` with a real API server, the webhook and Entra."""
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -217,6 +218,19 @@ def test_annotation_of_another_manager(
     assert taken.exit_code == 0, taken.output
     stored = account_of(control_plane, plain_namespace, "web")["metadata"]["annotations"]
     assert stored[names.CLIENT_ID] == azure.applications[0]["appId"]
+
+
+def test_label(control_plane: ControlPlane, plain_namespace: str, azwi: Azwi, microsoft: tuple[Azure, Entra]) -> None:
+    """--label sets the label that admission policies select by, which a later run without it keeps."""
+    azure, _ = microsoft
+    phases = "--skip-phases=federated-identity"
+    create(azwi, azure, plain_namespace, phases)
+    assert "labels" not in account_of(control_plane, plain_namespace, "web")["metadata"]
+    for flags, outcome in ((("--label",), "updated"), ((), "unchanged"), (("--label",), "unchanged")):
+        done = create(azwi, azure, plain_namespace, phases, *flags)
+        assert re.search(rf"^service-account +{outcome} ", done.stdout, re.MULTILINE), done.output
+        labels = account_of(control_plane, plain_namespace, "web")["metadata"]["labels"]
+        assert labels == {names.USE_LABEL: "true"}
 
 
 def test_dry_run(control_plane: ControlPlane, plain_namespace: str, azwi: Azwi, microsoft: tuple[Azure, Entra]) -> None:

@@ -13,12 +13,19 @@ _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
 
 
-def manifest(namespace: str, name: str, client_id: str, tenant_id: str, token_expiration: int) -> JsonObject:
+LABEL: Final = {names.USE_LABEL: "true"}
+
+
+def manifest(
+    namespace: str, name: str, client_id: str, tenant_id: str, token_expiration: int, *, label: bool = False
+) -> JsonObject:
     """The fields that azwi owns, for server-side apply; the expiration only when it is not the default."""
     annotations = {names.CLIENT_ID: client_id, names.TENANT_ID: tenant_id}
     if token_expiration != names.DEFAULT_TOKEN_EXPIRATION:
         annotations[names.TOKEN_EXPIRATION] = str(token_expiration)
     metadata: JsonObject = {"name": name, "namespace": namespace, "annotations": annotations}
+    if label:
+        metadata["labels"] = LABEL
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
 
 
@@ -59,21 +66,23 @@ def _path(run: Run) -> str:
 
 
 def apply(run: Run, client_id: str, tenant_id: str) -> PhaseResult:
-    """Create the ServiceAccount, or set its annotations.
+    """Create the ServiceAccount, or set its annotations and, if it is wanted or there, its label.
 
     Raises:
         CommandError: when another owns one of them with another value, or the namespace is not there.
     """
     request = run.request
     namespace, name = request.service_account_namespace, request.service_account_name
-    body = manifest(namespace, name, client_id, tenant_id, request.token_expiration)
     where = _path(run)
     before = find(run)
+    # Server-side apply removes what azwi owns and does not send again; without the label, pods would get no identity.
+    label = request.label or (before is not None and _labels(before).items() >= LABEL.items())
+    body = manifest(namespace, name, client_id, tenant_id, request.token_expiration, label=label)
     outcome = PhaseOutcome.UPDATED if before else PhaseOutcome.CREATED
     try:
         # A dry run shows the result: annotations that azwi owned may go, others stay.
         after = run.cluster.apply(where, body, force=request.force_conflicts, dry_run=True)
-        if before and _annotations(before) == _annotations(after):
+        if before and _annotations(before) == _annotations(after) and _labels(before) == _labels(after):
             outcome = PhaseOutcome.UNCHANGED
         elif run.session.plan is not None:
             force = "&force=true" if request.force_conflicts else ""
@@ -87,6 +96,10 @@ def apply(run: Run, client_id: str, tenant_id: str) -> PhaseResult:
 
 def _annotations(account: JsonObject) -> dict[str, str]:
     return account["metadata"].get("annotations") or {}
+
+
+def _labels(account: JsonObject) -> dict[str, str]:
+    return account["metadata"].get("labels") or {}
 
 
 def delete(run: Run) -> PhaseResult:

@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from azure_workload_identity import names
 from azwi_cli.azure.ids import identity_id
 from azwi_cli.azure.options import CLOUD, LOGIN, Option, Params
 from azwi_cli.azure.polling import DEFAULT_SECONDS
@@ -41,6 +42,9 @@ ISSUER: Final[tuple[Option, ...]] = (
 EXPIRATION: Final[tuple[Option, ...]] = (
     click.option("--service-account-token-expiration", "token_expiration", type=TokenExpiration(), default="1h0m0s",
                  show_default=True, help="How long its tokens live, from 1h to 24h."),
+    click.option("--label", is_flag=True,
+                 help=f"Set the label {names.USE_LABEL}=true on it, by which admission policies can select "
+                 "ServiceAccounts (the chart's policy.accountSelector). Without it, one that is set stays."),
     click.option("--force-conflicts", is_flag=True, help="Take annotations over that another manager has set."),
 )  # fmt: skip
 APPLICATION: Final[tuple[Option, ...]] = (

@@ -30,6 +30,7 @@ class Request:
     azure_scope: str = ""
     azure_role: str = ""
     role_assignment_id: str = ""
+    label: bool = False
     force_conflicts: bool = False
 
     def __post_init__(self) -> None:
