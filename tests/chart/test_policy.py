@@ -172,6 +172,7 @@ BETA: Final = "admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicy"
         (["--kube-version=1.36", "--api-versions=v1/Pod", f"--api-versions={V1}", f"--api-versions={BETA}"], "v1"),
         (["--kube-version=1.35", "--api-versions=v1/Pod", f"--api-versions={BETA}"], "v1beta1"),
         (["--kube-version=1.36", "--api-versions=v1/Pod"], ""),
+        (["--kube-version=1.34", "--api-versions=v1/Pod", f"--api-versions={BETA}"], ""),
         (["--kube-version=1.35"], ""),
     ],
 )

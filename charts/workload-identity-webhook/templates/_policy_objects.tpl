@@ -9,14 +9,15 @@
 {{- end }}
 
 {{/*
-The version of MutatingAdmissionPolicy, or nothing where the cluster has none. Where the chart is rendered without a cluster, only
+The version of MutatingAdmissionPolicy, or nothing where the cluster has none; 1.34 has it as a beta, but not the functions of lists
+that the policies use. Where the chart is rendered without a cluster, only
 the version of Kubernetes is known.
 */}}
 {{- define "azwi.mutatingVersion" -}}
 {{- $group := "admissionregistration.k8s.io" -}}
 {{- if .Capabilities.APIVersions.Has (printf "%s/v1/MutatingAdmissionPolicy" $group) -}}
 v1
-{{- else if .Capabilities.APIVersions.Has (printf "%s/v1beta1/MutatingAdmissionPolicy" $group) -}}
+{{- else if and (.Capabilities.APIVersions.Has (printf "%s/v1beta1/MutatingAdmissionPolicy" $group)) (semverCompare ">=1.35.0-0" .Capabilities.KubeVersion.Version) -}}
 v1beta1
 {{- else if and (not (.Capabilities.APIVersions.Has "v1/Pod")) (semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version) -}}
 v1
