@@ -6,8 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -20,23 +19,13 @@ from scripts.release import provenance
 from scripts.release.build import Options, Release
 from testbed.cluster.control_plane import Cluster, ControlPlane
 from testbed.cluster.server import TENANT_ID
-from testbed.processes import MAX_WAIT_SECONDS, free_ports, running, wait_until
-from testbed.program import ROOT, listens
+from testbed.program import ROOT
+from tests.support.registry import needed, oci_registry
 
 REGISTRY: Final = "registry.example.com/identity"
 CHART: Final = f"workload-identity-webhook-{__version__}.tgz"
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 HOMEPAGE: Final = "https://git.example.com/azure-workload-identity"
-
-
-def needed(program: str, package: str) -> str:
-    """Find a program; skip without it, or fail where REQUIRE_CLUSTER=1."""
-    found = shutil.which(program)
-    if found is None and os.environ.get("REQUIRE_CLUSTER") == "1":
-        pytest.fail(f"{program} is missing: apt-get install {package}")
-    if found is None:
-        pytest.skip(f"{program} is missing: apt-get install {package}")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -135,22 +124,6 @@ def test_signature(folder: Path, tmp_path: Path) -> None:
     assert f"{CHART}: FAILED" in run("sh", "-c", verify[1], folder=signed, status=1)
     (signed / "SHA256SUMS").write_text(provenance.checksums([signed / CHART]))
     assert "Signature verification failed" in run("sh", "-c", verify[0], folder=signed, status=1)
-
-
-@contextmanager
-def oci_registry(directory: Path) -> Iterator[str]:
-    """Run an OCI registry on loopback that keeps what it gets in a directory; its address."""
-    (port,) = free_ports(1)
-    settings = {
-        "version": "0.1",
-        "storage": {"filesystem": {"rootdirectory": str(directory / "blobs")}},
-        "http": {"addr": f"127.0.0.1:{port}"},
-    }
-    file, log = directory / "registry.yaml", directory / "registry.log"
-    file.write_text(json.dumps(settings))
-    with running([needed("docker-registry", "docker-registry"), "serve", str(file)], log) as process:
-        wait_until(lambda: listens(port), process, log, MAX_WAIT_SECONDS)
-        yield f"127.0.0.1:{port}"
 
 
 def test_chart_from_a_registry(folder: Path, control_plane: ControlPlane, tmp_path: Path) -> None:
