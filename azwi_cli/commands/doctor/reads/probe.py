@@ -31,6 +31,8 @@ CONTAINER: Final[Mapping[str, Any]] = {
 def read(reader: Reader, snapshot: Snapshot) -> Snapshot:
     """Create the pod where one takes part already, if any does; without a webhook there is nothing to try."""
     if snapshot.installations == []:
+        if snapshot.engine and snapshot.engine.bound():
+            reader.unreadable.append(Unreadable(WHAT, "there is none: admission policies inject", Area.CALL))
         return snapshot
     if snapshot.policy and not settings.takes_labels(snapshot.policy):
         reader.unreadable.append(Unreadable(WHAT, "labelled pods do not take part (--opt-in)", Area.CALL))

@@ -3,13 +3,16 @@
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from azure_workload_identity.types import JsonObject
+from azwi_cli.cluster.kube import Cluster
 from azwi_cli.commands.doctor.engine import PolicyEngine, is_workload_identity, settings_of
-from azwi_cli.commands.doctor.findings import Code
+from azwi_cli.commands.doctor.findings import Area, Code
+from azwi_cli.commands.doctor.reads import probe
+from azwi_cli.commands.doctor.reads.reader import Reader
 from testbed.program import TENANT
 from tests.azwi_cli.commands.doctor.snapshots import CLIENT_ID, examine, installation, snapshot
 from tests.azwi_cli.test_main import azwi
@@ -34,6 +37,14 @@ def test_no_webhook_needed() -> None:
     assert codes(PolicyEngine()) == {Code.NOT_INSTALLED}
     unread = examine(snapshot(installations=[], engine=None))
     assert unread.findings == []
+
+
+def test_call_not_tried() -> None:
+    """Where policies inject, the call of a webhook has not been looked at, which is no all-clear."""
+    reader = Reader(cast("Cluster", None))
+    seen = probe.read(reader, snapshot(installations=[], engine=engine()))
+    assert seen.probe is None
+    assert [gap.area for gap in reader.unreadable] == [Area.CALL]
 
 
 def test_own_policies_only() -> None:
