@@ -99,7 +99,7 @@ def _refuse_configmap(_: click.Context, __: click.Parameter, value: str) -> None
     type=click.Choice(API_VERSIONS),
     default="v1",
     show_default=True,
-    help="Version of MutatingAdmissionPolicy: v1 from Kubernetes 1.36 on; v1beta1 in 1.34 and 1.35, where it "
+    help="Version of MutatingAdmissionPolicy: v1 from Kubernetes 1.36 on; v1beta1 in 1.35, where it "
     "must be switched on.",
 )
 @click.option(

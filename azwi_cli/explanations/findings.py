@@ -76,7 +76,7 @@ FINDINGS: Final = (
         "admission policies are installed, and the API server has no MutatingAdmissionPolicy",
         "`helm upgrade --set engine=webhook`, or removes the policies",
         (
-            "Kubernetes is older than 1.36, or it is 1.34 or 1.35 without the feature gate",
+            "Kubernetes is older than 1.36, or it is 1.35 without the feature gate",
             "`--runtime-config` of the API server leaves the kind out",
         ),
     ),

@@ -13,7 +13,7 @@ from azwi_cli.commands.doctor.fixes import release
 from azwi_cli.commands.doctor.snapshot import Installation, Snapshot
 
 _NONE: Final = PolicyEngine()
-NEEDED: Final = "Kubernetes 1.36; 1.34 and 1.35 have it switched off"
+NEEDED: Final = "Kubernetes 1.36; 1.35 has it switched off"
 
 
 def served(snapshot: Snapshot) -> Iterator[Finding]:
