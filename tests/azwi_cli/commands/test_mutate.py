@@ -170,7 +170,9 @@ def test_examples_folder() -> None:
     done = CliRunner().invoke(program, [*arguments, "--explain"])
     assert done.exit_code == 0, done.output
     assert done.stderr == ""
-    assert len(list(yaml.safe_load_all(CliRunner().invoke(program, arguments).stdout))) == 10
+    manifests = [path.read_text() for path in (ROOT / "examples").glob("*.yaml") if path.stem != "identity-mapping"]
+    written = list(yaml.safe_load_all(CliRunner().invoke(program, arguments).stdout))
+    assert len(written) == sum(len(list(yaml.safe_load_all(text))) for text in manifests) > 10
 
 
 def test_clock() -> None:

@@ -47,7 +47,7 @@ def clients(program: Program) -> Iterator[list[object]]:
         while not stop.is_set():
             try:
                 found.append(program.send(BODY)[0])
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:  # the latter for a response that broke off
                 found.append(error)
 
     threads = [threading.Thread(target=ask) for _ in range(CLIENTS)]
