@@ -13,7 +13,7 @@ import urllib3
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ApiError, Cluster
-from testbed.cluster.manifests import environment, pod
+from testbed.cluster.manifests import pod
 
 
 @dataclass
@@ -67,9 +67,10 @@ def _failure(cluster: Cluster, namespace: str, written: JsonObject) -> str:
         stored = cluster.create_pod(namespace, written)
     except (ApiError, urllib3.exceptions.HTTPError) as error:
         return str(error)
-    return "" if is_whole(stored) else f"{stored['metadata']['name']} has no client id"
+    return "" if is_whole(stored) else f"{stored['metadata']['name']} has no client id, or several"
 
 
 def is_whole(stored: JsonObject) -> bool:
-    """Whether a stored pod has its identity."""
-    return names.ENV_CLIENT_ID in environment(stored["spec"]["containers"][0])
+    """Whether a stored pod has its identity, once."""
+    variables = stored["spec"]["containers"][0].get("env", [])
+    return [variable["name"] for variable in variables].count(names.ENV_CLIENT_ID) == 1
