@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts workflows coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-burst bench-engines engine-faults bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration node lock clean
+.PHONY: help run test check lint types contracts workflows coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-burst bench-engines engine-faults engine-faults-node bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration node lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -121,6 +121,10 @@ bench-engines: .venv/test.stamp ## measure a creation by webhook, by policy and 
 
 engine-faults: .venv/test.stamp ## count the creations that fail by engine while the webhook or an API server is away (needs make cluster-tools)
 	@$(PY) -m bench.engine_faults $(BENCH)
+
+engine-faults-node: .venv/test.stamp ## the same on a node of its own, where the webhook's pods or the way to them are away for 60 s (needs root)
+	@$(PY) -m tests.e2e.needs
+	@REQUIRE_E2E=1 ENGINE_FAULT_SECONDS=60 $(PY) -m pytest -q tests/e2e/test_engines.py
 
 bench-proxy: .venv/test.stamp ## measure the proxy: memory, start-up, a cached token (needs wrk)
 	@$(PY) -m bench.proxy $(BENCH)
