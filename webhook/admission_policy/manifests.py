@@ -30,7 +30,7 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     *warnings.VARIABLES,
 )
 GROUP: Final = "admissionregistration.k8s.io"
-"""MutatingAdmissionPolicy is v1 from Kubernetes 1.36 on, v1beta1 in 1.35; 1.34 lacks functions that the policies use."""
+"""MutatingAdmissionPolicy is v1 from Kubernetes 1.36 on, v1beta1 in 1.35; 1.34 lacks functions of the policies."""
 
 
 class Guard(StrEnum):
