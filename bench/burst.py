@@ -5,12 +5,10 @@ begin with a handshake.
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Final
 
@@ -82,29 +80,9 @@ def measured(rounds: int, concurrency: int, seconds: int) -> list[Round]:
             register(plane, server, "burst")
             namespace = plane.create_namespace(scope("burst"))
             plane.create_service_account(namespace, "app", {names.CLIENT_ID: CLIENT_ID})
-            load = _load(plane, directory, namespace, concurrency)
+            body = pod("app", serviceAccountName="app")
+            load = apiserver.creations(plane, apiserver.creator(plane), namespace, body, concurrency)
             return [_round(plane, server, load, seconds) for _ in range(rounds + 1)][1:]
-
-
-def _load(plane: ControlPlane, directory: Path, namespace: str, concurrency: int) -> Load:
-    """The requests for wrk, sent as a user who may create pods."""
-    plane.apply(
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": "burst"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": "app"}],
-        }
-    )
-    body = directory / "pod.json"
-    body.write_text(json.dumps(pod("app", serviceAccountName="app")))
-    return Load(
-        url=f"{plane.url}/api/v1/namespaces/{namespace}/pods?dryRun=All",
-        connections=concurrency,
-        options=("--timeout", "30s", "-H", f"Authorization: Bearer {plane.token(namespace, 'app')}"),
-        arguments=(str(body),),
-    )
 
 
 def _round(plane: ControlPlane, server: Server, load: Load, seconds: int) -> Round:

@@ -7,8 +7,6 @@ again. A pod is without token when it was created without the token's volume.
 
 import argparse
 import json
-import os
-import signal
 import sys
 import threading
 import time
@@ -30,6 +28,7 @@ from bench.report import machine
 from testbed.cluster.control_plane import ControlPlane, second_apiserver
 from testbed.cluster.manifests import CLIENT_ID, USE, generated, pod, token_volumes
 from testbed.cluster.server import Server, configuration, install_account, scope, serving
+from testbed.processes import paused
 
 ENGINES: Final = (WEBHOOK, POLICY, BOTH)
 SECONDS: Final = 60.0
@@ -164,7 +163,7 @@ def _faults(
     yield "every replica of the webhook is away", _while(plane, seconds)
     with plane.server(not_after=datetime.now(UTC) - timedelta(days=1)):
         yield "the webhook's certificate has expired", _while(plane, seconds)
-    with plane.server() as server, _paused(server):
+    with plane.server() as server, paused(server.process_id):
         yield "nothing answers at the webhook's address", _while(plane, seconds)
     with plane.server():
         plane.wait()
@@ -185,16 +184,6 @@ def _while(plane: Plane, seconds: float, happens: Callable[[], None] = lambda: N
 def _restart(control_plane: ControlPlane) -> None:
     with control_plane.apiserver.away():
         pass
-
-
-@contextmanager
-def _paused(server: Server) -> Iterator[None]:
-    """Stop a server without ending it: its connections stay, and nothing is answered."""
-    os.kill(server.process_id, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.process_id, signal.SIGCONT)
 
 
 def _namespace(control_plane: ControlPlane, engine: str) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from statistics import median
 from typing import Final
 
@@ -22,7 +21,7 @@ import yaml
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from bench import apiserver
-from bench.load import BenchmarkError, Load, cpu_seconds, drive
+from bench.load import BenchmarkError, cpu_seconds, drive
 from bench.report import machine
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import CLIENT_ID, USE, container, pod
@@ -78,7 +77,6 @@ class Plane:
 
     control_plane: ControlPlane
     server: Server
-    directory: Path
     token: str
     seconds: int
 
@@ -88,14 +86,7 @@ class Plane:
         Raises:
             BenchmarkError: when a pod was not created.
         """
-        file = self.directory / "pod.json"
-        file.write_text(json.dumps(body))
-        load = Load(
-            url=f"{self.control_plane.url}/api/v1/namespaces/{namespace}/pods?dryRun=All",
-            connections=concurrency,
-            options=("--timeout", "30s", "-H", f"Authorization: Bearer {self.token}"),
-            arguments=(str(file),),
-        )
+        load = apiserver.creations(self.control_plane, self.token, namespace, body, concurrency)
         # Long enough for every client to be answered.
         seconds = max(self.seconds, concurrency // 8)
         before = cpu_seconds(self.server.process_id)
@@ -184,7 +175,7 @@ def _plane(seconds: int) -> Iterator[Plane]:
             control_plane.apply(webhook_beside_policies(server))
             install_policies(control_plane, "azwi", scope(POLICY), {})
             install_policies(control_plane, LABELLED, scope(LABELLED), {"matchLabels": LABEL})
-            yield Plane(control_plane, server, directory, _creator(control_plane), seconds)
+            yield Plane(control_plane, server, apiserver.creator(control_plane), seconds)
 
 
 def webhook_beside_policies(server: Server) -> JsonObject:
@@ -250,22 +241,6 @@ def _pod(containers: int) -> JsonObject:
         serviceAccountName="app",
         containers=[container(f"checkout-{number}", env=env) for number in range(containers)],
     )
-
-
-def _creator(control_plane: ControlPlane) -> str:
-    """A token of a user who may create pods."""
-    namespace = control_plane.create_namespace()
-    control_plane.create_service_account(namespace, "creator")
-    control_plane.apply(
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": "creator"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": "creator"}],
-        }
-    )
-    return control_plane.token(namespace, "creator")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 import asyncio
 import atexit
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -91,6 +93,16 @@ async def until_in_loop(happened: Callable[[], object]) -> None:
 def child(process: int) -> int:
     """Return the first child of a process, as the server is of azwi-webhook's."""
     return int(Path(f"/proc/{process}/task/{process}/children").read_text().split()[0])
+
+
+@contextmanager
+def paused(process: int) -> Iterator[None]:
+    """Stop a process without ending it: its connections stay, and nothing is answered."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:

@@ -3,11 +3,9 @@
 import base64
 import json
 import logging
-import os
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,7 +19,7 @@ from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import CLIENT_ID, pod
 from testbed.cluster.server import wait_until_true
-from testbed.processes import child
+from testbed.processes import child, paused
 from tests.cluster.support.installation import Installation, Replica, installed
 
 OTHER_CLIENT_ID = "f3a9d1f0-0f6e-4f6b-8c57-6b0c2b8f9d11"
@@ -127,7 +125,7 @@ def test_compaction(control_plane: ControlPlane, installation: Installation) -> 
     with installation.replica() as replica:
         wait_until_true(lambda: client_id(review(replica, namespace, "leaving")[1]) == CLIENT_ID, "it is known")
         before = cached(replica)
-        with paused(replica):
+        with paused(child(replica.process.pid)):
             restart(control_plane)  # ends the connection on which the changes would come
             control_plane.request("DELETE", f"/api/v1/namespaces/{namespace}/serviceaccounts/leaving")
             control_plane.create_service_account(namespace, "coming-1", {names.CLIENT_ID: CLIENT_ID})
@@ -149,17 +147,6 @@ def client_id(answer: Any) -> str:  # noqa: ANN401  JSON
     encoded = answer["response"].get("patch", "") if isinstance(answer, dict) else ""
     patch = base64.b64decode(encoded).decode()
     return next((item for item in (CLIENT_ID, OTHER_CLIENT_ID) if item in patch), "")
-
-
-@contextmanager
-def paused(replica: Replica) -> Iterator[None]:
-    """Stop a server without ending it."""
-    server = child(replica.process.pid)
-    os.kill(server, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server, signal.SIGCONT)
 
 
 def write_mapping(installation: Installation, text: str) -> None:
