@@ -50,7 +50,7 @@ def test_upstream_secret(helm: Helm, values: JsonObject) -> None:
 
 
 def test_secret_of_its_own(helm: Helm) -> None:
-    """A release that is told to keep its certificates in v1.6.0's Secret prepares no rollback there."""
+    """A release that keeps its certificates in v1.6.0's Secret prepares no rollback there."""
     manifests = rendered(helm, {"upstreamNames": True, "certificates.secretName": upstream.SECRET})
     assert only(manifests, "Secret")["metadata"]["name"] == upstream.SECRET == flags(manifests)["cert-secret"]
     assert "upstream-cert-secret" not in flags(manifests)

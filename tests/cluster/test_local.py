@@ -151,7 +151,7 @@ def test_run_passes_on_signals(azwi: Azwi, tmp_path: Path, number: int) -> None:
 
 
 def test_run_without_permission(azwi: Azwi, control_plane: ControlPlane, tmp_path: Path) -> None:
-    """A user who may read but not create tokens is told so, with the commands that allow it; nothing is run."""
+    """A user who may read but not create tokens gets an error with the commands that allow it; nothing is run."""
     control_plane.create_service_account(azwi.namespace, "reader")
     control_plane.kubectl(
         *("create", "role", "reader", "-n", azwi.namespace, "--verb=get", "--resource=serviceaccounts")

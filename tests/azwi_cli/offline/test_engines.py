@@ -40,7 +40,7 @@ def account(tmp_path: Path) -> tuple[str, ...]:
 
 
 def test_webhook() -> None:
-    """With the default engine nothing is said of engines, and manifests are printed."""
+    """With the default engine the output does not mention engines, and manifests are printed."""
     plain, named = ran(ACCOUNT, POD), ran(ACCOUNT, POD, arguments=("--engine", "webhook"))
     assert plain.stdout == named.stdout
     assert "engine" not in ran(ACCOUNT, POD, arguments=("--explain", "-o", "json")).stdout

@@ -68,13 +68,13 @@ def test_renewal(tmp_path: Path) -> None:
 def test_problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A problem is reported once, not at each attempt, and the next token comes when it has passed."""
     monkeypatch.setattr("azwi_cli.commands.local.token.FIRST_PAUSE", 0.001)
-    told: list[str] = []
+    reported: list[str] = []
     issuer, file = Issuer("no answer", "no answer", "forbidden"), TokenFile(tmp_path / "token")
-    renewal = Renewal(issuer, file, 0.001, told.append)
+    renewal = Renewal(issuer, file, 0.001, reported.append)
     renewal.start()
     until(lambda: issuer.issued > 2)
     renewal.close()
-    assert told == ["the token is not renewed: no answer", "the token is not renewed: forbidden"]
+    assert reported == ["the token is not renewed: no answer", "the token is not renewed: forbidden"]
 
 
 def test_renewed_by_its_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

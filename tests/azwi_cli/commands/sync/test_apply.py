@@ -107,7 +107,7 @@ def test_another_writer() -> None:
 
 
 def test_lost_races() -> None:
-    """What somebody else created or deleted meanwhile is told, and counts as in place."""
+    """What somebody else created or deleted meanwhile is reported, and counts as in place."""
     trust, gone = TRUSTS[0], TRUSTS[1]
     holder = Identity()
     holder.add(RULES.name(gone), gone)

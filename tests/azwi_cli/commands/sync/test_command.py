@@ -169,7 +169,7 @@ def test_bad_input(azure: Azure, sync: Sync, tmp_path: Path, content: str, expec
 
 
 def test_nothing_left(azure: Azure, sync: Sync, tmp_path: Path) -> None:
-    """No account at all prunes nothing, unless that is said; other objects do not count."""
+    """Without any account nothing is pruned, unless a flag allows it; other objects do not count."""
     web = client_id(azure, "shop-web")
     write(tmp_path, account("shop", "web", web))
     assert sync().exit_code == 0
