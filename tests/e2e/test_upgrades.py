@@ -108,23 +108,30 @@ def test_killed_server(node: Node, serving: Release) -> None:
         with creating(serving, "SIGKILL of one replica's server") as created:
             os.kill(first, signal.SIGKILL)
             time.sleep(KILLED_SECONDS)
-        assert not [failure for failure in created.failures if not re.search(IN_FLIGHT, failure)]
-        assert len(created.failures) <= CLIENTS
-        assert span(created.failures) <= 1
-        assert created.slowest < TIMEOUT_SECONDS
+        only_in_flight(created)
         assert node.server(victim) != first
         assert status_of(serving, victim)["restartCount"] == 0
 
 
+def only_in_flight(created: Created) -> None:
+    """Only requests in flight failed, at most one a client, all within a second."""
+    assert not [failure for failure in created.failures if not re.search(IN_FLIGHT, failure)]
+    assert len(created.failures) <= CLIENTS
+    assert span(created.failures) <= 1
+    assert created.slowest < TIMEOUT_SECONDS
+
+
 def test_killed_server_with_a_second_call(node: Node, tmp_path: Path) -> None:
-    """With `webhook.secondCall` SIGKILL of a replica's server fails nothing."""
+    """With `webhook.secondCall` SIGKILL of a replica's server fails at most a pod whose calls both broke off.
+
+    The API server has several connections to the killed server: the second call may take one that breaks next.
+    """
     with installed(node.cluster, tmp_path, webhook={"secondCall": True}) as release:
         for victim in pods(release):
             with creating(release, "the same with webhook.secondCall") as created:
                 os.kill(node.server(victim), signal.SIGKILL)
                 time.sleep(KILLED_SECONDS)
-            assert created.failures == []
-            assert created.slowest < TIMEOUT_SECONDS
+            only_in_flight(created)
 
 
 def test_killed_container(node: Node, serving: Release) -> None:
