@@ -26,7 +26,7 @@ def stage(image: Path, directory: Path, patience: float = 0.0) -> Iterator[Stage
 
     Raises:
         NodeError: The node did not come up.
-        NodeBusyError: There is one on this machine already.
+        NodeBusyError: One with this number runs on this machine already.
     """
     with node(patience=patience) as running, azure(running.cluster, directory) as beside:
         note(f"{time.monotonic() - running.begun:7.2f} s  node from nothing to Ready")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from testbed.cluster.control_plane import Cluster
 from testbed.cluster.server import wait_until_true
-from tests.cluster.support.node.configuration import NAME
+from tests.cluster.support.node.configuration import API_PORT, NAME, NETWORK
 from tests.cluster.support.release import Release
 from tests.e2e.installed import installed, mutated, pods, values, wait
 from tests.e2e.report import note
@@ -76,13 +76,13 @@ def test_network_policy(cluster: Cluster, tmp_path: Path) -> None:
     The node's network plugin (ptp) enforces none, so this says nothing of what it would let through.
     """
     peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
-    block = {"ipBlock": {"cidr": "10.250.0.0/30"}}
+    block = {"ipBlock": {"cidr": NETWORK}}
     policy = {
         "enabled": True,
         "webhookFrom": [block],
         "metricsFrom": [peer],
         "apiServerTo": [block],
-        "apiServerPorts": [26443],
+        "apiServerPorts": [API_PORT],
         "extraEgress": [{"to": [peer], "ports": [{"port": 4317}]}],
     }
     with installed(cluster, tmp_path, networkPolicy=policy) as release:

@@ -7,15 +7,16 @@ import dns.query
 import dns.rcode
 import pytest
 
+from tests.cluster.support.node.configuration import MACHINE
 from tests.cluster.support.node.dns import serving
 
-HOSTS = {"login.microsoftonline.com": "10.250.0.1", "web.shop.svc.cluster.local": "10.96.0.7"}
+HOSTS = {"login.microsoftonline.com": MACHINE, "web.shop.svc.cluster.local": "10.96.0.7"}
 
 
 @pytest.mark.parametrize(
     ("name", "kind", "code", "addresses"),
     [
-        ("login.microsoftonline.com", "A", dns.rcode.NOERROR, ["10.250.0.1"]),
+        ("login.microsoftonline.com", "A", dns.rcode.NOERROR, [MACHINE]),
         ("Web.shop.svc.cluster.local", "A", dns.rcode.NOERROR, ["10.96.0.7"]),
         ("login.microsoftonline.com", "AAAA", dns.rcode.NOERROR, []),
         ("login.microsoftonline.com.shop.svc.cluster.local", "A", dns.rcode.NXDOMAIN, []),

@@ -1,6 +1,7 @@
 """The files of a node: certificates, kubeconfigs, and the configuration of each program."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,11 +13,23 @@ from testbed.cluster.control_plane import issue, write_kubeconfig
 from tests.cluster.support.node import dns
 from tests.cluster.support.node.needs import CNI
 
-NAME: Final = "node1"
-CGROUP: Final = "azwi-node"
-MACHINE: Final = "10.250.0.1"
-ADDRESS: Final = "10.250.0.2"
-PODS: Final = "10.244.0.0/24"
+# AZWI_NODE numbers the nodes of this machine, from 0; each has its own link, addresses, cgroup and directory.
+INSTANCE: Final = int(os.environ.get("AZWI_NODE") or "0")
+_INSTANCES: Final = 5
+if not 0 <= INSTANCE < _INSTANCES:
+    raise ValueError(f"AZWI_NODE must be 0 to {_INSTANCES - 1}, not {INSTANCE}")
+_SUFFIX: Final = f"-{INSTANCE}" if INSTANCE else ""
+
+NAME: Final = "node1"  # the node in its cluster, and its end of the link: alone in its network namespace
+LINK: Final = f"azwi-node{_SUFFIX}"
+CGROUP: Final = LINK
+DIRECTORY: Final = (
+    Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "azwi" / "cluster" / f"node{_SUFFIX}"
+)
+NETWORK: Final = f"10.{250 + INSTANCE}.0.0/30"
+MACHINE: Final = f"10.{250 + INSTANCE}.0.1"
+ADDRESS: Final = f"10.{250 + INSTANCE}.0.2"
+PODS: Final = f"10.244.{INSTANCE}.0/24"
 SERVICES: Final = "10.96.0.0/16"
 API_PORT: Final = 26443
 URL: Final = f"https://{ADDRESS}:{API_PORT}"

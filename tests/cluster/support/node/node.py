@@ -21,7 +21,10 @@ from tests.cluster.support.node.configuration import (
     ADDRESS,
     API_PORT,
     CGROUP,
+    DIRECTORY,
+    INSTANCE,
     ISSUER,
+    LINK,
     MACHINE,
     NAME,
     PODS,
@@ -30,9 +33,7 @@ from tests.cluster.support.node.configuration import (
 )
 from tests.cluster.support.node.needs import CGROUPS, CONTROLLERS
 
-DIRECTORY: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "azwi" / "cluster" / "node"
 INIT: Final = Path(__file__).with_name("init.sh")
-LINK: Final = "azwi-node"
 READY_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.05
 
@@ -42,7 +43,7 @@ class NodeError(RuntimeError):
 
 
 class NodeBusyError(NodeError):
-    """There is a node on this machine already."""
+    """A node with this number runs on this machine already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def node(directory: Path = DIRECTORY, patience: float = 0.0) -> Iterator[Node]:
 
     Raises:
         NodeError: It did not come up.
-        NodeBusyError: There is one on this machine already.
+        NodeBusyError: One with this number runs on this machine already.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -133,7 +134,9 @@ def _take(lock: int, patience: float) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise NodeBusyError("a node runs on this machine already, and there is room for one") from None
+                raise NodeBusyError(
+                    f"node {INSTANCE} runs on this machine already; AZWI_NODE={INSTANCE + 1} starts another beside it"
+                ) from None
             time.sleep(POLL_SECONDS)
         else:
             return
