@@ -1,11 +1,13 @@
 """Writes docs/reference/entra-errors.md from the code: `python -m scripts.write_entra_errors [--check]`."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from azure_workload_identity.entra import MEANINGS, Kind
 from azwi_cli.explanations.entra import ADVICE
+from scripts.write_explanations import entry
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "reference" / "entra-errors.md"
 HEAD: Final = """# Errors of Microsoft Entra
@@ -14,8 +16,10 @@ HEAD: Final = """# Errors of Microsoft Entra
 prints causes and fix, too, without a network. Look for the number after `AADSTS`; for messages of SDKs and of
 Kubernetes see [faq.md](../operate/faq.md). Generated from the code by `make docs`.
 
-| Code | What it means, and what to do | Does a retry help? | Most likely causes | Fix |
-|---|---|---|---|---|
+Retry says whether the same request can succeed later without a change.
+
+## Codes
+
 """
 RETRY: Final = {
     Kind.PERMANENT: "no",
@@ -27,13 +31,15 @@ RETRY: Final = {
 
 def page() -> str:
     """Return the whole page, sorted by code."""
-    return HEAD + "".join(map(_row, sorted(MEANINGS)))
+    lines = [line for code in sorted(MEANINGS) for line in _entry(code)]
+    return HEAD + "\n".join(lines[:-1]) + "\n"
 
 
-def _row(code: int) -> str:
+def _entry(code: int) -> Iterable[str]:
     meaning, advice = MEANINGS[code], ADVICE[code]
-    cells = [f'<a id="aadsts{code}"></a>`AADSTS{code}`', meaning.remedy, RETRY[meaning.kind]]
-    return f"| {' | '.join([*cells, '<br>'.join(advice.causes), '<br>'.join(advice.fix)])} |\n"
+    return entry(
+        f"AADSTS{code}", Symptom=meaning.remedy, Cause=advice.causes, Fix=advice.fix, Retry=RETRY[meaning.kind]
+    )
 
 
 if __name__ == "__main__":

@@ -201,7 +201,7 @@ REASONS: Final = (
         ("many very large pods are created at once",),
         ("the API server's `failurePolicy` decides meanwhile; raise `replicaCount`",),
     ),
-    Row("error", "internal-error", "an internal error of the webhook", (), ("report it, with the log",)),
+    Row("error", "internal-error", "an internal error of the webhook", ("a bug",), ("report it, with the log",)),
     *(
         Row(
             "error",
@@ -351,10 +351,7 @@ WARNINGS: Final = (
 def explanations() -> list[Explanation]:
     """All of them, in the order in which an admission can meet them."""
     return [
-        Explanation(row.code, source, row.meaning, row.note, row.causes, row.fix, manual.link(PAGE, section))
-        for source, section, rows in (
-            (Source.REASON, "reasons", REASONS),
-            (Source.WARNING, "warnings", WARNINGS),
-        )
+        Explanation(row.code, source, row.meaning, row.note, row.causes, row.fix, manual.link(PAGE, row.code))
+        for source, rows in ((Source.REASON, REASONS), (Source.WARNING, WARNINGS))
         for row in rows
     ]

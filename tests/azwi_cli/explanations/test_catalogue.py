@@ -1,5 +1,6 @@
 """Every code that a user can meet is explained, and found by what the user has of it."""
 
+import re
 import subprocess
 import sys
 
@@ -16,8 +17,8 @@ from tests.support.commands import azwi_commands, flags, given, resolved
 from tests.test_docs import text
 from webhook.admission.reasons import AdmissionWarning, Reason, WarningCode
 
-# Nothing is wrong, or the meaning is the cause.
-WITHOUT_CAUSE = {Reason.INJECTED, Reason.ALREADY_INJECTED, Reason.NOT_CREATE, "internal-error"}
+# Nothing is wrong.
+WITHOUT_CAUSE = {Reason.INJECTED, Reason.ALREADY_INJECTED, Reason.NOT_CREATE}
 
 
 def of(source: Source) -> list[Explanation]:
@@ -44,16 +45,17 @@ def test_causes_and_fix() -> None:
 
 
 def test_links() -> None:
-    """Each leads to a section or an anchor of the manual that is there, the doctor's to the one that it prints."""
+    """Each leads to a section of its own in the manual, with symptom, cause and fix; the doctor's to what it prints."""
     for one in catalogue.everything():
         page, _, anchor = one.page.removeprefix(f"{manual.MANUAL}/").partition("#")
-        content = text(page)
-        assert f'<a id="{anchor}"></a>' in content or f"## {anchor.capitalize()}\n" in content, one.page
+        (section,) = re.findall(rf"^### {anchor}\n(.*?)(?=^#|\Z)", text(page), re.MULTILINE | re.DOTALL | re.IGNORECASE)
+        needed = {"Symptom"} if one.code in WITHOUT_CAUSE else {"Symptom", "Cause", "Fix"}
+        assert needed <= set(re.findall(r"^- \*\*(\w+)\*\*:", section, re.MULTILINE)), one.page
     assert {one.page for one in of(Source.DOCTOR)} == {link(code) for code in Code}
 
 
 def test_pages() -> None:
-    """The manual's tables are the ones that the explanations make."""
+    """The manual's lists are the ones that the explanations make."""
     command = [sys.executable, "-m", "scripts.write_explanations", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -24,9 +24,9 @@ def test_admissions_by_decision_and_reason() -> None:
 
 
 def documented_reasons() -> set[tuple[str, str]]:
-    """Return decision and reason of each row of the page."""
-    rows = re.findall(r"^\| (mutate|skip|refuse|error) \| (.*?) \|", PAGE.read_text(), re.MULTILINE)
-    return {(decision, reason) for decision, reasons in rows for reason in re.findall(r"`([a-z-]+)`", reasons)}
+    """Return decision and reason of each section of the page."""
+    sections = re.findall(r"^### ([a-z-]+)\n\n- \*\*Decision\*\*: (\w+)$", PAGE.read_text(), re.MULTILINE)
+    return {(decision, reason) for reason, decision in sections}
 
 
 def test_counters_begin_at_zero() -> None:
