@@ -15,12 +15,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from azure_workload_identity import names
+
 TOO_MANY_REQUESTS: Final = 429
 SERVER_ERROR: Final = 500
 REQUEST_TIMEOUT: Final = 408
 MAX_DESCRIPTION: Final = 600
 MAX_CLAIM: Final = 300
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+# What a token must be for to prove an identity, in the clouds where that is not the usual audience.
+_EXCHANGE_AUDIENCES: Final = {
+    "https://login.microsoftonline.us": "api://AzureADTokenExchangeUSGov",
+    "https://login.chinacloudapi.cn": "api://AzureADTokenExchangeChina",
+}
 # The claims that a federated credential is compared with.
 SUBJECT_CLAIMS: Final = ("iss", "sub", "aud")
 _DATES: Final = frozenset({"iat", "nbf", "exp"})  # NumericDate in RFC 7519; every other claim here is text
@@ -114,7 +121,12 @@ MEANINGS: Final[Mapping[int, Meaning]] = {
     7000229: Meaning(Kind.PERMANENT, "the app has no service principal in the tenant: az ad sp create --id CLIENT_ID"),
     7000215: Meaning(Kind.PERMANENT, "the credential does not belong to the identity"),
     700222: Meaning(Kind.PERMANENT, "tokens that Entra issued are not accepted here: the issuer must be the cluster's"),
-    700236: Meaning(Kind.PERMANENT, "Entra does not accept this issuer's tokens for this identity"),
+    700226: Meaning(Kind.PERMANENT, "of the tokens that Entra issued, only a managed identity's is accepted here"),
+    700229: Meaning(Kind.PERMANENT, "of the tokens that Entra issued, only a managed identity's is accepted here"),
+    700236: Meaning(
+        Kind.PERMANENT,
+        "a managed identity's token is accepted only for an app that is registered in the identity's own tenant",
+    ),
     530003: Meaning(Kind.PERMANENT, "conditional access blocks the identity: ask the tenant's administrator"),
     53003: Meaning(Kind.PERMANENT, "conditional access blocks the identity: ask the tenant's administrator"),
     50005: Meaning(Kind.PERMANENT, "conditional access blocks the identity: ask the tenant's administrator"),
@@ -137,6 +149,11 @@ class Refusal:
     code: int
     description: str
     meaning: Meaning
+
+
+def exchange_audience(authority_host: str) -> str:
+    """The audience of tokens that prove an identity, in the cloud of an authority host (a URL)."""
+    return _EXCHANGE_AUDIENCES.get(authority_host.rstrip("/"), names.DEFAULT_AUDIENCE)
 
 
 def token_path(tenant_id: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from azure_workload_identity import names
+from azure_workload_identity import entra, names
 from azwi_cli.console.errors import CommandError, UsageError
 
 # A cloud of one's own, described by a file: https://github.com/Azure/go-autorest/blob/main/autorest/azure/environments.go
@@ -47,21 +47,15 @@ class Cloud:
         )
 
 
-def _sovereign(name: str, arm: str, graph: str, audience: str) -> Cloud:
+def _sovereign(name: str, arm: str, graph: str) -> Cloud:
     authority = names.AUTHORITY_HOSTS[name.lower()].rstrip("/")
+    audience = entra.exchange_audience(authority)
     return Cloud(name, authority, f"https://{arm}", f"https://{arm}", f"https://{graph}", audience)
 
 
-PUBLIC: Final = _sovereign("AzurePublicCloud", "management.azure.com", "graph.microsoft.com", names.DEFAULT_AUDIENCE)
-US_GOVERNMENT: Final = _sovereign(
-    "AzureUSGovernmentCloud", "management.usgovcloudapi.net", "graph.microsoft.us", "api://AzureADTokenExchangeUSGov"
-)
-CHINA: Final = _sovereign(
-    "AzureChinaCloud",
-    "management.chinacloudapi.cn",
-    "microsoftgraph.chinacloudapi.cn",
-    "api://AzureADTokenExchangeChina",
-)
+PUBLIC: Final = _sovereign("AzurePublicCloud", "management.azure.com", "graph.microsoft.com")
+US_GOVERNMENT: Final = _sovereign("AzureUSGovernmentCloud", "management.usgovcloudapi.net", "graph.microsoft.us")
+CHINA: Final = _sovereign("AzureChinaCloud", "management.chinacloudapi.cn", "microsoftgraph.chinacloudapi.cn")
 # In lower case; the second name of each is the Azure CLI's.
 BY_NAME: Final[Mapping[str, Cloud]] = {
     "azurepubliccloud": PUBLIC,

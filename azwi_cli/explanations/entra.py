@@ -49,6 +49,10 @@ _DOCUMENTS: Final = Advice(
         "`azwi oidc` writes both documents ([how](../install/self-managed-issuer.md))",
     ),
 )
+_NOT_MANAGED: Final = Advice(
+    ("the first of two exchanges is for an app registration, or the token is a user's",),
+    ("use a user-assigned managed identity for the first exchange ([how](../use/two-exchanges.md))",),
+)
 _TENANT: Final = Advice(
     (
         "a name or a client id was given in place of the tenant id",
@@ -230,9 +234,14 @@ ADVICE: Final[Mapping[int, Advice]] = {
         ("a token that Entra issued was sent as the assertion, such as another access token",),
         ("send the projected token of the pod: AZURE_FEDERATED_TOKEN_FILE names it",),
     ),
+    700226: _NOT_MANAGED,
+    700229: _NOT_MANAGED,
     700236: Advice(
-        ("the identity's kind or the tenant's policy excludes this issuer",),
-        ("ask the tenant's administrator for the policy of allowed issuers",),
+        (
+            "of two exchanges, the second is for an app that another tenant than the managed identity's has registered",
+            "the federated credential names the issuer of another tenant",
+        ),
+        ("register the app in the identity's tenant, as a multitenant one ([how](../use/two-exchanges.md))",),
     ),
     530003: _CONDITIONAL,
     53003: _CONDITIONAL,

@@ -37,9 +37,11 @@ class FederatedCredential:
 
 @dataclass(slots=True)
 class Identity:
-    """An application or a user-assigned managed identity with its federated credentials."""
+    """An application or a user-assigned managed identity with its federated credentials; `home` is its tenant."""
 
     client_id: str
+    home: str
+    managed: bool = True
     credentials: list[FederatedCredential] = field(default_factory=list)
 
     @property
@@ -66,9 +68,12 @@ class Directory:
     def __init__(self) -> None:
         self._identities: dict[str, dict[str, Identity]] = {}
         self._key_sources: dict[str, Callable[[], KeySet]] = {}
+        self._own_issuers: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def register(self, tenant: str, client_id: str, credentials: tuple[FederatedCredential, ...]) -> None:
+    def register(
+        self, tenant: str, client_id: str, credentials: tuple[FederatedCredential, ...], *, managed: bool
+    ) -> None:
         """Create the tenant and the identity if they do not exist, and add credentials.
 
         Raises:
@@ -76,9 +81,42 @@ class Directory:
         """
         with self._lock:
             identities = self._identities.setdefault(tenant.lower(), {})
-            identity = identities.setdefault(client_id.lower(), Identity(client_id))
+            identity = identities.setdefault(client_id.lower(), Identity(client_id, tenant.lower(), managed))
             for credential in credentials:
                 identity.add(credential)
+
+    def provision(self, tenant: str, client_id: str, home: str) -> None:
+        """Add an application of another tenant, with a service principal here; the tenant is created if need be.
+
+        Raises:
+            AadstsError: 90002 or 700016, when there is no such application there.
+        """
+        application = self.identity(home, client_id)
+        with self._lock:
+            self._identities.setdefault(tenant.lower(), {})[client_id.lower()] = application
+
+    def trust_own(self, tenant: str, issuer: str, jwks: Mapping[str, Any]) -> None:
+        """Register the keys of a tenant's own tokens."""
+        self.trust(issuer, jwks)
+        self._own_issuers[issuer] = tenant.lower()
+
+    def check_own_token(self, identity: Identity, issuer: str, subject: str) -> None:
+        """Check that a token of Entra's own, if it is one, may prove this identity.
+
+        Only a managed identity's does, and only to what is registered in its tenant:
+        https://learn.microsoft.com/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity
+
+        Raises:
+            AadstsError: 700236 for another tenant's, 700226 for one that is not a managed identity's.
+        """
+        tenant = self._own_issuers.get(issuer)
+        if tenant is None:
+            return
+        if tenant != identity.home:
+            raise AadstsError(700236, issuer=issuer)
+        subjects = (own for own in self._identities[tenant].values() if own.object_id == subject)
+        if not all(own.managed for own in subjects):
+            raise AadstsError(700226)
 
     def has_tenant(self, tenant: str) -> bool:
         """Whether the tenant exists."""

@@ -183,6 +183,20 @@ KINDS: Final[Mapping[int, Kind]] = {
         "expected signature value.]",
         OBSERVED,
     ),
+    # A token of Entra's own as the assertion.
+    700226: Kind(
+        401,
+        "invalid_client",
+        "Only MSI tokens may be used as Federated Identity Credentials for AAD issuer.",
+        OBSERVED,
+    ),
+    700236: Kind(
+        401,
+        "invalid_client",
+        "Entra ID tokens issued by issuer '{issuer}' may not be used for federated identity credential flows for "
+        "applications or managed identities registered in this tenant.",
+        OBSERVED,
+    ),
     700024: Kind(
         401,
         "invalid_client",

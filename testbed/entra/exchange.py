@@ -132,6 +132,7 @@ def _authenticate(form: Mapping[str, str], identity: Identity, directory: Direct
     faults.check_propagation(identity.client_id, credential, claimed)
     assertion.check_signature(presented, claimed, directory)
     assertion.check_time(claimed)
+    directory.check_own_token(identity, claimed.issuer, claimed.subject)
 
 
 def _claims(tenant: str, identity: Identity, resource: str, lifetime: int) -> JsonObject:

@@ -72,14 +72,21 @@ class Entra:
         """Fetch the keys of an issuer over HTTPS for each of its assertions, with an optional bearer token."""
         self._directory.trust_url(issuer, url, ca_file, token)
 
-    def register(self, tenant_id: str, client_id: str, *credentials: FederatedCredential) -> None:
+    def register(self, tenant_id: str, client_id: str, *credentials: FederatedCredential, managed: bool = True) -> None:
         """Create the tenant and the identity if they do not exist, and add credentials to the identity.
+
+        It is a managed identity, or else an app registration.
 
         Raises:
             RegistrationError: A credential would not be taken.
         """
-        self._directory.register(tenant_id, client_id, credentials)
-        self._directory.trust(self.issuer(tenant_id), self._key.jwks)
+        self._directory.register(tenant_id, client_id, credentials, managed=managed)
+        self._directory.trust_own(tenant_id, self.issuer(tenant_id), self._key.jwks)
+
+    def provision(self, tenant_id: str, client_id: str, home: str) -> None:
+        """Add a multitenant application of the tenant `home` to another tenant, as `az ad sp create --id` does."""
+        self._directory.provision(tenant_id, client_id, home)
+        self._directory.trust_own(tenant_id, self.issuer(tenant_id), self._key.jwks)
 
     def object_id(self, tenant_id: str, client_id: str) -> str:
         """The object id of an identity's service principal, the subject of its tokens."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from azure_workload_identity import entra, names
+from azure_workload_identity import entra, names, second_exchange
 from azure_workload_identity.types import JsonObject
 from azwi_cli.azure.clouds import https
 from azwi_cli.azure.options import CLOUD, Params, target, with_options
@@ -24,8 +24,6 @@ from azwi_cli.console.groups import Group
 from azwi_cli.console.option_types import Duration
 from webhook.admission.identity import Account
 
-# What the second identity's federated credential is compared with, by its claim in the first one's token.
-_TRUSTED: Final = {"issuer": "iss", "subject": "sub", "audience": "aud"}
 TOKEN_CLAIMS: Final = ("aud", "iss", "tid", "appid", "azp", "oid", "idtyp", "roles", "xms_mirid")
 
 
@@ -178,17 +176,18 @@ def _first(given: Params, request: TokenRequest, audience: str) -> TokenRequest:
 
 
 def _explained(hops: Sequence[Hop]) -> CommandError:
-    """The failure of the last exchange; of two, which one it was and what the second needs."""
+    """The failure of the last exchange; of the second, what that one needs."""
     failure, last = hops[-1].failure, hops[-1]
     assert failure is not None  # noqa: S101  the caller has looked
     if len(hops) == 1:
         return failure
-    claims = last.assertion.claims
-    wanted = ", ".join(f"{name} {claims[claim]}" for name, claim in _TRUSTED.items() if claim in claims)
+    request, refusal = last.request, failure.refusal
     return CommandError(
-        f"the first exchange gave a token, and the second, for {last.request.client_id} in tenant "
-        f"{last.request.tenant_id}, is refused: {failure.message}",
-        f"{failure.hint}\nthe second identity is an application with a federated credential of {wanted}",
+        f"the first exchange gave a token, and the second, for application {request.client_id} in tenant "
+        f"{request.tenant_id}, is refused: {failure.message}",
+        second_exchange.remedy(
+            refusal.code, refusal.meaning, request.client_id, request.tenant_id, last.assertion.claims
+        ),
     )
 
 

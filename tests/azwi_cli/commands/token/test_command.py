@@ -19,6 +19,8 @@ BOUND = "7d5b2f6e-3c1a-4b8e-9a55-0c6f1e2d3a4c"
 OTHER_TENANT = "9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6f"
 APPLICATION = "2e6a9c41-7b0d-4f3e-8c52-9d1a6b7e0f34"
 UNKNOWN_TENANT = "9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"
+UNMANAGED = "6c1f0b7d-2e94-4a3b-8d57-0e9a4c6b1f28"
+FOREIGN = "b3d85e20-4f61-47c9-9a0e-7d2c5b8f6e13"
 UNTRUSTED = "2e6a9c41-7b0d-4f3e-8c52-9d1a6b7e0f35"
 SUBJECT = "system:serviceaccount:shop:web"
 
@@ -217,10 +219,16 @@ def test_identity_binding_that_is_not_set_up(
 
 @pytest.fixture(scope="module")
 def second(served: Entra, issuer: Issuer) -> tuple[str, ...]:
-    """Register an application in another tenant, which trusts the first identity and no other; the flags for it."""
+    """Register a multitenant application, which another tenant has and which trusts one identity; the flags for it."""
     served.register(TENANT, UNTRUSTED, FederatedCredential(issuer.url, SUBJECT))
-    trusted = FederatedCredential(served.issuer(TENANT), served.object_id(TENANT, CLIENT))
-    served.register(OTHER_TENANT, APPLICATION, trusted)
+    served.register(TENANT, UNMANAGED, FederatedCredential(issuer.url, SUBJECT), managed=False)
+    trusted = [
+        FederatedCredential(served.issuer(TENANT), served.object_id(TENANT, identity), name=identity)
+        for identity in (CLIENT, UNMANAGED)
+    ]
+    served.register(TENANT, APPLICATION, *trusted, managed=False)
+    served.provision(OTHER_TENANT, APPLICATION, home=TENANT)
+    served.register(OTHER_TENANT, FOREIGN, *trusted, managed=False)
     return f"--then-client-id={APPLICATION}", f"--then-tenant-id={OTHER_TENANT}"
 
 
@@ -247,18 +255,24 @@ def test_first_exchange_refused(exchange: Exchange, second: tuple[str, ...]) -> 
 
 
 @pytest.mark.parametrize(
-    ("flag", "code"),
-    [(f"--then-tenant-id={UNKNOWN_TENANT}", "AADSTS90002"), (f"--client-id={UNTRUSTED}", "AADSTS700213")],
+    ("flag", "code", "advice"),
+    [
+        (f"--then-tenant-id={UNKNOWN_TENANT}", "AADSTS90002", "the tenant does not exist"),
+        (f"--then-client-id={CLIENT}", "AADSTS700016", f"az ad sp create --id {CLIENT}"),
+        (f"--client-id={UNTRUSTED}", "AADSTS700213", "the application needs a federated credential of issuer https://"),
+        (f"--client-id={UNMANAGED}", "AADSTS700226", "must be a user-assigned managed identity"),
+        (f"--then-client-id={FOREIGN}", "AADSTS700236", "registered in the tenant of the first identity"),
+    ],
 )
 def test_second_exchange_refused(
-    exchange: Exchange, served: Entra, second: tuple[str, ...], flag: str, code: str
+    exchange: Exchange, second: tuple[str, ...], flag: str, code: str, advice: str
 ) -> None:
-    """Where the second is refused, the error says so, and what its federated credential has to be."""
+    """Where the second is refused, the error says so, and what it needs."""
     done = exchange(*second, flag)
     assert done.exit_code == 1
-    assert f"the first exchange gave a token, and the second, for {APPLICATION}" in done.stderr
+    assert "the first exchange gave a token, and the second, for application " in done.stderr
     assert code in done.stderr
-    assert f"a federated credential of issuer {served.issuer(TENANT)}, subject " in done.stderr
+    assert advice in " ".join(done.stderr.split())
 
 
 def test_second_tenant_alone(exchange: Exchange) -> None:
