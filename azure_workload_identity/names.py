@@ -29,6 +29,9 @@ PROXY_CPU_REQUEST: Final = PREFIX + "proxy-cpu-request"  # ours, as are the next
 PROXY_MEMORY_REQUEST: Final = PREFIX + "proxy-memory-request"
 PROXY_CPU_LIMIT: Final = PREFIX + "proxy-cpu-limit"
 PROXY_MEMORY_LIMIT: Final = PREFIX + "proxy-memory-limit"
+# Ours: the application of which the proxy gets tokens by a second exchange, and in which tenant.
+PROXY_THEN_CLIENT_ID: Final = PREFIX + "proxy-then-client-id"
+PROXY_THEN_TENANT_ID: Final = PREFIX + "proxy-then-tenant-id"
 CUSTOM_ENDPOINT_PREFIX: Final = PREFIX + "use-"
 USE_BINDING: Final = CUSTOM_ENDPOINT_PREFIX + "identity-binding"  # the one that AKS documents
 
@@ -51,6 +54,8 @@ POD_ANNOTATIONS: Final = frozenset(
         PROXY_MEMORY_REQUEST,
         PROXY_CPU_LIMIT,
         PROXY_MEMORY_LIMIT,
+        PROXY_THEN_CLIENT_ID,
+        PROXY_THEN_TENANT_ID,
     }
 )
 
@@ -111,6 +116,8 @@ PROXY_CONTAINERS: Final = frozenset({PROXY_CONTAINER, PROXY_INIT_CONTAINER})
 PROXY_UID: Final = 1501
 PROXY_PROGRAM: Final = "/proxy"
 ENV_PROXY_PORT: Final = "PROXY_PORT"
+ENV_PROXY_THEN_CLIENT_ID: Final = "PROXY_THEN_CLIENT_ID"  # ours, as is the next one
+ENV_PROXY_THEN_TENANT_ID: Final = "PROXY_THEN_TENANT_ID"
 # Ours: the proxy's way out of the cluster, and the certificates that it trusts beside the system's.
 ENV_HTTPS_PROXY: Final = "HTTPS_PROXY"
 ENV_NO_PROXY: Final = "NO_PROXY"

@@ -10,14 +10,14 @@ from urllib.parse import urlencode
 import orjson
 
 from azure_workload_identity import __version__, entra, names
-from azure_workload_identity.entra import Kind
+from azure_workload_identity.entra import Kind, Refusal
 from imds_proxy import client
 from imds_proxy.client import ClientError, ClientRequest, ClientResponse
 from imds_proxy.clock import Clock
 from imds_proxy.http_proxy import HttpProxyError, proxy_for
 from imds_proxy.request import MAX_RETRY_AFTER, ImdsError, TokenRequest
 from imds_proxy.responses import AccessToken
-from imds_proxy.settings import Settings
+from imds_proxy.settings import Origin, Settings, TokenProxy
 from imds_proxy.trust import Trust
 
 ATTEMPT_SECONDS: Final = 8.0
@@ -45,13 +45,14 @@ log = logging.getLogger("imds_proxy.exchange")
 
 
 class ExchangeError(ImdsError):
-    """An exchange failed; `hold_off` is the server's Retry-After in seconds, 0 without one."""
+    """An exchange failed; `hold_off` is the server's Retry-After in seconds, `code` the AADSTS code, 0 without one."""
 
-    def __init__(self, kind: Kind, error: str, message: str, hold_off: float = 0) -> None:
+    def __init__(self, kind: Kind, error: str, message: str, hold_off: float = 0, code: int = 0) -> None:
         is_transient = kind in {Kind.THROTTLED, Kind.OUTAGE}
         retry_after = min(max(RETRY_AFTER, round(hold_off)), MAX_RETRY_AFTER) if is_transient else 0
         super().__init__(STATUS[kind], error, message, retry_after, hold_off)
         self.kind = kind
+        self.code = code
 
 
 def outage(message: str, hold_off: float = 0) -> ExchangeError:
@@ -106,7 +107,9 @@ class Exchange:
     async def _attempt(self, request: TokenRequest) -> AccessToken:
         started = self._clock.monotonic()
         try:
-            token = await self._exchange(request)
+            assertion = await self._assertion()
+            started = self._clock.monotonic()
+            token = await self._exchange(request, assertion)
         except ExchangeError as error:
             self._on_attempt(error.kind, self._clock.monotonic() - started)
             raise
@@ -116,8 +119,11 @@ class Exchange:
         self._on_attempt("success", self._clock.monotonic() - started)
         return token
 
-    async def _exchange(self, request: TokenRequest) -> AccessToken:
-        assertion = read_assertion(self._settings.token_file)
+    async def _assertion(self) -> str:
+        """What proves the identity."""
+        return read_assertion(self._settings.token_file)
+
+    async def _exchange(self, request: TokenRequest, assertion: str) -> AccessToken:
         outgoing = self._client_request(request, assertion)
         host = outgoing.origin.netloc
         response: ClientResponse | None = None
@@ -137,23 +143,38 @@ class Exchange:
         document = _decode(body)
         if response.status == SUCCESS:
             return _token(document, self._clock.monotonic(), host)
-        raise _refusal(response, document, host, assertion)
+        refusal = entra.refusal(response.status, document)
+        raise _error(response, refusal, host, self._advice(refusal, assertion))
 
     def _client_request(self, request: TokenRequest, assertion: str) -> ClientRequest:
-        settings, endpoint = self._settings, self._settings.token_proxy
-        path = settings.authority.path + entra.token_path(settings.tenant_id)
-        return ClientRequest(
-            method="POST",
-            origin=endpoint.origin if endpoint else settings.authority,
-            target=endpoint.origin.path + path if endpoint else path,
-            headers=(
-                ("content-type", "application/x-www-form-urlencoded"),
-                ("accept", "application/json"),
-                ("user-agent", f"azwi-proxy/{__version__}"),
-            ),
-            body=urlencode(entra.token_form(request.client_id, request.scope, assertion)).encode(),
-            server_name=endpoint.sni if endpoint else "",
-        )
+        settings = self._settings
+        return client_request(settings.authority, settings.tenant_id, request, assertion, settings.token_proxy)
+
+    def _advice(self, refusal: Refusal, assertion: str) -> str:
+        """What to do about an error of Entra's."""
+        claims = entra.claims(assertion, entra.SUBJECT_CLAIMS)
+        pairs = (f"{name} {value}" for name, value in claims.items())
+        shown = ", ".join(pairs) if refusal.code in _ASSERTION_CODES else ""
+        return refusal.meaning.remedy + (f". The pod's token has {shown}" if shown else "")
+
+
+def client_request(
+    authority: Origin, tenant_id: str, request: TokenRequest, assertion: str, endpoint: TokenProxy | None = None
+) -> ClientRequest:
+    """The token request to a tenant, which is sent to a custom token endpoint if there is one."""
+    path = authority.path + entra.token_path(tenant_id)
+    return ClientRequest(
+        method="POST",
+        origin=endpoint.origin if endpoint else authority,
+        target=endpoint.origin.path + path if endpoint else path,
+        headers=(
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("accept", "application/json"),
+            ("user-agent", f"azwi-proxy/{__version__}"),
+        ),
+        body=urlencode(entra.token_form(request.client_id, request.scope, assertion)).encode(),
+        server_name=endpoint.sni if endpoint else "",
+    )
 
 
 def read_assertion(file: str) -> str:
@@ -200,20 +221,16 @@ def _seconds(value: object) -> int:
     return min(int(text), MAX_LIFETIME) if text.isascii() and text.isdigit() and len(text) < len("1000000000") else 0
 
 
-def _refusal(response: ClientResponse, document: object, host: str, assertion: str) -> ExchangeError:
-    refusal = entra.refusal(response.status, document)
+def _error(response: ClientResponse, refusal: Refusal, host: str, advice: str) -> ExchangeError:
+    """The error of a response that is no token."""
     kind, hold_off = refusal.meaning.kind, _retry_after(response)
     if not refusal.error and not refusal.code:
         return ExchangeError(
             kind, _ERRORS[kind], _without_entras_error(kind, host, response.status, hold_off), hold_off
         )
-    claims = entra.claims(assertion, entra.SUBJECT_CLAIMS)
-    shown = ", ".join(f"{name} {value}" for name, value in claims.items()) if refusal.code in _ASSERTION_CODES else ""
-    message = refusal.meaning.remedy + (f". The pod's token has {shown}" if shown else "")
     wait = f" (Retry-After: {hold_off:.0f} s)" if hold_off else ""
-    return ExchangeError(
-        kind, refusal.error or _ERRORS[kind], f"{message}{wait}. Entra said: {refusal.description}", hold_off
-    )
+    message = f"{advice}{wait}. Entra said: {refusal.description}"
+    return ExchangeError(kind, refusal.error or _ERRORS[kind], message, hold_off, refusal.code)
 
 
 def _without_entras_error(kind: Kind, host: str, status: int, hold_off: float) -> str:

@@ -5,6 +5,7 @@ import errno
 import gc
 import logging
 import signal
+from collections.abc import Awaitable, Callable
 
 from azure_workload_identity import names
 from imds_proxy import trust
@@ -13,6 +14,8 @@ from imds_proxy.clock import Clock
 from imds_proxy.exchange import Exchange
 from imds_proxy.metrics import Metrics
 from imds_proxy.passthrough import PassThrough
+from imds_proxy.request import TokenRequest
+from imds_proxy.responses import AccessToken
 from imds_proxy.server import Server
 from imds_proxy.settings import Settings
 from imds_proxy.token_cache import TokenCache
@@ -31,9 +34,9 @@ async def serve(settings: Settings) -> None:
         StartError: when something that it needs is missing.
     """
     clock, metrics = Clock(), Metrics()
-    tokens = TokenCache(Exchange(settings, _trust(settings), clock, metrics.record_exchange), clock)
+    tokens = TokenCache(_exchange(settings, clock, metrics), clock)
     pass_through, stop = PassThrough(settings.pass_through), _stop_requested()
-    server = Server(App(tokens, pass_through, metrics, clock, settings.client_id, lambda: not stop.is_set()))
+    server = Server(App(tokens, pass_through, metrics, clock, settings.default_client_id, lambda: not stop.is_set()))
     try:
         await server.listen(settings.port)
     except OSError as error:
@@ -50,6 +53,15 @@ async def serve(settings: Settings) -> None:
     log.info("stopping")
     await server.drain()
     await tokens.close()
+
+
+def _exchange(settings: Settings, clock: Clock, metrics: Metrics) -> Callable[[TokenRequest], Awaitable[AccessToken]]:
+    exchange = Exchange(settings, _trust(settings), clock, metrics.record_exchange)
+    if settings.then is None:
+        return exchange
+    from imds_proxy.second_exchange import second_exchange  # noqa: PLC0415  few proxies make one
+
+    return second_exchange(exchange, settings, trust.system(settings.environ), clock, metrics.record_exchange)
 
 
 def _trust(settings: Settings) -> trust.Trust:

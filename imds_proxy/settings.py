@@ -13,11 +13,13 @@ from azure_workload_identity.logs import LEVELS
 from imds_proxy.request import IDENTITY, METADATA, ImdsError, path_of
 
 MAX_PORT: Final = 65535
+MAX_CLIENT_ID: Final = 253
 DEFAULT_TOKEN_FILE: Final = f"{names.DOCUMENTED_DIRECTORY}/{names.TOKEN_FILE}"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 VARIABLES: Final = (
     *(names.ENV_PROXY_PORT, names.ENV_TENANT_ID, names.ENV_CLIENT_ID, names.ENV_TOKEN_FILE, names.ENV_AUTHORITY_HOST),
     *(names.ENV_TOKEN_PROXY, names.ENV_TOKEN_PROXY_SNI, names.ENV_TOKEN_PROXY_CA_FILE, names.ENV_TOKEN_PROXY_CA_DATA),
+    *(names.ENV_PROXY_THEN_CLIENT_ID, names.ENV_PROXY_THEN_TENANT_ID),
     *("HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
 # A UUID or a domain. The other words in that place of the URL are for tokens of users.
@@ -57,10 +59,19 @@ class TokenProxy:
 
 
 @dataclass(frozen=True, slots=True)
+class Application:
+    """The application of which the proxy gets tokens by a second exchange, and in which tenant."""
+
+    client_id: str
+    tenant_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of a running proxy.
 
-    `environ` is kept for the variables of HTTP proxies and certificates, which are read later.
+    `then` is None where one exchange is all. `environ` is kept for the variables of HTTP proxies and certificates,
+    which are read later.
     """
 
     port: int
@@ -71,7 +82,13 @@ class Settings:
     authority: Origin
     token_proxy: TokenProxy | None
     pass_through: tuple[str, ...]
+    then: Application | None
     environ: Mapping[str, str] = field(repr=False)
+
+    @property
+    def default_client_id(self) -> str:
+        """Whose tokens an app gets that names no client id."""
+        return self.then.client_id if self.then else self.client_id
 
 
 def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
@@ -82,7 +99,12 @@ def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
     """
     problems: list[str] = []
     tenant = environ.get(names.ENV_TENANT_ID, "").strip()
-    problems += _tenant_problems(tenant)
+    if tenant:
+        problems += _tenant_problems(names.ENV_TENANT_ID, tenant)
+    else:
+        problems.append(f"{names.ENV_TENANT_ID} not set: the webhook injects it into a container that takes part")
+    client = environ.get(names.ENV_CLIENT_ID, "").strip()
+    then = _application(environ, Application(client, tenant), problems)
     authority = _origin(
         names.ENV_AUTHORITY_HOST,
         environ.get(names.ENV_AUTHORITY_HOST, "").strip() or names.AUTHORITY_HOSTS["azurepubliccloud"],
@@ -97,11 +119,12 @@ def load(flags: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
         port=flags.proxy_port,
         log_level=flags.log_level,
         tenant_id=tenant,
-        client_id=environ.get(names.ENV_CLIENT_ID, "").strip(),
+        client_id=client,
         token_file=environ.get(names.ENV_TOKEN_FILE) or DEFAULT_TOKEN_FILE,
         authority=authority,
         token_proxy=token_proxy,
         pass_through=pass_through,
+        then=then,
         environ=environ,
     )
 
@@ -160,11 +183,32 @@ def _boolean(text: str) -> bool:
     return text.lower() == "true"
 
 
-def _tenant_problems(tenant: str) -> Iterator[str]:
-    if not tenant:
-        yield f"{names.ENV_TENANT_ID} not set: the webhook injects it into a container that takes part"
-    elif not _TENANT.fullmatch(tenant) or tenant.lower() in _USER_TENANTS:
-        yield f"{names.ENV_TENANT_ID} {tenant[:64]!r} is neither a tenant's UUID nor one of its domains"
+def _tenant_problems(name: str, tenant: str) -> Iterator[str]:
+    if not _TENANT.fullmatch(tenant) or tenant.lower() in _USER_TENANTS:
+        yield f"{name} {tenant[:64]!r} is neither a tenant's UUID nor one of its domains"
+
+
+def _application(environ: Mapping[str, str], first: Application, problems: list[str]) -> Application | None:
+    """The application of the second exchange, by default in the tenant of the first identity."""
+    client = environ.get(names.ENV_PROXY_THEN_CLIENT_ID, "").strip()
+    tenant = environ.get(names.ENV_PROXY_THEN_TENANT_ID, "").strip()
+    if not client:
+        if tenant:
+            problems.append(
+                f"{names.ENV_PROXY_THEN_TENANT_ID} is set and {names.ENV_PROXY_THEN_CLIENT_ID} is not: "
+                "set both, or none"
+            )
+        return None
+    if len(client) > MAX_CLIENT_ID or not client.isascii() or not client.isprintable() or " " in client:
+        problems.append(f"{names.ENV_PROXY_THEN_CLIENT_ID} {client[:64]!r} is not a client id")
+    if not first.client_id:
+        problems.append(
+            f"{names.ENV_PROXY_THEN_CLIENT_ID} is set and {names.ENV_CLIENT_ID}, the first identity, is not: annotate "
+            f"the ServiceAccount with {names.CLIENT_ID}"
+        )
+    if tenant:
+        problems += _tenant_problems(names.ENV_PROXY_THEN_TENANT_ID, tenant)
+    return Application(client, tenant or first.tenant_id)
 
 
 def _origin(name: str, url: str, problems: list[str], *, loopback: bool = False) -> Origin:

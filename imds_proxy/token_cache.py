@@ -106,6 +106,11 @@ class TokenCache:
                 await self._renew(request, nearly_expired=cached.token.expires - now < FRESH_SECONDS)
         return cached.token
 
+    def discard(self, request: TokenRequest) -> None:
+        """Drop a cached token, because a server does not accept it; the next request fetches another."""
+        if request in self._tokens:
+            self._evict(request)
+
     async def close(self) -> None:
         """Cancel every exchange and renewal."""
         tasks = [*self._exchanges.values(), *(cached.renewal for cached in self._tokens.values())]

@@ -125,6 +125,17 @@ REASONS: Final = (
     ),
     Row(
         "refuse",
+        "invalid-proxy-application",
+        "the application of a second exchange cannot be used",
+        (
+            "a name in place of the application's UUID, or of the tenant's",
+            "`proxy-then-tenant-id` without `proxy-then-client-id`",
+            "the ServiceAccount has no client id, which the application would trust",
+        ),
+        ("correct `proxy-then-client-id` and `proxy-then-tenant-id`, or annotate the ServiceAccount",),
+    ),
+    Row(
+        "refuse",
         "proxy-on-host-network",
         "the redirection would change the node",
         ("a DaemonSet with `hostNetwork: true` asks for the proxy",),

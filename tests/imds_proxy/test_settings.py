@@ -2,7 +2,7 @@
 
 import pytest
 
-from imds_proxy.settings import Origin, Settings, SettingsError, TokenProxy, is_below, load, parse
+from imds_proxy.settings import Application, Origin, Settings, SettingsError, TokenProxy, is_below, load, parse
 
 ENVIRON = {"AZURE_TENANT_ID": "contoso.onmicrosoft.com"}
 PROXY_URL = "https://token-proxy.test/bindings/"
@@ -181,3 +181,28 @@ def test_is_below() -> None:
     assert is_below("/a/b", "/a")
     assert is_below("/a", "/a")
     assert not is_below("/ab", "/a")
+
+
+def test_second_exchange() -> None:
+    """The application of a second exchange is the default identity, in the pod's tenant unless another is named."""
+    variables = {"AZURE_CLIENT_ID": "first", "PROXY_THEN_CLIENT_ID": " app "}
+    assert loaded(**variables).then == Application("app", ENVIRON["AZURE_TENANT_ID"])
+    assert loaded(**variables).default_client_id == "app"
+    assert loaded(**variables, PROXY_THEN_TENANT_ID="fabrikam.test").then == Application("app", "fabrikam.test")
+    assert (loaded(AZURE_CLIENT_ID="first").then, loaded(AZURE_CLIENT_ID="first").default_client_id) == (None, "first")
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"PROXY_THEN_TENANT_ID": "fabrikam.test"}, "PROXY_THEN_CLIENT_ID is not: set both, or none"),
+        ({"PROXY_THEN_CLIENT_ID": "app", "AZURE_CLIENT_ID": ""}, "AZURE_CLIENT_ID, the first identity, is not"),
+        ({"PROXY_THEN_CLIENT_ID": "a b"}, "PROXY_THEN_CLIENT_ID 'a b' is not a client id"),
+        ({"PROXY_THEN_CLIENT_ID": "a" * 254}, "is not a client id"),
+        ({"PROXY_THEN_CLIENT_ID": "app", "PROXY_THEN_TENANT_ID": "common"}, "PROXY_THEN_TENANT_ID 'common' is neither"),
+        ({"PROXY_THEN_CLIENT_ID": "app", "PROXY_THEN_TENANT_ID": "../x"}, "PROXY_THEN_TENANT_ID '../x' is neither"),
+    ],
+)
+def test_bad_second_exchange(variables: dict[str, str], expected: str) -> None:
+    """What a second exchange cannot do without, and what cannot be an id, is named."""
+    assert expected in fault(**{"AZURE_CLIENT_ID": "first", **variables})

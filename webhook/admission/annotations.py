@@ -40,7 +40,7 @@ class PodAnnotations:
 
         Raises:
             Refusal: ANNOTATIONS_TOO_LARGE, INVALID_TOKEN_EXPIRATION, INVALID_PROXY_MODE, INVALID_PROXY_PORT or
-                INVALID_PROXY_RESOURCES; or INVALID_SECOND_AUDIENCE.
+                INVALID_PROXY_RESOURCES; or INVALID_PROXY_APPLICATION or INVALID_SECOND_AUDIENCE.
         """
         annotations = {key: text for key, text in pod.annotations.items() if key.startswith(names.PREFIX)}
         if not annotations:

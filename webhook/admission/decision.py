@@ -95,6 +95,7 @@ def decide(
     identity = resolve(
         pod.service_account, account, mapped, policy.identity, token_expiration=requested.token_expiration
     )
+    proxy.check_first_identity(plan, identity.client_id, pod.service_account)
     containers = selected_containers(pod, requested)
     if len(containers) > MAX_INJECTED_CONTAINERS:
         raise Refusal(

@@ -152,7 +152,7 @@ def proxy_container(
         "command": [names.PROXY_PROGRAM],
         "args": arguments,
         "ports": [{"containerPort": plan.port, "protocol": "TCP"}],
-        "env": as_env({**variables, **_egress_variables(settings)}),
+        "env": as_env({**variables, **_second_exchange_variables(plan), **_egress_variables(settings)}),
         "volumeMounts": [mount(token) for token in mounts],
         "resources": _resources(plan.resources),
         "securityContext": {
@@ -182,6 +182,17 @@ def _proxy_uid(plan: ProxyPlan, settings: ProxySettings) -> Mapping[str, int]:
     if settings.assigned_uid and plan.mode is ProxyMode.ENVIRONMENT:
         return {}
     return {"runAsGroup": names.PROXY_UID, "runAsUser": names.PROXY_UID}
+
+
+def _second_exchange_variables(plan: ProxyPlan) -> Mapping[str, str]:
+    if plan.then is None:
+        return {}
+    return _without_empty(
+        {
+            names.ENV_PROXY_THEN_CLIENT_ID: plan.then.client_id,
+            names.ENV_PROXY_THEN_TENANT_ID: plan.then.tenant_id,
+        }
+    )
 
 
 def _egress_variables(settings: ProxySettings) -> Mapping[str, str]:

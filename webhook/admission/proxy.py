@@ -30,21 +30,33 @@ class ProxyMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Application:
+    """The application of which the proxy gets tokens by a second exchange; an empty tenant is the identity's."""
+
+    client_id: str
+    tenant_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ProxyRequest:
-    """What the annotations of a pod ask for; `resources` are those that it sets, by the fields of Resources."""
+    """What the annotations of a pod ask for; `resources` are those that it sets, by the fields of Resources.
+
+    `then` is the application of a second exchange, None for none.
+    """
 
     mode: ProxyMode
     port: int
     resources: Mapping[str, str]
+    then: Application | None = None
 
     @classmethod
     def parse(cls, annotations: Mapping[str, str]) -> "ProxyRequest":
         """Read the annotations of a pod that asks for the proxy.
 
         Raises:
-            Refusal: INVALID_PROXY_MODE, INVALID_PROXY_PORT or INVALID_PROXY_RESOURCES.
+            Refusal: INVALID_PROXY_MODE, INVALID_PROXY_PORT, INVALID_PROXY_RESOURCES or INVALID_PROXY_APPLICATION.
         """
-        return cls(_mode(annotations), _port(annotations), _resources(annotations))
+        return cls(_mode(annotations), _port(annotations), _resources(annotations), _application(annotations))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,7 @@ class ProxyPlan:
     mode: ProxyMode
     port: int
     resources: Resources
+    then: Application | None = None
 
 
 def plan(request: ProxyRequest | None, pod: Pod, settings: ProxySettings) -> ProxyPlan | None:
@@ -77,7 +90,21 @@ def plan(request: ProxyRequest | None, pod: Pod, settings: ProxySettings) -> Pro
         )
     # A pod with resources of its own (spec.resources) shares them: the proxy's requests would have to fit in there.
     base = NO_RESOURCES if pod.spec.get("resources") else settings.resources
-    return ProxyPlan(request.mode, request.port, _merged(base, request.resources))
+    return ProxyPlan(request.mode, request.port, _merged(base, request.resources), request.then)
+
+
+def check_first_identity(plan: ProxyPlan | None, client_id: str, account: str) -> None:
+    """Check that a second exchange has a first identity, of ServiceAccount `account`.
+
+    Raises:
+        Refusal: INVALID_PROXY_APPLICATION.
+    """
+    if plan is not None and plan.then is not None and not client_id:
+        raise Refusal(
+            Reason.INVALID_PROXY_APPLICATION,
+            f"{names.PROXY_THEN_CLIENT_ID} needs an identity that the application trusts; annotate ServiceAccount "
+            f"{account} with {names.CLIENT_ID}",
+        )
 
 
 def warnings(pod: Pod, settings: ProxySettings, proxy: ProxyPlan | None) -> Iterator[AdmissionWarning]:
@@ -110,6 +137,27 @@ def _port(annotations: Mapping[str, str]) -> int:
             Reason.INVALID_PROXY_PORT, f"{names.PROXY_PORT} {quoted(text)} is not a port from 1 to {MAX_PORT}"
         )
     return port
+
+
+def _application(annotations: Mapping[str, str]) -> Application | None:
+    client_id = annotations.get(names.PROXY_THEN_CLIENT_ID, "").strip()
+    tenant_id = annotations.get(names.PROXY_THEN_TENANT_ID, "").strip()
+    if client_id and not values.is_uuid(client_id):
+        raise Refusal(
+            Reason.INVALID_PROXY_APPLICATION,
+            f"{names.PROXY_THEN_CLIENT_ID} {quoted(client_id)} is not a UUID, as application ids are",
+        )
+    if tenant_id and not values.is_tenant(tenant_id):
+        raise Refusal(
+            Reason.INVALID_PROXY_APPLICATION,
+            f"{names.PROXY_THEN_TENANT_ID} {quoted(tenant_id)} is neither a UUID nor a domain",
+        )
+    if tenant_id and not client_id:
+        raise Refusal(
+            Reason.INVALID_PROXY_APPLICATION,
+            f"{names.PROXY_THEN_TENANT_ID} is set without {names.PROXY_THEN_CLIENT_ID}",
+        )
+    return Application(client_id, tenant_id) if client_id else None
 
 
 def _resources(annotations: Mapping[str, str]) -> Mapping[str, str]:

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     INVALID_PROXY_PORT = "invalid-proxy-port"
     INVALID_PROXY_MODE = "invalid-proxy-mode"
     INVALID_PROXY_RESOURCES = "invalid-proxy-resources"
+    INVALID_PROXY_APPLICATION = "invalid-proxy-application"
     PROXY_ON_HOST_NETWORK = "proxy-on-host-network"
     PROXY_ON_WINDOWS = "proxy-on-windows"
     VOLUME_NAME_TAKEN = "volume-name-taken"

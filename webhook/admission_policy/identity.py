@@ -9,6 +9,9 @@ from webhook.admission_policy.cel import Variable, variable
 
 # As webhook.admission.values has them.
 ID_PATTERN: Final = f"^[!-~]{{1,{MAX_ID}}}$"
+UUID_PATTERN: Final = f"(?i)^({values.UUID.pattern})$"
+# Without the look ahead for the length.
+DOMAIN_PATTERN: Final = "(?i)^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$"
 INTEGER_PATTERN: Final = "^\\+?[0-9]{1,18}$"
 
 VARIABLES: Final[tuple[Variable, ...]] = (

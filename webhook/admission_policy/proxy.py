@@ -6,7 +6,7 @@ from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from webhook.admission import fragments, values
 from webhook.admission.policy import ProxySettings, Resources
-from webhook.admission.proxy import RESOURCE_ANNOTATIONS, ProxyMode, ProxyPlan
+from webhook.admission.proxy import RESOURCE_ANNOTATIONS, Application, ProxyMode, ProxyPlan
 from webhook.admission.windows import OS_LABELS, WINDOWS
 from webhook.admission_policy.cel import Variable, code, literal, variable
 
@@ -18,7 +18,12 @@ _RESOURCES: Final = Resources(
     )
 )
 # The port is a number in a field and its digits in a text; the fragments write the text.
-_PLAN: Final = ProxyPlan(ProxyMode.REDIRECT, cast("int", code("string(variables.proxyPort)")), _RESOURCES)
+_PLAN: Final = ProxyPlan(
+    ProxyMode.REDIRECT,
+    cast("int", code("string(variables.proxyPort)")),
+    _RESOURCES,
+    Application(code("variables.proxyThenClientId"), code("variables.proxyThenTenantId")),
+)
 
 
 def _settings(*, native: bool = True, init_image: str = "") -> ProxySettings:
@@ -91,6 +96,16 @@ REQUEST: Final[tuple[Variable, ...]] = (
         "The port that the pod asks for, as it is written.",
         "variables.annotations[?@PROXY_PORT].orValue(@DEFAULT)",
         DEFAULT=str(names.DEFAULT_PROXY_PORT),
+    ),
+    variable(
+        "proxyThenClientId",
+        "The application of which the proxy gets tokens by a second exchange, empty for none.",
+        "variables.annotations[?@PROXY_THEN_CLIENT_ID].orValue('').trim()",
+    ),
+    variable(
+        "proxyThenTenantId",
+        "The tenant of that exchange, empty for the identity's.",
+        "variables.annotations[?@PROXY_THEN_TENANT_ID].orValue('').trim()",
     ),
     variable(
         "isWindows",

@@ -4,14 +4,15 @@ from collections.abc import Iterable
 from typing import Final
 
 from azure_workload_identity import names
+from webhook.admission import values
 from webhook.admission.annotations import MAX_NAMES
 from webhook.admission.identity import Account
 from webhook.admission.layout import TWO_VOLUMES
 from webhook.admission.proxy import MAX_PORT, RESOURCE_ANNOTATIONS, ProxyMode
 from webhook.admission_policy.cel import Variable, cel, code, literal, variable
-from webhook.admission_policy.identity import ID_PATTERN, INTEGER_PATTERN
+from webhook.admission_policy.identity import DOMAIN_PATTERN, ID_PATTERN, INTEGER_PATTERN, UUID_PATTERN
 from webhook.admission_policy.messages import BLANK, FIRST, refusal, sentences
-from webhook.admission_policy.provoked import ACCOUNT_NAME, CONTAINER, pod, warnings
+from webhook.admission_policy.provoked import ACCOUNT_NAME, CLIENT_ID, CONTAINER, pod, warnings
 from webhook.admission_policy.proxy import QUANTITY_PATTERN
 
 _ACCOUNT: Final = {ACCOUNT_NAME: "params.metadata.name"}
@@ -74,6 +75,28 @@ _PROXY_REFUSALS: Final = (
         MAX_PORT=MAX_PORT,
     ),
     *(_quantity(annotation) for annotation, _ in RESOURCE_ANNOTATIONS),
+    _when(
+        "variables.proxyThenClientId != '' && !variables.proxyThenClientId.matches(@UUID)",
+        refusal(lambda: warnings(pod({**_PROXY, names.PROXY_THEN_CLIENT_ID: FIRST})), "variables.proxyThenClientId"),
+        UUID=UUID_PATTERN,
+    ),
+    _when(
+        """
+        variables.proxyThenTenantId != '' && !variables.proxyThenTenantId.matches(@UUID)
+        && (
+          variables.proxyThenTenantId.size() < 4 || variables.proxyThenTenantId.size() > @MAX_ID
+          || !variables.proxyThenTenantId.matches(@DOMAIN)
+        )
+        """,
+        refusal(lambda: warnings(pod({**_PROXY, names.PROXY_THEN_TENANT_ID: FIRST})), "variables.proxyThenTenantId"),
+        UUID=UUID_PATTERN,
+        DOMAIN=DOMAIN_PATTERN,
+        MAX_ID=values.MAX_ID,
+    ),
+    _when(
+        "variables.proxyThenTenantId != '' && variables.proxyThenClientId == ''",
+        refusal(lambda: warnings(pod({**_PROXY, names.PROXY_THEN_TENANT_ID: CLIENT_ID}))),
+    ),
     _when("object.spec.?hostNetwork.orValue(false)", refusal(lambda: warnings(pod(_PROXY, hostNetwork=True)))),
     _when("variables.isWindows", refusal(lambda: warnings(pod(_PROXY, os={"name": "windows"})))),
     *map(_exceeded, ("cpu", "memory")),
@@ -94,6 +117,12 @@ _IDENTITY_REFUSALS: Final = (
         "variables.podExpiration == '' && !variables.expirationIsValid",
         refusal(
             lambda: warnings(pod(), Account(token_expiration=FIRST)), "variables.expirationText", stand_ins=_ACCOUNT
+        ),
+    ),
+    _when(
+        "variables.getsProxy && variables.proxyThenClientId != '' && variables.clientId == ''",
+        refusal(
+            lambda: warnings(pod({**_PROXY, names.PROXY_THEN_CLIENT_ID: CLIENT_ID}), Account()), stand_ins=_ACCOUNT
         ),
     ),
 )

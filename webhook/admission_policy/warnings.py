@@ -14,6 +14,7 @@ from webhook.admission.policy import OptIn
 from webhook.admission.proxy import ProxyMode
 from webhook.admission.reasons import AdmissionWarning
 from webhook.admission_policy.cel import Variable, cel, code, literal, variable
+from webhook.admission_policy.identity import DOMAIN_PATTERN, UUID_PATTERN
 from webhook.admission_policy.messages import FIRST, sentences, text, warning
 from webhook.admission_policy.provoked import (
     ACCOUNT,
@@ -29,9 +30,6 @@ from webhook.admission_policy.provoked import (
 _ACCOUNT: Final = {ACCOUNT_NAME: "params.metadata.name"}
 _MISSPELT: Final = names.PREFIX + "Misspelt-identity"
 _PROXY: Final = {names.INJECT_PROXY: "true"}
-UUID_PATTERN: Final = f"(?i)^({values.UUID.pattern})$"
-# As webhook.admission.values has it, which looks ahead for the length.
-DOMAIN_PATTERN: Final = "(?i)^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$"
 
 
 def _unrecognized(keys: str, known: frozenset[str]) -> str:

@@ -142,6 +142,35 @@ def test_impossible_resources(text: str) -> None:
     assert refused.value.reason is Reason.INVALID_PROXY_RESOURCES
 
 
+APPLICATION = "2e6a9c41-7b0d-4f3e-8c52-9d1a6b7e0f34"
+
+
+def test_second_exchange() -> None:
+    """An application and its tenant are read without blanks; an empty one counts as not set."""
+    assert (plan := planned(proxy_then_client_id=f" {APPLICATION} ", proxy_then_tenant_id="fabrikam.test\n"))
+    assert plan.then == proxy.Application(APPLICATION, "fabrikam.test")
+    assert (plan := planned(proxy_then_client_id=APPLICATION, proxy_then_tenant_id=" "))
+    assert plan.then == proxy.Application(APPLICATION)
+    assert (plan := planned(proxy_then_client_id="", proxy_then_tenant_id=""))
+    assert plan.then is None
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected"),
+    [
+        ({"proxy_then_client_id": "orders"}, "proxy-then-client-id 'orders' is not a UUID"),
+        ({"proxy_then_client_id": APPLICATION, "proxy_then_tenant_id": "../x"}, "is neither a UUID nor a domain"),
+        ({"proxy_then_client_id": APPLICATION, "proxy_then_tenant_id": "a" * 300}, "is neither a UUID nor a domain"),
+        ({"proxy_then_tenant_id": "fabrikam.test"}, "is set without azure.workload.identity/proxy-then-client-id"),
+    ],
+)
+def test_bad_second_exchange(annotations: dict[str, str], expected: str) -> None:
+    """What cannot be an application or a tenant, and a tenant without an application, is refused."""
+    with pytest.raises(Refusal, match=expected) as refused:
+        planned(**annotations)
+    assert refused.value.reason is Reason.INVALID_PROXY_APPLICATION
+
+
 @pytest.mark.parametrize("text", ["", "yes", "enabled"])
 def test_an_annotation_that_is_no_boolean(text: str) -> None:
     """An annotation that is neither true nor false injects nothing, and the author is warned."""

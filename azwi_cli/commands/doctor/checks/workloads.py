@@ -25,6 +25,7 @@ _CULPRITS: Final[Mapping[Reason, tuple[str, ...]]] = {
         names.PROXY_MEMORY_REQUEST,
         names.PROXY_MEMORY_LIMIT,
     ),
+    Reason.INVALID_PROXY_APPLICATION: (names.PROXY_THEN_CLIENT_ID, names.PROXY_THEN_TENANT_ID),
     Reason.PROXY_ON_HOST_NETWORK: (names.INJECT_PROXY,),
     Reason.PROXY_ON_WINDOWS: (names.INJECT_PROXY,),
 }
