@@ -39,11 +39,15 @@ AZURE_ENV: Final = click.option(
     "--azure-env", default="AzurePublicCloud", show_default=True, metavar="CLOUD", shell_complete=_clouds,
     help="Cloud: AzurePublicCloud, AzureUSGovernmentCloud, AzureChinaCloud or AzureStackCloud.",
 )  # fmt: skip
-CLOUD: Final[tuple[Option, ...]] = (
+# What a login needs of a cloud.
+LOGIN_CLOUD: Final[tuple[Option, ...]] = (
     AZURE_ENV,
     click.option("--arm-endpoint", default="", metavar="URL", help="ARM of another cloud; it is asked for the rest."),
     click.option("--authority-host", default="", envvar=names.ENV_AUTHORITY_HOST, show_envvar=True, metavar="URL",
                  help="Entra's address, where it is not the cloud's."),
+)  # fmt: skip
+CLOUD: Final[tuple[Option, ...]] = (
+    *LOGIN_CLOUD,
     click.option("--graph-endpoint", default="", metavar="URL", help="Graph's address, where it is not the cloud's."),
     click.option("--audience", default="", help="Audience of the pods' tokens, where it is not the cloud's."),
 )  # fmt: skip

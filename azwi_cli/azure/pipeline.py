@@ -1,4 +1,4 @@
-"""JSON requests to Azure's APIs: tokens, retries, pages, long-running operations, readable errors."""
+"""Requests to Azure's APIs, mostly of JSON: tokens, retries, pages, long-running operations, readable errors."""
 
 import json
 import logging
@@ -48,6 +48,7 @@ MAX_RETRY_AFTER: Final = 60.0
 OPERATION_SECONDS: Final = 180.0
 MAX_PAGES: Final = 1000
 MAX_MESSAGE: Final = 500
+MAX_CONTENT: Final = 1 << 20
 _ACCEPTED: Final = 202
 _DENIED: Final = 403
 _BAD: Final = 400
@@ -192,6 +193,29 @@ class Endpoint:
         response = self._run("GET", self._url(path, query)).http_response
         return response.status_code, response.headers.get("WWW-Authenticate", "")
 
+    def exchange(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes | None = None
+    ) -> tuple[HttpResponse, bytes]:
+        """Send bytes as they are, for an API that is not of JSON; the response whatever its status, and its body.
+
+        Raises:
+            NoAnswerError: when there is no response.
+            CommandError: when the body has more than MAX_CONTENT bytes.
+        """
+        url = self._url(path, _NO_QUERY)
+        response = self._run(method, url, headers=headers, content=content, stream=True).http_response
+        body = bytearray()
+        try:
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > MAX_CONTENT:
+                    raise CommandError(f"{url} has more than {MAX_CONTENT >> 10} KiB", "is it the right address?")
+        except AzureError as error:
+            raise self._unreachable(error) from error
+        finally:
+            response.close()
+        return response, bytes(body)
+
     def _url(self, path: str, query: Query) -> str:
         return f"{self.base}{path}" + (f"?{urlencode(query, safe='$', quote_via=quote)}" if query else "")
 
@@ -205,12 +229,19 @@ class Endpoint:
         return response
 
     def _run(
-        self, method: str, url: str, body: JsonObject | None = None
+        self,
+        method: str,
+        url: str,
+        body: JsonObject | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        stream: bool = False,
     ) -> PipelineResponse[HttpRequest, HttpResponse]:
         log.debug("%s %s", method, url)
-        request = HttpRequest(method, url, json=body)
+        request = HttpRequest(method, url, json=body, content=content, headers=dict(headers or {}))
         try:
-            answer: Any = self._client.send_request(request, _return_pipeline_response=True)
+            answer: Any = self._client.send_request(request, stream=stream, _return_pipeline_response=True)
         except ClientAuthenticationError as error:
             raise _no_token(error) from error
         except AzureError as error:
@@ -233,7 +264,7 @@ class Endpoint:
         try:
             answer = poller.result(OPERATION_SECONDS)
         except HttpResponseError as error:
-            raise CommandError(f"the operation failed: {_one_line(error.message)}", HINTS[500]) from error
+            raise CommandError(f"the operation failed: {one_line(error.message)}", HINTS[500]) from error
         except AzureError as error:
             raise self._unreachable(error) from error
         if not poller.done():
@@ -247,7 +278,7 @@ class Endpoint:
         return AzureApiError(response.status_code, code, message or f"no reason given by {self.base}", hint)
 
     def _unreachable(self, error: AzureError) -> NoAnswerError:
-        return NoAnswerError(f"no answer from {self.base}: {_one_line(error.message)}", _UNREACHABLE)
+        return NoAnswerError(f"no answer from {self.base}: {one_line(error.message)}", _UNREACHABLE)
 
 
 def _origin(url: str) -> tuple[str, str | None, int]:
@@ -282,7 +313,7 @@ def _error(response: HttpResponse) -> tuple[str, str]:
     """Code and message of an error; ARM and Graph use the same format."""
     try:
         error = json.loads(response.content)["error"]
-        return str(error["code"])[:100], _one_line(error["message"])
+        return str(error["code"])[:100], one_line(error["message"])
     except (ValueError, LookupError, TypeError):
         return "", ""
 
@@ -293,11 +324,12 @@ def _no_token(error: ClientAuthenticationError) -> NoAnswerError:
     reason = tried.get("AzureCli") or (list(tried.values()) or [str(error.message).partition("\n")[0]])[-1]
     hint = "run az login, or choose another --auth-method; azwi --debug shows what was tried"
     return NoAnswerError(
-        f"no token from Azure: {_one_line(reason)}",
+        f"no token from Azure: {one_line(reason)}",
         _UNREACHABLE if isinstance(error.__cause__, ServiceRequestError) else hint,
     )
 
 
-def _one_line(text: object) -> str:
+def one_line(text: object) -> str:
+    """A text from Azure on one line, printable and bounded."""
     line = " ".join(str(text).split())
     return "".join(letter for letter in line if letter.isprintable())[:MAX_MESSAGE]

@@ -46,7 +46,7 @@ _DOCUMENTS: Final = Advice(
     ),
     (
         "`azwi doctor --pre` reads the issuer's documents as Entra does",
-        "`azwi oidc` writes both documents ([how](../install/self-managed-issuer.md))",
+        "`azwi oidc publish` publishes both documents ([how](../install/self-managed-issuer.md))",
     ),
 )
 _NOT_MANAGED: Final = Advice(

@@ -109,5 +109,5 @@ def fetch(url: str) -> JsonObject:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise CommandError(f"{url} is not a JSON object", "publish the document that azwi oidc writes")
+        raise CommandError(f"{url} is not a JSON object", "azwi oidc publish puts both documents there")
     return document

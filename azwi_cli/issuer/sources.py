@@ -29,8 +29,8 @@ class Sources:
     drop: Sequence[str] = ()
     target: ClusterTarget = field(default_factory=ClusterTarget)
 
-    def read(self) -> list[tuple[Key, str]]:
-        """The keys, each once and with its origin; what has been published comes first.
+    def read(self, published: Sequence[tuple[Key, str]] = ()) -> list[tuple[Key, str]]:
+        """The keys, each once and with its origin; what has been published comes first, above all `published`.
 
         Raises:
             CommandError: when a source cannot be read, a kid to leave is not there, or nothing remains.
@@ -38,7 +38,7 @@ class Sources:
         if not (self.public_keys or self.keep or self.from_cluster):
             raise click.UsageError(NO_KEYS)
         found: dict[str, tuple[Key, str]] = {}
-        for key, origin in self._all():
+        for key, origin in (*published, *self._all()):
             found.setdefault(key.kid, (key, origin))
         for kid in self.drop:
             if found.pop(kid, None) is None:

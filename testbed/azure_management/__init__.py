@@ -1,6 +1,6 @@
-"""Azure Resource Manager and Microsoft Graph at the wire, as far as `azwi` calls them: strict, on loopback, over TLS.
+"""ARM, Microsoft Graph and Azure Storage at the wire, as far as `azwi` calls them: strict, on loopback, over TLS.
 
-`with azure_management(directory) as azure:` gives the state of a tenant and two listeners in front of it. What is
+`with azure_management(directory) as azure:` gives the state of a tenant and the listeners in front of it. What is
 refused is refused with Azure's own codes; `azure.faults` throttles, fails, delays and hides.
 """
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from azure.core.credentials import AccessToken
 
+from testbed.azure_management.blobs import AUDIENCE
 from testbed.azure_management.state import Azure
 
 _AZ: Final = """#!{python}
@@ -36,7 +37,7 @@ class Credential:
 def install_az(azure: Azure, directory: Path) -> Path:
     """Write an `az` that is logged in to the emulator; the directory belongs on PATH."""
     directory.mkdir(exist_ok=True)
-    tokens = {audience: azure.token(audience) for audience in (azure.arm, azure.graph)}
+    tokens = {audience: azure.token(audience) for audience in (azure.arm, azure.graph, AUDIENCE)}
     program = directory / "az"
     program.write_text(_AZ.format(python=sys.executable, tokens=tokens, expires=int(time.time()) + 3600))
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The two listeners in front of the state."""
+"""The listeners in front of the state."""
 
 import ssl
 import threading
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import trustme
 
-from testbed.azure_management import arm, graph
+from testbed.azure_management import arm, blobs, graph
 from testbed.azure_management.state import Azure
-from testbed.azure_management.wire import Answer, Request, listening
+from testbed.azure_management.wire import Answer, Request, as_bytes, listening
 
 
 @contextmanager
 def azure_management(directory: Path) -> Iterator[Azure]:
-    """Serve ARM and Graph of an empty tenant; the directory gets the CA that clients must trust."""
+    """Serve ARM, Graph and a storage account of an empty tenant; the directory gets the CA that clients must trust."""
     directory.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -26,6 +26,8 @@ def azure_management(directory: Path) -> Iterator[Azure]:
     with (
         listening(_responding(azure, lock, arm.respond), context, azure.clock) as azure.arm,
         listening(_responding(azure, lock, graph.respond), context, azure.clock) as azure.graph,
+        listening(_responding(azure, lock, blobs.respond), context, azure.clock, as_bytes) as azure.storage.account,
+        listening(_responding(azure, lock, blobs.respond_site), context, azure.clock, as_bytes) as azure.storage.site,
     ):
         yield azure
 
@@ -41,6 +43,8 @@ def _responding(
                 return respond(azure, request)
             if failure.after:
                 respond(azure, request)
+            if request.base == azure.storage.account:
+                raise blobs.StorageRefusal(failure.status, failure.code, failure.message, failure.headers)
             body = {"error": {"code": failure.code, "message": failure.message}}
             return Answer(failure.status, body, failure.headers, azure.faults.raw)
 

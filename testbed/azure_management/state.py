@@ -71,6 +71,25 @@ class Faults:
         return failure
 
 
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A block blob and what it is served with; `etag` names its version."""
+
+    content: bytes
+    content_type: str
+    cache_control: str
+    etag: str
+
+
+@dataclass
+class Storage:
+    """A storage account: its Blob service at `account`, and at `site` what its container $web serves to everybody."""
+
+    account: str = ""
+    site: str = ""
+    containers: dict[str, dict[str, StoredBlob]] = field(default_factory=lambda: {"$web": {}})
+
+
 @dataclass
 class Azure:
     """One tenant with one subscription. Objects are the JSON that Graph and ARM give of them."""
@@ -89,6 +108,7 @@ class Azure:
     role_definitions: list[JsonObject] = field(default_factory=list)
     role_assignments: list[JsonObject] = field(default_factory=list)
     credentials: dict[str, list[JsonObject]] = field(default_factory=dict)  # by object id or by ARM id in lower case
+    storage: Storage = field(default_factory=Storage)
     requests: list[Request] = field(default_factory=list)
     # called with every federated credential: client id, issuer, subject, audience
     on_credential: Callable[[str, str, str, str], None] = lambda *_: None

@@ -16,7 +16,7 @@ from azure_workload_identity.types import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; `path` is decoded, `body` is the JSON or None."""
+    """One request; `path` is decoded, `body` is the JSON or None, or bytes where the API is not of JSON."""
 
     method: str
     path: str
@@ -39,6 +39,7 @@ class Answer:
     body: JsonObject | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     raw: bytes | None = None  # instead of the body
+    content_type: str = "application/json; charset=utf-8"
 
     @property
     def content(self) -> bytes:
@@ -63,11 +64,36 @@ class _Server(ThreadingHTTPServer):
         """Say nothing of clients that go away, or do not trust the certificate."""
 
 
+Headers = Mapping[str, str]
+
+
+def as_json(headers: Headers, raw: bytes) -> Any:  # noqa: ANN401  JSON
+    """Read a body as ARM and Graph do.
+
+    Raises:
+        Refusal: It is not JSON, or does not say so.
+    """
+    if raw and not headers.get("content-type", "").startswith("application/json"):
+        raise Refusal(415, "UnsupportedMediaType", "The content media type is not supported. Use JSON.")
+    try:
+        return json.loads(raw) if raw else None
+    except ValueError:
+        raise Refusal(400, "InvalidRequestContent", "The request content was invalid JSON.") from None
+
+
+def as_bytes(_: Headers, raw: bytes) -> bytes:
+    """Read a body as it is."""
+    return raw
+
+
 @contextmanager
 def listening(
-    respond: Callable[[Request], Answer], context: ssl.SSLContext, clock: Callable[[], float] = time.time
+    respond: Callable[[Request], Answer],
+    context: ssl.SSLContext,
+    clock: Callable[[], float] = time.time,
+    read: Callable[[Headers, bytes], Any] = as_json,
 ) -> Iterator[str]:
-    """Serve on a free port of 127.0.0.1; what is given is the base URL. `clock` is what answers are dated by."""
+    """Serve on a free port of 127.0.0.1 and give the base URL. `clock` dates the answers, `read` reads the bodies."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -82,7 +108,7 @@ def listening(
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             if content:
-                self.send_header("Content-Type", "application/json; charset=utf-8")
+                self.send_header("Content-Type", answer.content_type)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
@@ -97,12 +123,7 @@ def listening(
         def _request(self, raw: bytes) -> Request:
             url = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            if raw and not headers.get("content-type", "").startswith("application/json"):
-                raise Refusal(415, "UnsupportedMediaType", "The content media type is not supported. Use JSON.")
-            try:
-                body = json.loads(raw) if raw else None
-            except ValueError:
-                raise Refusal(400, "InvalidRequestContent", "The request content was invalid JSON.") from None
+            body = read(headers, raw)
             query = dict(parse_qsl(url.query, keep_blank_values=True))
             return Request(self.command, unquote(url.path), query, headers, body, f"https://{self.headers['Host']}")
 

@@ -2,6 +2,7 @@
 
 import json
 from base64 import urlsafe_b64decode
+from pathlib import Path
 
 from azure_workload_identity.types import JsonObject
 from azwi_cli.issuer import discovery
@@ -36,3 +37,12 @@ def test_both_documents(control_plane: ControlPlane) -> None:
     theirs = control_plane.request("GET", discovery.CONFIGURATION_PATH)
     assert made[discovery.CONFIGURATION_PATH] == theirs | {"jwks_uri": "https://issuer.azwi.test/openid/v1/jwks"}
     assert by_kid(made[discovery.JWKS_PATH]) == by_kid(control_plane.request("GET", discovery.JWKS_PATH))
+
+
+def test_published_keys(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """The keys of a live cluster are published in a directory as the API server publishes them."""
+    flags = ("--from-cluster", "--kubeconfig", str(control_plane.kubeconfig), "--directory", str(tmp_path))
+    done = azwi("oidc", "publish", *flags)
+    assert done.exit_code == 0, done.output
+    published = json.loads((tmp_path / "openid" / "v1" / "jwks").read_text())
+    assert by_kid(published) == by_kid(control_plane.request("GET", discovery.JWKS_PATH))

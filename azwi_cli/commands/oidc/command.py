@@ -5,55 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from azwi_cli.cluster.kube import Cluster, ClusterTarget
+from azwi_cli.cluster.kube import ClusterTarget
+from azwi_cli.commands.oidc import options
+from azwi_cli.commands.oidc.documents import Documents, documents, issuer
+from azwi_cli.commands.oidc.publish import command as publish
 from azwi_cli.console import output
-from azwi_cli.console.errors import CommandError, UsageError
+from azwi_cli.console.errors import CommandError
 from azwi_cli.console.output import OutputFormat
 from azwi_cli.issuer import discovery, sources
 from azwi_cli.issuer.sources import Sources
 
-# Path below the issuer → document.
-Documents = dict[str, dict[str, Any]]
 
-
-def documents(issuer_url: str, chosen: Sources) -> Documents:
-    """Both documents; an empty issuer means the cluster's own.
-
-    Raises:
-        CommandError: when a source cannot be read or the issuer cannot be one.
-    """
-    url = _given(issuer_url) if issuer_url else discovery.checked(_cluster_issuer(chosen))
-    found = chosen.read()
-    sources.warn(found)
-    algorithms = [key.algorithm for key, _ in found if key.algorithm]
-    return {
-        discovery.CONFIGURATION_PATH: discovery.configuration(url, algorithms),
-        discovery.JWKS_PATH: sources.document(found),
-    }
-
-
-def _given(issuer_url: str) -> str:
-    try:
-        return discovery.checked(issuer_url)
-    except CommandError as error:
-        raise UsageError(f"--issuer-url: {error.message}", error.hint) from error
-
-
-def _cluster_issuer(chosen: Sources) -> str:
-    if not chosen.from_cluster:
-        raise click.UsageError("give --issuer-url, or --from-cluster for the cluster's own issuer")
-    with output.progress("reading the cluster's issuer"):
-        return str(Cluster.connect(chosen.target).get(discovery.CONFIGURATION_PATH).get("issuer", ""))
-
-
-@click.command("oidc")
-@click.option(
-    "--issuer-url",
-    metavar="URL",
-    default="",
-    help="The issuer, byte for byte; default with --from-cluster: the cluster's.",
-)
+@click.group("oidc", invoke_without_command=True)
+@options.issuer_url
 @sources.options
 @click.option(
     "--output-dir",
@@ -62,7 +28,26 @@ def _cluster_issuer(chosen: Sources) -> str:
 )
 @click.option("--check", is_flag=True, help="Write nothing; compare with what is published, as Entra would see it.")
 @output.option
-def command(
+def command(**given: Any) -> None:  # noqa: ANN401  click's
+    """Write the discovery document and the JWKS of a self-managed issuer.
+
+    \b
+    azwi oidc --issuer-url https://oidc.example.com/ --public-keys sa.pub --output-dir site
+
+    Publish the directory so that ISSUER/.well-known/openid-configuration and ISSUER/openid/v1/jwks answer over https.
+    azwi oidc publish does that in Azure Storage.
+    """  # noqa: D301  click reads the mark as: do not wrap
+    context = click.get_current_context()
+    if context.invoked_subcommand is None:
+        _write(**given)
+    elif any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in given):
+        raise click.UsageError(f"the flags follow its name: azwi oidc {context.invoked_subcommand} FLAGS")
+
+
+command.add_command(publish)
+
+
+def _write(
     *,
     issuer_url: str,
     output_dir: Path | None,
@@ -72,15 +57,10 @@ def command(
     context: str,
     **given: Any,  # noqa: ANN401  click's
 ) -> None:
-    """Write the discovery document and the JWKS of a self-managed issuer.
-
-    \b
-    azwi oidc --issuer-url https://oidc.example.com/ --public-keys sa.pub --output-dir site
-
-    Publish the directory so that ISSUER/.well-known/openid-configuration and ISSUER/openid/v1/jwks answer over https.
-    """  # noqa: D301  click reads the mark as: do not wrap
     chosen = Sources(**given, target=ClusterTarget(kubeconfig, context))
-    made = documents(issuer_url, chosen)
+    url, found = issuer(issuer_url, chosen), chosen.read()
+    sources.warn(found)
+    made = documents(url, found)
     if check:
         _check(made)
     elif output_dir is None:
