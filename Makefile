@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts workflows coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-burst bench-engines engine-faults engine-faults-node bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration node lock clean
+.PHONY: help run test check lint types contracts workflows coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-large bench-burst bench-engines engine-faults engine-faults-node bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration soak node lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -92,6 +92,9 @@ migration: .venv/test.stamp ## from v1.6.0 to this webhook and back on such a no
 	@$(PY) -m tests.e2e.needs
 	@REQUIRE_E2E=1 MIGRATION_RUNS=$(or $(MIGRATION_RUNS),3) $(PY) -m pytest -q tests/e2e/test_migration.py
 
+soak: .venv/test.stamp ## create pods for SOAK_MINUTES (60) on such a node, with rotations, rollouts and kills, into dist/soak
+	@$(PY) -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),60)
+
 node: .venv/test.stamp ## run such a node in the foreground, with the image and an emulated Entra, to try things by hand
 	@exec $(PY) -m tests.e2e $(NODE)
 
@@ -112,6 +115,9 @@ bench: .venv/test.stamp ## measure an admission against the least possible work 
 
 bench-scale: .venv/test.stamp ## measure 1,000 to 50,000 ServiceAccounts in a real API server (needs make cluster-tools)
 	@$(PY) -m bench.scale $(BENCH)
+
+bench-large: .venv/test.stamp ## measure 100,000 and 500,000 ServiceAccounts, 10,000 namespaces, 5,000 nodes, 2,000 pods a minute (as above)
+	@$(PY) -m bench.large $(BENCH)
 
 bench-burst: .venv/test.stamp ## measure a burst of 3,000 pods through a real API server (needs make cluster-tools)
 	@$(PY) -m bench.burst $(BENCH)

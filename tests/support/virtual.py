@@ -2,7 +2,10 @@
 
 import asyncio
 import heapq
+import selectors
+from collections.abc import Callable, Coroutine
 from itertools import count
+from typing import Any
 
 from imds_proxy.clock import Clock
 
@@ -43,3 +46,41 @@ class Time:
         sleeper = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self.now + seconds, next(self._numbers), sleeper))
         await sleeper
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time jumps to the next timer as soon as nothing else is to be done."""
+
+    def __init__(self) -> None:
+        self.now = 5_000.0
+        super().__init__(_Jumping(self._jump))
+
+    def time(self) -> float:
+        """The loop's time, by which every timer runs."""
+        return self.now
+
+    def _jump(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class _Jumping(selectors.DefaultSelector):
+    """Lets time jump instead of waiting for it."""
+
+    def __init__(self, jump: Callable[[float], None]) -> None:
+        super().__init__()
+        self._jump = jump
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return what is ready; if that is nothing, let `timeout` pass."""
+        if timeout is None:
+            raise RuntimeError("nothing will ever happen: no timer is set")
+        ready = super().select(0)
+        if not ready:
+            self._jump(timeout)
+        return ready
+
+
+def run_virtually(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine whose timers take no time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(scenario)

@@ -35,6 +35,8 @@ from tests.cluster.support.node.needs import CGROUPS, CONTROLLERS
 
 INIT: Final = Path(__file__).with_name("init.sh")
 READY_SECONDS: Final = 120.0
+# All pods together would get no more CPU than a single process beside the node does, and starve on a busy machine.
+CPU_SHARES: Final = 16 * 1024
 POLL_SECONDS: Final = 0.05
 
 
@@ -68,9 +70,11 @@ class Node:
         socket = self.directory / "containerd.sock"
         _run("ctr", f"--address={socket}", "--namespace=k8s.io", "images", "import", "--snapshotter=overlayfs", image)
 
-    def container(self, pod: JsonObject) -> int:
-        """Return process 1 of a running pod's first container, as this machine numbers it."""
-        identifier = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+    def container(self, pod: JsonObject, name: str = "") -> int:
+        """Return process 1 of a running pod's container, the first one without a name, as this machine numbers it."""
+        statuses = [*pod["status"]["containerStatuses"], *pod["status"].get("initContainerStatuses", [])]
+        found = next(status for status in statuses if name in {"", status["name"]})
+        identifier = found["containerID"].removeprefix("containerd://")
         (cgroup,) = (CGROUPS / "pids" / CGROUP).rglob(f"*/{identifier}")
         return min(int(line) for line in (cgroup / "cgroup.procs").read_text().split())
 
@@ -221,6 +225,7 @@ def _make_cgroups() -> None:
     _remove_cgroups()  # those of a run that was killed
     for controller in CONTROLLERS:
         (CGROUPS / controller / CGROUP).mkdir()
+    (CGROUPS / "cpu" / CGROUP / "cpu.shares").write_text(str(CPU_SHARES))
     for resource in ("cpus", "mems"):
         setting = f"cpuset.{resource}"
         (CGROUPS / "cpuset" / CGROUP / setting).write_text((CGROUPS / "cpuset" / setting).read_text())
