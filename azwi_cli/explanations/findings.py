@@ -346,6 +346,78 @@ FINDINGS: Final = (
         ("the ClusterRole names another client id", "its binding names another namespace or ServiceAccount"),
     ),
     Row(
+        "binding-misplaced",
+        "error",
+        "the annotation that asks for an identity binding is not on the pods, so it has no effect",
+        "puts it on the pods, and takes it off the ServiceAccount",
+        (
+            "it is on the Deployment's own metadata in place of its pod template's",
+            "it is a label of the pods, or on the ServiceAccount",
+        ),
+    ),
+    Row(
+        "binding-default-credential",
+        "error",
+        "pods with an identity binding use DefaultAzureCredential, which sends their token to Entra in place of the "
+        "token proxy: AADSTS700211 or 700212",
+        "adds the proxy, which uses the binding, and has DefaultAzureCredential use it (`ManagedIdentityCredential`)",
+        (
+            "AZURE_TOKEN_CREDENTIALS is set, which only DefaultAzureCredential reads; other signs of it a pod has not",
+            "SDKs [use a binding](../use/identity-bindings.md) only where the app constructs the credential for it",
+        ),
+    ),
+    Row(
+        "binding-unused",
+        "warning",
+        "a ClusterRoleBinding allows accounts to use an identity by a binding, and none of their pods asks for one",
+        "deletes it, or takes those accounts out of it",
+        ("the workload was removed, or federates directly now", "the annotation of its pods was never added"),
+    ),
+    Row(
+        "wrong-audience",
+        "error",
+        "pods have tokens for another audience than the one they are exchanged for (AADSTS700212)",
+        "restarts them; or takes away the variable of their own that names another token",
+        (
+            "the pods are older than the annotation `use-identity-binding`, or than a setting of the webhook",
+            "a container sets AZURE_FEDERATED_TOKEN_FILE to a token of its own",
+        ),
+    ),
+    Row(
+        "second-token-missing",
+        "error",
+        "pods ask for a second token, or read one, and there is none",
+        "annotates the pods with the audience that is missing",
+        (
+            "`second-token-audience` is that of the first token: the annotation for the binding is missing",
+            "a container reads AZURE_SECOND_FEDERATED_TOKEN_FILE, and the pods are not annotated",
+        ),
+    ),
+    Row(
+        "image-pull-forbidden",
+        "error",
+        "an account is annotated for image pulls with its token, and nodes may not request that token",
+        "creates a Role for the audience, and its binding to the nodes",
+        (
+            "the API server allows nodes the audiences of a pod's own volumes only, and this one is another",
+            "`acr-tenant-id` selects the audience: [Entra's, or the identity binding's](../use/image-pulls.md)",
+        ),
+    ),
+    Row(
+        "image-pull-incomplete",
+        "error",
+        "the annotations for image pulls are not on the ServiceAccount, or have no client id",
+        "moves them, or adds the client id",
+        ("the annotations were put on the pods, as those of the webhook are", "only the tenant was annotated"),
+    ),
+    Row(
+        "image-pull-unsupported",
+        "error",
+        "an account is annotated for image pulls with its token, and kubelets are older than 1.34",
+        "`az aks nodepool upgrade`",
+        ("the control plane was upgraded, and a node pool was not",),
+    ),
+    Row(
         "pod-not-injected",
         "error",
         "pods are older than the label, the annotation or the webhook",

@@ -12,7 +12,8 @@ from azure_workload_identity.types import JsonObject
 from azwi_cli.cluster import kube
 from azwi_cli.cluster.kube import Cluster
 from azwi_cli.console.errors import CommandError
-from azwi_cli.offline import templates
+from azwi_cli.offline import bindings, templates
+from azwi_cli.offline.bindings import BindingReport
 from azwi_cli.offline.engines import EngineContext, EngineReport
 from azwi_cli.offline.limit_problem import LimitProblem
 from azwi_cli.offline.limits import NamespaceLimits, problems
@@ -30,12 +31,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The decision about the pods of one template; `engine` says who makes it, where it may not be the webhook."""
+    """The decision about the pods of one template; `engine` says who makes it, where it may not be the webhook.
+
+    `binding` is their identity binding, if they have one.
+    """
 
     template: PodTemplate
     outcome: AdmissionOutcome
     limit_problems: Sequence[LimitProblem] = ()
     engine: EngineReport | None = None
+    binding: BindingReport | None = None
 
     def document(self) -> JsonObject:
         """The decision for machines."""
@@ -51,6 +56,7 @@ class Admission:
             "message": outcome.message,
             "warnings": [{"code": str(warning.code), "text": warning.text} for warning in outcome.warnings],
             **({"limits": [str(problem) for problem in self.limit_problems]} if self.limit_problems else {}),
+            **({"binding": self.binding.document()} if self.binding else {}),
             **({"engine": self.engine.document()} if self.engine else {}),
             **({"assumption": self.template.assumption} if self.template.assumption else {}),
         }
@@ -123,7 +129,9 @@ def _patched(value: JsonObject, operations: Sequence[JsonObject]) -> JsonObject:
 
 
 def _admission(template: PodTemplate, context: AdmissionContext) -> Admission:
-    admission = Admission(template, outcome := _admitted(template, context), engine=_engine(template, outcome, context))
+    outcome = _admitted(template, context)
+    binding = bindings.report(template.pod, outcome, context.policy)
+    admission = Admission(template, outcome, engine=_engine(template, outcome, context), binding=binding)
     if not (_asks_for_proxy(template) and admission.outcome.operations):
         return admission
     limits = context.limits(template.namespace)

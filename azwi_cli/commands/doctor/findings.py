@@ -67,6 +67,15 @@ class Code(StrEnum):
 
     BINDING_NOT_SET_UP = "binding-not-set-up"
     BINDING_FORBIDDEN = "binding-forbidden"
+    BINDING_MISPLACED = "binding-misplaced"
+    BINDING_DEFAULT_CREDENTIAL = "binding-default-credential"
+    BINDING_UNUSED = "binding-unused"
+    WRONG_AUDIENCE = "wrong-audience"
+    SECOND_TOKEN_MISSING = "second-token-missing"  # noqa: S105  a code
+
+    IMAGE_PULL_FORBIDDEN = "image-pull-forbidden"
+    IMAGE_PULL_INCOMPLETE = "image-pull-incomplete"
+    IMAGE_PULL_UNSUPPORTED = "image-pull-unsupported"
 
     POD_NOT_INJECTED = "pod-not-injected"
     POD_OUTDATED = "pod-outdated"
@@ -93,6 +102,7 @@ WARNINGS: Final = frozenset(
         Code.CABUNDLE_CONTESTED,
         Code.CERTIFICATE_EXPIRING,
         Code.UNKNOWN_KEY,
+        Code.BINDING_UNUSED,
     }
 )
 
@@ -153,6 +163,8 @@ class Area(StrEnum):
     MAPPING = "mapping"
     WORKLOADS = "workloads"
     BINDINGS = "bindings"
+    GRANTS = "grants"
+    IMAGES = "images"
     POLICIES = "policies"
     LIMITS = "limits"
     CLOCK = "clock"

@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from azwi_cli.commands.doctor.checks import (
     accounts,
+    audiences,
     azure,
     bindings,
     calls,
     certificates,
     clock,
     engine,
+    images,
     limits,
     mapping,
     pods,
@@ -40,6 +42,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     *workloads.CHECKS,
     *limits.CHECKS,
     *bindings.CHECKS,
+    *audiences.CHECKS,
+    *images.CHECKS,
     *pods.CHECKS,
     *azure.CHECKS,
     *clock.CHECKS,

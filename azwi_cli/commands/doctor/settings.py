@@ -16,6 +16,10 @@ _READ: Final = frozenset(
     {
         "opt_in",
         "audience",
+        "second_audience",
+        "endpoint_suffix",
+        "endpoint_audience",
+        "endpoint_url",
         "token_expiration",
         "tenant_id",
         "cloud",

@@ -238,6 +238,24 @@ class StoredMapping:
 
 
 @dataclass(frozen=True, slots=True)
+class BindingGrant:
+    """A ClusterRoleBinding by which ServiceAccounts may use identities; `client_ids` are those of its ClusterRole."""
+
+    manifest: JsonObject = field(repr=False)
+    client_ids: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.manifest["metadata"]["name"])
+
+    @property
+    def subjects(self) -> Sequence[JsonObject]:
+        """Whom it is for."""
+        return self.manifest.get("subjects") or ()
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedIdentity:
     """The identity of a ServiceAccount, by its annotations or by an entry of the mapping."""
 
@@ -251,7 +269,8 @@ class Snapshot:
     """Everything that the checks know. None is what could not be read; `unreadable` says why.
 
     `accounts_of` is the namespace of which all accounts were read, empty for every namespace; `binding_allowed` is
-    whether accounts of pods with an identity binding may use their identity.
+    whether accounts of pods with an identity binding may use their identity; `image_audiences` are the audiences for
+    which nodes may request tokens of accounts that images are pulled with.
     """
 
     now: datetime
@@ -263,6 +282,9 @@ class Snapshot:
     policy: Policy | None = None
     has_token_proxy: bool | None = None
     binding_allowed: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+    binding_grants: Sequence[BindingGrant] = ()
+    image_audiences: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    kubelets: Mapping[str, str] = field(default_factory=dict)
     mapping: StoredMapping | None = None
     installations: Sequence[Installation] | None = None
     engine: PolicyEngine | None = None
@@ -317,11 +339,30 @@ class Snapshot:
         """The workloads whose pods the webhook gives an identity."""
         return (workload for workload in self.workloads if workload.outcome.decision is Decision.MUTATE)
 
+    @property
+    def binding_key(self) -> str:
+        """The annotation by which pods ask for an identity binding."""
+        endpoint = self.policy.custom_endpoint if self.policy else None
+        return endpoint.annotation if endpoint else names.USE_BINDING
+
+    def is_bound(self, workload: LiveWorkload) -> bool:
+        """Whether the pods of a workload ask for an identity binding."""
+        return values.boolean(workload.annotations.get(self.binding_key, "")) is True
+
     def bound(self) -> Iterator[LiveWorkload]:
-        """Those of them whose pods ask for an identity binding."""
-        return (
-            workload for workload in self.mutated() if values.boolean(workload.annotations.get(names.USE_BINDING, ""))
-        )
+        """The workloads with an identity whose pods ask for an identity binding."""
+        return filter(self.is_bound, self.mutated())
+
+    def audiences(self, workload: LiveWorkload) -> tuple[str, str]:
+        """The audiences of the tokens that the webhook gives its pods: the first, and the second or an empty one."""
+        if self.policy is None:
+            return names.DEFAULT_AUDIENCE, ""
+        first = self.policy.audience
+        if self.has_token_proxy is not False and self.is_bound(workload):
+            endpoint = self.policy.custom_endpoint
+            first = endpoint.audience if endpoint else names.BINDING_AUDIENCE
+        second = workload.annotations.get(names.SECOND_AUDIENCE, self.policy.second_audience)
+        return first, "" if second == first else second
 
     def only_bound(self) -> frozenset[tuple[str, str]]:
         """The accounts all of whose pods use the binding: no federated credential has their own subject."""
@@ -329,7 +370,6 @@ class Snapshot:
         direct = {
             (workload.namespace, workload.service_account)
             for workload in self.mutated()
-            if not values.boolean(workload.annotations.get(names.USE_BINDING, ""))
-            or names.SECOND_AUDIENCE in workload.annotations
+            if not self.is_bound(workload) or names.SECOND_AUDIENCE in workload.annotations
         }
         return frozenset(bound - direct) if self.has_token_proxy is not False else frozenset()

@@ -38,7 +38,14 @@ _MIN_COLUMNS: Final = 20
 _INDENT: Final = "  "
 _DECISION: Final = "DECISION"
 _DECISIONS: Final = {Decision.MUTATE: "green", Decision.SKIP: "cyan", Decision.REFUSE: "red"}
-_REMARKS: Final = {"note:": "cyan", "engine:": "cyan", "differs:": "yellow", "refused:": "red", "warning:": "yellow"}
+_REMARKS: Final = {
+    "note:": "cyan",
+    "binding:": "cyan",
+    "engine:": "cyan",
+    "differs:": "yellow",
+    "refused:": "red",
+    "warning:": "yellow",
+}
 
 
 def manifests(results: Sequence[MutatedDocument], form: MutateOutput, *, colour: bool = False) -> str:
@@ -114,6 +121,8 @@ def _remarks(admission: Admission) -> Iterator[str]:
         yield f"note: {admission.template.assumption}"
     if admission.outcome.message:
         yield f"refused: {admission.outcome.message}"
+    if admission.binding:
+        yield f"binding: {admission.binding}"
     if admission.engine:
         yield f"engine: {admission.engine.decider}"
         for difference in admission.engine.differences:

@@ -18,6 +18,7 @@ from azure_workload_identity.types import JsonObject
 from azwi_cli.console import terminal
 from azwi_cli.main import program
 from testbed.program import ROOT, TENANT
+from tests.support.schemas import follows_schema
 from webhook.admission.review import Decision
 
 CLIENT_ID = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
@@ -341,3 +342,35 @@ def test_explained_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"Deployment default/mutate   app               {click.style('mutate', fg='green', bold=True)}" in done
     assert click.style("warning:", fg="yellow", bold=True) in done
     assert done.count("\x1b[0m") == 2
+
+
+ENDPOINT = (
+    "--custom-token-endpoint-annotation-suffix=identity-binding",
+    f"--custom-token-endpoint-audience={names.BINDING_AUDIENCE}",
+)
+
+
+def bound(monkeypatch: pytest.MonkeyPatch, annotations: dict[str, str], *flags: str) -> Result:
+    """Explain the decision about a Deployment whose pods have annotations, where there is a token proxy."""
+    monkeypatch.setenv(names.ENV_TOKEN_PROXY, "https://binding.test")
+    template = {**TEMPLATE, "metadata": {**TEMPLATE["metadata"], "annotations": annotations}}
+    deployment = {**DEPLOYMENT, "spec": {"template": template}}
+    return ran(ACCOUNT, deployment, arguments=("--explain", *ENDPOINT, *flags))
+
+
+def test_identity_binding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of pods with an identity binding the audiences, the token proxy and what uses it are shown, and of others not."""
+    asks = {names.USE_BINDING: "true"}
+    text = bound(monkeypatch, asks).stdout
+    assert f"  binding: its token is for {names.BINDING_AUDIENCE}, at https://binding.test; an app must " in text
+    assert "DefaultAzureCredential cannot use it" in text
+    both = {**asks, names.SECOND_AUDIENCE: names.DEFAULT_AUDIENCE, names.INJECT_PROXY: "true"}
+    [decision] = follows_schema("mutate-explain", bound(monkeypatch, both, "-o", "json").stdout)
+    assert decision["binding"] == {
+        "tokenProxy": "https://binding.test",
+        "audience": names.BINDING_AUDIENCE,
+        "secondAudience": names.DEFAULT_AUDIENCE,
+        "usedBy": "proxy",
+    }
+    assert "binding:" not in bound(monkeypatch, {names.USE_BINDING: "false"}).stdout
+    assert "binding:" not in bound(monkeypatch, {}).stdout

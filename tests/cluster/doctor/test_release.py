@@ -209,3 +209,17 @@ def test_binding_without_a_token_proxy(patient: Patient, release: Installation) 
     patient.apply(deployment(annotations={names.USE_BINDING: "true"}))
     with release.replica():
         patient.fixed("binding-not-set-up", "Deployment")
+
+
+def test_second_token(patient: Patient, release: Installation) -> None:
+    """A pod reads a second token, and its annotation names the audience of its first one: it is given a binding."""
+    server = server_deployment(release, 2, "--custom-token-endpoint-annotation-suffix=identity-binding",
+                               f"--custom-token-endpoint-audience={names.BINDING_AUDIENCE}")  # fmt: skip
+    container = server["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [{"name": names.ENV_TOKEN_PROXY, "value": "https://binding.azwi.test"}]
+    patient.plane.apply(server, endpoints(release))
+    app = {"name": "app", "image": "app", "args": [f"$({names.ENV_SECOND_TOKEN_FILE})"]}
+    asked = {names.SECOND_AUDIENCE: names.DEFAULT_AUDIENCE}
+    patient.apply(deployment(annotations=asked, containers=[app]))
+    with release.replica():
+        patient.fixed("second-token-missing", "Deployment")

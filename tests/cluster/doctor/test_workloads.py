@@ -8,6 +8,8 @@ import pytest
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
+from azwi_cli.commands.doctor.checks import images
+from azwi_cli.commands.doctor.reads.images import ACR_CLIENT_ID
 from testbed.cluster.manifests import CLIENT_ID, USE, pod
 from tests.cluster.support.patient import Patient, account, deployment
 
@@ -51,10 +53,35 @@ def cron_job() -> JsonObject:
     return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "yearly"}, "spec": spec}
 
 
+BINDING = {names.USE_BINDING: "true"}
+APP = {"name": "app", "image": "app"}
+CHAIN = names.ENV_TOKEN_CREDENTIALS
+OWN = {"audience": names.DEFAULT_AUDIENCE, "expirationSeconds": 3600, "path": "token"}
+OWN_TOKEN: JsonObject = {
+    "containers": [
+        {
+            **APP,
+            "env": [{"name": names.ENV_TOKEN_FILE, "value": "/var/own/token"}],
+            "volumeMounts": [{"name": "own", "mountPath": "/var/own"}],
+        }
+    ],
+    "volumes": [{"name": "own", "projected": {"sources": [{"serviceAccountToken": OWN}]}}],
+}
+
+
 # Each breaks the patient by what it applies: code, subject, manifests.
 BROKEN: list[tuple[str, str, list[JsonObject]]] = [
     ("label-missing", "Deployment", [deployment(labels={})]),
     ("binding-forbidden", "ServiceAccount", [deployment(annotations={names.USE_BINDING: "true"})]),
+    ("binding-misplaced", "Deployment", [account({names.CLIENT_ID: CLIENT_ID, **BINDING}), deployment()]),
+    (
+        "binding-default-credential",
+        "Deployment",
+        [deployment(annotations=BINDING, containers=[{**APP, "env": [{"name": CHAIN, "value": "prod"}]}])],
+    ),
+    ("wrong-audience", "Deployment", [deployment(annotations=BINDING, **OWN_TOKEN)]),
+    ("image-pull-forbidden", "ServiceAccount", [account({ACR_CLIENT_ID: CLIENT_ID}), deployment(labels={})]),
+    ("image-pull-incomplete", "Deployment", [deployment(annotations={ACR_CLIENT_ID: CLIENT_ID})]),
     ("label-missing", "Pod", [{**pod(labels={}, serviceAccountName="app")}]),
     ("label-misplaced", "Deployment", [deployment(labels={}, metadata={"labels": USE})]),
     ("label-misplaced", "Deployment", [deployment(labels={}, annotations=USE)]),
@@ -157,6 +184,11 @@ BROKEN: list[tuple[str, str, list[JsonObject]]] = [
 SETUPS = [
     "a Deployment without the label, whose account has a client id",
     "an identity binding whose account may not use its identity",
+    "the annotation for an identity binding on the ServiceAccount",
+    "an identity binding and AZURE_TOKEN_CREDENTIALS",
+    "an identity binding and a token file of the pod's own",
+    "an account for image pulls whose token nodes may not request",
+    "the annotation for image pulls on the pods",
     "a pod without the label, whose account has a client id",
     "the label on the Deployment instead of its pods",
     "the label as an annotation",
@@ -196,6 +228,42 @@ def test_broken(patient: Patient, code: str, kind: str, manifests: list[JsonObje
     """What is written wrongly is found, and gone once the printed command has run."""
     patient.apply(*manifests)
     patient.fixed(code, kind)
+
+
+def test_unused_binding(patient: Patient) -> None:
+    """A right of an account that uses no binding any more is revoked, and that of one that does is kept."""
+    patient.apply(deployment(annotations=BINDING), account({}, name="old"))
+    patient.run(patient.one("binding-forbidden")["fix"])
+    grant = f"azwi-binding-{patient.namespace}-app"
+    subject = f"--serviceaccount={patient.namespace}:old"
+    patient.plane.kubectl("create", "clusterrolebinding", f"{grant}-old", f"--clusterrole={grant}", subject)
+    try:
+        patient.fixed("binding-unused", f"ClusterRoleBinding {grant}-old")
+        assert patient.found("binding-forbidden") == []
+    finally:
+        for kind, name in (
+            ("clusterrolebinding", f"{grant}-old"),
+            ("clusterrolebinding", grant),
+            ("clusterrole", grant),
+        ):
+            patient.plane.kubectl("delete", kind, name, "--ignore-not-found")
+
+
+def test_old_kubelet(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node whose kubelet is too old for image pulls by token is found; upgraded, it is not."""
+    name = f"{patient.namespace}-node"
+    patient.apply(account({ACR_CLIENT_ID: CLIENT_ID}))
+    patient.plane.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+    try:
+        status = {"status": {"nodeInfo": {"kubeletVersion": "v1.33.9"}}}
+        path = f"/api/v1/nodes/{name}/status"
+        patient.plane.request("PATCH", path, status, content_type="application/merge-patch+json")
+        finding = patient.one("image-pull-unsupported", "ServiceAccount")
+        patient.cannot_run(finding, "it upgrades nodes of AKS")
+        monkeypatch.setattr(images, "MIN_MINOR", 33)
+        assert patient.found("image-pull-unsupported") == []
+    finally:
+        patient.plane.kubectl("delete", "node", name)
 
 
 def test_misspelt_client_id(patient: Patient) -> None:

@@ -32,7 +32,7 @@ def _account_keys(snapshot: Snapshot, namespace: str, name: str, metadata: JsonO
             moved = [*_moves(snapshot, namespace, name, meant, annotations[key])]
             command = " && ".join([*moved, commands.annotate("serviceaccount", namespace, name, {key: None})])
             yield _misplaced(subject, f"annotation {key}={annotations[key]}", "it belongs on the pods", command)
-        else:
+        elif key != snapshot.binding_key or not any(_uses(snapshot, namespace, name)):
             yield _unknown(subject, key, commands.annotate("serviceaccount", namespace, name, {key: None}))
     for key, meant in unrecognized_keys(labels, frozenset({names.USE_LABEL})):
         command = commands.label("serviceaccount", namespace, name, {key: None})
@@ -40,15 +40,23 @@ def _account_keys(snapshot: Snapshot, namespace: str, name: str, metadata: JsonO
             added = commands.annotate("serviceaccount", namespace, name, {meant: labels[key]})
             why = f"it must be the annotation {meant}"
             yield _misplaced(subject, f"label {key}={labels[key]}", why, f"{added} && {command}")
-        else:
+        elif key != snapshot.binding_key or not any(_uses(snapshot, namespace, name)):
             yield _unknown(subject, key, command)
+
+
+def _uses(snapshot: Snapshot, namespace: str, account: str) -> Iterator[LiveWorkload]:
+    """The workloads of an account: where it is theirs, a misplaced binding is reported of them."""
+    return (
+        workload
+        for workload in snapshot.workloads
+        if (workload.namespace, workload.service_account) == (namespace, account)
+    )
 
 
 def _moves(snapshot: Snapshot, namespace: str, account: str, meant: str, value: str) -> Iterator[str]:
     """Put a key on the pods of the workloads that use an account."""
-    for workload in snapshot.workloads:
-        if (workload.namespace, workload.service_account) == (namespace, account):
-            yield snapshot.commands.merge_into_pods(workload.owner, on_pod(meant, value))
+    for workload in _uses(snapshot, namespace, account):
+        yield snapshot.commands.merge_into_pods(workload.owner, on_pod(meant, value))
 
 
 def on_pod(meant: str, value: str) -> JsonObject:

@@ -1,5 +1,6 @@
 """Whether ServiceAccounts whose pods ask for an identity binding may use their identity: a review for each."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -8,10 +9,11 @@ from azwi_cli.cluster import kube
 from azwi_cli.cluster.kube import ApiError
 from azwi_cli.commands.doctor.findings import Area, Unreadable
 from azwi_cli.commands.doctor.reads.reader import Reader
-from azwi_cli.commands.doctor.snapshot import BINDING_GROUP, BINDING_VERB, Snapshot
+from azwi_cli.commands.doctor.snapshot import BINDING_GROUP, BINDING_VERB, BindingGrant, Snapshot
 
 MAX_REVIEWS: Final = 200
 _API: Final = "authorization.k8s.io/v1"
+_RBAC: Final = "rbac.authorization.k8s.io/v1"
 
 
 def read(reader: Reader, snapshot: Snapshot) -> Snapshot:
@@ -40,6 +42,30 @@ def read(reader: Reader, snapshot: Snapshot) -> Snapshot:
             break
         allowed[namespace, name] = bool((answer.get("status") or {}).get("allowed"))
     return replace(snapshot, binding_allowed=allowed)
+
+
+def read_grants(reader: Reader, snapshot: Snapshot) -> Snapshot:
+    """Read who may use identities, where pods have bindings or the webhook is set up for them."""
+    if reader.scope.is_partial or not (snapshot.has_token_proxy or any(snapshot.bound())):
+        return snapshot
+    roles = reader.list(Area.GRANTS, "ClusterRoles", kube.path(_RBAC, "clusterroles")) or ()
+    granting = {role["metadata"]["name"]: found for role in roles if (found := tuple(_client_ids(role)))}
+    if not granting:
+        return snapshot
+    bindings = reader.list(Area.GRANTS, "ClusterRoleBindings", kube.path(_RBAC, "clusterrolebindings")) or ()
+    grants = [
+        BindingGrant(binding, granting[role])
+        for binding in bindings
+        if (role := (binding.get("roleRef") or {}).get("name")) in granting
+    ]
+    return replace(snapshot, binding_grants=grants)
+
+
+def _client_ids(role: JsonObject) -> Iterator[str]:
+    """The client ids that a ClusterRole allows to use; roles with wildcards are not about bindings."""
+    for rule in role.get("rules") or ():
+        if BINDING_GROUP in (rule.get("apiGroups") or ()) and BINDING_VERB in (rule.get("verbs") or ()):
+            yield from rule.get("resources") or ()
 
 
 def _review(namespace: str, name: str, client_id: str) -> JsonObject:

@@ -6,7 +6,7 @@ from typing import Final
 
 from azwi_cli.cluster.kube import Cluster
 from azwi_cli.commands.doctor.findings import Area
-from azwi_cli.commands.doctor.reads import accounts, bindings, engine, login, policy, probe, webhooks, workloads
+from azwi_cli.commands.doctor.reads import accounts, bindings, engine, images, login, policy, probe, webhooks, workloads
 from azwi_cli.commands.doctor.reads.reader import Reader
 from azwi_cli.commands.doctor.snapshot import Snapshot
 from azwi_cli.console import output
@@ -32,6 +32,8 @@ CLUSTER: Final = (
     Read(frozenset({Area.LIMITS}), workloads.read_limits),
     Read(frozenset({Area.WORKLOADS}), workloads.read),
     Read(frozenset({Area.BINDINGS}), bindings.read),
+    Read(frozenset({Area.GRANTS}), bindings.read_grants),
+    Read(frozenset({Area.IMAGES}), images.read),
     Read(frozenset({Area.POLICIES}), workloads.read_network_policies),
     Read(frozenset({Area.CALL}), probe.read),
 )

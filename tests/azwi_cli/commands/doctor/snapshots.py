@@ -54,6 +54,18 @@ def workload(labels: Mapping[str, str] = USE, annotations: Mapping[str, str] | N
     return LiveWorkload(manifest, (), admissions.mutate(manifest, context).admissions[0].outcome, manifest)
 
 
+def annotated(annotations: Mapping[str, str], **spec: Any) -> LiveWorkload:  # noqa: ANN401  fields
+    """Write a workload whose pods have annotations, and more fields in their spec."""
+    found = workload()
+    template = found.manifest["spec"]["template"]
+    pod = {
+        "metadata": {**template["metadata"], "annotations": dict(annotations)},
+        "spec": {**template["spec"], **spec},
+    }
+    manifest = {**found.manifest, "spec": {"template": pod}}
+    return replace(found, manifest=manifest, owner=manifest)
+
+
 def installation(name: str = "main", **webhook: Any) -> Installation:  # noqa: ANN401  fields
     """Write a configuration that is called by a URL."""
     entry = {"name": "mutation.azure-workload-identity.io", "clientConfig": {"url": "https://host/"}, **webhook}

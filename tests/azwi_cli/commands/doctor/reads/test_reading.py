@@ -23,6 +23,8 @@ FILLED = {
     Area.ENGINE: {"engine"},
     Area.MAPPING: {"policy", "mapping", "has_token_proxy"},
     Area.BINDINGS: {"binding_allowed"},
+    Area.GRANTS: {"binding_grants"},
+    Area.IMAGES: {"image_audiences", "kubelets"},
     Area.NAMESPACES: {"namespaces"},
     Area.ACCOUNTS: {"accounts", "accounts_of"},
     Area.ISSUER: {"issuer"},
