@@ -26,7 +26,7 @@ run: .venv/run.stamp ## start the server without a cluster and send it an exampl
 
 test: .venv/test.stamp ## run all tests; those on a real kube-apiserver or node are skipped before make cluster-tools, node-tools
 	@$(PY) -m pytest -q --part=quick --numprocesses=2 --dist=worksteal $(PYTEST); quick=$$?; \
-	$(PY) -m pytest -q --part=slow $(PYTEST); slow=$$?; \
+	$(PY) -m pytest -q --part=slow --numprocesses=2 --no-loadscope-reorder $(PYTEST); slow=$$?; \
 	case $$quick$$slow in 00|05|50) ;; *) exit 1 ;; esac  # 5: pytest selected no test in this half
 
 check: lint types contracts workflows ## check lint, types, import contracts and the workflows

@@ -1,13 +1,20 @@
-"""Options of every test, and the image for those that run it."""
+"""Options of every test, how they are shared out to processes, and the image for those that run it."""
 
 import signal
 from typing import Final
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
+from tests.e2e import report
 from tests.image.fixtures import archive, image, machine  # noqa: F401  fixtures
 
 SLOW: Final = frozenset({"cluster", "dist", "image", "e2e", "clients", "renders"})
+# What shares an expensive fixture runs in one process, the longest first: the image and its node, then the API server.
+GROUPS: Final = {"tests/cluster/test_image.py": 0, "tests/image/": 0, "tests/e2e/": 0, "tests/cluster/": 1}
+OTHERS: Final = 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,7 +37,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take out what is not of the part that was asked for."""
+    """Take out what is not of the part that was asked for, and put the longest group of slow tests first."""
     part = config.getoption("--part")
     if part is None:
         return
@@ -38,6 +45,43 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         quick = SLOW.isdisjoint(mark.name for mark in item.iter_markers())
         parts["quick" if quick else "slow"].append(item)
+    parts["slow"].sort(key=lambda item: group(item.nodeid))
     items[:] = parts.pop(part)
     for others in parts.values():
         config.hook.pytest_deselected(items=others)
+
+
+def group(nodeid: str) -> int:
+    """Return the group of a slow test."""
+    return next((number for start, number in GROUPS.items() if nodeid.startswith(start)), OTHERS)
+
+
+class Groups(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Gives a group of slow tests to one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return str(group(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """Share out slow tests by group; None leaves it to --dist."""
+    return Groups(config, log) if config.getoption("--part") == "slow" else None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send what a worker measured to the process that prints it."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["measured"] = report.LINES
+
+
+def pytest_testnodedown(node: WorkerController) -> None:
+    """Take what a worker measured."""
+    report.LINES.extend(getattr(node, "workeroutput", {}).get("measured", []))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured."""
+    if report.LINES:
+        terminalreporter.section("measured on the node")
+        for line in report.LINES:
+            terminalreporter.line(line)

@@ -10,7 +10,6 @@ import pytest
 from testbed.cluster.control_plane import Cluster
 from tests.cluster.support.node.node import Node, NodeBusyError
 from tests.cluster.support.release import Release
-from tests.e2e import report
 from tests.e2e.azure import BINDING_AUDIENCE, BINDING_HOST, Azure
 from tests.e2e.installed import installed
 from tests.e2e.needs import missing
@@ -29,14 +28,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.e2e)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was measured."""
-    if report.LINES:
-        terminalreporter.section("measured on the node")
-        for line in report.LINES:
-            terminalreporter.line(line)
 
 
 def _without(reason: str) -> NoReturn:
