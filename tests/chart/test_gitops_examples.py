@@ -1,6 +1,8 @@
-"""The examples for Argo CD, Flux and kustomize, rendered."""
+"""The examples for Argo CD, Flux, kustomize and Terraform, rendered."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +15,7 @@ from azure_workload_identity import __version__
 from azure_workload_identity.types import JsonObject
 from testbed import tools
 from testbed.program import ROOT
+from tests.azwi_cli.test_main import azwi
 from tests.chart.helm import CHART, NAMESPACE, RELEASE, Helm, objects, of_kind, pod_spec
 
 FOLDER: Final = ROOT / "examples" / "gitops"
@@ -65,3 +68,16 @@ def test_kustomize(helm: Helm, tmp_path: Path) -> None:
     assert image(manifests) == IMAGE
     assert {it["metadata"]["labels"]["team"] for it in manifests} == {"platform"}
     assert {it["metadata"]["namespace"] for it in of_kind(manifests, "Deployment")} == {"platform-identity"}
+
+
+def test_terraform(helm: Helm) -> None:
+    """The release names the chart of this version, the chart accepts its values, and azwi prints the identity."""
+    directory = FOLDER / "terraform"
+    text = (directory / "main.tf").read_text()
+    settings = dict(re.findall(r'^  (\w+) += "(.*)"$', text.partition("helm_release")[2], re.MULTILINE))
+    assert f"{settings['repository']}/{settings['chart']}" == f"oci://{ADDRESS}"
+    assert settings["version"] == __version__
+    assert image(objects(helm.template(values=yaml.safe_load((directory / "values.yaml").read_text())))) == IMAGE
+    (command,) = re.findall(r"^#   (azwi .*(?:\\\n.*)*)$", text, re.MULTILINE)
+    printed = azwi(*shlex.split(command.replace("\\\n#", ""))[1:])
+    assert (directory / "shop-web.tf").read_text() == printed.stdout

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the clients of tests/clients once into the user's cache, with the package managers of their languages: apps that
-# get a token with the Azure SDKs for Go, JavaScript and Java, and `az`. Where a toolchain is missing its client is left
-# out, and the reason is printed; the tests then skip it with that reason.
+# get a token with the Azure SDKs for Go, JavaScript and Java, `az`, and HashiCorp's parser of Terraform's language. Where
+# a toolchain is missing its client is left out, and the reason is printed; the tests then skip it with that reason.
 # PYTHON names the interpreter of az's environment (default: python3).
 set -euo pipefail
 
@@ -35,6 +35,10 @@ built() {
 
 if client go go "$here"/go/*; then
   CGO_ENABLED=0 go build -C "$here/go" -mod=readonly -buildvcs=false -trimpath -ldflags=-s -o "$cache/go/token" .
+  built
+fi
+if client hcl go "$here"/hcl/*; then
+  CGO_ENABLED=0 go build -C "$here/hcl" -mod=readonly -buildvcs=false -trimpath -ldflags=-s -o "$cache/hcl/hcl" .
   built
 fi
 if client javascript npm "$here"/javascript/*; then

@@ -20,6 +20,7 @@ from azwi_cli.commands.serviceaccount.phases import (
     ROLE_ASSIGNMENT,
     SERVICE_ACCOUNT,
 )
+from azwi_cli.commands.serviceaccount.templates.identity import TemplateFormat
 from azwi_cli.console.groups import Group
 
 Groups = tuple[tuple[Option, ...], ...]
@@ -63,11 +64,11 @@ def command() -> None:
 
 
 def _verb(verb: str, text: str, groups: Groups, helps: Mapping[str, str], flags: Mapping[str, Groups]) -> None:
-    """Add a verb, with its phases as commands of their own."""
+    """Add a verb with its flags, and its phases as commands of their own."""
     listed = ", ".join(f"{name} ({alias})" for alias, name in ALIASES.items() if name in helps)
 
     @command.group(verb, invoke_without_command=True, help=f"{text}\n\nPhases: {listed}.", short_help=text)
-    @with_options(*groups, options.SKIP, *_END)
+    @with_options(*groups, options.AZURE)
     def whole(**given: Any) -> None:  # noqa: ANN401  click's
         context = click.get_current_context()
         if context.invoked_subcommand is None:
@@ -91,6 +92,11 @@ def _phase(verb: str, name: str, text: str, groups: Groups) -> click.Command:
 
 
 def _execute(verb: str, given: dict[str, Any], only: str = "") -> None:
+    if isinstance(given["output_format"], TemplateFormat):
+        from azwi_cli.commands.serviceaccount.templates.write import write
+
+        write(given, given["output_format"])
+        return
     # azure-core is half a second that helptexts and completion do without.
     from azwi_cli.commands.serviceaccount.execute import execute
 
@@ -100,14 +106,22 @@ def _execute(verb: str, given: dict[str, Any], only: str = "") -> None:
 _verb(
     "create",
     "Create an identity for a ServiceAccount, or complete what is there.",
-    (*_WHO, options.LOCATION, options.EXPIRATION, options.PRINCIPAL, options.ROLE),
+    (
+        *_WHO,
+        options.LOCATION,
+        options.EXPIRATION,
+        options.PRINCIPAL,
+        options.ROLE,
+        options.SKIP,
+        options.CREATE_RUN,
+    ),
     CREATE,
     _CREATE_FLAGS,
 )
 _verb(
     "delete",
     "Delete a ServiceAccount and its identity; a managed identity itself stays.",
-    (*_WHO, options.PRINCIPAL, options.ROLE, options.ASSIGNMENT),
+    (*_WHO, options.PRINCIPAL, options.ROLE, options.ASSIGNMENT, options.SKIP, options.RUN),
     DELETE,
     _DELETE_FLAGS,
 )

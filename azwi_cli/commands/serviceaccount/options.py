@@ -14,9 +14,11 @@ from azwi_cli.cluster import completion, kube
 from azwi_cli.cluster import options as cluster_flags
 from azwi_cli.commands.serviceaccount.phases import ALIASES
 from azwi_cli.commands.serviceaccount.request import DEFAULT_NAMESPACE, Request
+from azwi_cli.commands.serviceaccount.templates.identity import TemplateFormat
 from azwi_cli.console import output
 from azwi_cli.console.errors import UsageError
 from azwi_cli.console.option_types import Duration, TokenExpiration
+from azwi_cli.console.output import OutputFormat
 
 
 def _phases(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -85,11 +87,20 @@ SKIP: Final[tuple[Option, ...]] = (
         help="Phases to leave out, separated by commas.",
     ),
 )
-RUN: Final[tuple[Option, ...]] = (
+CHANGE: Final[tuple[Option, ...]] = (
     click.option("--propagation-timeout", type=Duration(), default=f"{DEFAULT_SECONDS:.0f}s", show_default=True,
                  help="How long to wait until Azure shows a written object."),
     click.option("--dry-run", is_flag=True, help="Change nothing; print every request that would change something."),
-    output.option,
+)  # fmt: skip
+RUN: Final[tuple[Option, ...]] = (*CHANGE, output.option)
+# Of create as a whole.
+CREATE_RUN: Final[tuple[Option, ...]] = (
+    *CHANGE,
+    click.option("--output", "-o", "output_format",
+                 type=click.Choice([*OutputFormat, *TemplateFormat], case_sensitive=False), default=OutputFormat.TABLE,
+                 show_default=str(OutputFormat.TABLE),
+                 help="Format of the result; or call nothing in Azure, and print a managed identity and its "
+                 "ServiceAccount for Bicep, Terraform or Azure Service Operator."),
 )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""What `azwi serviceaccount create` prints for other tools."""
