@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test check lint types contracts workflows coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-large bench-burst bench-engines engine-faults engine-faults-node bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration soak node lock clean
+.PHONY: help run test flaky check lint types contracts workflows coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-large bench-burst bench-engines engine-faults engine-faults-node bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration soak node lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,6 +28,9 @@ test: .venv/test.stamp ## run all tests; those on a real kube-apiserver or node 
 	@$(PY) -m pytest -q --part=quick --numprocesses=2 --dist=worksteal $(PYTEST); quick=$$?; \
 	$(PY) -m pytest -q --part=slow --numprocesses=2 --no-loadscope-reorder $(PYTEST); slow=$$?; \
 	case $$quick$$slow in 00|05|50) ;; *) exit 1 ;; esac  # 5: pytest selected no test in this half
+
+flaky: .venv/test.stamp ## run the quick tests RUNS times (30), and LOADED_RUNS (10) beside busy loops
+	@$(PY) -m tests.repeat $(or $(RUNS),30) $(or $(LOADED_RUNS),10)
 
 check: lint types contracts workflows ## check lint, types, import contracts and the workflows
 
