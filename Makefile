@@ -43,6 +43,8 @@ types: .venv/dev.stamp
 
 workflows: .venv/dev.stamp
 	@.venv/bin/zizmor --offline --quiet --no-progress --persona=pedantic .
+	@if command -v go >/dev/null; then go -C .github/actionlint tool actionlint $(CURDIR)/.github/workflows/*.yaml; \
+	else echo "actionlint was left out, because there is no go on PATH"; fi
 
 contracts: .venv/dev.stamp
 	@.venv/bin/lint-imports --no-cache
@@ -80,6 +82,12 @@ scan: .venv/run.stamp ## check the rendered chart with checkov (in .venv-scan; a
 
 cluster-tools: .venv/run.stamp ## build or unpack kube-apiserver, kubectl and helm for the cluster tests into a cache, once
 	@PYTHON=$(PY) bash tests/cluster/tools/build.sh
+
+# Without admission policies, which need the newest API server.
+.PHONY: test-kubernetes
+KUBERNETES_TESTS := $(addprefix test_,$(addsuffix .py,injection issuer opt_in quickstarts refusals reinvocation))
+test-kubernetes: .venv/test.stamp ## test the webhook on the API server in KUBEBUILDER_ASSETS, which may be of another version (KUBERNETES=v1.31.14 make cluster-tools)
+	@REQUIRE_CLUSTER=1 $(PY) -m pytest -q $(addprefix tests/cluster/,$(KUBERNETES_TESTS))
 
 client-tools: .venv/run.stamp ## build the clients of other languages for tests/clients into the same cache, once
 	@PYTHON=$(PY) bash tests/clients/build.sh
@@ -160,9 +168,12 @@ sbom: .venv/run.stamp ## write the bill of materials of the image in the file AR
 dist: .venv/run.stamp ## build the wheel and the source distribution in dist/, and check them as the index does
 	@PYTHON=$(PY) sh scripts/dist.sh dist
 
-.PHONY: release site
+.PHONY: release site site-check
 site: .venv/run.stamp ## build the manual as a static site in dist/site, and check every link and anchor
 	@PYTHON=$(PY) sh scripts/site.sh dist/site
+
+site-check: site ## look at every page of the site in headless Chromium, by axe and at two widths (needs npm and chromium)
+	@sh scripts/site_check/check.sh dist/site $(SCREENSHOTS)
 
 release: .venv/run.stamp ## make every file of release VERSION from the commit checked out (see docs/develop/release.md)
 	@$(PY) -m scripts.release "$(VERSION)" $(RELEASE)

@@ -20,8 +20,27 @@ from urllib.parse import unquote, urlsplit
 ROOT: Final = Path(__file__).resolve().parents[1]
 DOCS: Final = ROOT / "docs"
 LINK: Final = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)((?:#[^)]*)?)\)")
+NAMED: Final = re.compile(r"\[([\w-]+\.md)\]\(((?![a-z]+:)[^)#\s]+)")
 # The theme's colour of the open page's entry has too little contrast for WCAG 2.1 AA.
-STYLE: Final = ".md-nav__link--active { color: var(--md-default-fg-color) !important; font-weight: 700; }\n"
+# A diagram scrolls on a phone, so that its text can be read.
+STYLE: Final = """\
+.md-nav__link--active { color: var(--md-default-fg-color) !important; font-weight: 700; }
+@media (max-width: 40em) {
+  .md-typeset p:has(> a > img) { overflow-x: auto; }
+  .md-typeset p > a > img { max-width: none; min-width: 36em; }
+}
+"""
+# What the theme's own script adds to a page, with the names and the focus that WCAG 2.1 asks for.
+SCRIPT: Final = """\
+function complete() {
+  document.querySelectorAll("nav.md-code__nav").forEach((nav, index) => (nav.ariaLabel = `Code ${index + 1}`));
+  document.querySelectorAll(".md-typeset__scrollwrap").forEach((table) => (table.tabIndex = 0));
+  const version = document.querySelector(".md-version__current");
+  if (version) version.ariaLabel = `Version ${version.textContent}`;
+}
+new MutationObserver(complete).observe(document.body, { childList: true, subtree: true });
+complete();
+"""
 REDIRECT: Final = '<!doctype html>\n<meta http-equiv="refresh" content="0; url={0}/">\n<a href="{0}/">{0}</a>\n'
 
 
@@ -44,7 +63,11 @@ def sections(index: str) -> list[Section]:
 
 
 def staged(text: str, page: Path, blob: str) -> str:
-    """Return a page's text with the links that leave docs/ leading to the repository at `blob`."""
+    """Return a page's text as the site has it.
+
+    The links that leave docs/ lead to the repository at `blob`. A link that shows the name of a page's file shows its
+    title.
+    """
 
     def absolute(link: re.Match[str]) -> str:
         target = (page.parent / link[1]).resolve()
@@ -52,7 +75,12 @@ def staged(text: str, page: Path, blob: str) -> str:
             return link[0]
         return f"]({blob}/{target.relative_to(ROOT)}{link[2]})"
 
-    return LINK.sub(absolute, text)
+    def titled(link: re.Match[str]) -> str:
+        target = (page.parent / link[2]).resolve()
+        known = target.name == link[1] and target.is_relative_to(DOCS)
+        return f"[{target.read_text().partition(chr(10))[0].removeprefix('# ')}]({link[2]}" if known else link[0]
+
+    return LINK.sub(absolute, NAMED.sub(titled, text))
 
 
 def configuration(homepage: str, navigation: list[Section]) -> str:
@@ -70,6 +98,7 @@ docs_dir = "docs"
 site_dir = "site"
 use_directory_urls = false
 extra_css = ["site.css"]
+extra_javascript = ["site.js"]
 nav = ["README.md", {nav}]
 
 [project.theme]
@@ -148,9 +177,12 @@ def build(generator: str, scratch: Path, site: Path) -> None:
         text = staged(page.read_text(), page, f"{homepage}/blob/v{version}")
         (scratch / "docs" / page.relative_to(DOCS)).write_text(text)
     (scratch / "docs" / "site.css").write_text(STYLE)
+    (scratch / "docs" / "site.js").write_text(SCRIPT)
     (scratch / "zensical.toml").write_text(configuration(homepage, sections((DOCS / "README.md").read_text())))
     environment = {**os.environ, "NO_COLOR": "1"}
     subprocess.run([generator, "build", "--clean", "--strict"], cwd=scratch, env=environment, check=True)  # noqa: S603  the locked generator
+    for file in (scratch / "site").rglob("*.html"):  # a header without text is an empty cell
+        file.write_text(re.sub(r"<th([^>]*)></th>", r"<td\1></td>", file.read_text()))
     if found := problems(scratch / "site"):
         sys.exit("\n".join(found))
     shutil.rmtree(site / version, ignore_errors=True)

@@ -58,7 +58,7 @@ def test_memory_is_one_number() -> None:
 
 
 def test_diagram() -> None:
-    """The drawing is the one that its source makes."""
+    """Every drawing is the one that its source makes."""
     command = [sys.executable, "-m", "scripts.write_diagram", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

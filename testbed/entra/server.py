@@ -4,7 +4,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Host, Mount, Route
 from starlette.types import ASGIApp
 
 from azure_workload_identity.types import JsonObject
@@ -106,10 +106,11 @@ class Entra:
         claims: JsonObject = jwt.decode(token, self._key.private.public_key(), algorithms=[ALGORITHM], options=options)
         return claims
 
-    def app(self) -> Starlette:
-        """The endpoints of Entra."""
+    def app(self, resources: Mapping[str, Callable[["Entra"], ASGIApp]] | None = None) -> Starlette:
+        """The endpoints of Entra, and by their hosts those of resources that accept its tokens."""
         return Starlette(
             routes=[
+                *(Host(host, make(self)) for host, make in (resources or {}).items()),
                 Route("/common/discovery/instance", self._instance),
                 Route("/subscriptions", self._subscriptions),
                 Route("/{tenant}/v2.0/.well-known/openid-configuration", self._configuration),
@@ -187,16 +188,22 @@ def _base(request: Request) -> str:
 
 @contextmanager
 def entra(
-    directory: Path, name: str = "127.0.0.1", listener: socket.socket | None = None, aliases: tuple[str, ...] = ()
+    directory: Path,
+    name: str = "127.0.0.1",
+    listener: socket.socket | None = None,
+    aliases: tuple[str, ...] = (),
+    resources: Mapping[str, Callable[[Entra], ASGIApp]] | None = None,
 ) -> Iterator[Entra]:
     """Run Entra under a name (or address) and write its CA to `ca.crt` in the directory.
 
     It listens on a free port of loopback unless it is given a listening socket, which it closes in the end. Its
-    certificate is for the name, for its aliases and for localhost.
+    certificate is for the name, for its aliases and for localhost. `resources` are other hosts that it answers for,
+    each with the app of a resource that accepts its tokens.
     """
     with listener or socket.create_server(LOOPBACK, backlog=BACKLOG) as bound:
         emulator = Entra(f"https://{name}:{bound.getsockname()[1]}".removesuffix(":443"), directory / "ca.crt")
-        with _serving(emulator.app(), _context(directory, name, "localhost", *aliases), bound):
+        names = (name, "localhost", *aliases, *(resources or {}))
+        with _serving(emulator.app(resources), _context(directory, *names), bound):
             yield emulator
 
 

