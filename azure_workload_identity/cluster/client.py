@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import aiohttp
@@ -66,6 +66,14 @@ class Answer:
     date: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most bytes that are read of an answer, and the most seconds that it may take."""
+
+    size: int = MAX_ANSWER
+    seconds: float = field(default_factory=lambda: READ_SECONDS)
+
+
 def failure(answer: Answer, method: str, path: str, denied: Exception) -> Exception:
     """The error for an unsuccessful response: `denied` if a role is missing, which a retry does not fix."""
     return denied if answer.status in DENIED else ClusterUnavailableError(method, path, f"HTTP {answer.status}")
@@ -99,14 +107,14 @@ class Cluster:
                 "KUBECONFIG, run in a pod with a ServiceAccount token, or give manifests with --service-accounts"
             ) from error
 
-    async def get(self, path: str, accept: str = JSON, *, most: int = MAX_ANSWER) -> Answer:
-        """The response to a GET, of at most `most` bytes.
+    async def get(self, path: str, accept: str = JSON, limits: Limits | None = None) -> Answer:
+        """The response to a GET.
 
         Raises:
-            AnswerTooLargeError: when it is larger; the rest is not read.
-            ClusterUnavailableError: when there is none within READ_SECONDS.
+            AnswerTooLargeError: when it is larger than the limits say; the rest is not read.
+            ClusterUnavailableError: when there is none in time.
         """
-        return await self.request("GET", path, accept=accept, most=most)
+        return await self.request("GET", path, accept=accept, limits=limits)
 
     async def request(
         self,
@@ -116,20 +124,21 @@ class Cluster:
         *,
         content_type: str = JSON,
         accept: str = JSON,
-        most: int = MAX_ANSWER,
+        limits: Limits | None = None,
     ) -> Answer:
         """The response to one request; `body` is sent as JSON.
 
         Raises:
             AnswerTooLargeError, ClusterUnavailableError: as `get` does.
         """
+        limits = limits or Limits()
         try:
-            async with asyncio.timeout(READ_SECONDS):
+            async with asyncio.timeout(limits.seconds):
                 headers = await self._headers(method, path, accept)
                 headers["Content-Type"] = content_type
                 answer = await self._client.call_api(method, self._host + path, header_params=headers, body=body)
                 date = answer.response.headers.get("Date", "")
-                content = await _read(answer.response, most)
+                content = await _read(answer.response, limits.size)
         except _FAILURES as error:
             raise ClusterUnavailableError(method, path, type(error).__name__) from error
         if content is None:

@@ -23,12 +23,16 @@ from azure_workload_identity.cluster.client import (
     AnswerTooLargeError,
     Cluster,
     ClusterUnavailableError,
+    Limits,
 )
 from azure_workload_identity.types import JsonObject
 
 # A page of a list has so many objects, and fewer where they are so large that it would have more bytes.
 PAGE: Final = 500
 MAX_PAGE_BYTES: Final = 4 << 20
+# No admission waits for a page, and one that is too late starts the whole list again: of many pages on a busy API
+# server, one nearly always takes longer than an admission may wait.
+PAGE_SECONDS: Final = 30.0
 # More is not a cluster's but the answer of something that does not end.
 MAX_OBJECTS: Final = 1_000_000
 MAX_EMPTY_PAGES: Final = 10
@@ -261,7 +265,8 @@ class Watch(Generic[T]):
             size, alone = self._page_size, self._page_size == 1
             url = self._resource.url(limit=size, **{"continue": token})
             try:
-                answer = await self._cluster.get(url, accept, most=MAX_ANSWER if alone else MAX_PAGE_BYTES)
+                limits = Limits(MAX_ANSWER if alone else MAX_PAGE_BYTES, PAGE_SECONDS)
+                answer = await self._cluster.get(url, accept, limits)
             except AnswerTooLargeError:
                 if alone:
                     raise

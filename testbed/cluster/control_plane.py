@@ -21,7 +21,7 @@ from azure_workload_identity.types import JsonObject
 from testbed import tools
 from testbed.processes import free_ports, running, wait_until
 
-READY_SECONDS = 60.0
+READY_SECONDS = 300.0  # with 500,000 ServiceAccounts in etcd it takes a while
 
 
 class ApiError(Exception):

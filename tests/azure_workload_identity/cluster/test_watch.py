@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from azure_workload_identity.cluster import watch
+from azure_workload_identity.cluster import client, watch
 from azure_workload_identity.cluster.client import Cluster
 from azure_workload_identity.cluster.watch import MetadataOnly, Resource, SingleObjectHandler, Stored, Watch
 from testbed.processes import MAX_WAIT_SECONDS, until_in_loop
@@ -132,6 +132,14 @@ def test_lists_anew(tmp_path: Path, broken: tuple[int, bytes], reason: str) -> N
     kept, reasons, _ = followed(answers, tmp_path, lambda kept, _: kept.lists == 2)
     assert kept.names == {"a", "new"}
     assert reasons[0] == f"serviceaccounts {reason}"
+
+
+def test_slow_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page may take longer than an admission waits: the list is complete without a restart."""
+    monkeypatch.setattr(client, "READ_SECONDS", 0.0)
+    answers = Answers(200, b"", script=[(200, listed("a", page="next")), (200, listed("b", version=7))])
+    kept, reasons, _ = followed(answers, tmp_path, lambda kept, _: kept.lists == 1)
+    assert (kept.names, reasons) == ({"a", "b"}, [])
 
 
 def large(name: str, size: int, version: int = 1) -> dict[str, object]:
