@@ -183,7 +183,7 @@ class Azure:
 
     def token(self, audience: str) -> str:
         """Write a token for one of the two, as a credential gets it."""
-        claims = {"aud": audience.rstrip("/"), "tid": self.tenant, "exp": int(time.time()) + 3600}
+        claims = {"aud": audience.rstrip("/"), "tid": self.tenant, "exp": int(self.clock()) + 3600}
         return ".".join(_base64(part) for part in ({"alg": "none"}, claims, {"emulated": True}))
 
     # -- what the listeners ask
@@ -192,7 +192,7 @@ class Azure:
         """Refuse a request whose token is absent or for somebody else."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         claims = _claims(token) if scheme == "Bearer" else {}
-        if claims.get("aud") != audience or claims.get("exp", 0) < time.time():
+        if claims.get("aud") != audience or claims.get("exp", 0) < self.clock():
             challenge = (
                 f'Bearer authorization_uri="https://login.microsoftonline.com/{self.tenant}", error="invalid_token", '
                 "error_description=\"The authentication failed because of missing 'Authorization' header.\""

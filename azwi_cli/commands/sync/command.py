@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from azwi_cli.azure.federation import FederatedCredential, Holder
     from azwi_cli.azure.session import Session
     from azwi_cli.cluster.kube import Cluster
-    from azwi_cli.commands.sync.desired import DesiredAccount
+    from azwi_cli.commands.sync.desired import Desired, DesiredAccount
     from azwi_cli.commands.sync.plan import IdentityPlan, Rules
     from azwi_cli.commands.sync.report import Results
 
 # With --watch: how often Azure is compared when no account has changed.
 RESYNC_SECONDS: Final = 300.0
 MAX_PARALLEL: Final = 16
+MAX_SHOWN: Final = 10
 _OWNER: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,23}")
 
 
@@ -117,7 +118,7 @@ class Source:
             return cls(given, None)
         return cls(given, Cluster.connect(ClusterTarget(given["kubeconfig"], given["context"], given["namespace"])))
 
-    def accounts(self) -> "list[DesiredAccount]":
+    def accounts(self) -> "Desired":
         """The ServiceAccounts with a client id.
 
         Raises:
@@ -130,7 +131,7 @@ class Source:
         else:
             assert self.cluster is not None  # noqa: S101  connect has seen to it
             found = desired.from_cluster(self.cluster, self.given["namespace"])
-        if not found and self.given["prune"] and not self.given["allow_empty"]:
+        if not found.accounts and self.given["prune"] and not self.given["allow_empty"]:
             raise CommandError(
                 "no ServiceAccount with a client id was found, and --prune would delete every credential of this owner",
                 "if that is what you want, add --allow-empty",
@@ -161,18 +162,21 @@ class Source:
         return found
 
 
-def _once(source: Source, accounts: "Sequence[DesiredAccount]", given: Params) -> "tuple[list[IdentityPlan], Results]":
-    """Plan, print, carry out and print what came of it."""
+def _once(source: Source, wanted: "Desired", given: Params) -> "tuple[list[IdentityPlan], Results, int]":
+    """Plan, print, carry out and print what came of it; the last number is that of accounts that cannot be used."""
     from azwi_cli.azure.polling import Polling
     from azwi_cli.azure.session import Session
     from azwi_cli.commands.sync import report
     from azwi_cli.commands.sync.apply import Applier
     from azwi_cli.commands.sync.plan import Rules
 
-    rules = Rules(given["owner"], source.issuer(), given["prune"], "" if given["files"] else given["namespace"])
+    for why in [*wanted.unusable.values()][:MAX_SHOWN]:
+        output.warn(f"{why}; its credentials stay as they are")
+    namespace = "" if given["files"] else given["namespace"]
+    rules = Rules(given["owner"], source.issuer(), given["prune"], namespace, frozenset(wanted.unusable))
     with Session(options.login(given), options.target(given)) as session:
         with output.progress("reading federated credentials") as shown:
-            plans, holders = _plans(session, accounts, rules, given)
+            plans, holders = _plans(session, wanted.accounts, rules, given)
         results: Results | None = None
         if not given["dry_run"]:
             count = [0]
@@ -194,7 +198,7 @@ def _once(source: Source, accounts: "Sequence[DesiredAccount]", given: Params) -
                     )
                     raise
     output.write(report.document(plans, results), given["output_format"], lambda: report.text(plans, results))
-    return plans, results or {}
+    return plans, results or {}, len(wanted.unusable)
 
 
 def _plans(
@@ -226,13 +230,13 @@ def _plans(
     return sorted(plans, key=lambda one: (one.label, one.client_id)), found.holders
 
 
-def _end(done: "tuple[list[IdentityPlan], Results]") -> None:
+def _end(done: "tuple[list[IdentityPlan], Results, int]") -> None:
     """Raise the error that says how much is not in place."""
     from azwi_cli.commands.sync import report
     from azwi_cli.commands.sync.apply import Outcome
 
-    plans, results = done
-    problems = sum(len(one.problems) for one in plans)
+    plans, results, unusable = done
+    problems = unusable + sum(len(one.problems) for one in plans)
     failed = sum(result.outcome in {Outcome.FAILED, Outcome.NOT_TRIED} for result in report.flat(results))
     if problems or failed:
         raise CommandError(
@@ -243,7 +247,7 @@ def _end(done: "tuple[list[IdentityPlan], Results]") -> None:
 
 def _watch(source: Source, given: Params) -> None:
     """Synchronise now, when the accounts differ, and every RESYNC_SECONDS; after an error it is tried again."""
-    last: list[DesiredAccount] | None = None
+    last: Desired | None = None
     due = 0.0
     while True:
         try:

@@ -28,12 +28,16 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Whose credentials are planned: those of an owner and an issuer, of one namespace if it is set."""
+    """Whose credentials are planned: those of an owner and an issuer, of one namespace if it is set.
+
+    `kept` are accounts, by namespace and name, of which nothing is pruned: what they want is not known.
+    """
 
     owner: str
     issuer: str
     prune: bool
     namespace: str = ""
+    kept: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def mark(self) -> str:
@@ -54,6 +58,8 @@ class Rules:
         """Whether it is deleted when no account needs it."""
         subject = _SUBJECT.fullmatch(credential.subject)
         in_scope = not self.namespace or (subject is not None and subject[1] == self.namespace)
+        if subject is not None and subject.groups() in self.kept:
+            return False
         return self.owns(credential) and credential.issuer == self.issuer and in_scope
 
 

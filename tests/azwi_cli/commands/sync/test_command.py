@@ -1,5 +1,10 @@
 """`azwi sync` with ServiceAccounts in manifests and an emulated Azure; with a cluster in tests/cluster."""
 
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +19,13 @@ from azwi_cli.main import program
 from testbed.azure_management import Azure
 from testbed.azure_management.login import install_az
 from testbed.azure_management.state import Failure
+from testbed.processes import MAX_WAIT_SECONDS
+from testbed.program import ROOT
 from tests.support.schemas import follows_schema
 from tests.test_docs import text
 
 ISSUER = "https://issuer.azwi.test/"
+ID = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
 Sync = Callable[..., Result]
 
 
@@ -158,6 +166,15 @@ def test_refused(azure: Azure, sync: Sync, tmp_path: Path) -> None:
                                 for number in ("1", "2")]),
             "is there twice, with two client ids",
         ),
+        ("kind: &a [*a]\n", "all.yaml"),
+        (yaml.safe_dump({**account("shop", "web", ID), "metadata": {"name": "web", "anotations": {}}}),
+         "ServiceAccount default/web has an unknown field: 'metadata.anotations'"),
+        (yaml.safe_dump({**account("shop", "web", ID), "spec": {}}), "has an unknown field: 'spec'"),
+        (yaml.safe_dump({**account("shop", "web", ID), "metadata": {
+            "name": "web", "annotations": {"azure.workload.identity/client_id": ID}}}),
+         "'azure.workload.identity/client_id' has no effect: the annotation is azure.workload.identity/client-id"),
+        (yaml.safe_dump({**account("shop", "web", ID), "metadata": {"name": "web", "labels": {names.CLIENT_ID: ID}}}),
+         "has no effect: the annotation is"),
     ],
 )  # fmt: skip
 def test_bad_input(azure: Azure, sync: Sync, tmp_path: Path, content: str, expected: str) -> None:
@@ -244,3 +261,77 @@ def test_denied(azure: Azure, sync: Sync, tmp_path: Path) -> None:
     azure.faults.failures.append(Failure(403, "Authorization_RequestDenied", times=9, fragment="/applications"))
     done = sync()
     assert (done.exit_code, "applications could not be looked at" in done.stdout) == (1, True)
+
+
+class Cluster:
+    """Lists ServiceAccounts."""
+
+    def __init__(self, *accounts: dict[str, Any]) -> None:
+        self.accounts = accounts
+
+    def list(self, _: str) -> list[dict[str, Any]]:
+        """List them as the API does, with their kind."""
+        return list(self.accounts)
+
+
+def test_bad_account_of_the_cluster(azure: Azure, sync: Sync, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account of a cluster that cannot be used stops nobody else's, and its own credential stays."""
+    web = client_id(azure, "shop-web")
+    write(tmp_path, account("shop", "web", web), account("shop", "old", web), account("team", "app", web))
+    assert sync().exit_code == 0
+    broken = account("team", "app", "not-an-id\x1b[2J")
+    listed = Cluster(account("shop", "web", web), account("shop", "new", web), broken)
+    monkeypatch.setattr("azwi_cli.cluster.kube.Cluster.connect", lambda _: listed)
+    flags = [f"-s={azure.subscription}", "--auth-method=cli", f"--arm-endpoint={azure.arm}", "--prune"]
+    done = CliRunner().invoke(program, ["sync", *flags, f"--service-account-issuer-url={ISSUER}"])
+    assert done.exit_code == 1
+    assert "ServiceAccount team/app: 'not-an-id\\x1b[2J' is not a client id" in done.stderr
+    assert "1 problem, 0 failed; the rest is in place" in done.stderr
+    assert held(azure) == {"shop-web": ["shop:new", "shop:web", "team:app"]}
+
+
+@pytest.mark.parametrize("ahead", [-2 * 86400.0, 2 * 86400.0])
+def test_clock(azure: Azure, sync: Sync, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float) -> None:
+    """A clock of this machine that is days ahead or behind changes nothing of what is done."""
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + ahead)
+    azure.faults.clock_ahead = -ahead  # Azure's own is right
+    web = client_id(azure, "shop-web")
+    write(tmp_path, account("shop", "web", web), account("shop", "api", web))
+    azure.faults.throttle(1, "0.01", method="PUT")
+    done = sync("--prune")
+    assert done.exit_code == 0, done.output
+    assert held(azure) == {"shop-web": ["shop:api", "shop:web"]}
+    assert len(azure.writes()) == 3
+    assert sync("--prune").stdout == "0 done, 2 in place.\n"
+
+
+def test_ctrl_c(azure: Azure, sync: Sync, tmp_path: Path) -> None:
+    """Ctrl-C finishes the write under way, prints what was done and not, and the same command does the rest."""
+    web = client_id(azure, "shop-web")
+    write(tmp_path, *(account("shop", name, web) for name in ("a", "b", "c")))
+    written = threading.Event()
+    go_on = threading.Event()
+
+    def hold(*_: str) -> None:
+        written.set()
+        assert go_on.wait(MAX_WAIT_SECONDS)
+
+    azure.on_credential = hold
+    command = [
+        *(sys.executable, "-m", "azwi_cli", "sync", "-f", str(tmp_path / "accounts"), f"-s={azure.subscription}"),
+        *("--auth-method=cli", f"--arm-endpoint={azure.arm}", f"--service-account-issuer-url={ISSUER}"),
+    ]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert written.wait(MAX_WAIT_SECONDS)
+        process.send_signal(signal.SIGINT)
+        # The write is answered only after the signal: a moment for Python's handler would be a guess.
+        go_on.set()
+        stdout, stderr = process.communicate(timeout=MAX_WAIT_SECONDS)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    done = held(azure)["shop-web"]
+    assert stdout.splitlines()[-1].startswith(f"{len(done)} done")
+    assert stdout.count("not-tried: stopped before") == 3 - len(done)
+    assert sync().exit_code == 0
+    assert held(azure) == {"shop-web": ["shop:a", "shop:b", "shop:c"]}
