@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import aiohttp
-import yaml
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config.config_exception import ConfigException
+from kubernetes.aio.config.incluster_config import load_incluster_config
 
 from azure_workload_identity import __version__
 
@@ -94,14 +94,9 @@ class Cluster:
         Raises:
             ValueError: with a sentence when no configuration is found or it cannot be used.
         """
-        configuration = Configuration()
         try:
-            if not kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST"):
-                load_incluster_config(client_configuration=configuration)
-            else:
-                await load_kube_config(config_file=kubeconfig or None, client_configuration=configuration)
-            return cls(configuration)
-        except (ConfigException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
+            return cls(await _configuration(kubeconfig))
+        except (ConfigException, OSError, TypeError, ValueError) as error:
             raise ValueError(
                 f"no usable cluster configuration in {kubeconfig or '~/.kube/config'}: {error}; set --kubeconfig or "
                 "KUBECONFIG, run in a pod with a ServiceAccount token, or give manifests with --service-accounts"
@@ -182,6 +177,27 @@ class Cluster:
         headers = {"Accept": accept, "Accept-Encoding": "identity", "User-Agent": f"azwi-webhook/{__version__}"}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
         return headers
+
+
+async def _configuration(kubeconfig: str) -> Configuration:
+    """The configuration to connect by.
+
+    Raises:
+        ConfigException, OSError, TypeError, ValueError: none is found, or it cannot be used.
+    """
+    configuration = Configuration()
+    if not kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST"):
+        load_incluster_config(client_configuration=configuration)
+        return configuration
+    # Here, since they would cost a pod a mebibyte.
+    import yaml  # noqa: PLC0415  not in a pod
+    from kubernetes.aio.config.kube_config import load_kube_config  # noqa: PLC0415  not in a pod
+
+    try:
+        await load_kube_config(config_file=kubeconfig or None, client_configuration=configuration)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+    return configuration
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:

@@ -1,6 +1,6 @@
 """Creates the components of a server from its settings."""
 
-# ruff: noqa: PLC0415  each source of accounts loads only what it needs
+# ruff: noqa: PLC0415  each source of accounts and of a mapping loads only what it needs
 
 import logging
 from pathlib import Path
@@ -8,7 +8,6 @@ from pathlib import Path
 from certs.errors import CertificateError
 from certs.source import InMemorySource, Source
 from webhook.admission.identity import IdentityMapping
-from webhook.config import identity_mapping
 from webhook.config.settings import PROXY_IMAGE, Settings
 from webhook.runtime.components import LOCAL_NAMES, Components, StartError, mounted_certificates
 from webhook.runtime.current_policy import CurrentPolicy
@@ -28,7 +27,7 @@ async def create_components(settings: Settings) -> Components:
             "the default PROXY_IMAGE knows no custom token endpoint: pods that ask for both get no token from it"
         )
     try:
-        mapping = identity_mapping.load(settings.identity_mapping) if settings.identity_mapping else IdentityMapping()
+        mapping = _mapping(settings.identity_mapping)
         if settings.service_accounts is None:
             from webhook.runtime.in_cluster import create_cluster_components
 
@@ -36,6 +35,19 @@ async def create_components(settings: Settings) -> Components:
         return _create_file_components(settings, settings.service_accounts, mapping)
     except (ValueError, CertificateError) as error:
         raise StartError(str(error)) from error
+
+
+def _mapping(file: Path | None) -> IdentityMapping:
+    """The identity mapping in a file, or an empty one.
+
+    Raises:
+        ValueError: the file cannot be used.
+    """
+    if file is None:
+        return IdentityMapping()
+    from webhook.config import identity_mapping
+
+    return identity_mapping.load(file)
 
 
 def _create_file_components(settings: Settings, manifests: Path, mapping: IdentityMapping) -> Components:

@@ -6,8 +6,9 @@ import ssl
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
-import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from webhook.server.accept import Listener
 from webhook.server.bounded_protocol import BoundedProtocol
@@ -22,7 +23,7 @@ BACKLOG: Final = 1024
 SEND_BUFFER: Final = 128 << 10
 
 
-class HttpServer(uvicorn.Server):
+class HttpServer(Server):
     """A uvicorn server on a given socket; `context` returns that of the next TLS handshake, None for none.
 
     It leaves signals alone, since a process has several servers.
@@ -36,7 +37,7 @@ class HttpServer(uvicorn.Server):
         context: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         super().__init__(
-            uvicorn.Config(
+            Config(
                 app,
                 http=BoundedProtocol,
                 ws="none",

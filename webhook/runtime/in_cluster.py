@@ -23,7 +23,6 @@ from webhook.config.settings import Settings
 from webhook.runtime import staleness
 from webhook.runtime.components import BackgroundTask, Components, StartError, mounted_certificates
 from webhook.runtime.current_policy import CurrentPolicy
-from webhook.runtime.mapping_watch import MappingWatch
 from webhook.server.metrics import Metrics
 from webhook.server.readiness import Readiness
 
@@ -199,6 +198,8 @@ def _mapping_watches(
 ) -> _MappingWatches:
     if not settings.identity_mapping_configmap:
         return _MappingWatches()
+    from webhook.runtime.mapping_watch import MappingWatch  # noqa: PLC0415  it loads a reader of YAML
+
     place = (settings.pod_namespace, settings.identity_mapping_configmap)
     mapping = MappingWatch(cluster, events, place, policy.set_mapping, metrics.record_mapping)
     watch = Watch(cluster, mapping.resource, mapping, metrics.record_watch_restart)

@@ -15,13 +15,13 @@ from webhook.config.settings import TLS_VERSIONS, Address, Settings
 from webhook.runtime import allocator, certificate_expiry
 from webhook.runtime.components import BackgroundTask, Components, StartError, run_forever
 from webhook.runtime.http_server import HttpServer
+from webhook.runtime.imports import GC_ALLOCATIONS
 from webhook.runtime.shutdown import Shutdown, cancel
 from webhook.runtime.sockets import Listeners
 from webhook.runtime.tls import ClientCaFile, configurator
 from webhook.server.app import admission_app, health_app, metrics_app
 from webhook.server.connections import ConnectionTable, Limits
 
-GC_ALLOCATIONS: Final = 50_000
 # An API server opens a connection for each review that is in flight, a few hundred at its own limits; with TLS one
 # takes some 50 KiB here.
 WEBHOOK_LIMITS: Final = Limits(total=1024, source=768)
@@ -144,11 +144,7 @@ async def _running(background: tuple[BackgroundTask, ...]) -> AsyncIterator[None
 
 
 def tune_garbage_collector() -> None:
-    """Exclude what is loaded from garbage collection, and collect less often.
-
-    A decoded review is thousands of maps without cycles. By default every few hundred of them start a collection, now
-    and then of everything that is loaded, which took longer than the admission.
-    """
+    """Exclude what is loaded from garbage collection, which took longer than an admission, and collect less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS)

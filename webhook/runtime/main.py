@@ -1,5 +1,11 @@
 """The server of `azwi-webhook`, from its command line to its exit status."""
 
+# ruff: noqa: E402  the first import decides what the others load
+
+from webhook.runtime import imports
+
+imports.prepare()
+
 import os
 import sys
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ from webhook.runtime import main
 
 settings = main.load(["--service-accounts={ROOT / "examples"}"], {{"AZURE_TENANT_ID": "{TENANT}"}})
 asyncio.run(main.create_components(settings))
-print(sorted({{"aiohttp", "cryptography", "jsonpatch", "kubernetes"}} & sys.modules.keys()))
+print(sorted({{"aiohttp", "cryptography", "jsonpatch", "kubernetes.aio.client"}} & sys.modules.keys()))
 """
 
 
