@@ -66,12 +66,18 @@ docs: .venv/run.stamp ## generate the pages of the manual that come from the cod
 	@$(PY) -m scripts.write_policy
 	@$(PY) -m scripts.write_azwi
 	@$(PY) -m scripts.write_diagram
+	@$(PY) -m scripts.write_plots
 
 man: .venv/run.stamp ## man pages of azwi into MAN (dist/man)
 	@$(PY) -m scripts.write_man $(or $(MAN),dist/man)
 
 transcripts: .venv/test.stamp ## draw azwi doctor on a healthy and a broken cluster for the manual (needs make cluster-tools)
 	@$(PY) -m scripts.write_transcripts
+
+.PHONY: dashboard
+dashboard: .venv/test.stamp ## record the Grafana dashboard's queries with a real API server and Prometheus, and draw it (Debian: prometheus)
+	@$(PY) -m scripts.record_dashboard
+	@$(PY) -m scripts.write_plots
 
 doctor-setups: .venv/test.stamp ## try every fix of azwi doctor on a real API server and write the page of them (as above)
 	@rm -f .venv/doctor-rows && DOCTOR_ROWS=.venv/doctor-rows REQUIRE_CLUSTER=1 $(PY) -m pytest -q tests/cluster/doctor

@@ -1,5 +1,6 @@
 """The manual says what the code does."""
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from azure_workload_identity import names
 from azure_workload_identity.entra import MEANINGS
 from imds_proxy import settings
 from imds_proxy.metrics import Metrics as ProxyMetrics
+from scripts import write_plots
 from testbed.program import ROOT
 from webhook.admission.reasons import Reason, WarningCode
 from webhook.config import identity_mapping
@@ -62,6 +64,15 @@ def test_diagram() -> None:
     command = [sys.executable, "-m", "scripts.write_diagram", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_plots() -> None:
+    """Every plot is the one that recorded values or its page's table make; the dashboard's has each of its panels."""
+    assert {file.name for file, made in write_plots.pictures().items() if file.read_text() != made} == set()
+    dashboard = ROOT / "charts" / "workload-identity-webhook" / "files" / "dashboard.json"
+    recorded = json.loads(text("operate/dashboard.json"))["panels"]
+    panels = json.loads(dashboard.read_text())["panels"]
+    assert [panel["title"] for panel in recorded] == [panel["title"] for panel in panels]
 
 
 def test_reasons() -> None:
