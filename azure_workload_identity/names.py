@@ -40,6 +40,9 @@ USE_BINDING: Final = CUSTOM_ENDPOINT_PREFIX + "identity-binding"  # the one that
 MIRROR_POD: Final = "kubernetes.io/config.mirror"
 DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 
+# Between two admission policies, on a pod that is refused: a label, and an annotation with the reason.
+REFUSED: Final = PREFIX + "refused"
+
 ACCOUNT_ANNOTATIONS: Final = frozenset({CLIENT_ID, TENANT_ID, TOKEN_EXPIRATION})
 POD_ANNOTATIONS: Final = frozenset(
     {

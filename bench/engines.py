@@ -37,7 +37,8 @@ from testbed.cluster.server import (
 )
 from webhook.admission.identity import Defaults
 from webhook.admission.policy import Policy, ProxySettings
-from webhook.admission_policy.manifests import LEFT_BY_POLICY, Installation, documents
+from webhook.admission_policy.conditions import LEFT_BY_POLICY
+from webhook.admission_policy.manifests import Installation, documents
 
 NONE: Final = "none"
 WEBHOOK: Final = "webhook"

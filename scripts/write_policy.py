@@ -12,7 +12,9 @@ from typing import Final
 
 from azure_workload_identity import names
 from scripts.chart_values import CHART
-from webhook.admission_policy.manifests import BODIES, LEFT_BY_POLICY, OWN_ACCOUNT, OWN_VALUES
+from webhook.admission_policy.conditions import LEFT_BY_POLICY, OWN_ACCOUNT, OWN_VALUES, WITHOUT_TOKEN
+from webhook.admission_policy.limits import MAX_EXPRESSION
+from webhook.admission_policy.manifests import BODIES
 
 FOLDER: Final = CHART / "files" / "policy"
 HEAD: Final = "# Made by `make docs` from webhook/admission_policy: change that.\n"
@@ -25,7 +27,10 @@ def texts() -> Mapping[Path, str]:
         "authorityHosts": names.AUTHORITY_HOSTS,
         "ownAccount": OWN_ACCOUNT,
         "ownValues": OWN_VALUES,
+        "withoutToken": WITHOUT_TOKEN,
         "leftByPolicy": LEFT_BY_POLICY,
+        "refused": names.REFUSED,
+        "maxExpression": MAX_EXPRESSION,
     }
     return {
         FOLDER / "tables.json": json.dumps(tables, indent=1) + "\n",

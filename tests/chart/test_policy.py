@@ -146,7 +146,8 @@ def test_both(helm: Helm) -> None:
     assert [entry["matchConditions"][-1] for entry in entries] == [
         {
             "name": "left-by-policy",
-            "expression": "!object.spec.?volumes.orValue([]).exists(volume, "
+            "expression": f"!('{names.REFUSED}' in object.metadata.?labels.orValue({{}}))\n"
+            "&& !object.spec.?volumes.orValue([]).exists(volume, "
             f"volume.name.startsWith('{names.VOLUME_PREFIX}'))",
         }
     ] * 3
@@ -203,6 +204,10 @@ REFUSED: Final[list[tuple[JsonObject, str]]] = [
         r"mappings\[0\] has a pattern that policies",
     ),
     ({"secondTokenAudience": "a b"}, "secondTokenAudience must be printable ASCII"),
+    (
+        {"identityMapping.mappings": [{**MAPPINGS[2], "serviceAccount": f"web-{number}"} for number in range(1_000)]},
+        r"has \d+ characters as an expression, and the API server takes 100000: use fewer entries",
+    ),
 ]
 
 

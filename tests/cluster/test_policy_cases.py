@@ -8,6 +8,7 @@ import copy
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +25,9 @@ from testbed.cluster.server import wait_until_true
 from tests.test_cases import CASES, FOLDERS, Given, admitted, given_by, read
 from webhook.admission.policy import OptIn, Policy
 from webhook.admission.review import Decision
+from webhook.admission_policy.conditions import OWN_ACCOUNT, usual_settings, with_settings
 from webhook.admission_policy.manifests import Installation, documents, ways
-from webhook.admission_policy.settings import settings_variables
+from webhook.admission_policy.settings import as_json, settings_variables
 
 SETUP: Final = "setup"
 PROGRAM: Final = "azure-workload-identity: "
@@ -137,8 +139,17 @@ def manifests(cases: list[Case]) -> Iterator[tuple[str, JsonObject]]:
     """Write the policies of all cases, with their paths.
 
     The API server takes a second or so to compile a policy, and between cases only the values of its settings differ.
-    So there is one policy of each kind, whose settings are looked up by a label of the namespace.
+    So there is one policy of each kind, whose settings are looked up by a label of the namespace, and in match
+    conditions, which do not know of labels, by its name.
     """
+    usual = {case.namespace: usual_settings(case.policy) for case in cases}
+    condition = with_settings(
+        OWN_ACCOUNT,
+        {
+            name: looked_up({namespace: found[name] for namespace, found in usual.items()})
+            for name in next(iter(usual.values()))
+        },
+    )
     setups = {case.setup: case.policy for case in cases}
     settings = {
         name: {found.name: found.expression for found in settings_variables(policy)} for name, policy in setups.items()
@@ -155,12 +166,22 @@ def manifests(cases: list[Case]) -> Iterator[tuple[str, JsonObject]]:
             elif number:
                 continue
             else:
+                for match in spec.get("matchConditions", ()):
+                    if match["name"] == "own-account":
+                        match["expression"] = condition
                 for variable in spec["variables"]:
                     if variable["name"] in settings[min(settings)]:
                         name = variable["name"]
                         values = ", ".join(f"'{setup}': dyn({found[name]})" for setup, found in settings.items())
                         variable["expression"] = f"{{{values}}}[namespaceObject.metadata.labels['{SETUP}']]"
             yield path, manifest
+
+
+def looked_up(values: Mapping[str, str]) -> str:
+    """Write an expression for a setting, given its values as JSON by namespace."""
+    ((most, _),) = Counter(values.values()).most_common(1)
+    others = {namespace: json.loads(value) for namespace, value in values.items() if value != most}
+    return f"{as_json(others)}[?object.metadata.namespace].orValue({most})"
 
 
 def wait_for_policies(clusters: Clusters, case: Case) -> None:

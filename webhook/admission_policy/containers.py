@@ -52,6 +52,24 @@ SELECTION: Final[tuple[Variable, ...]] = (
         "object.spec.?initContainers.orValue([]) + variables.containers",
     ),
     variable("containerNames", "Their names.", "variables.allContainers.map(own, own.name)"),
+    variable("volumes", "The pod's volumes.", "object.spec.?volumes.orValue([])"),
+    variable(
+        "isUsual",
+        "Whether the pod is the usual one: it asks for nothing, and nothing of its own is in the identity's way.",
+        """
+        variables.annotations.all(key, !key.startsWith(@PREFIX))
+        && variables.volumes.all(volume, volume.name != @DOCUMENTED_VOLUME && !volume.name.startsWith(@VOLUME_PREFIX))
+        && variables.allContainers.all(
+          own,
+          !own.name.startsWith(@PROXY_CONTAINER)
+          && own.?env.orValue([]).all(entry, !entry.name.startsWith(@VARIABLES))
+          && own.?volumeMounts.orValue([]).all(mount, !mount.mountPath.matches(@NEAR))
+          && !has(own.volumeDevices)
+        )
+        """,
+        VARIABLES=_VARIABLE_PREFIX,
+        NEAR=_NEAR,
+    ),
     variable(
         "proxyIsRequested",
         "Whether the pod asks for the proxy.",
@@ -62,7 +80,7 @@ SELECTION: Final[tuple[Variable, ...]] = (
         "selected",
         "The names of those that get the identity: a proxy that the pod has already always, its init container never.",
         """
-        variables.containerNames.filter(
+        variables.isUsual ? variables.containerNames : variables.containerNames.filter(
           name,
           name != @PROXY_INIT_CONTAINER && (
             (name == @PROXY_CONTAINER && variables.proxyIsRequested)
@@ -77,12 +95,11 @@ SELECTION: Final[tuple[Variable, ...]] = (
 )
 
 LAYOUT: Final[tuple[Variable, ...]] = (
-    variable("volumes", "The pod's volumes.", "object.spec.?volumes.orValue([])"),
     variable(
         "isFormerLayout",
         "Whether the pod has the one volume of a former version, with both paths.",
         """
-        variables.volumes.exists(
+        !variables.isUsual && variables.volumes.exists(
           volume,
           volume.name == @VOLUME && volume.?projected.?sources.orValue([]).exists(
             source, source.?serviceAccountToken.?path.orValue('') == @TOKEN_FILE
@@ -94,7 +111,7 @@ LAYOUT: Final[tuple[Variable, ...]] = (
         "upstreamVolume",
         "The volume that v1.6.0 or v1.6.1 has put into the pod under a name with a hash, empty for none.",
         """
-        variables.volumes.exists(volume, volume.name == @VOLUME) ? '' : (
+        variables.isUsual || variables.volumes.exists(volume, volume.name == @VOLUME) ? '' : (
           [''] + variables.volumes.filter(
             volume,
             volume.name.startsWith(@VOLUME_PREFIX) && volume.?projected.?sources.orValue([]).exists(

@@ -4,15 +4,8 @@ from typing import Final
 
 from webhook.admission import values
 from webhook.admission.policy import OptIn
-from webhook.admission.values import MAX_ID
 from webhook.admission_policy.cel import Variable, variable
-
-# As webhook.admission.values has them.
-ID_PATTERN: Final = f"^[!-~]{{1,{MAX_ID}}}$"
-UUID_PATTERN: Final = f"(?i)^({values.UUID.pattern})$"
-# Without the look ahead for the length.
-DOMAIN_PATTERN: Final = "(?i)^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$"
-INTEGER_PATTERN: Final = "^\\+?[0-9]{1,18}$"
+from webhook.admission_policy.values import INTEGER_PATTERN
 
 VARIABLES: Final[tuple[Variable, ...]] = (
     variable("labels", "The pod's labels.", "object.metadata.?labels.orValue({})"),
@@ -46,14 +39,17 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         "variables.accountClientId != '' ? variables.accountClientId : variables.mapped[0].clientId",
     ),
     variable(
+        "accountTenantId",
+        "The tenant that the ServiceAccount names, empty for none.",
+        "variables.accountAnnotations[?@TENANT_ID].orValue('').trim()",
+    ),
+    variable(
         "tenantId",
         "The tenant: the ServiceAccount's, the mapping's, or the setting's.",
         """
-        [
-          dyn(variables.accountAnnotations[?@TENANT_ID].orValue('').trim()),
-          dyn(variables.mapped[0].tenantId),
-          dyn(variables.defaultTenantId)
-        ].filter(tenant, tenant != '')[0]
+        variables.accountTenantId != '' ? variables.accountTenantId
+        : variables.mapped[0].tenantId != '' ? variables.mapped[0].tenantId
+        : variables.defaultTenantId
         """,
     ),
     variable(
@@ -86,8 +82,8 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         "expiration",
         "The token's lifetime in seconds. A pod with one that is not valid is refused.",
         """
-        variables.expirationText != '' && variables.expirationIsValid
-        ? int(variables.expirationText)
+        variables.expirationText != ''
+        ? (variables.expirationIsValid ? int(variables.expirationText) : variables.defaultExpiration)
         : variables.mapped[0].tokenExpiration != ''
         ? int(variables.mapped[0].tokenExpiration)
         : variables.defaultExpiration

@@ -13,7 +13,8 @@ from azure_workload_identity.types import JsonObject
 from webhook.admission.policy import OptIn, Policy
 from webhook.admission.review import MAX_WARNINGS
 from webhook.admission_policy import containers, identity, mutation, proxy, refusals, warnings
-from webhook.admission_policy.cel import Variable, cel, needed
+from webhook.admission_policy.cel import Variable, needed
+from webhook.admission_policy.conditions import OWN_ACCOUNT, WITHOUT_TOKEN, usual_settings, with_settings
 from webhook.admission_policy.settings import settings_variables
 
 VARIABLES: Final[tuple[Variable, ...]] = (
@@ -50,24 +51,10 @@ class Kind(StrEnum):
     GUARD = "guard"
 
 
-# The pod's own account, of all that the binding selects in its namespace.
-OWN_ACCOUNT: Final = cel("params.metadata.name == object.spec.?serviceAccountName.orValue('default')")
-# Where the policies cannot read the identity mapping: the pod's ServiceAccount leaves nothing for it to say.
-OWN_VALUES: Final = cel(
-    """
-    [@CLIENT_ID, @TENANT_ID, @TOKEN_EXPIRATION].all(
-      key, params.metadata.?annotations[?key].orValue('').trim() != ''
-    )
-    """
-)
-# Beside a webhook: the pods for which it is called are those that the policies left.
-LEFT_BY_POLICY: Final = cel("!object.spec.?volumes.orValue([]).exists(volume, volume.name.startsWith(@VOLUME_PREFIX))")
-GUARDED: Final = cel(
-    """
-    !variables.optedIn || variables.selected.size() == 0
-    || variables.volumes.exists(volume, volume.name.startsWith(@VOLUME_PREFIX))
-    """
-)
+# The policies that read the pod's ServiceAccount as their parameter.
+WITH_ACCOUNT: Final = frozenset({Kind.INJECT, Kind.WARN})
+NEEDS_SETTINGS: Final = frozenset({*WITH_ACCOUNT, Kind.GUARD})
+GUARDED: Final = "!variables.optedIn || variables.selected.size() == 0"
 GUARD_MESSAGE: Final = (
     "the pod opts in and ends without its token: the API server does not know its ServiceAccount yet, or the policy "
     "that injects it is missing; create the pod again (token-missing)"
@@ -111,7 +98,7 @@ def _policy(kind: Kind, policy: Policy, installation: Installation) -> str:
         "kind": _prefix(kind) + "AdmissionPolicy",
         "metadata": {"name": f"{installation.name}-{kind}"},
     }
-    spec: JsonObject = {} if kind is Kind.GUARD else {"paramKind": {"apiVersion": "v1", "kind": "ServiceAccount"}}
+    spec: JsonObject = {"paramKind": {"apiVersion": "v1", "kind": "ServiceAccount"}} if kind in WITH_ACCOUNT else {}
     spec["failurePolicy"] = "Ignore" if kind is Kind.WARN else installation.failure_policy
     if kind is Kind.INJECT:
         spec["reinvocationPolicy"] = "IfNeeded"
@@ -126,13 +113,24 @@ def _policy(kind: Kind, policy: Policy, installation: Installation) -> str:
             }
         ]
     }
-    conditions = [*installation.match_conditions]
-    if kind is not Kind.GUARD:
-        conditions.insert(0, {"name": "own-account", "expression": OWN_ACCOUNT})
-    if conditions:
-        spec["matchConditions"] = conditions
-    variables = "variables:\n# Settings.\n" + written(settings_variables(policy)) + BODIES[kind]
-    return _dumped(head) + "spec:\n" + indent(_dumped(spec) + variables, "  ")
+    if kind is not Kind.INJECT:
+        operator = "Exists" if kind is Kind.REFUSE else "DoesNotExist"
+        spec["matchConstraints"]["objectSelector"] = {
+            "matchExpressions": [{"key": names.REFUSED, "operator": operator}]
+        }
+    conditions = "".join(_conditions(kind, policy, installation))
+    settings = "# Settings.\n" + written(settings_variables(policy)) if kind in NEEDS_SETTINGS else ""
+    text = _dumped(spec) + (f"matchConditions:\n{conditions}" if conditions else "")
+    return _dumped(head) + "spec:\n" + indent(f"{text}variables:\n{settings}{BODIES[kind]}", "  ")
+
+
+def _conditions(kind: Kind, policy: Policy, installation: Installation) -> Iterator[str]:
+    if kind in WITH_ACCOUNT:
+        yield f"- name: own-account\n  expression: {_block(with_settings(OWN_ACCOUNT, usual_settings(policy)))}"
+    if kind is Kind.GUARD:
+        yield f"- name: without-token\n  expression: {_block(WITHOUT_TOKEN)}"
+    if installation.match_conditions and kind is not Kind.REFUSE:
+        yield _dumped([*installation.match_conditions])
 
 
 def _bindings(kind: Kind, policy: Policy, installation: Installation) -> Iterator[JsonObject]:
@@ -147,7 +145,7 @@ def _bindings(kind: Kind, policy: Policy, installation: Installation) -> Iterato
         if selector:
             resources["namespaceSelector"] = selector
         spec: JsonObject = {"policyName": f"{installation.name}-{kind}", "matchResources": resources}
-        if kind is not Kind.GUARD:
+        if kind in WITH_ACCOUNT:
             spec["paramRef"] = {"selector": dict(installation.account_selector), "parameterNotFoundAction": "Allow"}
         if kind is not Kind.INJECT:
             warn = kind is Kind.WARN or (kind is Kind.GUARD and installation.guard is Guard.WARN)
@@ -218,11 +216,8 @@ BODIES: Final[Mapping[Kind, str]] = {
         tail="mutations:\n- patchType: JSONPatch\n  jsonPatch:\n"
         + indent(f"expression: {_block(mutation.PATCH)}", "    "),
     ),
-    Kind.REFUSE: _body(
-        "variables.refusals",
-        tail="validations:\n- expression: variables.refusals.size() == 0\n"
-        "  messageExpression: variables.refusals[0]\n  reason: Invalid\n",
-    ),
+    Kind.REFUSE: written([refusals.REASON])
+    + "validations:\n- expression: variables.reason == ''\n  messageExpression: variables.reason\n  reason: Invalid\n",
     Kind.WARN: _body("variables.warnings", tail="validations:\n" + "".join(_warnings())),
     Kind.GUARD: _body(
         GUARDED,

@@ -12,6 +12,7 @@ from webhook.admission.layout import ONE_VOLUME, TWO_VOLUMES, TokenMount, TokenV
 from webhook.admission.policy import CustomEndpoint, Resources, TrustBundle
 from webhook.admission.proxy import ProxyMode, ProxyPlan
 from webhook.admission_policy.cel import Variable, cel, code, literal, variable
+from webhook.admission_policy.refusals import MARK
 
 _IDENTITY: Final = Identity(
     code("variables.clientId"), code("variables.tenantId"), cast("int", code("variables.expiration"))
@@ -113,7 +114,8 @@ REQUEST: Final[tuple[Variable, ...]] = (
         "secondAudience",
         "The audience of its second token, empty for none.",
         """
-        [variables.annotations[?@SECOND_AUDIENCE].orValue(variables.defaultSecondAudience)]
+        variables.isUsual && variables.defaultSecondAudience == '' ? ''
+        : [variables.annotations[?@SECOND_AUDIENCE].orValue(variables.defaultSecondAudience)]
         .map(audience, audience == variables.firstAudience ? '' : audience)[0]
         """,
     ),
@@ -136,7 +138,7 @@ VOLUMES: Final[tuple[Variable, ...]] = (
         "outdatedVolumes",
         "The names of those that the pod has with other sources.",
         """
-        variables.wantedVolumes.filter(
+        variables.isUsual ? [] : variables.wantedVolumes.filter(
           wanted,
           variables.volumes.exists(
             volume,
@@ -230,7 +232,8 @@ ENVIRONMENT: Final[tuple[Variable, ...]] = (
         "missingVariables",
         "For each of them, the variables that it lacks. A CA of its own replaces the endpoint's, as file or as data.",
         """
-        variables.environments.transformList(
+        variables.isUsual ? variables.targets.map(target, variables.usualEnvironment)
+        : variables.environments.transformList(
           index, wanted,
           variables.ownVariables[index].size() == 0 ? wanted : wanted.filter(
             entry,
@@ -242,34 +245,42 @@ ENVIRONMENT: Final[tuple[Variable, ...]] = (
         """,
         CAS=names.ENV_TOKEN_PROXY_CAS,
     ),
+    variable(
+        "missingMounts",
+        "For each of them, the mounts of the token that it lacks.",
+        """
+        variables.isUsual ? variables.targets.map(target, variables.mounts.map(place, @MOUNT))
+        : variables.places.transformList(
+          index, places, places.filter(place, !(place.directory in variables.present[index])).map(place, @MOUNT)
+        )
+        """,
+        MOUNT=fragments.mount(_mount("place")),
+    ),
 )
 
 # A list of typed objects, Object.spec.volumes{...}, as one value makes the API server (1.36.3) panic; one of maps not.
 PATCH: Final = cel(
     """
-    !variables.takesPart || (variables.selected.size() == 0 && !variables.getsProxy) ? [] : (
+    !variables.takesPart ? []
+    // The policy that refuses reads the reason.
+    : variables.refusals.size() > 0 ? @MARK
+    : variables.selected.size() == 0 && !variables.getsProxy ? [] : (
       // Variables come first, since Kubernetes expands $(AZURE_CLIENT_ID) only in those after it.
       variables.targets.transformList(
         index, target,
         (
           variables.missingVariables[index].size() > 0 && target.container.?env.orValue([]).size() == 0
           ? [JSONPatch{op: 'add', path: target.pointer + '/env', value: variables.missingVariables[index]}]
-          : variables.missingVariables[index].transformList(
-            place, entry,
-            JSONPatch{op: 'add', path: target.pointer + '/env/' + string(place), value: entry}
+          : variables.missingVariables[index].reverse().map(
+            entry, JSONPatch{op: 'add', path: target.pointer + '/env/0', value: entry}
           )
         )
         + (
-          variables.places[index].exists(place, !(place.directory in variables.present[index]))
-          && target.container.?volumeMounts.orValue([]).size() == 0
-          ? [JSONPatch{op: 'add', path: target.pointer + '/volumeMounts', value: []}] : []
-        )
-        + variables.places[index].filter(place, !(place.directory in variables.present[index])).map(
-          place,
-          JSONPatch{
-            op: 'add', path: target.pointer + '/volumeMounts/-',
-            value: {'name': dyn(place.volume), 'mountPath': dyn(place.directory), 'readOnly': dyn(true)}
-          }
+          variables.missingMounts[index].size() > 0 && target.container.?volumeMounts.orValue([]).size() == 0
+          ? [JSONPatch{op: 'add', path: target.pointer + '/volumeMounts', value: variables.missingMounts[index]}]
+          : variables.missingMounts[index].map(
+            mount, JSONPatch{op: 'add', path: target.pointer + '/volumeMounts/-', value: mount}
+          )
         )
       ).flatten()
       // The volumes: those of other settings are replaced, those that are missing added.
@@ -322,4 +333,5 @@ PATCH: Final = cel(
     )
     """,
     MODE=fragments.VOLUME_MODE,
+    MARK=code(MARK),
 )

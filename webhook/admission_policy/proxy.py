@@ -4,13 +4,13 @@ from typing import Final, cast
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from webhook.admission import fragments, values
+from webhook.admission import fragments
 from webhook.admission.policy import ProxySettings, Resources
 from webhook.admission.proxy import RESOURCE_ANNOTATIONS, Application, ProxyMode, ProxyPlan
 from webhook.admission.windows import OS_LABELS, WINDOWS
 from webhook.admission_policy.cel import Variable, code, literal, variable
+from webhook.admission_policy.values import QUANTITY_PATTERN
 
-QUANTITY_PATTERN: Final = f"^({values.QUANTITY.pattern})$"
 _RESOURCES: Final = Resources(
     *(
         code(f"variables.proxyResources.{name}")

@@ -10,10 +10,15 @@ from webhook.admission.identity import Account
 from webhook.admission.layout import TWO_VOLUMES
 from webhook.admission.proxy import MAX_PORT, RESOURCE_ANNOTATIONS, ProxyMode
 from webhook.admission_policy.cel import Variable, cel, code, literal, variable
-from webhook.admission_policy.identity import DOMAIN_PATTERN, ID_PATTERN, INTEGER_PATTERN, UUID_PATTERN
 from webhook.admission_policy.messages import BLANK, FIRST, refusal, sentences
 from webhook.admission_policy.provoked import ACCOUNT_NAME, CLIENT_ID, CONTAINER, pod, warnings
-from webhook.admission_policy.proxy import QUANTITY_PATTERN
+from webhook.admission_policy.values import (
+    DOMAIN_PATTERN,
+    ID_PATTERN,
+    INTEGER_PATTERN,
+    QUANTITY_PATTERN,
+    UUID_PATTERN,
+)
 
 _ACCOUNT: Final = {ACCOUNT_NAME: "params.metadata.name"}
 _PROXY: Final = {names.INJECT_PROXY: "true"}
@@ -159,10 +164,18 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         "!variables.proxyIsRequested ? [] :\n@LIST",
         LIST=code(_listed(_PROXY_REFUSALS)),
     ),
+    variable("identityRefusals", "What is wrong with the identity.", "@LIST", LIST=code(_listed(_IDENTITY_REFUSALS))),
     variable(
         "refusalParts",
         "Why the pod is refused: the first reason counts. Values are at the odd places.",
-        "!variables.takesPart ? [] :\n@FIRST\n+ variables.proxyRefusals\n+ @SECOND\n+ @TAKEN",
+        """
+        !variables.takesPart ? []
+        : variables.isUsual ? variables.identityRefusals
+        : @FIRST
+        + variables.proxyRefusals
+        + variables.identityRefusals
+        + @TAKEN
+        """,
         FIRST=code(
             _listed(
                 (
@@ -180,7 +193,6 @@ VARIABLES: Final[tuple[Variable, ...]] = (
                 )
             )
         ),
-        SECOND=code(_listed(_IDENTITY_REFUSALS)),
         TAKEN=code(
             "(variables.selected.size() == 0 && !variables.getsProxy ? [] :\n"
             + _PATHS_TAKEN
@@ -192,5 +204,30 @@ VARIABLES: Final[tuple[Variable, ...]] = (
             + "))"
         ),
     ),
-    variable("refusals", "The same as sentences.", sentences("variables.refusalParts")),
+    variable(
+        "refusals",
+        "The same as sentences.",
+        "variables.refusalParts.size() == 0 ? [] :\n@SENTENCES",
+        SENTENCES=code(sentences("variables.refusalParts")),
+    ),
+)
+
+# What the policy that injects makes of a pod that is refused, and what the policy that refuses reads.
+MARK: Final = cel(
+    """
+    ['labels', 'annotations'].filter(key, !(key in object.metadata)).map(
+      key, JSONPatch{op: 'add', path: '/metadata/' + key, value: {}}
+    ) + ['labels', 'annotations'].map(
+      key,
+      JSONPatch{
+        op: 'add', path: '/metadata/' + key + '/' + jsonpatch.escapeKey(@REFUSED),
+        value: key == 'labels' ? 'true' : variables.refusals[0]
+      }
+    )
+    """
+)
+REASON: Final = variable(
+    "reason",
+    "Why the policy that injects has refused the pod, empty where it has not.",
+    "object.metadata.?annotations[?@REFUSED].orValue('')",
 )

@@ -51,7 +51,7 @@ def settings_variables(policy: Policy) -> list[Variable]:
         ("proxyIsNative", "Whether it is a native sidecar.", policy.proxy.native),
         ("proxyUidIsAssigned", "Whether the cluster assigns its uid.", policy.proxy.assigned_uid),
     ]
-    return [Variable(name, comment, _written(value)) for name, comment, value in values]
+    return [Variable(name, comment, as_json(value)) for name, comment, value in values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ class _Dynamic:
     value: object
 
 
-def _written(value: object) -> str:
-    """A value as JSON, which CEL reads, too; as Helm's toJson writes it."""
+def as_json(value: object) -> str:
+    """Write a value as JSON, which CEL reads, too; as Helm's toJson writes it."""
     if isinstance(value, list) and value and isinstance(value[0], _Dynamic):
         return f"[{_dynamic(value[0].value)}]"
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -73,10 +73,10 @@ def _written(value: object) -> str:
 
 def _dynamic(value: object) -> str:
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{_written(key)}:dyn({_dynamic(value[key])})" for key in sorted(value)) + "}"
+        return "{" + ",".join(f"{as_json(key)}:dyn({_dynamic(value[key])})" for key in sorted(value)) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(f"dyn({_dynamic(member)})" for member in value) + "]"
-    return _written(value)
+    return as_json(value)
 
 
 def _identity(entry: MappingEntry) -> Mapping[str, str]:

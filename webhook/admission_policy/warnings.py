@@ -14,7 +14,6 @@ from webhook.admission.policy import OptIn
 from webhook.admission.proxy import ProxyMode
 from webhook.admission.reasons import AdmissionWarning
 from webhook.admission_policy.cel import Variable, cel, code, literal, variable
-from webhook.admission_policy.identity import DOMAIN_PATTERN, UUID_PATTERN
 from webhook.admission_policy.messages import FIRST, sentences, text, warning
 from webhook.admission_policy.provoked import (
     ACCOUNT,
@@ -26,6 +25,7 @@ from webhook.admission_policy.provoked import (
     pod,
     warnings,
 )
+from webhook.admission_policy.values import DOMAIN_PATTERN, UUID_PATTERN
 
 _ACCOUNT: Final = {ACCOUNT_NAME: "params.metadata.name"}
 _MISSPELT: Final = names.PREFIX + "Misspelt-identity"
@@ -467,7 +467,7 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         "warningParts",
         "What the author is warned of. Values are at the odd places.",
         """
-        variables.isMirror || variables.optedOut || variables.refusalParts.size() > 0 ? []
+        variables.isMirror || variables.optedOut ? []
         : !variables.takesPart
         ? variables.optInWarnings + variables.keyWarnings + variables.accountWarnings
         : variables.selected.size() == 0 && !variables.getsProxy

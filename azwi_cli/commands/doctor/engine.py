@@ -56,9 +56,11 @@ def _prefix(policy: JsonObject) -> str:
 
 
 def is_workload_identity(policy: JsonObject) -> bool:
-    """Whether a policy is of Azure Workload Identity: its variables look at the label that opts in."""
+    """Whether a policy is of Azure Workload Identity: its variables look at the label that opts in, or at the mark."""
     variables = policy["spec"].get("variables") or ()
-    return any(names.USE_LABEL in str(variable.get("expression")) for variable in variables)
+    return any(
+        key in str(variable.get("expression")) for variable in variables for key in (names.USE_LABEL, names.REFUSED)
+    )
 
 
 def settings_of(policy: JsonObject) -> tuple[list[str], Mapping[str, str], IdentityMapping]:

@@ -176,6 +176,11 @@ engine {{ .Values.engine }} needs MutatingAdmissionPolicy: Kubernetes 1.36, or 1
 {{- range $number, $entry := .Values.identityMapping.mappings }}
 {{- include "azwi.checkMapping" (dict "entry" $entry "number" $number) }}
 {{- end }}
+{{- $most := (.Files.Get "files/policy/tables.json" | fromJson).maxExpression | int }}
+{{- $longest := max (include "azwi.mappedAccounts" . | len) (include "azwi.mappedPatterns" . | len) | int }}
+{{- if gt $longest $most }}
+identityMapping.mappings has {{ $longest }} characters as an expression, and the API server takes {{ $most }}: use fewer entries or patterns, annotate the ServiceAccounts, or set engine to webhook
+{{- end }}
 {{- if and .Values.secondTokenAudience (not (regexMatch "^[!-~]{1,253}$" .Values.secondTokenAudience)) }}
 secondTokenAudience must be printable ASCII without blanks, at most 253 characters
 {{- end }}

@@ -4,6 +4,11 @@
 {{- printf "%s-%s" (include "azwi.clusterName" .root) .kind -}}
 {{- end }}
 
+{{/* Something, for the policies that read the pod's ServiceAccount as their parameter. */}}
+{{- define "azwi.policyReadsAccount" -}}
+{{- if or (eq .kind "inject") (eq .kind "warn") }}true{{ end -}}
+{{- end }}
+
 {{- define "azwi.policyPrefix" -}}
 {{- ternary "Mutating" "Validating" (eq .kind "inject") -}}
 {{- end }}
@@ -31,12 +36,15 @@ admissionregistration.k8s.io/{{ ternary (include "azwi.mutatingVersion" .root) "
 {{- define "azwi.policy" -}}
 {{- $values := .root.Values -}}
 {{- $tables := .root.Files.Get "files/policy/tables.json" | fromJson -}}
-{{- $conditions := $values.webhook.matchConditions -}}
-{{- if ne .kind "guard" -}}
+{{- /* Those of the chart's user do not concern the policy that refuses: it only sees what another one has marked. */ -}}
+{{- $conditions := ternary list $values.webhook.matchConditions (eq .kind "refuse") -}}
+{{- if include "azwi.policyReadsAccount" . -}}
 {{- if $values.identityMapping.existingConfigMap -}}
 {{- $conditions = prepend $conditions (dict "name" "own-values" "expression" $tables.ownValues) -}}
 {{- end -}}
-{{- $conditions = prepend $conditions (dict "name" "own-account" "expression" $tables.ownAccount) -}}
+{{- $conditions = prepend $conditions (dict "name" "own-account" "expression" (include "azwi.ownAccount" .root)) -}}
+{{- else if eq .kind "guard" -}}
+{{- $conditions = prepend $conditions (dict "name" "without-token" "expression" $tables.withoutToken) -}}
 {{- end -}}
 {{- /* Beside the webhook an error of the injecting policy only means that the webhook is called. */ -}}
 {{- $ignored := or (eq .kind "warn") (and (eq .kind "inject") (eq $values.engine "both")) -}}
@@ -45,7 +53,7 @@ kind: {{ include "azwi.policyPrefix" . }}AdmissionPolicy
 metadata:
   {{- include "azwi.metadata" (dict "root" .root "name" (include "azwi.policyName" .)) | nindent 2 }}
 spec:
-  {{- if ne .kind "guard" }}
+  {{- if include "azwi.policyReadsAccount" . }}
   paramKind:
     apiVersion: v1
     kind: ServiceAccount
@@ -65,12 +73,20 @@ spec:
       resources:
       - pods
       scope: Namespaced
+    {{- if ne .kind "inject" }}
+    objectSelector:
+      matchExpressions:
+      - key: {{ $tables.refused }}
+        operator: {{ ternary "Exists" "DoesNotExist" (eq .kind "refuse") }}
+    {{- end }}
   {{- with $conditions }}
   matchConditions:
     {{- toYaml . | nindent 2 }}
   {{- end }}
   variables:
+  {{- if ne .kind "refuse" }}
   {{- include "azwi.policySettings" .root | nindent 2 }}
+  {{- end }}
   {{- regexSplit "(?m)^variables:\n" (.root.Files.Get (printf "files/policy/%s.yaml" .kind)) 2 | last | trim | nindent 2 }}
 {{- end }}
 
@@ -83,7 +99,7 @@ metadata:
   {{- include "azwi.metadata" (dict "root" .root "name" (printf "%s-%s" (include "azwi.policyName" .) .way.way)) | nindent 2 }}
 spec:
   policyName: {{ include "azwi.policyName" . }}
-  {{- if ne .kind "guard" }}
+  {{- if include "azwi.policyReadsAccount" . }}
   paramRef:
     selector:
       {{- toYaml $values.policy.accountSelector | nindent 6 }}

@@ -79,6 +79,20 @@ differs between installations; webhook/admission_policy/settings.py writes the s
     {{ eq $proxy.uid "assigned" }}
 {{- end }}
 
+{{/*
+The condition by which a policy reads the pod's own ServiceAccount. What may be different for some accounts is empty in it, so that
+no pod counts as a usual one that is complete; webhook/admission_policy/conditions.py writes the same.
+*/}}
+{{- define "azwi.ownAccount" -}}
+{{- $tables := .Files.Get "files/policy/tables.json" | fromJson -}}
+{{- $isMapped := not (empty .Values.identityMapping.mappings) -}}
+{{- $tables.ownAccount
+  | replace "settings.audience" (ternary (.Values.audience | trim | default $tables.audience) "" (empty (trim .Values.secondTokenAudience)) | toJson)
+  | replace "settings.authorityHost" (.Values.azureAuthorityHost | default (index $tables.authorityHosts (lower .Values.azureEnvironment)) | toJson)
+  | replace "settings.tenantId" (ternary "" .Values.azureTenantID $isMapped | toJson)
+  | replace "settings.expiration" (ternary "" (.Values.serviceAccountTokenExpiration | int | toString) $isMapped | toJson) -}}
+{{- end }}
+
 {{/* A value whose members have several types, which CEL takes as dyn only. */}}
 {{- define "azwi.dynamic" -}}
 {{- if kindIs "map" . -}}
