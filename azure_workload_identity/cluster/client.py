@@ -6,9 +6,10 @@ By raw calls of the `kubernetes` package's asyncio client: its API classes would
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Self
 
 import aiohttp
@@ -36,7 +37,8 @@ NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 GONE: Final = 410
 INVALID: Final = 422
-DENIED: Final = frozenset({401, 403})
+UNAUTHORIZED: Final = 401
+DENIED: Final = frozenset({UNAUTHORIZED, 403})
 
 # A token file that cannot be read is a ConfigException.
 _FAILURES: Final = (aiohttp.ClientError, ConfigException, OSError, TimeoutError)
@@ -82,8 +84,10 @@ def failure(answer: Answer, method: str, path: str, denied: Exception) -> Except
 class Cluster:
     """A connection to one API server."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, reload: Callable[[], None]) -> None:
+        """Use a configuration, in which `reload` replaces a token that the API server does not accept any more."""
         configuration.connection_pool_maxsize = MAX_CONNECTIONS
+        self._reload = reload
         self._host = configuration.host
         self._client = ApiClient(configuration)
 
@@ -95,7 +99,7 @@ class Cluster:
             ValueError: with a sentence when no configuration is found or it cannot be used.
         """
         try:
-            return cls(await _configuration(kubeconfig))
+            return cls(*await _configuration(kubeconfig))
         except (ConfigException, OSError, TypeError, ValueError) as error:
             raise ValueError(
                 f"no usable cluster configuration in {kubeconfig or '~/.kube/config'}: {error}; set --kubeconfig or "
@@ -132,6 +136,9 @@ class Cluster:
                 headers = await self._headers(method, path, accept)
                 headers["Content-Type"] = content_type
                 answer = await self._client.call_api(method, self._host + path, header_params=headers, body=body)
+                if answer.status == UNAUTHORIZED and await self._has_new_token(headers, method, path):
+                    answer.response.close()
+                    answer = await self._client.call_api(method, self._host + path, header_params=headers, body=body)
                 date = answer.response.headers.get("Date", "")
                 content = await _read(answer.response, limits.size)
         except _FAILURES as error:
@@ -154,6 +161,8 @@ class Cluster:
             answer = await self._client.call_api(
                 "GET", self._host + path, header_params=headers, _request_timeout=timeout
             )
+            if answer.status == UNAUTHORIZED:
+                self._reload()  # for the next attempt
             async with answer.response as response:
                 yield answer.status, _lines(response.content)
         except _FAILURES as error:
@@ -178,17 +187,32 @@ class Cluster:
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
         return headers
 
+    async def _has_new_token(self, headers: dict[str, Any], method: str, path: str) -> bool:
+        """Whether the token was replaced since it was read; the headers then have the new one.
 
-async def _configuration(kubeconfig: str) -> Configuration:
-    """The configuration to connect by.
+        The client itself reads the file again a minute after the last time, by a clock that may have been stepped back.
+        """
+        before = dict(headers)
+        self._reload()
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
+        return headers != before
+
+
+def _keep_token() -> None:
+    """Reload nothing: outside a pod a token stays as it was read."""
+
+
+async def _configuration(kubeconfig: str) -> tuple[Configuration, Callable[[], None]]:
+    """The configuration to connect by, and what reloads its token.
 
     Raises:
         ConfigException, OSError, TypeError, ValueError: none is found, or it cannot be used.
     """
     configuration = Configuration()
     if not kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST"):
-        load_incluster_config(client_configuration=configuration)
-        return configuration
+        reload = partial(load_incluster_config, client_configuration=configuration)
+        reload()
+        return configuration, reload
     # Here, since they would cost a pod a mebibyte.
     import yaml  # noqa: PLC0415  not in a pod
     from kubernetes.aio.config.kube_config import load_kube_config  # noqa: PLC0415  not in a pod
@@ -197,7 +221,7 @@ async def _configuration(kubeconfig: str) -> Configuration:
         await load_kube_config(config_file=kubeconfig or None, client_configuration=configuration)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
-    return configuration
+    return configuration, _keep_token
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:

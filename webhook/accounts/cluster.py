@@ -8,6 +8,7 @@ import orjson
 
 from azure_workload_identity import names
 from azure_workload_identity.cluster.client import DENIED, NOT_FOUND, OK, Cluster, ClusterUnavailableError
+from azure_workload_identity.cluster.hedging import hedged_get
 from azure_workload_identity.cluster.watch import MetadataOnly, Resource
 from azure_workload_identity.types import JsonObject
 from webhook.admission.identity import Account, AccountsUnavailableError
@@ -127,7 +128,7 @@ class ClusterAccounts:
     async def _read(self, namespace: str, name: str) -> Account | None:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}"
         try:
-            answer = await self._cluster.get(path, METADATA_ONLY)
+            answer = await hedged_get(self._cluster, path, METADATA_ONLY)
         except ClusterUnavailableError as error:
             raise AccountsUnavailableError(str(error)) from error
         if answer.status == NOT_FOUND:
