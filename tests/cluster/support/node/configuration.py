@@ -75,12 +75,19 @@ def _write_json(file: Path, content: Mapping[str, Any]) -> None:
 def _write_certificates(directory: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(directory / "ca.crt"))
+    authority.private_key_pem.write_to_path(str(directory / "ca.key"))
     issue(directory, "api", authority.issue_cert(*API_NAMES))
     issue(directory, "accounts", authority.issue_cert("accounts", key_type=trustme.KeyType.RSA))
     for name, (user, group) in USERS.items():
         issue(directory, name, authority.issue_cert(name, common_name=user, organization_name=group))
         pair = {"client-certificate": str(directory / f"{name}.crt"), "client-key": str(directory / f"{name}.key")}
         write_kubeconfig(directory / f"{name}.kubeconfig", URL, directory / "ca.crt", pair)
+
+
+def renew_api_certificate(directory: Path) -> None:
+    """Replace the API server's certificate, which it notices by itself."""
+    authority = trustme.CA.from_pem((directory / "ca.crt").read_bytes(), (directory / "ca.key").read_bytes())
+    issue(directory, "api", authority.issue_cert(*API_NAMES))
 
 
 def _containerd(directory: Path) -> str:

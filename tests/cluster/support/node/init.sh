@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# PID 1 of the node: its end is the end of everything in it. Started by node.py in fresh namespaces, with
-# NODE (the node's directory), PROGRAMS (the folder of Kubernetes' programs), ADDRESS, API_PORT, ISSUER, SERVICES.
+# PID 1 of the node: its end is the end of everything in it. Started by node.py in fresh namespaces, with NODE (its directory),
+# DISK (the size of its disk), PROGRAMS (the folder of Kubernetes' programs), ADDRESS, API_PORT, ISSUER, SERVICES.
 set -u
 cd "$NODE"
 
@@ -11,6 +11,15 @@ umount -l /sys/fs/cgroup/unified 2>/dev/null
 mount --make-rshared / # only now: an umount above would reach the copy too
 mount -t tmpfs -o mode=755 tmpfs /run # shims' sockets, runc's state, network namespaces, xtables.lock: the node's own
 mkdir -p /run/netns /run/lock
+
+# The node's own disk, so that it can fill up: what containerd and the kubelet store, logs of pods, and no more.
+truncate -s "$DISK" disk.img
+mkfs.ext4 -q -m 0 -O ^has_journal disk.img
+mkdir -p disk && mount -o loop disk.img disk # the kernel gives the loop device back when this namespace ends
+for path in containerd kubelet own; do
+  mkdir -p "disk/$path" "$path"
+  mount --bind "disk/$path" "$path"
+done
 for path in /var/log/pods /var/log/containers /var/lib/cni /var/lib/kubelet /usr/libexec/kubernetes; do
   mkdir -p "own$path" "$path"
   mount --bind "own$path" "$path"

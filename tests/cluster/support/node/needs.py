@@ -17,6 +17,7 @@ INSTALLED: Final = {
     "etcd": "etcd-server",
     "ip": "iproute2",
     "iptables": "iptables",
+    "mkfs.ext4": "e2fsprogs",
     "nsenter": "util-linux",
     "runc": "runc",
     "setpriv": "util-linux",

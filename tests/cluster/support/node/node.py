@@ -34,6 +34,7 @@ from tests.cluster.support.node.configuration import (
 from tests.cluster.support.node.needs import CGROUPS, CONTROLLERS
 
 INIT: Final = Path(__file__).with_name("init.sh")
+DISK: Final = "8G"  # of a sparse file: it takes what is written
 READY_SECONDS: Final = 120.0
 # All pods together would get no more CPU than a single process beside the node does, and starve on a busy machine.
 CPU_SHARES: Final = 16 * 1024
@@ -152,6 +153,7 @@ def _init(directory: Path) -> Iterator[int]:
     variables = {
         "PATH": os.environ["PATH"],
         "NODE": str(directory),
+        "DISK": DISK,
         "PROGRAMS": str(tools.folder()),
         "ADDRESS": ADDRESS,
         "API_PORT": str(API_PORT),
@@ -248,3 +250,4 @@ def _sweep(directory: Path) -> None:
     """Remove what is large; logs and configuration stay to be read."""
     for name in ("containerd", "etcd", "kubelet", "own"):
         shutil.rmtree(directory / name, ignore_errors=True)
+    (directory / "disk.img").unlink(missing_ok=True)
