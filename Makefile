@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test flaky check lint types contracts workflows coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-large bench-burst bench-engines engine-faults engine-faults-node bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration soak node lock clean
+.PHONY: help run test flaky check lint types contracts workflows coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-large bench-burst bench-engines engine-faults engine-faults-node api-servers chaos bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration soak node lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -112,6 +112,10 @@ migration: .venv/test.stamp ## from v1.6.0 to this webhook and back on such a no
 soak: .venv/test.stamp ## create pods for SOAK_MINUTES (60) on such a node, with rotations, rollouts and kills, into dist/soak
 	@$(PY) -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),60)
 
+chaos: .venv/test.stamp ## what goes wrong on a node while pods are created, each for CHAOS_SECONDS (15): a table (needs root)
+	@$(PY) -m tests.e2e.needs
+	@REQUIRE_E2E=1 CHAOS_SECONDS=$(or $(CHAOS_SECONDS),15) $(PY) -m pytest -q tests/e2e/test_chaos.py
+
 node: .venv/test.stamp ## run such a node in the foreground, with the image and an emulated Entra, to try things by hand
 	@exec $(PY) -m tests.e2e $(NODE)
 
@@ -148,6 +152,9 @@ engine-faults: .venv/test.stamp ## count the creations that fail by engine while
 engine-faults-node: .venv/test.stamp ## the same on a node of its own, where the webhook's pods or the way to them are away for 60 s (needs root)
 	@$(PY) -m tests.e2e.needs
 	@REQUIRE_E2E=1 ENGINE_FAULT_SECONDS=60 $(PY) -m pytest -q tests/e2e/test_engines.py
+
+api-servers: .venv/test.stamp ## three API servers behind a load balancer, killed, paused and without a leader of etcd, while pods are created: a table
+	@REQUIRE_CLUSTER=1 API_SERVER_SECONDS=$(or $(API_SERVER_SECONDS),15) $(PY) -m pytest -q -s tests/cluster/test_api_servers.py
 
 bench-proxy: .venv/test.stamp ## measure the proxy: memory, start-up, a cached token (needs wrk)
 	@$(PY) -m bench.proxy $(BENCH)

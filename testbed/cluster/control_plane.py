@@ -22,6 +22,7 @@ from testbed import tools
 from testbed.processes import free_ports, running, wait_until
 
 READY_SECONDS = 300.0  # with 500,000 ServiceAccounts in etcd it takes a while
+REQUEST_SECONDS = 30.0
 
 
 class ApiError(Exception):
@@ -60,15 +61,15 @@ class Programs:
         return cls(Path(etcd), assets / "kube-apiserver", assets / "kubectl", assets / "helm", helm3=assets / "helm3")
 
 
-class ApiServer:
-    """The kube-apiserver's process, which a test may end and start again."""
+class Restartable:
+    """A program's process, which a test may end and start again."""
 
     def __init__(self, command: list[str], log: Path, ready: Callable[[], bool]) -> None:
         self._command = command
         self._log = log
         self._ready = ready
         self._running = ExitStack()
-        self.process_id = 0
+        self._process: subprocess.Popen[bytes]
 
     def __enter__(self) -> Self:
         self.start()
@@ -77,13 +78,29 @@ class ApiServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def process_id(self) -> int:
+        """The process, once it was started."""
+        return self._process.pid
+
     def start(self) -> None:
         """Start it and wait until it is ready."""
-        process = self._running.enter_context(running(self._command, self._log))
-        self.process_id = process.pid
-        # Ended in an orderly way it would wait for its watches.
-        self._running.callback(process.kill)
-        wait_until(self._ready, process, self._log, READY_SECONDS)
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start it only; the kernel ends it when the thread that called this ends."""
+        self._process = self._running.enter_context(running(self._command, self._log))
+        # Ended in an orderly way an API server would wait for its watches.
+        self._running.callback(self._process.kill)
+
+    def wait_until_ready(self) -> None:
+        """Wait until it is ready.
+
+        Raises:
+            StartError: it ended, or was not ready within READY_SECONDS.
+        """
+        wait_until(self._ready, self._process, self._log, READY_SECONDS)
 
     def stop(self) -> None:
         """End it as a crash does."""
@@ -91,7 +108,7 @@ class ApiServer:
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """End it, and start it again after the block, whatever happens there: other tests need it."""
+        """End it, and start it again after the block, whatever happens there: others need it."""
         self.stop()
         try:
             yield
@@ -223,7 +240,7 @@ class ControlPlane(Cluster):
     """A control plane without a node."""
 
     etcd_url: str
-    apiserver: ApiServer
+    apiserver: Restartable
 
     def create_namespace(self, labels: Mapping[str, str] | None = None, name: str | None = None) -> str:
         """Create a namespace with its `default` ServiceAccount and return its name."""
@@ -250,15 +267,9 @@ def write_kubeconfig(path: Path, url: str, ca_file: Path, user: Mapping[str, obj
 def control_plane(programs: Programs, directory: Path, admission: JsonObject | None = None) -> Iterator[ControlPlane]:
     """Run a control plane with its files in a directory, and with an AdmissionConfiguration where one is given."""
     api_port, client_port, peer_port = free_ports(3)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(directory / "ca.crt"))
-    issue(directory, "apiserver", authority.issue_cert("127.0.0.1", "localhost"))
-    admin = authority.issue_cert("admin", common_name="admin", organization_name="system:masters")
-    issue(directory, "admin", admin)
-    issue(directory, "accounts", authority.issue_cert("accounts", key_type=trustme.KeyType.RSA))
-    issue(directory, "retired", authority.issue_cert("accounts", key_type=trustme.KeyType.ECDSA))
+    write_certificates(directory)
     etcd = _etcd(programs, directory, client_port, peer_port)
-    apiserver = _kube_apiserver(programs, directory, api_port, client_port)
+    apiserver = kube_apiserver(programs, directory, api_port, client_port)
     if admission is not None:
         (directory / "admission.json").write_text(json.dumps(admission))
         apiserver.append(f"--admission-control-config-file={directory / 'admission.json'}")
@@ -266,13 +277,9 @@ def control_plane(programs: Programs, directory: Path, admission: JsonObject | N
     with (
         running(etcd, directory / "etcd.log"),
         admin_client(directory) as http,
-        ApiServer(apiserver, directory / "kube-apiserver.log", lambda: is_ready(http, url)) as process,
+        Restartable(apiserver, directory / "kube-apiserver.log", lambda: is_ready(http, url)) as process,
     ):
-        user = {
-            "client-certificate": str(directory / "admin.crt"),
-            "client-key": str(directory / "admin.key"),
-        }
-        kubeconfig = write_kubeconfig(directory / "admin.kubeconfig", url, directory / "ca.crt", user)
+        kubeconfig = write_admin_kubeconfig(directory, url)
         yield ControlPlane(url, directory, directory / "ca.crt", kubeconfig, programs, http, etcd_url, process)
 
 
@@ -281,10 +288,27 @@ def second_apiserver(plane: ControlPlane) -> Iterator[str]:
     """Run another API server on the same etcd, and yield its URL."""
     (port,) = free_ports(1)
     url = f"https://127.0.0.1:{port}"
-    command = _kube_apiserver(plane.programs, plane.directory, port, int(plane.etcd_url.rpartition(":")[2]))
+    command = kube_apiserver(plane.programs, plane.directory, port, int(plane.etcd_url.rpartition(":")[2]))
     log = plane.directory / "second-kube-apiserver.log"
-    with ApiServer(command, log, lambda: is_ready(plane.http, url)):
+    with Restartable(command, log, lambda: is_ready(plane.http, url)):
         yield url
+
+
+def write_certificates(directory: Path) -> None:
+    """Write the certificates of API servers on loopback and of their administrator, and the keys that sign tokens."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(directory / "ca.crt"))
+    issue(directory, "apiserver", authority.issue_cert("127.0.0.1", "localhost"))
+    admin = authority.issue_cert("admin", common_name="admin", organization_name="system:masters")
+    issue(directory, "admin", admin)
+    issue(directory, "accounts", authority.issue_cert("accounts", key_type=trustme.KeyType.RSA))
+    issue(directory, "retired", authority.issue_cert("accounts", key_type=trustme.KeyType.ECDSA))
+
+
+def write_admin_kubeconfig(directory: Path, url: str) -> Path:
+    """Write the kubeconfig of the administrator whose certificate is in the directory."""
+    user = {"client-certificate": str(directory / "admin.crt"), "client-key": str(directory / "admin.key")}
+    return write_kubeconfig(directory / "admin.kubeconfig", url, directory / "ca.crt", user)
 
 
 def issue(directory: Path, name: str, certificate: trustme.LeafCert) -> None:
@@ -305,7 +329,8 @@ def _etcd(programs: Programs, directory: Path, client_port: int, peer_port: int)
     ]
 
 
-def _kube_apiserver(programs: Programs, directory: Path, port: int, etcd_port: int) -> list[str]:
+def kube_apiserver(programs: Programs, directory: Path, port: int, etcd_port: int) -> list[str]:
+    """The command of an API server on loopback, with the files of `write_certificates`."""
     return [
         str(programs.kube_apiserver),
         f"--etcd-servers=http://127.0.0.1:{etcd_port}",
@@ -332,7 +357,7 @@ def admin_client(directory: Path) -> Iterator[urllib3.PoolManager]:
         maxsize=256,
         block=True,
         retries=False,
-        timeout=urllib3.Timeout(30),
+        timeout=urllib3.Timeout(REQUEST_SECONDS),
         ca_certs=str(directory / "ca.crt"),
         cert_file=str(directory / "admin.crt"),
         key_file=str(directory / "admin.key"),
@@ -340,9 +365,9 @@ def admin_client(directory: Path) -> Iterator[urllib3.PoolManager]:
         yield http
 
 
-def is_ready(http: urllib3.PoolManager, url: str) -> bool:
-    """Whether the API server is ready."""
+def is_ready(http: urllib3.PoolManager, url: str, seconds: float = REQUEST_SECONDS) -> bool:
+    """Whether the API server is ready, and answers within so many seconds."""
     try:
-        return http.request("GET", f"{url}/readyz").status == 200
+        return http.request("GET", f"{url}/readyz", timeout=seconds).status == 200
     except urllib3.exceptions.HTTPError:
         return False

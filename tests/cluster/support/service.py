@@ -3,7 +3,7 @@
 import asyncio
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -20,15 +20,20 @@ class Endpoint:
     host: str = "127.0.0.1"
 
 
+# Whether an endpoint is ready; it may block.
+Probe = Callable[[Endpoint], bool]
+
+
 class Service:
     """Forwards connections to one address to the replicas whose readiness probe succeeds, in turns.
 
     A connection once made stays where it is, as with kube-proxy; without a ready replica it is refused.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, probe: Probe) -> None:
         self._host = host
         self._port = port
+        self._probe = probe
         self._endpoints: tuple[Endpoint, ...] = ()
         self._ready: tuple[Endpoint, ...] = ()
         self._turn = 0
@@ -53,7 +58,7 @@ class Service:
         started.set()
         async with server:
             while True:
-                found = [endpoint for endpoint in self._endpoints if await asyncio.to_thread(_is_ready, endpoint)]
+                found = [endpoint for endpoint in self._endpoints if await asyncio.to_thread(self._probe, endpoint)]
                 self._ready = tuple(item for item in found if item in self._endpoints)
                 await asyncio.sleep(POLL_SECONDS)
 
@@ -80,7 +85,8 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
         target.close()
 
 
-def _is_ready(endpoint: Endpoint) -> bool:
+def is_ready(endpoint: Endpoint) -> bool:
+    """The readiness probe of a replica."""
     connection = http.client.HTTPConnection(endpoint.host, endpoint.health_port, timeout=PROBE_SECONDS)
     try:
         connection.request("GET", "/readyz")
@@ -92,9 +98,9 @@ def _is_ready(endpoint: Endpoint) -> bool:
 
 
 @contextmanager
-def service(host: str, port: int = 443) -> Iterator[Service]:
+def service(host: str, port: int = 443, probe: Probe = is_ready) -> Iterator[Service]:
     """Run a Service at its ClusterIP, which must be an address of loopback."""
-    running, started = Service(host, port), threading.Event()
+    running, started = Service(host, port, probe), threading.Event()
     loop = asyncio.new_event_loop()
 
     def run() -> None:
