@@ -45,6 +45,12 @@ ip link set node1 up
 ip route add "$SERVICES" dev node1 src "$ADDRESS" # connect() to a ClusterIP needs a route before it is translated
 sysctl -qw net.ipv4.ip_forward=1
 
+keep() { # starts a program again when it ends, as systemd and the kubelet do: on a slow machine one may give up at its start
+  while :; do
+    "$@"
+    sleep 0.2
+  done
+}
 etcd --data-dir=etcd --listen-client-urls=http://127.0.0.1:22379 --advertise-client-urls=http://127.0.0.1:22379 \
   --listen-peer-urls=http://127.0.0.1:22380 --unsafe-no-fsync --log-level=error >log/etcd.log 2>&1 &
 "$PROGRAMS/kube-apiserver" --etcd-servers=http://127.0.0.1:22379 --secure-port="$API_PORT" --bind-address=0.0.0.0 \
@@ -55,10 +61,10 @@ etcd --data-dir=etcd --listen-client-urls=http://127.0.0.1:22379 --advertise-cli
   --kubelet-client-certificate=kubelet-client.crt --kubelet-client-key=kubelet-client.key >log/kube-apiserver.log 2>&1 &
 containerd --config="$NODE/containerd.toml" >log/containerd.log 2>&1 &
 # Without its own accounts' credentials the controller manager may do too little for anything to be scheduled.
-"$PROGRAMS/kube-controller-manager" --kubeconfig=kube-controller-manager.kubeconfig \
+keep "$PROGRAMS/kube-controller-manager" --kubeconfig=kube-controller-manager.kubeconfig \
   --service-account-private-key-file=accounts.key --root-ca-file=ca.crt --use-service-account-credentials=true \
   --leader-elect=false --bind-address=127.0.0.1 --allocate-node-cidrs=false >log/kube-controller-manager.log 2>&1 &
-"$PROGRAMS/kube-scheduler" --kubeconfig=kube-scheduler.kubeconfig --leader-elect=false --bind-address=127.0.0.1 \
+keep "$PROGRAMS/kube-scheduler" --kubeconfig=kube-scheduler.kubeconfig --leader-elect=false --bind-address=127.0.0.1 \
   >log/kube-scheduler.log 2>&1 &
 
 while [ ! -e api-is-ready ]; do sleep 0.05; done

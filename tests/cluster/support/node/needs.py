@@ -12,6 +12,7 @@ UNPACKED: Final = ("kubectl", "helm")
 # Program: Debian's package.
 INSTALLED: Final = {
     "bash": "bash",
+    "conntrack": "conntrack",
     "containerd": "containerd",
     "ctr": "containerd",
     "etcd": "etcd-server",
