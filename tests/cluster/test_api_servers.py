@@ -211,7 +211,7 @@ def test_changed_account(stage: Stage) -> None:
                     "the replica has the new client id",
                     SILENCE_SECONDS + MAX_WAIT_SECONDS,
                 )
-            print(f"every replica had the changed client id after {time.monotonic() - begun:.1f} s")  # noqa: T201
+            print(f"every replica had the changed client id after {time.monotonic() - begun:.1f} s")  # noqa: T201  the table
     assert seen.failures == []
 
 
