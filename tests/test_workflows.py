@@ -47,3 +47,21 @@ def test_python_versions() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text())
     declared = re.findall(r"Python :: (3\.\d+)\"", (ROOT / "pyproject.toml").read_text())
     assert workflow["jobs"]["quick"]["strategy"]["matrix"]["python"] == declared
+
+
+def test_kubernetes_versions() -> None:
+    """CI runs on at least four minor versions of Kubernetes before the locked one, without a gap."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text())
+    versions = workflow["jobs"]["kubernetes"]["strategy"]["matrix"]["kubernetes"]
+    locked = re.search(r"k8s\.io/kubernetes v1\.(\d+)", (ROOT / "tests" / "cluster" / "tools" / "go.mod").read_text())
+    minors = [int(version.split(".")[1]) for version in versions]
+    assert locked
+    assert minors == list(range(minors[0], int(locked[1])))
+    assert len(minors) >= 4
+
+
+def test_actionlint_is_locked() -> None:
+    """It is a tool of a module with the checksums of all that it is built from."""
+    folder = ROOT / ".github" / "actionlint"
+    assert "tool github.com/rhysd/actionlint/cmd/actionlint" in (folder / "go.mod").read_text()
+    assert "github.com/rhysd/actionlint v" in (folder / "go.sum").read_text()

@@ -1,5 +1,5 @@
 // Looks at every page of a built site in headless Chromium: check.js SITE [SCREENSHOTS].
-// Each page is opened at 1280 and 390 pixels, light and dark. It may have no violation of WCAG 2.1 A or AA or of axe's
+// Each page is shown at 1280 and 390 pixels, light and dark. It may have no violation of WCAG 2.1 A or AA or of axe's
 // best practices, no error on the console, no request to elsewhere, and nothing wider than the window. CHROMIUM names
 // the browser; with ONLY, only pages whose path has it are looked at.
 const fs = require("node:fs");
@@ -9,8 +9,15 @@ const { chromium } = require("playwright-core");
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const [site, screenshots] = process.argv.slice(2);
-const WIDTHS = [1280, 390];
-const SCHEMES = ["light", "dark"];
+const WIDE = { width: 1280, height: 900 };
+const NARROW = { width: 390, height: 844 };
+const COLOURS = { runOnly: ["color-contrast"] }; // all that depends on the mode
+const LOOKS = [
+  { ...WIDE, colorScheme: "light", rules: {} },
+  { ...WIDE, colorScheme: "dark", rules: COLOURS },
+  { ...NARROW, colorScheme: "dark", rules: COLOURS },
+  { ...NARROW, colorScheme: "light", rules: {} },
+];
 const TYPES = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".json": "application/json" };
 const AXE = { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"], resultTypes: ["violations"] };
 
@@ -28,10 +35,8 @@ function serve(folder) {
   return new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(server)));
 }
 
-async function look(page, address, label, found) {
-  await page.goto(address, { waitUntil: "load" });
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate((options) => globalThis.axe.run(options), AXE);
+async function look(page, label, rules, found) {
+  const { violations } = await page.evaluate((options) => globalThis.axe.run(options), { ...AXE, ...rules });
   for (const { id, nodes } of violations) {
     found.push(`${label}: ${id}, ${nodes.length} times, such as ${nodes[0].html.slice(0, 160)}`);
   }
@@ -43,33 +48,34 @@ async function main() {
   const server = await serve(path.resolve(site));
   const base = `http://127.0.0.1:${server.address().port}/`;
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+  const page = await browser.newPage();
   const found = [];
+  let label = "";
+  page.on("console", (message) => message.type() === "error" && found.push(`${label}: ${message.text()}`));
+  page.on("pageerror", (error) => found.push(`${label}: ${error.message}`));
+  page.on("request", (request) => {
+    if (!/^(data|blob):/.test(request.url()) && !request.url().startsWith(base)) found.push(`${label}: loads ${request.url()}`);
+  });
   const files = pages(site).filter((file) => file.includes(process.env.ONLY ?? ""));
-  for (const width of WIDTHS) {
-    for (const colorScheme of SCHEMES) {
-      const context = await browser.newContext({ viewport: { width, height: width === 390 ? 844 : 900 }, colorScheme });
-      const page = await context.newPage();
-      let label = "";
-      page.on("console", (message) => message.type() === "error" && found.push(`${label}: ${message.text()}`));
-      page.on("pageerror", (error) => found.push(`${label}: ${error.message}`));
-      page.on("request", (request) => {
-        if (!/^(data|blob):/.test(request.url()) && !request.url().startsWith(base)) found.push(`${label}: loads ${request.url()}`);
-      });
-      for (const file of files) {
-        label = `${file} at ${width}, ${colorScheme}`;
-        await look(page, base + file, label, found);
-        if (screenshots) {
-          const name = `${file.replaceAll("/", "-").replace(".html", "")}-${width}-${colorScheme}.png`;
-          await page.screenshot({ path: path.join(screenshots, name) });
-        }
+  for (const file of files) {
+    label = file;
+    await page.goto(base + file, { waitUntil: "load" });
+    await page.evaluate(axe);
+    for (const { width, height, colorScheme, rules } of LOOKS) {
+      label = `${file} at ${width}, ${colorScheme}`;
+      await page.setViewportSize({ width, height });
+      await page.emulateMedia({ colorScheme });
+      await look(page, label, rules, found);
+      if (screenshots) {
+        const name = `${file.replaceAll("/", "-").replace(".html", "")}-${width}-${colorScheme}.png`;
+        await page.screenshot({ path: path.join(screenshots, name) });
       }
-      await context.close();
     }
   }
   await browser.close();
   server.close();
   for (const line of found) console.log(line);
-  console.log(`${files.length} pages, ${WIDTHS.length * SCHEMES.length} looks each: ${found.length} findings`);
+  console.log(`${files.length} pages, ${LOOKS.length} looks each: ${found.length} findings`);
   process.exitCode = found.length ? 1 : 0;
 }
 
