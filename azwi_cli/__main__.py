@@ -1,5 +1,5 @@
 """`python -m azwi_cli`."""
 
-from azwi_cli.main import run
+from azwi_cli.start import run
 
 run()

@@ -23,10 +23,6 @@ that name the test's cluster and its emulated Azure are left out.
 | Set-up | Finding | Fix | Afterwards |
 |---|---|---|---|
 """
-# What no API server of the tests can show, and why.
-UNTRIED: Final = {
-    Code.POLICIES_NOT_SERVED: "the tests' API server serves MutatingAdmissionPolicy; the check has tests without one",
-}
 MAX_FIX: Final = 160
 _FLAGS: Final = re.compile(r" (?:--arm-endpoint|--subscription-id|--auth-method|--kubeconfig)=\S+")
 _PATHS: Final = re.compile(r"/tmp/\S+")  # noqa: S108  of the tests
@@ -36,11 +32,10 @@ _NAMES: Final = re.compile(r"\btest-[a-z0-9]{5}\b")
 def page(rows: Path) -> str:
     """The page, a row for each set-up, in the order of its findings."""
     found = {(row["code"], row["setup"], row["fix"]): row for row in map(json.loads, rows.read_text().splitlines())}
-    missing = {*Code} - {code for code, *_ in found} - UNTRIED.keys()
+    missing = {*Code} - {code for code, *_ in found}
     if missing:
         raise SystemExit(f"no test has fixed {', '.join(sorted(missing))}")
-    untried = [f"| not set up | {_link(code)} | | not tried: {why} |\n" for code, why in UNTRIED.items()]
-    return HEAD + "".join([*(f"| {' | '.join(_cells(found[key]))} |\n" for key in sorted(found)), *untried])
+    return HEAD + "".join(f"| {' | '.join(_cells(found[key]))} |\n" for key in sorted(found))
 
 
 def _cells(row: dict[str, str]) -> tuple[str, ...]:

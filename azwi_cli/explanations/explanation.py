@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from azwi_cli.console import manual
+
 _LINK: Final = re.compile(r"\[([^]]*)\]\(([^)]*)\)")
 
 
@@ -49,5 +51,12 @@ class Explanation:
 
 
 def plain(text: str) -> str:
-    """A text as a terminal shows it: without backticks, and a link as its text."""
-    return _LINK.sub(r"\1", text).replace("`", "")
+    """A text as a terminal shows it: without backticks, a link as its text, and with its page if that is only "how"."""
+    return _LINK.sub(_shown, text).replace("`", "")
+
+
+def _shown(link: re.Match[str]) -> str:
+    text, target = link.groups()
+    if text != "how":
+        return text
+    return f"{text}: {manual.MANUAL}/{target.removeprefix('../')}"

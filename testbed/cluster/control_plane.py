@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -264,12 +264,17 @@ def write_kubeconfig(path: Path, url: str, ca_file: Path, user: Mapping[str, obj
 
 
 @contextmanager
-def control_plane(programs: Programs, directory: Path, admission: JsonObject | None = None) -> Iterator[ControlPlane]:
-    """Run a control plane with its files in a directory, and with an AdmissionConfiguration where one is given."""
+def control_plane(
+    programs: Programs, directory: Path, admission: JsonObject | None = None, flags: Sequence[str] = ()
+) -> Iterator[ControlPlane]:
+    """Run a control plane with its files in a directory, and with an AdmissionConfiguration where one is given.
+
+    `flags` are further ones of the API server.
+    """
     api_port, client_port, peer_port = free_ports(3)
     write_certificates(directory)
     etcd = _etcd(programs, directory, client_port, peer_port)
-    apiserver = kube_apiserver(programs, directory, api_port, client_port)
+    apiserver = [*kube_apiserver(programs, directory, api_port, client_port), *flags]
     if admission is not None:
         (directory / "admission.json").write_text(json.dumps(admission))
         apiserver.append(f"--admission-control-config-file={directory / 'admission.json'}")

@@ -13,15 +13,18 @@ import yaml
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
+from azwi_cli.azure.options import AZURE_VARIABLES
 from testbed.cluster.control_plane import ControlPlane, Programs
 from testbed.cluster.control_plane import control_plane as running_control_plane
 from testbed.cluster.manifests import CLIENT_ID, environment
-from testbed.cluster.server import scope, wait_until_true
+from testbed.cluster.server import TENANT_ID, scope, wait_until_true
 from testbed.processes import free_ports, running
 from testbed.program import ROOT
+from tests.azwi_cli.test_main import azwi
 from tests.chart.helm import CHART, objects, only
 from tests.chart.test_docs import blocks
 from tests.chart.test_left_out import GIT, former_commits
+from tests.cluster.support.patient import Patient
 from tests.cluster.support.release import FULLNAME, Release, released
 
 # What GKE's API servers are started with, and Pod Security `restricted` for every namespace.
@@ -107,16 +110,25 @@ RESTRICTED: Final = {
     "runAsNonRoot": True,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+# As before Kubernetes 1.36, where that is off by default.
+_MUTATING: Final = "admissionregistration.k8s.io/v1/mutatingadmission"
+WITHOUT_POLICIES: Final = (
+    f"--runtime-config={_MUTATING}policies=false,{_MUTATING}policybindings=false",
+    "--disable-admission-plugins=MutatingAdmissionPolicy",
+)
 
 
 @pytest.fixture(scope="module")
 def strict(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Run an API server with GKE's limit and Pod Security `restricted` everywhere, and Deployment controllers."""
+    """Run an API server with GKE's limit, Pod Security `restricted` everywhere and no MutatingAdmissionPolicy.
+
+    Deployment controllers run, too.
+    """
     manager = programs.kube_apiserver.with_name("kube-controller-manager")
     if not manager.exists():
         pytest.skip(f"no {manager}: run make node-tools")
     directory = tmp_path_factory.mktemp("strict")
-    with running_control_plane(programs, directory, ADMISSION) as cluster:
+    with running_control_plane(programs, directory, ADMISSION, WITHOUT_POLICIES) as cluster:
         cluster.apply(*RESTRICTED_V2)
         command = [
             str(manager),
@@ -271,3 +283,20 @@ def test_reused_values(strict: ControlPlane, tmp_path: Path) -> None:
     assert "--log-level=debug" in release.get("deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
     wait_until_true(lambda: bool(created_pods(release)), "the new ReplicaSet creates a pod")
     release.helm("uninstall", release.name)
+
+
+def test_policies_not_served(strict: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Policies on an API server that has no MutatingAdmissionPolicy refuse and warn, and none injects."""
+    for name in AZURE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AZURE_CONFIG_DIR", str(tmp_path / "no-cli"))
+    selected = ("--account-selector", "azwi-doctor=nobody", "--guard", "off", "--failure-policy", "Ignore")
+    policies = azwi("policy", "--tenant-id", TENANT_ID, "--name", "unserved", *selected).stdout
+    applied = strict.kubectl("apply", "--server-side", "-f", "-", stdin=policies)
+    assert 'no matches for kind "MutatingAdmissionPolicy"' in applied.stderr
+    try:
+        Patient(strict, strict.create_namespace(), tmp_path).fixed("policies-not-served")
+    finally:
+        for kind in ("validatingadmissionpolicy", "validatingadmissionpolicybinding"):
+            strict.kubectl("delete", kind, "--all")

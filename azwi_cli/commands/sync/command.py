@@ -116,7 +116,14 @@ class Source:
 
         if given["files"] and given["issuer"]:
             return cls(given, None)
-        return cls(given, Cluster.connect(ClusterTarget(given["kubeconfig"], given["context"], given["namespace"])))
+        target = ClusterTarget(given["kubeconfig"], given["context"], given["namespace"])
+        try:
+            return cls(given, Cluster.connect(target))
+        except CommandError as error:
+            if not given["files"]:
+                raise
+            hint = "only the issuer is asked of it: with --service-account-issuer-url no cluster is needed"
+            raise CommandError(error.message, f"{error.hint}\n{hint}") from error
 
     def accounts(self) -> "Desired":
         """The ServiceAccounts with a client id.

@@ -335,3 +335,10 @@ def test_ctrl_c(azure: Azure, sync: Sync, tmp_path: Path) -> None:
     assert stdout.count("not-tried: stopped before") == 3 - len(done)
     assert sync().exit_code == 0
     assert held(azure) == {"shop-web": ["shop:a", "shop:b", "shop:c"]}
+
+
+def test_no_cluster_for_the_issuer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where manifests are given, and no cluster is there to ask for its issuer, the flag in its place is named."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    done = CliRunner().invoke(program, ["sync", "-f", str(tmp_path)])
+    assert (done.exit_code, "with --service-account-issuer-url no cluster is needed" in done.stderr) == (1, True)
