@@ -1,8 +1,8 @@
 """Pods, accounts, reviews and policies, as small as a test of admission needs them."""
 
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import jsonpatch
 
@@ -14,8 +14,6 @@ from webhook.admission.pod import Pod
 from webhook.admission.policy import CustomEndpoint, OptIn, Policy, ProxySettings
 from webhook.admission.reasons import AdmissionWarning
 from webhook.admission.review import AdmissionOutcome, Decision, Review
-
-T = TypeVar("T")
 
 NAMESPACE: Final = "shop"
 CLIENT_ID: Final = "8a2f2b5c-6c0d-4f6a-9a43-3a0ec33ea1c5"
@@ -136,21 +134,11 @@ def admitted(
 ) -> AdmissionOutcome:
     """Admit the creation of a pod whose account is `found`."""
 
-    async def find(_namespace: str, _name: str) -> Account | None:
+    def find(_namespace: str, _name: str) -> Account | None:
         return found
 
     request = review(raw, namespace=namespace)
-    return finished(admit(request, find, rules, namespace_labelled=namespace_labelled))
-
-
-def finished(coroutine: Coroutine[object, object, T]) -> T:
-    """Run a coroutine that never waits, and so needs no event loop."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    raise AssertionError("the coroutine waits for something")
+    return admit(request, find, rules, namespace_labelled=namespace_labelled)
 
 
 def applied(raw: JsonObject, outcome: AdmissionOutcome) -> JsonObject:

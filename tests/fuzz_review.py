@@ -18,7 +18,6 @@ import orjson
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from testbed.pods import finished
 from testbed.program import review
 from webhook.admission.admit import admit
 from webhook.admission.identity import Account, Defaults
@@ -86,7 +85,7 @@ KEYS: Final = [
 ]
 
 
-async def find(namespace: str, name: str) -> Account | None:  # noqa: ARG001  the interface's
+def find(namespace: str, name: str) -> Account | None:  # noqa: ARG001  the interface's
     """Every account is the same, but one is missing."""
     return None if name == "missing" else ACCOUNT
 
@@ -97,7 +96,7 @@ def admitted(body: bytes) -> tuple[Review, AdmissionOutcome] | None:
         parsed = Review.parse(decode.decode(body))
     except (ValueError, BrokenReviewError):
         return None
-    outcome = finished(admit(parsed, find, POLICY))
+    outcome = admit(parsed, find, POLICY)
     orjson.dumps(response(parsed, outcome, None))
     return parsed, outcome
 
@@ -116,7 +115,7 @@ def check(body: bytes) -> str:
         return outcome.decision
     assert all(operation["op"] in {"add", "replace"} for operation in outcome.operations)
     after = jsonpatch.apply_patch(orjson.loads(body)["request"]["object"], list(outcome.operations))
-    again = finished(admit(Review.parse(review(after)), find, POLICY))
+    again = admit(Review.parse(review(after)), find, POLICY)
     assert again.decision is Decision.MUTATE, again.message
     assert not again.operations, again.operations
     return outcome.decision

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from azure_workload_identity import names
 from azure_workload_identity.kube_yaml import reader
 from azure_workload_identity.types import JsonObject
-from testbed.pods import envelope, finished
+from testbed.pods import envelope
 from webhook.accounts.files import load_accounts
 from webhook.admission.admit import admit
 from webhook.admission.identity import Account, IdentityMapping
@@ -96,11 +96,11 @@ def admitted(folder: Path, pod: object) -> tuple[Review, AdmissionOutcome]:
     given, file = given_by(folder), folder / "serviceaccount.yaml"
     accounts = load_accounts(file) if file.exists() else {}
 
-    async def find(namespace: str, name: str) -> Account | None:
+    def find(namespace: str, name: str) -> Account | None:
         return accounts.get((namespace, name))
 
     review = Review.parse(decode(json.dumps(envelope(pod, namespace=given.namespace)).encode()))
-    return review, finished(admit(review, find, given.policy(), namespace_labelled=given.namespace_labelled))
+    return review, admit(review, find, given.policy(), namespace_labelled=given.namespace_labelled)
 
 
 def summary(review: Review, outcome: AdmissionOutcome) -> JsonObject:

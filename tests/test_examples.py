@@ -1,6 +1,5 @@
 """The examples do what their comments say."""
 
-import asyncio
 from typing import Final
 
 import jsonpatch
@@ -28,7 +27,7 @@ def mutated(name: str, *flags: str) -> tuple[JsonObject, list[str]]:
     )
     accounts = FileAccounts(EXAMPLES)
     parsed = Review.parse(review(pod, pod["metadata"]["namespace"]))
-    outcome = asyncio.run(admit(parsed, accounts.find, policy))
+    outcome = admit(parsed, accounts.cached, policy)
     after: JsonObject = jsonpatch.apply_patch(pod, list(outcome.operations))
     return after, [warning.code for warning in outcome.warnings]
 

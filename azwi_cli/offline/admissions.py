@@ -1,9 +1,8 @@
 """Admissions of manifests by the webhook's own code: no server, and a cluster only where one is asked for."""
 
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import jsonpatch
 
@@ -25,8 +24,6 @@ from webhook.admission.admit import FindAccount, admit
 from webhook.admission.identity import Account
 from webhook.admission.policy import Policy
 from webhook.admission.review import AdmissionOutcome, BrokenReviewError, Review, pod_creation
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +141,8 @@ def _engine(template: PodTemplate, outcome: AdmissionOutcome, context: Admission
     if context.engine is None:
         return None
     key = template.namespace, outcome.service_account
-    account = _run_at_once(_found(context, key)) if outcome.service_account else None
+    account = context.find(*key) if outcome.service_account else None
     return context.engine.report(template.pod, outcome, account, new=key in context.new_accounts)
-
-
-async def _found(context: AdmissionContext, key: tuple[str, str]) -> Account | None:
-    return await context.find(*key)
 
 
 def _asks_for_proxy(template: PodTemplate) -> bool:
@@ -164,17 +157,7 @@ def _admitted(template: PodTemplate, context: AdmissionContext) -> AdmissionOutc
     except BrokenReviewError as error:
         raise CommandError(f"{template}: {error.message}") from error
     labelled = context.namespace_labelled(template.namespace)
-    return _run_at_once(admit(review, context.find, context.policy, namespace_labelled=labelled))
-
-
-def _run_at_once(coroutine: Coroutine[object, object, T]) -> T:
-    """Run a coroutine that never waits: admission waits for accounts only, and `find` has them already."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    raise AssertionError("find must not wait")  # pragma: no cover  it never does
+    return admit(review, context.find, context.policy, namespace_labelled=labelled)
 
 
 def admission_context(
@@ -192,7 +175,7 @@ def admission_context(
     except ValueError as error:
         raise CommandError(str(error)) from error
 
-    async def find(in_namespace: str, name: str) -> Account | None:
+    def find(in_namespace: str, name: str) -> Account | None:
         key = in_namespace, name
         if key not in accounts and cluster is not None:
             stored = cluster.find(kube.path("v1", "serviceaccounts", in_namespace, name))

@@ -1,6 +1,6 @@
 """One admission, end to end."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from webhook.admission import decision
 from webhook.admission.decision import Skip
@@ -12,12 +12,10 @@ from webhook.admission.reasons import Reason, Refusal
 from webhook.admission.review import MAX_WARNINGS, AdmissionOutcome, Decision, Review
 
 # (namespace, name) → the account, or None when there is none; raises AccountsUnavailableError when it cannot be read.
-FindAccount = Callable[[str, str], Awaitable[Account | None]]
+FindAccount = Callable[[str, str], Account | None]
 
 
-async def admit(
-    review: Review, find: FindAccount, policy: Policy, *, namespace_labelled: bool = False
-) -> AdmissionOutcome:
+def admit(review: Review, find: FindAccount, policy: Policy, *, namespace_labelled: bool = False) -> AdmissionOutcome:
     """Decide about one review and make the patch.
 
     Args:
@@ -39,7 +37,7 @@ async def admit(
         return _skipped(Skip(Reason.MIRROR_POD), pod)
     try:
         opted_in = decision.opted_in(pod, policy, namespace_labelled=namespace_labelled)
-        account = await _account(review.namespace, pod, find, required=opted_in is not False)
+        account = _account(review.namespace, pod, find, required=opted_in is not False)
         injection = decision.decide(pod, review.namespace, account, policy, opted_in=opted_in)
         if isinstance(injection, Skip):
             return _skipped(injection, pod)
@@ -62,12 +60,12 @@ async def admit(
     )
 
 
-async def _account(namespace: str, pod: Pod, find: FindAccount, *, required: bool) -> Account | None:
+def _account(namespace: str, pod: Pod, find: FindAccount, *, required: bool) -> Account | None:
     """The pod's account; where it is read only for warnings, a failure is none of the pod's."""
     if decision.is_opted_out(pod):
         return None
     try:
-        return await find(namespace, pod.service_account)
+        return find(namespace, pod.service_account)
     except AccountsUnavailableError:
         if required:
             raise

@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final
 
 from starlette.types import ASGIApp
@@ -13,6 +13,7 @@ from uvicorn.server import Server
 from webhook.server.accept import Listener
 from webhook.server.bounded_protocol import BoundedProtocol
 from webhook.server.connections import Connection, ConnectionTable
+from webhook.server.immediate_protocol import NO_ANSWERS, Answer
 
 # Longer than the 90 s after which the API server drops an idle connection: if the server dropped it, a review sent at
 # that moment would fail with EOF, since a POST is not sent twice.
@@ -26,7 +27,7 @@ SEND_BUFFER: Final = 128 << 10
 class HttpServer(Server):
     """A uvicorn server on a given socket; `context` returns that of the next TLS handshake, None for none.
 
-    It leaves signals alone, since a process has several servers.
+    `answers` are for requests that need no app. It leaves signals alone, since a process has several servers.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class HttpServer(Server):
         bound: socket.socket,
         table: ConnectionTable,
         context: Callable[[], ssl.SSLContext] | None = None,
+        answers: Mapping[bytes, Answer] = NO_ANSWERS,
     ) -> None:
         super().__init__(
             Config(
@@ -55,6 +57,7 @@ class HttpServer(Server):
         self._bound = bound
         self._table = table
         self._context = context
+        self._answers = answers
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  it has its own
         """Listen, with a table that counts connections from their accept on."""
@@ -74,4 +77,4 @@ class HttpServer(Server):
 
     def _new_protocol(self, connection: Connection) -> BoundedProtocol:
         settings: dict[str, Any] = {"config": self.config, "server_state": self.server_state, "app_state": {}}
-        return BoundedProtocol(connection, self._table, **settings)
+        return BoundedProtocol(connection, self._table, self._answers, **settings)

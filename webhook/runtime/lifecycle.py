@@ -7,8 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final
 
-from starlette.types import ASGIApp
-
 from certs.errors import CertificateError
 from certs.serving import ServingContext, follow
 from webhook.config.settings import TLS_VERSIONS, Address, Settings
@@ -19,7 +17,7 @@ from webhook.runtime.imports import GC_ALLOCATIONS
 from webhook.runtime.shutdown import Shutdown, cancel
 from webhook.runtime.sockets import Listeners
 from webhook.runtime.tls import ClientCaFile, configurator
-from webhook.server.app import admission_app, health_app, metrics_app
+from webhook.server.app import AdmissionApp, admission_app, health_app, metrics_app
 from webhook.server.connections import ConnectionTable, Limits
 
 # An API server opens a connection for each review that is in flight, a few hundred at its own limits; with TLS one
@@ -59,7 +57,8 @@ async def serve(
                 if context is None:
                     return
                 table = ConnectionTable("webhook", WEBHOOK_LIMITS, components.metrics.record_closed_connection)
-                webhook = HttpServer(_admission_app(components), bound, table, lambda: context.ssl)
+                app = _admission_app(components)
+                webhook = HttpServer(app, bound, table, lambda: context.ssl, app.answers())
                 tasks = (*_certificate_tasks(components, context), lambda: allocator.watch(table))
                 background = (*tasks, *components.background)
                 async with _serving([webhook], shutdown), _running(background):
@@ -99,7 +98,7 @@ def _certificate_tasks(components: Components, context: ServingContext) -> tuple
     )
 
 
-def _admission_app(components: Components) -> ASGIApp:
+def _admission_app(components: Components) -> AdmissionApp:
     readiness = components.readiness
     return admission_app(components.accounts, components.policy.get, components.metrics, lambda: readiness.draining)
 

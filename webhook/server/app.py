@@ -16,6 +16,7 @@ from webhook.accounts.base import Accounts
 from webhook.admission.policy import Policy
 from webhook.server.body import BodyBudget
 from webhook.server.endpoint import AdmissionEndpoint
+from webhook.server.immediate_protocol import Answer
 from webhook.server.metrics import Metrics
 
 # Admission must cost little and serve nothing else: no telemetry, no documentation pages.
@@ -30,7 +31,7 @@ _BARE: Final[dict[str, Any]] = {
 
 def admission_app(
     accounts: Accounts, policy: Callable[[], Policy], metrics: Metrics, draining: Callable[[], bool] = lambda: False
-) -> FastAPI:
+) -> "AdmissionApp":
     """The app of the webhook port; while `draining`, each response closes its connection."""
     app, budget = AdmissionApp(**_BARE), BodyBudget()
     for path, namespace_labelled in ((names.MUTATE_PATH, False), (names.MUTATE_NAMESPACE_PATH, True)):
@@ -51,6 +52,10 @@ class AdmissionApp(FastAPI):
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401  FastAPI's own
         super().__init__(**settings)
         self.admissions: dict[str, AdmissionEndpoint] = {}
+
+    def answers(self) -> Mapping[bytes, Answer]:
+        """What answers reviews at once, by path."""
+        return {path.encode(): endpoint.answer_at_once for path, endpoint in self.admissions.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from starlette.types import Message, Receive, Scope
 
 from webhook.admission.errors import HttpError
 
+JSON: Final = b"application/json"
 MAX_BODY: Final = 8 << 20
 # A pod is a few KiB. Small bodies have a budget of their own, so that large ones never keep them waiting.
 SMALL_BODY: Final = 32 << 10
@@ -177,15 +179,22 @@ async def _read_within(pool: _Pool, size: int, receive: Receive, first: Message 
     raise RequestError(408, "slow-body", f"the body was not whole after {BODY_SECONDS:g} s")
 
 
-def _declared_size(scope: Scope) -> int:
-    """The size that the head declares, MAX_BODY where it declares none."""
-    media_type, length = b"", b""
-    for name, value in scope["headers"]:
+def is_json(fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether the head declares its body as JSON."""
+    media_type = b""
+    for name, value in fields:
         if name == b"content-type":
             media_type = value
-        elif name == b"content-length":
+    return media_type == JSON or media_type.partition(b";")[0].strip().lower() == JSON
+
+
+def _declared_size(scope: Scope) -> int:
+    """The size that the head declares, MAX_BODY where it declares none."""
+    length = b""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
             length = value
-    if media_type.partition(b";")[0].strip().lower() != b"application/json":
+    if not is_json(scope["headers"]):
         raise RequestError(415, "wrong-content-type", "send an AdmissionReview as Content-Type: application/json")
     if not length.isdigit():
         return MAX_BODY

@@ -1,13 +1,14 @@
 """uvicorn's httptools protocol with the bounds that it lacks: on heads, trailers, framing, time and pipelining."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from webhook.server.connections import Connection, ConnectionTable
+from webhook.server.immediate_protocol import NO_ANSWERS, Answer, ImmediateProtocol
 
 HEAD_SECONDS: Final = 10.0
 # From the head to the last byte of the body; admission answers 408 sooner.
@@ -23,7 +24,7 @@ MAX_FIELDS: Final = 100
 MAX_UNCOUNTED: Final = 16 << 10
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(ImmediateProtocol):
     """Closes a connection that goes beyond a bound; `table` counts it.
 
     A head has MAX_HEAD bytes and MAX_FIELDS fields at most. So have the trailers of a chunked body, which are dropped;
@@ -35,9 +36,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self,
         connection: Connection,
         table: ConnectionTable,
+        answers: Mapping[bytes, Answer] = NO_ANSWERS,
         **settings: Any,  # noqa: ANN401  uvicorn's own
     ) -> None:
-        super().__init__(**settings)
+        super().__init__(answers, **settings)
         self._connection = connection
         self._table = table
         self._clock: asyncio.TimerHandle | None = None
@@ -143,8 +145,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not read its response as fast as it is written."""
         super().pause_writing()
-        # The rest of the response waits until there is room.
-        rest = self.cycle.expected_content_length
+        # The rest of the response waits until there is room. A response that was made at once has none.
+        rest: int = getattr(self.cycle, "expected_content_length", 0)
         self._table.set_unread(self._connection, self.transport.get_write_buffer_size() + rest)
         if self._clock is None:
             self._start_clock(RESPONSE_SECONDS, "slow-reader")

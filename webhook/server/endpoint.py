@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from time import perf_counter
 from typing import Final
@@ -20,10 +20,11 @@ from webhook.admission.pod import size
 from webhook.admission.policy import Policy
 from webhook.admission.review import AdmissionOutcome, Decision, Review, response
 from webhook.server import decode
-from webhook.server.body import SMALL_BODY, BodyBudget, RequestError
+from webhook.server.body import SMALL_BODY, BodyBudget, RequestError, is_json
 from webhook.server.metrics import ERROR, Metrics
 
 OK: Final = 200
+_RESPONSE: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
 # A pod of more containers, or a large body, takes its turn among its like, so that usual pods need not wait for more
 # than one of them. A container with the identity costs 8 µs.
 CHEAP_CONTAINERS: Final = 100
@@ -97,6 +98,19 @@ class AdmissionEndpoint:
             await send({"type": "http.response.body", "body": body[begin - PART : begin], "more_body": True})
         await send({"type": "http.response.body", "body": body[(len(body) - 1) // PART * PART :]})
 
+    def answer_at_once(self, fields: Sequence[tuple[bytes, bytes]], body: bytes) -> bytes | None:
+        """The HTTP response to a review that is whole; None where it takes waiting, or is an error.
+
+        None has no effect: the app is asked next, and answers.
+        """
+        if len(body) > SMALL_BODY or not is_json(fields) or self._draining():
+            return None
+        try:
+            answer = self._admit(body, self._find_cached, perf_counter(), CHEAP_CONTAINERS)
+        except Exception:  # noqa: BLE001  the app meets it again
+            return None
+        return _RESPONSE % (len(answer), answer)
+
     async def _answer(self, scope: Scope, receive: Receive, started: float) -> bytes:
         async with self._budget.body(scope, receive) as body:
             find: FindAccount = self._find_cached
@@ -104,11 +118,11 @@ class AdmissionEndpoint:
             while True:
                 try:
                     if not is_costly:
-                        return await self._admit(body, find, started, CHEAP_CONTAINERS)
+                        return self._admit(body, find, started, CHEAP_CONTAINERS)
                     async with self._turn:
                         # Others are answered before it.
                         await asyncio.sleep(0)
-                        return await self._admit(body, find, started)
+                        return self._admit(body, find, started)
                 except _CostlyError:
                     is_costly = True
                     continue
@@ -123,17 +137,17 @@ class AdmissionEndpoint:
             account = await self._accounts.find(namespace, name)
         except AccountsUnavailableError as error:
             failure = error
-            return lambda *_: _failed(failure)
-        return lambda *_: _found(account)
+            return lambda *_: _fail(failure)
+        return lambda *_: account
 
-    async def _find_cached(self, namespace: str, name: str) -> Account | None:
+    def _find_cached(self, namespace: str, name: str) -> Account | None:
         account = self._accounts.cached(namespace, name)
         if account is None:
             raise _NotCachedError(namespace, name)
         return account
 
-    async def _admit(self, body: bytes, find: FindAccount, started: float, most: float = inf) -> bytes:
-        """Admit a review of at most so many containers; `find` must not wait.
+    def _admit(self, body: bytes, find: FindAccount, started: float, most: float = inf) -> bytes:
+        """Admit a review of at most so many containers.
 
         Raises:
             _CostlyError: there are more.
@@ -141,7 +155,7 @@ class AdmissionEndpoint:
         review = Review.parse(_decoded(body))
         if _containers(review.pod) > most:
             raise _CostlyError
-        outcome = await admit(review, find, self._policy(), namespace_labelled=self._namespace_labelled)
+        outcome = admit(review, find, self._policy(), namespace_labelled=self._namespace_labelled)
         patch = orjson.dumps(outcome.operations) if outcome.operations else b""
         answer = orjson.dumps(response(review, outcome, b64encode(patch).decode() if patch else None))
         self._record(review, outcome, len(patch), perf_counter() - started)
@@ -190,11 +204,7 @@ def _containers(pod: object) -> int:
     return size(spec, "containers") + size(spec, "initContainers") if isinstance(spec, dict) else 0
 
 
-async def _found(account: Account | None) -> Account | None:
-    return account
-
-
-async def _failed(error: AccountsUnavailableError) -> Account | None:
+def _fail(error: AccountsUnavailableError) -> Account | None:
     raise error
 
 

@@ -21,7 +21,7 @@ def test_golden_cases(folder: Path) -> None:
     given, pod = given_by(folder), read(folder / "pod.yaml")
     accounts = accounts_in([read(folder / "serviceaccount.yaml")])
 
-    async def find(namespace: str, name: str) -> Account | None:
+    def find(namespace: str, name: str) -> Account | None:
         return accounts.get((namespace, name))
 
     context = AdmissionContext(find, lambda _: given.namespace_labelled, given.policy(), given.namespace)

@@ -13,7 +13,6 @@ from testbed.pods import (
     codes,
     container,
     envelope,
-    finished,
     pod,
     policy,
     review,
@@ -32,7 +31,7 @@ class Accounts:
         self.lookups: list[tuple[str, str]] = []
         self._found = found
 
-    async def find(self, namespace: str, name: str) -> Account | None:
+    def find(self, namespace: str, name: str) -> Account | None:
         """Answer with the one account."""
         self.lookups.append((namespace, name))
         return self._found
@@ -40,7 +39,7 @@ class Accounts:
 
 def admit_with(accounts: Accounts, raw: object, rules: Policy = POLICY) -> AdmissionOutcome:
     """Admit a pod with these accounts."""
-    return finished(admit(review(raw), accounts.find, rules))
+    return admit(review(raw), accounts.find, rules)
 
 
 def test_a_pod_is_injected() -> None:
@@ -94,15 +93,15 @@ def test_warnings_are_bounded() -> None:
 def test_accounts_that_cannot_be_read(rules: Policy, *, raised: bool) -> None:
     """Accounts that cannot be read fail an admission only where they decide it."""
 
-    async def find(namespace: str, name: str) -> Account | None:
+    def find(namespace: str, name: str) -> Account | None:
         raise AccountsUnavailableError(f"{namespace}/{name}")
 
     read = review(pod(labels={}))
     if raised:
         with pytest.raises(AccountsUnavailableError):
-            finished(admit(read, find, rules))
+            admit(read, find, rules)
     else:
-        assert finished(admit(read, find, rules)).reason is Reason.NOT_OPTED_IN
+        assert admit(read, find, rules).reason is Reason.NOT_OPTED_IN
 
 
 @pytest.mark.parametrize(
@@ -116,7 +115,7 @@ def test_accounts_that_cannot_be_read(rules: Policy, *, raised: bool) -> None:
 )
 def test_what_is_none_of_our_business(request_: dict[str, object], reason: Reason) -> None:
     """Anything but the creation of a pod is let through before the object is looked at."""
-    outcome = finished(admit(Review.parse(envelope({}, **request_)), Accounts().find, POLICY))
+    outcome = admit(Review.parse(envelope({}, **request_)), Accounts().find, POLICY)
     assert (outcome.decision, outcome.reason, outcome.operations) == (Decision.SKIP, reason, ())
 
 
@@ -139,11 +138,11 @@ def test_a_missing_account() -> None:
 def test_a_fault_of_the_accounts_is_not_a_refusal() -> None:
     """An error of the lookup reaches the caller: it is not the pod author's fault."""
 
-    async def find(_namespace: str, _name: str) -> Account | None:
+    def find(_namespace: str, _name: str) -> Account | None:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        finished(admit(review(pod()), find, POLICY))
+        admit(review(pod()), find, POLICY)
 
 
 def test_a_labelled_namespace() -> None:
@@ -180,6 +179,6 @@ def test_a_mirror_pod(rules: Policy) -> None:
     """The mirror of a static pod is left alone in every opt-in mode, and its account is not looked up."""
     accounts = Accounts()
     raw = pod(annotations={names.MIRROR_POD: "6f2c1b7d", names.INJECT_PROXY: "true"})
-    outcome = finished(admit(review(raw), accounts.find, rules, namespace_labelled=True))
+    outcome = admit(review(raw), accounts.find, rules, namespace_labelled=True)
     assert (outcome.decision, outcome.reason, outcome.warnings) == (Decision.SKIP, Reason.MIRROR_POD, ())
     assert accounts.lookups == []

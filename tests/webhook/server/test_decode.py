@@ -1,6 +1,5 @@
 """What is decoded of a body decides as the whole body would."""
 
-import asyncio
 import json
 import random
 
@@ -20,7 +19,7 @@ from webhook.server import decode
 def outcome(envelope: object) -> AdmissionOutcome | str:
     """Admit a decoded body; the message where it is not a review."""
     try:
-        return asyncio.run(admit(Review.parse(envelope), find, POLICY))
+        return admit(Review.parse(envelope), find, POLICY)
     except BrokenReviewError as error:
         return error.message
 

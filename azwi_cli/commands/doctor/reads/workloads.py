@@ -103,7 +103,7 @@ def _named(unknown_owner: owners.UnknownOwner) -> JsonObject:
 def _admission_context(snapshot: Snapshot) -> AdmissionContext:
     """What the webhook would see: what is in the cluster now. Accounts that were not read may be there."""
 
-    async def find(namespace: str, name: str) -> Account | None:
+    def find(namespace: str, name: str) -> Account | None:
         stored = snapshot.accounts.get((namespace, name))
         if stored is None:
             return None if snapshot.knows_absent(namespace, name) else Account()

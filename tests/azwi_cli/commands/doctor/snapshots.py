@@ -47,7 +47,7 @@ def workload(labels: Mapping[str, str] = USE, annotations: Mapping[str, str] | N
     metadata = {"namespace": "shop", "name": "web"}
     manifest = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"template": pod}}
 
-    async def find(_: str, name: str) -> Account | None:
+    def find(_: str, name: str) -> Account | None:
         return Account.from_metadata(account(name, annotations)["metadata"])
 
     context = AdmissionContext(find, lambda _: False, settings.default())
