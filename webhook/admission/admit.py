@@ -62,7 +62,7 @@ def admit(review: Review, find: FindAccount, policy: Policy, *, namespace_labell
 
 def _account(namespace: str, pod: Pod, find: FindAccount, *, required: bool) -> Account | None:
     """The pod's account; where it is read only for warnings, a failure is none of the pod's."""
-    if decision.is_opted_out(pod):
+    if not required and decision.is_opted_out(pod):
         return None
     try:
         return find(namespace, pod.service_account)

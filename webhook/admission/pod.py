@@ -7,7 +7,7 @@ later code relies on it.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
@@ -54,15 +54,18 @@ class Pod:
         spec = raw.get("spec")
         if not isinstance(spec, dict):
             raise _malformed("spec", "a map", spec)
-        if size(spec, "containers") + size(spec, "initContainers") > MAX_CONTAINERS:
+        containers, init_containers = _list(spec, "containers", "spec"), _list(spec, "initContainers", "spec")
+        if len(containers) + len(init_containers) > MAX_CONTAINERS:
             raise Refusal(Reason.TOO_MANY_CONTAINERS, f"the pod has more than {MAX_CONTAINERS} containers")
         annotations = _texts(metadata, "annotations")
         if sum(map(len, annotations)) + sum(map(len, annotations.values())) > MAX_ANNOTATIONS_SIZE:
             raise Refusal(
                 Reason.ANNOTATIONS_TOO_LARGE, f"the pod's annotations have more than {MAX_ANNOTATIONS_SIZE} bytes"
             )
-        containers = _named_maps(spec, "containers")
-        init_containers = _named_maps(spec, "initContainers")
+        _check_names(containers, "containers")
+        _check_names(init_containers, "initContainers")
+        volumes = _list(spec, "volumes", "spec")
+        _check_names(volumes, "volumes")
         return cls(
             name=_text(metadata, "name", "metadata") or _text(metadata, "generateName", "metadata"),
             labels=_texts(metadata, "labels"),
@@ -73,7 +76,7 @@ class Pod:
             spec=spec,
             containers=containers,
             init_containers=init_containers,
-            volumes=_named_maps(spec, "volumes"),
+            volumes=volumes,
         )
 
     @property
@@ -100,23 +103,29 @@ def maps(parent: JsonObject, key: str, path: str) -> list[JsonObject]:
     Raises:
         Refusal: when it is not a list, or an entry is not a map.
     """
-    value = parent.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise _malformed(f"{path}.{key}", "a list", value)
-    if not _ONLY_MAPS.issuperset(map(type, value)):
+    value = _list(parent, key, path)
+    if value and not _ONLY_MAPS.issuperset(map(type, value)):
         wrong = next(entry for entry in value if not isinstance(entry, dict))
         raise _malformed(f"{path}.{key}", "a list of maps", wrong)
     return value
 
 
-def _named_maps(spec: JsonObject, key: str) -> list[JsonObject]:
-    entries = maps(spec, key, "spec")
+def _list(parent: JsonObject, key: str, path: str) -> list[Any]:
+    value = parent.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise _malformed(f"{path}.{key}", "a list", value)
+    return value
+
+
+def _check_names(entries: list[Any], key: str) -> None:
+    """Refuse a list of the spec with an entry that is not a map with a name."""
     for entry in entries:
+        if not isinstance(entry, dict):
+            raise _malformed(f"spec.{key}", "a list of maps", entry)
         if not isinstance(entry.get("name"), str):
             raise _malformed(f"the name of an entry of spec.{key}", "a string", entry.get("name"))
-    return entries
 
 
 def _map(parent: JsonObject, key: str, path: str) -> JsonObject:

@@ -37,6 +37,8 @@ def integer(text: str) -> int | None:
 
 def boolean(text: str) -> bool | None:
     """Parse a boolean (true, t, 1, false, f, 0 in any case), None for anything else."""
+    if not text:
+        return None
     lowered = text.lower()
     return True if lowered in TRUE else False if lowered in FALSE else None
 

@@ -46,6 +46,8 @@ class BoundedProtocol(ImmediateProtocol):
         self._in_head = False
         self._in_body = False
         self._awaits_response = False
+        # Whether the table holds bytes of an unfinished request.
+        self._is_held = False
         self._head_bytes = 0
         self._body_bytes = 0
         self._body_before = 0
@@ -57,14 +59,14 @@ class BoundedProtocol(ImmediateProtocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=MAX_UNCOUNTED)
         self._connection.set_transport(transport)
-        self.flow = self._flow = _Flow(transport, self._on_asked)
+        self.flow = self._flow = _Flow(transport, self._settle)
         self._start_clock(UNUSED_SECONDS, "unused")
 
     def on_message_begin(self) -> None:
         """The first byte of a head has arrived."""
         if self._awaits_response:
             self._close("pipelined")
-        if self._is_closed():
+        if self._connection.closed:
             return
         super().on_message_begin()
         self._in_head = True
@@ -83,32 +85,32 @@ class BoundedProtocol(ImmediateProtocol):
         """The head is complete."""
         self._in_head = False
         self._stop_clock()
-        if self._is_closed():
+        if self._connection.closed:
             return
         self._in_body = self._awaits_response = True
         self._fields = 0
         self._flow.asked = False
-        self._table.settle(self._connection)
+        self._settle()
         super().on_headers_complete()
 
     def on_url(self, url: bytes) -> None:
         """A part of the request's target."""
-        if not self._is_closed():
+        if not self._connection.closed:
             super().on_url(url)
 
     def on_body(self, body: bytes) -> None:
         """Count the body; all other bytes after the head are framing."""
         self._body_bytes += len(body)
-        if not self._is_closed():
+        if not self._connection.closed:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is complete."""
-        if self._is_closed():
+        if self._connection.closed:
             return
         self._in_body = False
         self._stop_clock()
-        self._table.settle(self._connection)
+        self._settle()
         if self._awaits_response:
             self._table.set_busy(self._connection)
         super().on_message_complete()
@@ -165,6 +167,7 @@ class BoundedProtocol(ImmediateProtocol):
             super().send_400_response(msg)
 
     def _is_closed(self) -> bool:
+        # While bytes are parsed only the first can change, and the second only by an error that ends the parsing.
         return self._connection.closed or self.transport.is_closing()
 
     def _bound_head(self, size: int) -> None:
@@ -174,7 +177,7 @@ class BoundedProtocol(ImmediateProtocol):
             return
         if self._clock is None:
             self._start_clock(HEAD_SECONDS, "slow-head")
-        self._table.hold(self._connection, size)
+        self._hold(size)
 
     def _bound_body(self, size: int, body: int) -> None:
         # The part of the head in `data` counts as framing too, which the bound has room for.
@@ -186,10 +189,16 @@ class BoundedProtocol(ImmediateProtocol):
             self._start_clock(BODY_SECONDS, "slow-body")
         if not self._flow.asked and not self.cycle.response_complete:
             self._flow.pause_reading()
-            self._table.hold(self._connection, size)
+            self._hold(size)
 
-    def _on_asked(self) -> None:
-        self._table.settle(self._connection)
+    def _hold(self, size: int) -> None:
+        self._is_held = True
+        self._table.hold(self._connection, size)
+
+    def _settle(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._table.settle(self._connection)
 
     def _close(self, reason: str) -> None:
         if not self._is_closed():
