@@ -5,7 +5,7 @@ PY := .venv/bin/python
 CLUSTER_BIN := $(or $(KUBEBUILDER_ASSETS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azwi/cluster/bin)
 export KUBEBUILDER_ASSETS := $(CLUSTER_BIN)
 
-.PHONY: help run test flaky check lint types contracts workflows coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-large bench-burst bench-engines engine-faults engine-faults-node api-servers chaos bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration soak node lock clean
+.PHONY: help run test flaky check lint types contracts workflows coverage cases docs man transcripts doctor-setups scan cluster-tools client-tools fuzz fuzz-http fuzz-proxy bench bench-scale bench-large bench-burst bench-versus bench-engines engine-faults engine-faults-node api-servers chaos bench-proxy attacks entra bench-azwi bench-sync node-tools e2e migration soak node lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -143,6 +143,9 @@ bench-large: .venv/test.stamp ## measure 100,000 and 500,000 ServiceAccounts, 10
 
 bench-burst: .venv/test.stamp ## measure a burst of 3,000 pods through a real API server (needs make cluster-tools)
 	@$(PY) -m bench.burst $(BENCH)
+
+bench-versus: .venv/test.stamp ## measure the webhook of A_BINARY and this one in turns (needs make cluster-tools and wrk)
+	@$(PY) -m bench.versus $(BENCH)
 
 bench-engines: .venv/test.stamp ## measure a creation by webhook, by policy and by both (needs make cluster-tools and wrk)
 	@$(PY) -m bench.engines $(BENCH)

@@ -86,13 +86,14 @@ def measured(rounds: int, concurrency: int, seconds: int) -> list[Round]:
 
 
 def _round(plane: ControlPlane, server: Server, load: Load, seconds: int) -> Round:
-    total, count = _calls(plane)
+    total, count = calls(plane)
     sample = drive(server.process_id, load, seconds)
-    new_total, new_count = _calls(plane)
+    new_total, new_count = calls(plane)
     return Round(sample.cpu_us, (new_total - total) / (new_count - count) * 1e3, sample.requests, sample.others)
 
 
-def _calls(plane: ControlPlane) -> tuple[float, float]:
+def calls(plane: ControlPlane) -> tuple[float, float]:
+    """The seconds of all webhook calls so far, by the API server, and how many there were."""
     text = plane.http.request("GET", plane.url + "/metrics").data.decode()
     found = _DURATION.findall(text)  # a line for each outcome
     sums = {kind: sum(float(value) for each, value in found if each == kind) for kind in ("sum", "count")}
