@@ -195,6 +195,10 @@ site-check: site ## look at every page of the site in headless Chromium, by axe 
 release: .venv/run.stamp ## make every file of release VERSION from the commit checked out (see docs/develop/release.md)
 	@$(PY) -m scripts.release "$(VERSION)" $(RELEASE)
 
+.PHONY: first-use
+first-use: .venv/test.stamp ## follow the manual from the files of a release, in a fresh container, to the first pod on a node (needs root)
+	@$(PY) -m tests.first_use $(RELEASE)
+
 clean: ## remove everything that make created in this folder
 	rm -rf .venv .venv-scan .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist build
 	find . -name __pycache__ -prune -exec rm -rf {} +

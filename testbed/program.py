@@ -27,11 +27,11 @@ TENANT: Final = "9d1b6c3e-5a7f-4c2d-8e90-1f2a3b4c5d6e"
 JSON: Final[Mapping[str, str]] = {"Content-Type": "application/json"}
 
 
-def listens(port: int) -> bool:
-    """Whether a port of loopback accepts connections."""
+def listens(port: int, address: str = "127.0.0.1") -> bool:
+    """Whether a port accepts connections, of loopback or of another of this machine's addresses."""
     with socket.socket() as client:
         client.settimeout(MAX_WAIT_SECONDS)
-        return client.connect_ex(("127.0.0.1", port)) == 0
+        return client.connect_ex((address, port)) == 0
 
 
 def write_pair(directory: Path, ca: trustme.CA, not_after: datetime | None = None) -> None:

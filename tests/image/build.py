@@ -55,7 +55,7 @@ def suite() -> str:
 def base_images(directory: Path) -> str:
     """Make the base image from this machine's Debian mirror in the storage of a directory, once; its name."""
     name = f"localhost/azwi-base:{suite()}"
-    if _buildah(directory, "images", "--quiet", "--filter", f"reference={name}"):
+    if buildah(directory, "images", "--quiet", "--filter", f"reference={name}"):
         return name
     log.info("installing the base system (debootstrap)")
     mirrors = _mirrors()
@@ -66,9 +66,9 @@ def base_images(directory: Path) -> str:
             "".join(f"deb {mirror} {suite()}{pocket} main\n" for pocket, mirror in mirrors.items())
         )
         (root / "etc/apt/apt.conf.d/90machine").write_text(_apt_settings())
-        container = _buildah(directory, "from", "scratch")
-        _buildah(directory, "add", "--quiet", container, str(root), "/")
-        _buildah(directory, "commit", "--quiet", "--rm", container, name)
+        container = buildah(directory, "from", "scratch")
+        buildah(directory, "add", "--quiet", container, str(root), "/")
+        buildah(directory, "commit", "--quiet", "--rm", container, name)
     return name
 
 
@@ -80,7 +80,7 @@ def build_image(directory: Path = CACHE) -> Path:
     """
     archive = directory / f"azwi-{_key()}.tar"
     log.info("looking for an image of the same inputs, and waiting while another one is built")
-    with _alone(directory):
+    with alone(directory):
         if not archive.exists():
             base = base_images(directory)
             # The most recently used ones may belong to another checkout.
@@ -91,22 +91,29 @@ def build_image(directory: Path = CACHE) -> Path:
             log.info("writing the archive")
             new = archive.with_suffix(".new")
             new.unlink(missing_ok=True)
-            _buildah(directory, "push", "--quiet", NAME, f"docker-archive:{new}:{NAME}")
+            buildah(directory, "push", "--quiet", NAME, f"docker-archive:{new}:{NAME}")
             new.rename(archive)
-            _buildah(directory, "rmi", NAME)
-            _buildah(directory, "rmi", "--prune", "--force")
+            buildah(directory, "rmi", NAME)
+            buildah(directory, "rmi", "--prune", "--force")
         archive.touch()
     return archive
 
 
 def _build(directory: Path, base: str) -> None:
+    with settings(directory, base) as variables:
+        _run("make", "--directory", str(ROOT), "image", f"FLAGS={variables.pop('FLAGS')}", IMAGE=NAME, **variables)
+
+
+@contextmanager
+def settings(directory: Path, base: str) -> Iterator[dict[str, str]]:
+    """Give the variables by which `make image` and `make release` build here: from a base image, without a registry."""
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         pip = Path(scratch) / "pip.conf"
-        pip.write_text(_pip_settings())
+        pip.write_text(pip_settings())
         flags = ["--isolation=chroot", "--layers=false", f"--secret=id=pip,src={pip}"]
         flags += [f"--secret=id=ca,src={AUTHORITIES}"] if AUTHORITIES.exists() else []
-        variables = {"ENGINE": " ".join(_storage(directory)), "IMAGE": NAME, "BASE": base, "BUILD_BASE": base}
-        _run("make", "--directory", str(ROOT), "image", f"FLAGS={' '.join(flags)}", **variables)
+        engine = " ".join(storage(directory))
+        yield {"ENGINE": engine, "FLAGS": " ".join(flags), "BASE": base, "BUILD_BASE": base}
 
 
 def _key() -> str:
@@ -121,20 +128,27 @@ def _key() -> str:
 
 
 @contextmanager
-def _alone(directory: Path) -> Iterator[None]:
+def alone(directory: Path = CACHE) -> Iterator[None]:
+    """Wait for other builds in a directory, and keep them waiting."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _storage(directory: Path) -> list[str]:
-    storage = directory / "storage"
-    return ["buildah", "--root", f"{storage}/root", "--runroot", f"{storage}/run", "--storage-driver", "vfs"]
+def storage(directory: Path) -> list[str]:
+    """Return the command that runs buildah on the storage of a directory."""
+    images = directory / "storage"
+    return ["buildah", "--root", f"{images}/root", "--runroot", f"{images}/run", "--storage-driver", "vfs"]
 
 
-def _buildah(directory: Path, *arguments: str) -> str:
-    return _run(*_storage(directory), *arguments).strip()
+def buildah(directory: Path, *arguments: str) -> str:
+    """Run buildah on the storage of a directory; what it printed.
+
+    Raises:
+        RuntimeError: with its output, when it fails.
+    """
+    return _run(*storage(directory), *arguments).strip()
 
 
 def _run(*command: str, **variables: str) -> str:
@@ -159,7 +173,7 @@ def _apt_settings() -> str:
     return "".join(f"{line}\n" for line in lines if re.match(r"Acquire::(?:http|https|Check)", line))
 
 
-def _pip_settings() -> str:
+def pip_settings() -> str:
     """This machine's pip settings for finding packages, with the path of its CAs inside the build."""
     listed = _run(sys.executable, "-m", "pip", "config", "list")
     found = dict(re.findall(r"^[^.]+\.\.?([a-z-]+)='(.*)'$", listed, re.MULTILINE))

@@ -103,6 +103,8 @@ state = "{directory}/containerd/state"
   sandbox_image = "{PAUSE}"
   disable_apparmor = true
   restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{directory}/registries"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{CNI}"
     conf_dir = "{directory}/cni"
