@@ -16,6 +16,8 @@ from tests.cluster.test_policy_cases import manifest_of
 from tests.cluster.test_reinvocation import add_container, assert_mutated_once
 
 SELECTED: Final = {names.USE_LABEL: "true"}
+# For calls that may each take the timeout of the webhook, on a machine that is busy.
+SLOW_SECONDS: Final = 300
 
 
 def account(release: Release, namespace: str, name: str, labels: JsonObject) -> None:
@@ -133,7 +135,10 @@ def test_both(release: Release, namespace: str) -> None:
     )
     assert environment(create(release, namespace)["spec"]["containers"][0])[names.ENV_CLIENT_ID] == CLIENT_ID
     with release.replicas():
-        # The API server may know the new caBundle a moment later than the servers.
-        wait_until_true(lambda: error(release, namespace, serviceAccountName="app") == "", "the webhook answers")
+        wait_until_true(lambda: all(release.bundles()), "the servers write their CA into the configuration")
+        # The API server may know it a moment later. Each call that fails meanwhile may take its whole timeout.
+        wait_until_true(
+            lambda: error(release, namespace, serviceAccountName="app") == "", "the webhook answers", SLOW_SECONDS
+        )
         assert release.is_mutated(namespace)
         assert release.is_mutated(namespace, serviceAccountName="selected")

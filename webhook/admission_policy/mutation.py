@@ -158,12 +158,11 @@ VOLUMES: Final[tuple[Variable, ...]] = (
             volume.?projected.?sources.orValue([]).size() == 0
             || !volume.projected.sources.all(
               source,
-              // One of a kind that the API server does not know is empty.
-              source.size() == 0 || (source.size() == 1 && (
+              source.size() == 1 && (
                 source.?serviceAccountToken.?path.orValue('') in @TOKENS
                 || source.?configMap.?items.orValue([]) in @CA_ITEMS
                 || source.?clusterTrustBundle.?path.orValue('') == @CA_FILE
-              ))
+              )
             )
           )
         ).map(volume, volume.name)
