@@ -22,6 +22,10 @@ class BenchmarkError(Exception):
     """The benchmark itself failed; the message says what to do or what came back."""
 
 
+class NoAnswerError(BenchmarkError):
+    """No request was answered in the time of the measurement."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One run of wrk: how many requests, the server's CPU time for one, and how long clients waited.
@@ -107,7 +111,9 @@ def _wrk(load: Load, seconds: int) -> dict[str, int]:
         counted: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         raise BenchmarkError(f"wrk ended with {done.returncode}:\n{done.stdout}{done.stderr}") from None
-    if counted["errors"] or not counted["requests"]:
+    if not counted["errors"] and not counted["requests"]:
+        raise NoAnswerError(f"no request was answered within {seconds} s")
+    if counted["errors"]:
         raise BenchmarkError(f"not every request was answered with 2xx:\n{done.stdout}")
     return counted
 

@@ -1,7 +1,7 @@
 """The policies of `azwi policy` on an API server that emulates Kubernetes 1.35, with its version of the policies."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -23,7 +23,7 @@ EMULATED: Final = (
 ASKS_TOO_LITTLE: Final = {names.TOKEN_EXPIRATION: "1"}
 
 
-def created(plane: ControlPlane, namespace: str, **fields: object) -> JsonObject:
+def created(plane: ControlPlane, namespace: str, **fields: Any) -> JsonObject:  # noqa: ANN401  a pod's
     """Create a pod in a dry run."""
     written = pod(labels={names.USE_LABEL: "true"}, serviceAccountName="app", **fields)
     return plane.request("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", written)
