@@ -44,10 +44,17 @@ async function look(page, label, rules, found) {
   if (wide > 0) found.push(`${label}: ${wide} pixels wider than the window`);
 }
 
+function choose(scheme) {
+  document.body.dataset.mdColorScheme = scheme;
+  for (const animation of document.getAnimations()) {
+    if (Number.isFinite(animation.effect.getComputedTiming().endTime)) animation.finish();
+  }
+}
+
 async function main() {
   const server = await serve(path.resolve(site));
   const base = `http://127.0.0.1:${server.address().port}/`;
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
   const page = await browser.newPage();
   const found = [];
   let label = "";
@@ -64,7 +71,8 @@ async function main() {
     for (const { width, height, colorScheme, rules } of LOOKS) {
       label = `${file} at ${width}, ${colorScheme}`;
       await page.setViewportSize({ width, height });
-      await page.emulateMedia({ colorScheme });
+      await page.emulateMedia({ colorScheme }); // which pictures follow; the page read it when it was loaded
+      await page.evaluate(choose, colorScheme === "dark" ? "slate" : "default");
       await look(page, label, rules, found);
       if (screenshots) {
         const name = `${file.replaceAll("/", "-").replace(".html", "")}-${width}-${colorScheme}.png`;
