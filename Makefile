@@ -113,8 +113,8 @@ migration: .venv/test.stamp ## from v1.6.0 to this webhook and back on such a no
 soak: .venv/test.stamp ## create pods for SOAK_MINUTES (60) on such a node, with rotations, rollouts and kills, into dist/soak
 	@$(PY) -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),60)
 
-chaos: .venv/test.stamp ## what goes wrong on a node while pods are created, each for CHAOS_SECONDS (15): a table (needs root)
-	@$(PY) -m tests.e2e.needs
+chaos: .venv/test.stamp ## what goes wrong on a node while pods are created, each for CHAOS_SECONDS (15): a table (needs root and a C compiler)
+	@$(PY) -m tests.e2e.needs chaos
 	@REQUIRE_E2E=1 CHAOS_SECONDS=$(or $(CHAOS_SECONDS),15) $(PY) -m pytest -q tests/e2e/test_chaos.py
 
 node: .venv/test.stamp ## run such a node in the foreground, with the image and an emulated Entra, to try things by hand

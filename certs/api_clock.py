@@ -2,7 +2,7 @@
 
 import logging
 from email.utils import parsedate_to_datetime
-from time import time
+from time import monotonic, time
 from typing import Final
 
 # A Date header has whole seconds, and the answer may take its time. Certificates are valid from minutes before now, so
@@ -15,12 +15,15 @@ log = logging.getLogger(__name__)
 class ApiClock:
     """The time of the API server, as seconds since 1970; this machine's until the first answer with a Date header.
 
+    From one answer to the next it is counted by the monotonic clock, so that it does not matter whether this machine's
+    clock is stepped.
+
     All replicas take their steps by it. By their own clocks, two that are far apart would replace each other's
     certificates without end, and the one that is wrong would make some that the API server does not accept.
     """
 
     def __init__(self) -> None:
-        self._offset = 0.0
+        self._start: float | None = None  # the time when the monotonic clock was zero
         self._warned = False
 
     def set(self, date: str) -> None:
@@ -29,8 +32,9 @@ class ApiClock:
             offset = parsedate_to_datetime(date).timestamp() - time()
         except (TypeError, ValueError, OverflowError):
             return
-        self._offset = 0.0 if abs(offset) <= TOLERANCE else offset
-        if self._offset and not self._warned:
+        deviates = abs(offset) > TOLERANCE
+        self._start = time() - monotonic() + (offset if deviates else 0.0)
+        if deviates and not self._warned:
             self._warned = True
             log.warning(
                 "the clock of this machine is %.0f s %s the API server's, whose clock the certificates follow",
@@ -40,4 +44,8 @@ class ApiClock:
 
     def now(self) -> float:
         """The API server's time."""
-        return time() + self._offset
+        return time() if self._start is None else monotonic() + self._start
+
+    def deviates(self) -> bool:
+        """Whether this machine's clock is far from it, and cannot decide whether a certificate is valid."""
+        return abs(self.now() - time()) > TOLERANCE

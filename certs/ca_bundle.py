@@ -28,6 +28,7 @@ from azure_workload_identity.cluster.client import (
 )
 from azure_workload_identity.cluster.watch import ObjectMeta, Resource, SingleObjectHandler, WebhookConfiguration
 from azure_workload_identity.types import JsonObject
+from certs.api_clock import ApiClock
 from certs.errors import CertificateError
 from certs.handshake import verification_error
 from certs.pem import certificates
@@ -63,7 +64,15 @@ class CaBundle(SingleObjectHandler):
     server may be replacing others that serve certificates of those CAs.
     """
 
-    def __init__(self, cluster: Cluster, name: str, changed: Callable[[], None], patched: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        changed: Callable[[], None],
+        patched: Callable[[], None],
+        clock: ApiClock | None = None,
+    ) -> None:
+        self._clock = clock or ApiClock()
         self._cluster = cluster
         self._changed = changed
         self._patched = patched
@@ -86,7 +95,8 @@ class CaBundle(SingleObjectHandler):
         """Why the API server cannot call `server` with this configuration; empty if it can."""
         if self.entries is None:
             return f"MutatingWebhookConfiguration {self.name} is not there"
-        errors = (verification_error(server, entry.bundle, entry.host) for entry in self.entries)
+        check_time = not self._clock.deviates()
+        errors = (verification_error(server, entry.bundle, entry.host, check_time=check_time) for entry in self.entries)
         return next((f"MutatingWebhookConfiguration {self.name}: {error}" for error in errors if error), "")
 
     @property

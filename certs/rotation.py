@@ -75,7 +75,7 @@ class SecretSource:
     `failure` is why there was no first pair at the last attempt.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  its collaborators, each once
         self,
         secret: CertSecret,
         bundles: tuple[CaBundle, ...],
@@ -83,6 +83,7 @@ class SecretSource:
         lifetimes: Lifetimes,
         wakeup: Wakeup,
         rotated: Callable[[str], None],
+        clock: ApiClock | None = None,
     ) -> None:
         self._secret = secret
         self._bundles = bundles
@@ -95,7 +96,7 @@ class SecretSource:
         self._authority = b""
         self._trusted = b""
         self._trusted_since: dict[bytes, float] = {}
-        self._clock = ApiClock()
+        self._clock = clock or ApiClock()
         self._request: StepRequest | None = None
         self._result: StepResult | None = None
 

@@ -34,3 +34,16 @@ def test_no_date(date: str) -> None:
     clock = ApiClock()
     clock.set(date)
     assert abs(clock.now() - time()) < 0.1
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_stepped_clock(hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of this machine's clock does not move the time, and shows as a deviation until it is taken back."""
+    clock, before = ApiClock(), time()
+    clock.set(formatdate(before, usegmt=True))
+    assert not clock.deviates()
+    monkeypatch.setattr("certs.api_clock.time", lambda: time() + hours * 3600)
+    assert abs(clock.now() - before) < 60
+    assert clock.deviates()
+    monkeypatch.setattr("certs.api_clock.time", time)
+    assert not clock.deviates()

@@ -1,5 +1,9 @@
-"""`python -m tests.e2e.needs`: missing requirements of `make e2e`, each with the command that installs it."""
+"""`python -m tests.e2e.needs`: missing requirements of `make e2e`, each with the command that installs it.
 
+With `chaos` those of `make chaos`.
+"""
+
+import shutil
 import sys
 
 from tests.cluster.support.node import needs
@@ -11,5 +15,11 @@ def missing() -> list[str]:
     return [*needs.missing(), *filter(None, [build.missing()])]
 
 
+def missing_for_chaos() -> list[str]:
+    """Those of `make chaos` besides, one line each."""
+    return [] if shutil.which("cc") else ["no cc on PATH: apt-get install --no-install-recommends gcc libc6-dev"]
+
+
 if __name__ == "__main__":
-    sys.exit("\n".join(f"e2e: {line}" for line in missing()) or None)
+    lacking = [*missing(), *(missing_for_chaos() if "chaos" in sys.argv else [])]
+    sys.exit("\n".join(f"e2e: {line}" for line in lacking) or None)

@@ -3,11 +3,13 @@
 CHAOS_SECONDS says how long a fault lasts; `make chaos` takes 15 and adds the faults that are not cheap.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +25,10 @@ from tests.cluster.support.pairs import CLIENTS, Seen
 from tests.cluster.support.release import Release
 from tests.e2e import faults
 from tests.e2e.azure import Azure
+from tests.e2e.clock import Clock
 from tests.e2e.installed import DEPLOYMENT, installed, mutated, pods, wait
 from tests.e2e.report import note
+from tests.e2e.test_certificates import served
 from tests.e2e.test_tokens import ENVIRONMENT, MANAGED_IDENTITY_ALONE
 from tests.e2e.test_upgrades import IN_FLIGHT, KILLED_SECONDS, NEVER, TIMEOUT_SECONDS, status_of
 from tests.e2e.workloads import FILES, container, pod, workloads
@@ -39,6 +43,7 @@ BROKEN: Final = f"{IN_FLIGHT}|use of closed network connection"
 AWAY: Final = f"{BROKEN}|connection refused|context deadline exceeded"
 HEALTH_PORT: Final = int(names.HEALTH_ADDR.removeprefix(":"))
 FLUSHES: Final = 3
+HOUR: Final = 3600
 # Prints the status of the proxy's answer to a request for a token.
 ASK: Final = """
 import sys, urllib.error, urllib.request
@@ -240,6 +245,35 @@ def test_revoked_token(node: Node, fresh: Release) -> None:
         run.recovered = max((failure.at for failure in run.seen.failures), default=run.begun) - run.begun
     assert run.seen.other_than("accounts-unavailable") == []
     assert [failure for failure in run.seen.failures if failure.at > written + TIMEOUT_SECONDS] == []
+
+
+def is_stepped(release: Release, ahead: int) -> bool:
+    """Whether the clock of each replica's last log line is ahead by about so many seconds."""
+    lines = [
+        release.control_plane.kubectl(
+            "logs", item["metadata"]["name"], "--tail=1", f"--namespace={release.namespace}"
+        ).stdout
+        for item in pods(release)
+    ]
+    found = [datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp() - time.time() for line in lines]
+    return all(abs(by - ahead) < HOUR / 4 for by in found)
+
+
+@only_long
+def test_clock(node: Node, tmp_path: Path) -> None:
+    """Servers whose clock is stepped by an hour, ahead and back, fail no creation, and renew certificates."""
+    (tmp_path / "clock").mkdir()
+    clock = Clock(tmp_path / "clock")
+    release = Release(node.cluster, node.cluster.create_namespace(), tmp_path)
+    lifetimes = {"caLifetime": "60s", "lifetime": "30s"}
+    with installed(node.cluster, tmp_path, release=release, certificates=lifetimes, **clock.values()):
+        for step in (HOUR, -HOUR, 0):
+            with meanwhile(release, f"the servers' clocks are stepped to {step:+d} s, and certificates renewed") as run:
+                clock.step(step)
+                wait_until_true(lambda step=step: is_stepped(release, step), "the clocks are stepped")  # type: ignore[misc]
+                former = served(release)
+                run.until(lambda former=former: not former & served(release), "certificates were renewed")  # type: ignore[misc]
+            assert run.seen.failures == []
 
 
 @only_long

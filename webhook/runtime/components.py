@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from time import time
 from typing import Any, Final
 
 from certs.source import FileSource, Source
@@ -37,6 +38,7 @@ class Components:
 
     `before_serving` is awaited before the webhook port answers, `background` runs as long as the server does,
     `until_draining` until it is asked to stop: others may be replacing or deleting what these tasks write.
+    `now` is the time by which certificates expire, in seconds since 1970, the API server's where it is known.
     `on_expiring` is called with a note about a certificate that ends soon, `on_start_failure` with the reason why the
     server cannot serve and exits, and `close` is awaited last.
     """
@@ -49,6 +51,7 @@ class Components:
     before_serving: Callable[[], Awaitable[None]] = _do_nothing
     background: tuple[BackgroundTask, ...] = ()
     until_draining: tuple[BackgroundTask, ...] = ()
+    now: Callable[[], float] = time
     on_expiring: Callable[[str], Awaitable[None]] = _ignore
     on_start_failure: Callable[[str], Awaitable[None]] = _ignore
     close: Callable[[], Awaitable[None]] = _do_nothing

@@ -11,6 +11,7 @@ from azure_workload_identity.cluster.client import DENIED, Cluster, ClusterUnava
 from azure_workload_identity.cluster.events import Events, Subject
 from azure_workload_identity.cluster.retry import retry
 from azure_workload_identity.cluster.watch import Watch
+from certs.api_clock import ApiClock
 from certs.ca_bundle import CaBundle
 from certs.errors import CertificateError
 from certs.rotation import Lifetimes, SecretSource, Wakeup
@@ -56,7 +57,8 @@ async def _create(settings: Settings, mapping: IdentityMapping, cluster: Cluster
     accounts = ClusterAccounts(cluster, cache, metrics.record_live_read)
     watch = Watch(cluster, SERVICE_ACCOUNTS, cache, metrics.record_watch_restart)
     metrics.observe_accounts(cache.__len__, lambda: watch.staleness)
-    certificates = await _certificates(settings, cluster, metrics)
+    clock = ApiClock()
+    certificates = await _certificates(settings, cluster, metrics, clock)
     mapping_watches = _mapping_watches(settings, cluster, events, policy, metrics)
 
     async def before_serving() -> None:
@@ -79,7 +81,13 @@ async def _create(settings: Settings, mapping: IdentityMapping, cluster: Cluster
         policy,
         certificates.source,
         metrics,
-        readiness=Readiness(certificates.bundles, bundles_required=settings.self_managed, failure=certificates.failure),
+        readiness=Readiness(
+            certificates.bundles,
+            bundles_required=settings.self_managed,
+            failure=certificates.failure,
+            now=clock.now,
+        ),
+        now=clock.now,
         before_serving=before_serving,
         background=(
             watch.run,
@@ -130,10 +138,10 @@ class _Certificates:
     failure: Callable[[], str] = str
 
 
-async def _certificates(settings: Settings, cluster: Cluster, metrics: Metrics) -> _Certificates:
+async def _certificates(settings: Settings, cluster: Cluster, metrics: Metrics, clock: ApiClock) -> _Certificates:
     wakeup = Wakeup()
     bundles = tuple(
-        CaBundle(cluster, name, wakeup.notify, metrics.record_ca_bundle_patch)
+        CaBundle(cluster, name, wakeup.notify, metrics.record_ca_bundle_patch, clock)
         for name in settings.webhook_configurations
     )
     if not settings.self_managed:
@@ -148,6 +156,7 @@ async def _certificates(settings: Settings, cluster: Cluster, metrics: Metrics) 
         Lifetimes(settings.ca_lifetime, settings.cert_lifetime),
         wakeup,
         metrics.record_rotation,
+        clock,
     )
     metrics.observe_certificate("ca", lambda: source.ca_expires)
     return _Certificates(

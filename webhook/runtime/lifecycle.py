@@ -94,7 +94,7 @@ def _certificate_tasks(components: Components, context: ServingContext) -> tuple
     return (
         lambda: follow(context.refresh, _log_new_certificate, _log_certificate_failure),
         lambda: follow(context.refresh_client_ca, _log_new_client_ca, _log_client_ca_failure),
-        lambda: certificate_expiry.watch(context, components.on_expiring),
+        lambda: certificate_expiry.watch(context, components.on_expiring, components.now),
     )
 
 

@@ -4,7 +4,7 @@ import logging
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, time
 from typing import Final, Protocol
 
 from certs.serving import ServingContext
@@ -31,7 +31,8 @@ class Bundle(Protocol):
 class Readiness:
     """What `/readyz` answers: TLS is served with a certificate that the API server trusts by the caBundles.
 
-    The API server is not asked: the caBundles as last seen count. `failure` says why there is no certificate yet.
+    The API server is not asked: the caBundles as last seen count. `failure` says why there is no certificate yet, and
+    `now` is the time by which one expires, the API server's where it is known (seconds since 1970).
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class Readiness:
         *,
         bundles_required: bool = False,
         failure: Callable[[], str] = str,
+        now: Callable[[], float] = time,
     ) -> None:
+        self._now = now
         self._failure = failure
         self._bundles = bundles
         self._required = bundles_required
@@ -76,7 +79,7 @@ class Readiness:
             return "the server is stopping"
         if self._context is None:
             return ": ".join(filter(None, ["no certificate is served yet", self._failure()]))
-        if self._context.validity.not_after <= datetime.now(UTC):
+        if self._context.validity.not_after <= datetime.fromtimestamp(self._now(), UTC):
             return f"the certificate expired at {self._context.validity.not_after:%Y-%m-%d %H:%M:%S} UTC"
         return self._bundle_reason(self._context)
 

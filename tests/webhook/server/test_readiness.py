@@ -4,12 +4,14 @@ import ssl
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import cast
 
 import pytest
 
 from azure_workload_identity.cluster.client import Cluster
 from azure_workload_identity.cluster.watch import ObjectMeta, WebhookConfiguration
+from certs.api_clock import ApiClock
 from certs.authority import issue, make_authority
 from certs.ca_bundle import CaBundle
 from certs.key_pair import KeyPair
@@ -27,9 +29,9 @@ def serving(now: datetime = NOW) -> ServingContext:
     return ServingContext(FixedSource(issue(CA, ["webhook.system.svc"], now, HOUR)), ssl.TLSVersion.TLSv1_3)
 
 
-def bundle(pem: bytes | None) -> CaBundle:
+def bundle(pem: bytes | None, clock: ApiClock | None = None) -> CaBundle:
     """Describe a webhook configuration that carries this caBundle, or none that is there."""
-    made = CaBundle(cast("Cluster", None), "config", lambda: None, lambda: None)
+    made = CaBundle(cast("Cluster", None), "config", lambda: None, lambda: None, clock)
     if pem is not None:
         client = {"service": {"name": "webhook", "namespace": "system"}, "caBundle": b64encode(pem).decode()}
         made.apply(WebhookConfiguration(ObjectMeta("config"), [{"clientConfig": client}]))
@@ -99,3 +101,21 @@ def test_reasons_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
 def test_pair_has_no_key_in_its_representation() -> None:
     """A pair can be logged."""
     assert "PRIVATE" not in repr(KeyPair(CA.certificate, CA.key))
+
+
+@pytest.mark.parametrize("days", [-60, 60])
+def test_clock_that_deviates(days: int) -> None:
+    """Whether a certificate is valid is decided by the API server's clock, however wrong this machine's is."""
+    now = NOW + timedelta(days=days)
+    authority = make_authority("CA", now, HOUR)
+    clock = ApiClock()
+    clock.set(format_datetime(now, usegmt=True))
+
+    def ready(issued: datetime) -> str:
+        pair = issue(authority, ["webhook.system.svc"], issued, HOUR)
+        made = Readiness((bundle(authority.certificate, clock),), bundles_required=True, now=clock.now)
+        made.serve(ServingContext(FixedSource(pair), ssl.TLSVersion.TLSv1_3))
+        return made.unready_reason()
+
+    assert ready(now) == ""
+    assert ready(now - 2 * HOUR).startswith("the certificate expired at")
