@@ -78,6 +78,6 @@ def test_terraform(helm: Helm) -> None:
     assert f"{settings['repository']}/{settings['chart']}" == f"oci://{ADDRESS}"
     assert settings["version"] == __version__
     assert image(objects(helm.template(values=yaml.safe_load((directory / "values.yaml").read_text())))) == IMAGE
-    (command,) = re.findall(r"^#   (azwi .*(?:\\\n.*)*)$", text, re.MULTILINE)
+    (command,) = re.findall(r"^#   (azwi (?:.*\\\n)*.*)$", text, re.MULTILINE)
     printed = azwi(*shlex.split(command.replace("\\\n#", ""))[1:])
     assert (directory / "shop-web.tf").read_text() == printed.stdout
