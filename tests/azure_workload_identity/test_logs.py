@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from datetime import datetime
@@ -73,9 +74,11 @@ logs.write(20, "x", "again", {})
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.readline() == b"on\n"
-        _, written = process.communicate(b"\n")
-    lines = [json.loads(text) for text in written.splitlines()]
+        first = os.read(process.stderr.fileno(), 1 << 20)  # all that the pipe holds
+        _, rest = process.communicate(b"\n")
+    lines = [json.loads(text) for text in (first + rest).splitlines()]
     assert lines[-1]["message"] == "again"
     assert lines[-2]["dropped"] == 5000 - len(lines) + 2
     assert [made["number"] for made in lines[:-2]] == list(range(len(lines) - 2))
