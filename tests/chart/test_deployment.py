@@ -186,7 +186,7 @@ def test_long_names(helm: Helm) -> None:
 
 
 def test_upstream_names(helm: Helm) -> None:
-    """With upstreamNames, v1.6.0's objects are replaced in place: same names, same selector."""
+    """With upstreamNames, v1.6.0's objects are replaced in place: same names, selector and port."""
     manifests = rendered(helm, {"upstreamNames": True, "test.enabled": False})
     manager = "azure-wi-webhook-controller-manager"
     assert names_of(manifests, namespaced=True) == {
@@ -214,7 +214,9 @@ def test_upstream_names(helm: Helm) -> None:
         "release": "azwi",
     }
     assert only(manifests, "Deployment")["spec"]["selector"]["matchLabels"] == selector
-    assert only(manifests, "Service")["spec"]["selector"] == selector
+    service = only(manifests, "Service")["spec"]
+    assert service["selector"] == selector
+    assert "name" not in service["ports"][0], "kube-proxy finds endpoints by it, and v1.6.0's port has none"
 
 
 @pytest.mark.parametrize("upstream", [False, True])

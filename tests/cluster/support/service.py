@@ -77,12 +77,14 @@ class Service:
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while chunk := await source.read(1 << 16):
-            target.write(chunk)
-            await target.drain()
-    with suppress(OSError, RuntimeError):
-        target.close()
+    try:
+        with suppress(OSError):
+            while chunk := await source.read(1 << 16):
+                target.write(chunk)
+                await target.drain()
+    finally:  # also when the Service ends in the middle of a connection
+        with suppress(OSError, RuntimeError):
+            target.close()
 
 
 def is_ready(endpoint: Endpoint) -> bool:
