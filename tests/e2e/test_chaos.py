@@ -20,6 +20,7 @@ from azure_workload_identity.types import JsonObject
 from testbed.cluster.server import wait_until_true
 from tests.cluster.support import pairs
 from tests.cluster.support.installation import page
+from tests.cluster.support.load import IN_FLIGHT
 from tests.cluster.support.node.node import Node
 from tests.cluster.support.pairs import CLIENTS, Seen
 from tests.cluster.support.release import Release
@@ -30,17 +31,15 @@ from tests.e2e.installed import DEPLOYMENT, installed, mutated, pods, wait
 from tests.e2e.report import note
 from tests.e2e.test_certificates import served
 from tests.e2e.test_tokens import ENVIRONMENT, MANAGED_IDENTITY_ALONE
-from tests.e2e.test_upgrades import IN_FLIGHT, KILLED_SECONDS, NEVER, TIMEOUT_SECONDS, status_of
+from tests.e2e.test_upgrades import KILLED_SECONDS, NEVER, TIMEOUT_SECONDS, status_of
 from tests.e2e.workloads import FILES, container, pod, workloads
 
 LONG: Final = "CHAOS_SECONDS" in os.environ
 SECONDS: Final = float(os.environ.get("CHAOS_SECONDS", "1"))
 AROUND_SECONDS: Final = 1.0
 RECOVERY_SECONDS: Final = 120.0
-# Go's HTTP client has these names for a connection that breaks under a request, too.
-BROKEN: Final = f"{IN_FLIGHT}|use of closed network connection"
 # Nothing answers: before kube-proxy knows that a replica is not ready, and after.
-AWAY: Final = f"{BROKEN}|connection refused|context deadline exceeded"
+AWAY: Final = f"{IN_FLIGHT}|connection refused|context deadline exceeded"
 HEALTH_PORT: Final = int(names.HEALTH_ADDR.removeprefix(":"))
 FLUSHES: Final = 3
 HOUR: Final = 3600
@@ -134,7 +133,7 @@ def test_connections(node: Node, serving: Release) -> None:
             time.sleep(SECONDS)
         run.over()
         run.until(lambda: answer(pods(serving)), "the replicas answer")
-    assert run.seen.other_than(f"{BROKEN}|context deadline exceeded") == []
+    assert run.seen.other_than(f"{IN_FLIGHT}|context deadline exceeded") == []
     assert len(run.seen.failures) <= CLIENTS * FLUSHES
 
 
@@ -175,7 +174,7 @@ def test_out_of_memory_alone(node: Node, fresh: Release, tmp_path: Path) -> None
     """When the kernel kills one replica's server for want of memory, at most its requests in flight fail."""
     run = out_of_memory(node, fresh, pods(fresh)[:1], tmp_path, "one server is killed for want of memory")
     # A client loses the call in flight, and waits in vain at most where the replacement takes longer than a call may.
-    assert run.seen.other_than(f"{BROKEN}|context deadline exceeded") == []
+    assert run.seen.other_than(f"{IN_FLIGHT}|context deadline exceeded") == []
     assert len(run.seen.failures) <= CLIENTS * (1 + run.recovered // TIMEOUT_SECONDS)
 
 

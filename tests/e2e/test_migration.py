@@ -22,11 +22,11 @@ from testbed.cluster.control_plane import Cluster
 from testbed.cluster.manifests import CLIENT_ID, environment, pod
 from testbed.cluster.server import TENANT_ID, scope, wait_until_true
 from testbed.upstream import chart as upstream
-from tests.cluster.support.load import Created, continuous
+from tests.cluster.support.load import IN_FLIGHT, Created, continuous
 from tests.cluster.support.release import FULLNAME, Release
 from tests.e2e.installed import values
 from tests.e2e.report import note
-from tests.e2e.test_upgrades import CLIENTS, IN_FLIGHT, NEVER, PAUSE_SECONDS, span
+from tests.e2e.test_upgrades import CLIENTS, NEVER, PAUSE_SECONDS, span
 from tests.image import build
 
 LONG: Final = "MIGRATION_RUNS" in os.environ
@@ -38,7 +38,7 @@ REPLICAS: Final = 2
 # The API server's errors for a process that ended without draining. Servers of this project drain.
 BARE: Final = "has no client id"
 SLOW: Final = "context deadline exceeded"
-ENDED: Final = rf"{IN_FLIGHT}|connection refused"
+ENDED: Final = f"{IN_FLIGHT}|connection refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import pytest
 
 from azure_workload_identity.types import JsonObject
 from testbed.cluster.server import wait_until_true
-from tests.cluster.support.load import Created, continuous
+from tests.cluster.support.load import IN_FLIGHT, Created, continuous
 from tests.cluster.support.node.node import Node
 from tests.cluster.support.release import Release
 from tests.e2e.installed import installed, mutated, pods, values, wait
@@ -32,8 +32,6 @@ PAUSE_SECONDS = 0.05
 TIMEOUT_SECONDS = 5.0  # the chart's webhook.timeoutSeconds
 SATURATED_SECONDS = 15.0
 KILLED_SECONDS = 4.0  # kubelet and kube-proxy each notice within a second or two
-# The API server's errors for a request in flight when the connection broke.
-IN_FLIGHT = r"connection reset|broken pipe|EOF"
 KUBE_PROXY_SECONDS = 2.0  # more than it takes to sync
 
 

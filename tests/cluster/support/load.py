@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import urllib3
 
@@ -14,6 +14,12 @@ from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ApiError, Cluster
 from testbed.cluster.manifests import pod
+
+# What the API server says of a call that was in flight when its connection broke: the errors of Go's net and net/http.
+IN_FLIGHT: Final = (
+    "connection reset|broken pipe|EOF|server closed idle connection|use of closed network connection|"
+    "client connection lost|transport connection broken"
+)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Final
 
 from azure_workload_identity.types import JsonObject
 from bench.trend import Trend, trend
+from tests.cluster.support.load import IN_FLIGHT
 from tests.e2e.soak.creations import Created, Failure
 from tests.e2e.soak.disturbances import KILLS, Event
 from tests.e2e.soak.sampling import Process, Sample, Samples
@@ -24,7 +25,7 @@ LEAST_SECONDS: Final = 1800.0
 MEMORY_BAR: Final = 1024.0  # KiB
 DESCRIPTOR_BAR: Final = 2.0
 # The API server's errors for a call to a process that was killed, and how long after a kill they may still come.
-KILLED: Final = re.compile(r"connection reset|broken pipe|EOF|connection refused")
+KILLED: Final = re.compile(f"{IN_FLIGHT}|connection refused")
 KILLED_SECONDS: Final = 6.0
 
 SERIES: Final[Mapping[str, Callable[[Sample], int]]] = {
