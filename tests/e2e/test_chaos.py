@@ -114,6 +114,7 @@ def answer(replicas: list[JsonObject]) -> bool:
     return all(page(HEALTH_PORT, "readyz", item["status"]["podIP"])[0] == 200 for item in replicas)
 
 
+@only_long
 def test_kubelet(node: Node, serving: Release) -> None:
     """A kubelet that is killed fails no creation, and neither restarts nor removes a replica."""
     before = pods(serving)
@@ -125,6 +126,7 @@ def test_kubelet(node: Node, serving: Release) -> None:
     assert [status_of(serving, item)["restartCount"] for item in before] == [0, 0]
 
 
+@only_long
 def test_connections(node: Node, serving: Release) -> None:
     """Connections that the kernel forgets fail at most the requests in flight."""
     with meanwhile(serving, f"every connection is flushed, {FLUSHES} times") as run:
@@ -151,6 +153,7 @@ def test_dns(node: Node, serving: Release) -> None:
     assert run.seen.failures == []
 
 
+@only_long
 def test_out_of_memory(node: Node, serving: Release, tmp_path: Path) -> None:
     """When the kernel kills both servers for want of memory, creations fail at most until their replacements serve."""
     run = out_of_memory(node, serving, pods(serving), tmp_path, "both servers are killed for want of memory")

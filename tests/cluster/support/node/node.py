@@ -77,7 +77,7 @@ class Node:
         found = next(status for status in statuses if name in {"", status["name"]})
         identifier = found["containerID"].removeprefix("containerd://")
         (cgroup,) = (CGROUPS / "pids" / CGROUP).rglob(f"*/{identifier}")
-        return min(int(line) for line in (cgroup / "cgroup.procs").read_text().split())
+        return next(int(line) for line in (cgroup / "cgroup.procs").read_text().split() if _is_first(line))
 
     def server(self, pod: JsonObject) -> int:
         """Return the process of the server, a child of the container's process 1."""
@@ -251,3 +251,10 @@ def _sweep(directory: Path) -> None:
     for name in ("containerd", "etcd", "kubelet", "own"):
         shutil.rmtree(directory / name, ignore_errors=True)
     (directory / "disk.img").unlink(missing_ok=True)
+
+
+def _is_first(process: str) -> bool:
+    """Whether a process is number 1 in its own PID namespace; on this machine its number may be above its child's."""
+    status = Path(f"/proc/{process}/status").read_text()
+    numbers = next(line for line in status.splitlines() if line.startswith("NSpid:"))
+    return numbers.split()[-1] == "1"
