@@ -12,7 +12,7 @@ from webhook.admission.review import AdmissionOutcome, Decision
 
 
 class UsedBy(StrEnum):
-    """What sends the token to the token proxy: the injected proxy, or an SDK that is told to."""
+    """What sends the token to the token proxy: the injected proxy, or an SDK set up for it."""
 
     PROXY = "proxy"
     SDK = "sdk"

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,25 +43,40 @@ def continuous(
 
     After each of its pods a client pauses for that many seconds.
     """
-    created, stop, lock = Created(), threading.Event(), threading.Lock()
+    created, lock = Created(), threading.Lock()
 
     def create() -> None:
+        with lock:
+            created.count += 1
+            number = created.count
+        begun = time.monotonic()
+        failure = _failure(cluster, namespace, pod(f"load-{number}", serviceAccountName="app", **spec))
+        with lock:
+            created.slowest = max(created.slowest, time.monotonic() - begun)
+            if failure:
+                created.failures.append(f"{time.strftime('%H:%M:%S')} {failure}")
+
+    with repeated(create, concurrency, pause):
+        yield created
+
+
+@contextmanager
+def repeated(call: Callable[[], None], clients: int, pause: float) -> Iterator[None]:
+    """Call a function again and again from that many threads, from entering to leaving, which waits for the last calls.
+
+    After each call a thread pauses for that many seconds. Leaving raises what a call raised.
+    """
+    stop = threading.Event()
+
+    def repeat() -> None:
         while not stop.is_set():
-            with lock:
-                created.count += 1
-                number = created.count
-            begun = time.monotonic()
-            failure = _failure(cluster, namespace, pod(f"load-{number}", serviceAccountName="app", **spec))
-            with lock:
-                created.slowest = max(created.slowest, time.monotonic() - begun)
-                if failure:
-                    created.failures.append(f"{time.strftime('%H:%M:%S')} {failure}")
+            call()
             stop.wait(pause)
 
-    with ThreadPoolExecutor(concurrency) as pool:
-        running = [pool.submit(create) for _ in range(concurrency)]
+    with ThreadPoolExecutor(clients) as pool:
+        running = [pool.submit(repeat) for _ in range(clients)]
         try:
-            yield created
+            yield
         finally:
             stop.set()
         for client in running:

@@ -3,11 +3,9 @@
 import itertools
 import json
 import re
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,6 +15,7 @@ import urllib3
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from testbed.cluster.manifests import CLIENT_ID, environment, pod
+from tests.cluster.support.load import repeated
 
 CLIENTS: Final = 4
 PAUSE_SECONDS: Final = 0.05
@@ -85,33 +84,25 @@ def creating(
     **spec: Any,  # noqa: ANN401  fields of a pod's spec
 ) -> Iterator[Seen]:
     """Create pods from entering to leaving: of the account `app`, and in turns of an account that was just created."""
-    seen, stop = Seen(), threading.Event()
+    seen = Seen()
 
     def create() -> None:
-        while not stop.is_set():
-            number = next(_numbers)
-            account = f"app-{number}" if number % 2 else "app"
-            if account != "app":
-                metadata = {"name": account, "annotations": {names.CLIENT_ID: CLIENT_ID}}
-                _create(http, _from(urls, number), f"{namespace}/serviceaccounts", {"metadata": metadata}, seen)
-            begun = time.monotonic()
-            written = pod(f"load-{number}", serviceAccountName=account, **spec)
-            stored = _create(http, _from(urls, number + 1), f"{namespace}/pods", written, seen)
-            seen.slowest = max(seen.slowest, time.monotonic() - begun)
-            if stored is not None:
-                seen.pods += 1
-                if names.ENV_CLIENT_ID not in environment(stored["spec"]["containers"][0]):
-                    seen.without_client_id.append(stored["metadata"]["name"])
-            stop.wait(PAUSE_SECONDS)
+        number = next(_numbers)
+        account = f"app-{number}" if number % 2 else "app"
+        if account != "app":
+            metadata = {"name": account, "annotations": {names.CLIENT_ID: CLIENT_ID}}
+            _create(http, _from(urls, number), f"{namespace}/serviceaccounts", {"metadata": metadata}, seen)
+        begun = time.monotonic()
+        written = pod(f"load-{number}", serviceAccountName=account, **spec)
+        stored = _create(http, _from(urls, number + 1), f"{namespace}/pods", written, seen)
+        seen.slowest = max(seen.slowest, time.monotonic() - begun)
+        if stored is not None:
+            seen.pods += 1
+            if names.ENV_CLIENT_ID not in environment(stored["spec"]["containers"][0]):
+                seen.without_client_id.append(stored["metadata"]["name"])
 
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        clients = [pool.submit(create) for _ in range(CLIENTS)]
-        try:
-            yield seen
-        finally:
-            stop.set()
-        for client in clients:
-            client.result()
+    with repeated(create, CLIENTS, PAUSE_SECONDS):
+        yield seen
 
 
 def _from(urls: Sequence[str], number: int) -> Iterator[str]:

@@ -89,7 +89,7 @@ def reads() -> dict[str, Any]:
 
 
 def test_second_token() -> None:
-    """A pod that reads a second token, or asks for one with the first one's audience, is told what is missing."""
+    """A second token that is read but not projected, or has the first one's audience, is a finding."""
     code, default = Code.SECOND_TOKEN_MISSING, {names.SECOND_AUDIENCE: names.DEFAULT_AUDIENCE}
     [finding] = findings(seen(BINDING, **reads()), code)
     assert f'"{names.SECOND_AUDIENCE}":"{names.DEFAULT_AUDIENCE}"' in finding.fix
