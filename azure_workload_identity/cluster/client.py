@@ -20,7 +20,7 @@ from kubernetes.aio.config.incluster_config import load_incluster_config
 
 from azure_workload_identity import __version__
 
-# Short of any sensible timeoutSeconds of a webhook, so that the answer, not the wait, ends the call.
+# A busy API server answers within this; where it may take longer, `Limits` says so.
 READ_SECONDS: Final = 2.0
 MAX_CONNECTIONS: Final = 64
 # One object: etcd stores at most 1.5 MiB, and JSON may take six bytes for one. So nothing is longer, in a watch either.

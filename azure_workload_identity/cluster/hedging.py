@@ -3,15 +3,14 @@
 import asyncio
 from typing import Final
 
-from azure_workload_identity.cluster import client
-from azure_workload_identity.cluster.client import JSON, Answer, Cluster, ClusterUnavailableError
+from azure_workload_identity.cluster.client import JSON, Answer, Cluster, ClusterUnavailableError, Limits
 
 # A busy API server answers within this; a healthy one within milliseconds.
 HEDGE_SECONDS: Final = 0.5
 MAX_ATTEMPTS: Final = 3
 
 
-async def hedged_get(cluster: Cluster, path: str, accept: str = JSON) -> Answer:
+async def hedged_get(cluster: Cluster, path: str, accept: str = JSON, limits: Limits | None = None) -> Answer:
     """The first response to a GET, which is sent again, at most MAX_ATTEMPTS times, when it failed or takes long.
 
     Each attempt has a connection of its own, which a load balancer may lead to another API server.
@@ -19,13 +18,14 @@ async def hedged_get(cluster: Cluster, path: str, accept: str = JSON) -> Answer:
     Raises:
         AnswerTooLargeError, ClusterUnavailableError: as `Cluster.get` does, and within the same time.
     """
+    limits = limits or Limits()
     running = set[asyncio.Task[Answer]]()
     started = 0
     try:
-        async with asyncio.timeout(client.READ_SECONDS):
+        async with asyncio.timeout(limits.seconds):
             while True:
                 if started < MAX_ATTEMPTS:
-                    running.add(asyncio.create_task(cluster.get(path, accept)))
+                    running.add(asyncio.create_task(cluster.get(path, accept, limits)))
                     started += 1
                 wait = HEDGE_SECONDS if started < MAX_ATTEMPTS else None
                 done, running = await asyncio.wait(running, timeout=wait, return_when=asyncio.FIRST_COMPLETED)

@@ -24,6 +24,7 @@ CONCURRENCY = 50
 MISSING = 400
 REINVOKED = 2000
 REINVOKED_CONCURRENCY = 200
+CACHED = "azwi_accounts_cached"
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +38,14 @@ def installation(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Instal
 
 def test_reinvocation_at_scale(control_plane: ControlPlane, installation: Installation, tmp_path: Path) -> None:
     """Two thousand pods, two hundred at a time, each changed by a later webhook, are created without failure."""
-    with installation.replica(), installation.replica(), serving_mesh(tmp_path) as (url, ca_pem):
+    with installation.replica() as one, installation.replica() as two, serving_mesh(tmp_path) as (url, ca_pem):
         mesh = f"{installation.name}-mesh"  # called after ours: in the order of the names
         control_plane.apply(configuration(mesh, url, ca_pem))
         namespace = control_plane.create_namespace(scope(installation.name, mesh))
+        known = one.metric(CACHED)
         control_plane.create_service_account(namespace, "app", {names.CLIENT_ID: CLIENT_ID})
         wait_until_true(lambda: is_meshed(installation, namespace), "both webhooks are called")
+        wait_until_true(lambda: one.metric(CACHED) == two.metric(CACHED) == known + 1, "the account is cached")
         begin = time.monotonic()
         with ThreadPoolExecutor(REINVOKED_CONCURRENCY) as pool:
             created = [

@@ -7,10 +7,11 @@ from typing import TypeVar
 
 import pytest
 
-from azure_workload_identity.cluster import client
+from azure_workload_identity.cluster import hedging
 from azure_workload_identity.cluster.client import Cluster
-from testbed.processes import MAX_WAIT_SECONDS, free_ports
+from testbed.processes import MAX_WAIT_SECONDS, free_ports, until_in_loop
 from tests.support.apiserver import Answers, answering, write_kubeconfig
+from webhook.accounts import cluster as accounts_cluster
 from webhook.accounts.cluster import AccountCache, ClusterAccounts
 from webhook.admission.identity import Account, AccountsUnavailableError
 
@@ -79,7 +80,7 @@ def test_other_answers(tmp_path: Path, status: int, body: bytes, message: str) -
 
 def test_slow_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not answer in time is given up."""
-    monkeypatch.setattr(client, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(accounts_cluster, "FIND_SECONDS", 0.2)
     with (
         answering(Answers(seconds=MAX_WAIT_SECONDS), tmp_path) as kubeconfig,
         pytest.raises(AccountsUnavailableError, match="TimeoutError"),
@@ -92,6 +93,41 @@ def test_no_server(tmp_path: Path) -> None:
     kubeconfig = write_kubeconfig(tmp_path, f"http://127.0.0.1:{free_ports(1)[0]}")
     with pytest.raises(AccountsUnavailableError, match="did not answer"):
         asyncio.run(_found(kubeconfig))
+
+
+async def _found_in_turn(answers: Answers, kubeconfig: Path) -> list[Account | str | None]:
+    """What an admission finds, and what two find that come after its read was sent."""
+    connection = await Cluster.connect(str(kubeconfig))
+    accounts = ClusterAccounts(connection, AccountCache(), lambda _: None)
+    try:
+        first = asyncio.create_task(accounts.find("shop", "web"))
+        await until_in_loop(lambda: answers.asked)
+        later = [asyncio.create_task(accounts.find("shop", "web")) for _ in range(2)]
+        found = await asyncio.gather(first, *later, return_exceptions=True)
+        return [str(item) if isinstance(item, BaseException) else item for item in found]
+    finally:
+        await accounts.close()
+        await connection.close()
+
+
+def test_read_that_was_sent_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Admissions that come after a read was sent share another one, so that they see what was written in between."""
+    monkeypatch.setattr(hedging, "HEDGE_SECONDS", MAX_WAIT_SECONDS)
+    answers = Answers(body=METADATA, seconds=0.05, script=[(404, b"{}")])
+    with answering(answers, tmp_path) as kubeconfig:
+        assert asyncio.run(_found_in_turn(answers, kubeconfig)) == [None, *[Account(client_id=CLIENT)] * 2]
+    assert len(answers.asked) == 2
+
+
+def test_failed_read_that_was_sent_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the read under way fails, those who wait for the next one fail as well: none waits twice."""
+    monkeypatch.setattr(hedging, "HEDGE_SECONDS", MAX_WAIT_SECONDS)
+    answers = Answers(status=500, seconds=0.05)
+    with answering(answers, tmp_path) as kubeconfig:
+        found = asyncio.run(_found_in_turn(answers, kubeconfig))
+    assert len(set(found)) == 1
+    assert "HTTP 500" in str(found[0])
+    assert len(answers.asked) == 1
 
 
 @pytest.mark.parametrize(
