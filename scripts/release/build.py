@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -98,7 +99,9 @@ class Release:
         self.provenance()
 
     def distributions(self) -> None:
-        """Build the wheel and the source distribution, checked by twine."""
+        """Build the wheel and the source distribution, which know their commit, checked by twine."""
+        module = self.source / "azure_workload_identity" / "version.py"
+        module.write_text(stamped(module.read_text(), self.commit, self.epoch))
         self.run("sh", "scripts/dist.sh", str(self.output))
 
     def chart(self) -> None:
@@ -199,6 +202,21 @@ def check_versions(source: Path, version: str) -> None:
     }
     if others := [f"{place} is {value}" for place, value in found.items() if value != version]:
         raise ReleaseError(f"this commit is not version {version}: {', '.join(others)}. Change and commit it first.")
+
+
+def stamped(module: str, commit: str, epoch: int) -> str:
+    """Return the text of version.py with the commit and the time of a build.
+
+    Raises:
+        ReleaseError: It has no place for them.
+    """
+    date = f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    for name, value in (("COMMIT", commit), ("BUILD_DATE", date)):
+        before = f'{name}: Final = "unknown"\n'
+        if before not in module:
+            raise ReleaseError(f"version.py has no {before}")
+        module = module.replace(before, f'{name}: Final = "{value}"\n')
+    return module
 
 
 def helm() -> str:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -86,6 +87,15 @@ def test_provenance(folder: Path) -> None:
     subjects = {it["name"]: it["digest"]["sha256"] for it in json.loads(file.read_text())["subject"]}
     others = [path for path in folder.iterdir() if path.name not in {file.name, "SHA256SUMS"}]
     assert subjects == {path.name: provenance.sha256(path) for path in others}
+
+
+def test_commit(folder: Path) -> None:
+    """The wheel has the commit that the provenance names."""
+    statement = json.loads(next(folder.glob("*.intoto.json")).read_text())
+    source = statement["predicate"]["buildDefinition"]["resolvedDependencies"][0]
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        module = wheel.read("azure_workload_identity/version.py").decode()
+    assert f'COMMIT: Final = "{source["digest"]["gitCommit"]}"\n' in module
 
 
 def test_policies(folder: Path, control_plane: ControlPlane) -> None:

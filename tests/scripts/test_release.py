@@ -48,6 +48,15 @@ def test_archive_is_reproducible(tmp_path: Path) -> None:
         ]
 
 
+def test_commit_and_date_of_a_build() -> None:
+    """A build is told from others by the commit and the time that its module has; a module without them is refused."""
+    module = (ROOT / "azure_workload_identity" / "version.py").read_text()
+    stamped = build.stamped(module, "c" * 40, EPOCH)
+    assert f'COMMIT: Final = "{"c" * 40}"\nBUILD_DATE: Final = "2026-11-27T16:42:30Z"\n' in stamped
+    with pytest.raises(build.ReleaseError, match="has no COMMIT"):
+        build.stamped(stamped, "d" * 40, EPOCH)
+
+
 def test_archive_of_another_tool(tmp_path: Path) -> None:
     """An archive loses the times, owners and order of bytes of the tool that wrote it, and keeps names and contents."""
     written = []
