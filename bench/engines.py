@@ -16,6 +16,7 @@ from statistics import median
 from typing import Final
 
 import aiohttp
+import urllib3
 import yaml
 
 from azure_workload_identity import names
@@ -23,7 +24,7 @@ from azure_workload_identity.types import JsonObject
 from bench import apiserver
 from bench.load import BenchmarkError, NoAnswerError, cpu_seconds, drive
 from bench.report import machine
-from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.control_plane import ApiError, ControlPlane
 from testbed.cluster.manifests import CLIENT_ID, USE, container, pod
 from testbed.cluster.server import (
     TENANT_ID,
@@ -86,26 +87,24 @@ class Plane:
     token: str
     seconds: int
 
-    def try_measure(self, namespace: str, body: JsonObject, concurrency: int) -> list[Cost]:
+    def try_measure(self, namespace: str, body: JsonObject, concurrency: int, seconds: int) -> list[Cost]:
         """Measure, and return nothing where no creation finished in the time.
 
         Raises:
             BenchmarkError: when a pod was refused.
         """
         try:
-            return [self.measure(namespace, body, concurrency)]
+            return [self.measure(namespace, body, concurrency, seconds)]
         except NoAnswerError:
             return []
 
-    def measure(self, namespace: str, body: JsonObject, concurrency: int) -> Cost:
+    def measure(self, namespace: str, body: JsonObject, concurrency: int, seconds: int) -> Cost:
         """Create pods for some seconds.
 
         Raises:
             BenchmarkError: when a pod was not created.
         """
         load = apiserver.creations(self.control_plane, self.token, namespace, body, concurrency)
-        # Long enough for every client to be answered.
-        seconds = max(self.seconds, concurrency // 8)
         before, allocated = cpu_seconds(self.server.process_id), allocated_bytes(self.control_plane)
         sample = drive(self.control_plane.apiserver.process_id, load, seconds)
         spent = cpu_seconds(self.server.process_id) - before
@@ -154,10 +153,11 @@ def _print_engines(plane: Plane, rounds: int) -> None:
         for number in range(rounds):
             for engine, namespace in namespaces.items():
                 _progress(f"{containers} containers, {concurrency} at a time: {engine}, round {number + 1}")
-                costs[engine].extend(plane.try_measure(namespace, body, concurrency))
+                # Long enough for every client to be answered.
+                seconds = max(plane.seconds, concurrency // 8)
+                costs[engine].extend(plane.try_measure(namespace, body, concurrency, seconds))
         for engine in ENGINES:
-            row = _row(Cost.median(costs[engine])) if costs[engine] else "none finished"
-            print(f"| {containers} | {concurrency} | {engine} | {row} |", flush=True)
+            print(f"| {containers} | {concurrency} | {engine} | {_row(costs[engine])} |", flush=True)
 
 
 def _print_accounts(plane: Plane) -> None:
@@ -168,9 +168,16 @@ def _print_accounts(plane: Plane) -> None:
             _progress(f"{count:,} accounts, bindings select {selects}")
             _add_accounts(plane.control_plane, namespace, range(there, count))
             there = count
-            wait_for(plane.control_plane, namespace, injected=True)
-            cost = plane.measure(namespace, _pod(1), 1)
-            print(f"| {count:,} | {selects} | {_row(cost)} |", flush=True)
+            print(f"| {count:,} | {selects} | {_row(_beside(plane, namespace, count))} |", flush=True)
+
+
+def _beside(plane: Plane, namespace: str, accounts: int) -> list[Cost]:
+    """What a creation costs beside so many accounts; nothing where none is answered within 30 s."""
+    try:
+        wait_for(plane.control_plane, namespace, injected=True)
+    except (ApiError, urllib3.exceptions.TimeoutError):
+        return []
+    return plane.try_measure(namespace, _pod(1), 1, max(plane.seconds, accounts // 100))
 
 
 _HEAD: Final = (
@@ -183,7 +190,10 @@ _HEAD: Final = (
 )
 
 
-def _row(cost: Cost) -> str:
+def _row(costs: Sequence[Cost]) -> str:
+    if not costs:
+        return "none finished"
+    cost = Cost.median(costs)
     figures = (
         f"{cost.p50_ms:.1f}",
         f"{cost.p99_ms:.1f}",
