@@ -1,5 +1,6 @@
 """Options of every test, how they are shared out to processes, and the image for those that run it."""
 
+import gc
 import signal
 from typing import Final
 
@@ -15,6 +16,9 @@ SLOW: Final = frozenset({"cluster", "dist", "image", "e2e", "clients", "renders"
 # What shares an expensive fixture runs in one process, the longest first: the image and its node, then the API server.
 GROUPS: Final = {"tests/cluster/test_image.py": 0, "tests/image/": 0, "tests/e2e/": 0, "tests/cluster/": 1}
 OTHERS: Final = 2
+
+# Modules and tests live to the end: the collector would go through their half a million objects again and again.
+gc.disable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +53,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = parts.pop(part)
     for others in parts.values():
         config.hook.pytest_deselected(items=others)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on, of what the tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 def group(nodeid: str) -> int:

@@ -17,7 +17,7 @@ from typing import Final
 
 KEPT: Final = Path("dist/flaky")
 LOOPS: Final = 8
-QUICK: Final = [sys.executable, "-m", "pytest", "-q", "--part=quick", "--numprocesses=2", "--dist=worksteal"]
+QUICK: Final = [sys.executable, "-m", "pytest", "-q", "--part=quick", "--numprocesses=3", "--dist=worksteal"]
 
 
 @contextmanager
