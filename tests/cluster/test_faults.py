@@ -87,7 +87,7 @@ def compact(control_plane: ControlPlane) -> None:
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_api_server_gone(control_plane: ControlPlane, installation: Installation) -> None:
-    """While the API server is away for 30 s, what is known is served and what is not fails within 2 s."""
+    """While the API server is away for 30 s, what is known is served and what is not fails within 4 s."""
     namespace = installation.workload_namespace()
     with installation.replica() as replica:
         wait_until_true(lambda: cached(replica) >= 1, "the account is cached")
