@@ -44,9 +44,11 @@ FINDINGS: Final = (
         "issuer-not-published",
         "error",
         "`--pre`: the issuer's discovery document or keys are not published, or do not match",
-        "`azwi oidc`, which writes them",
+        "`azwi oidc`, which writes them to a directory; [`azwi oidc publish`]"
+        "(../install/self-managed-issuer.md#publish-in-azure-storage) also puts them in Azure Storage",
         (
-            "the API server's `--service-account-issuer` is an address that only the cluster has",
+            "`--service-account-issuer` is an address that only the cluster has: [set one](../README.md#quick-starts)",
+            "the documents were never published, or not at the issuer's URL",
             "the documents were published with an older key",
         ),
     ),
