@@ -187,7 +187,7 @@ REASONS: Final = (
     Row(
         "refuse",
         "too-many-variables",
-        "they have more than 50,000 variables in all; as above",
+        "the containers that get the identity have more than 50,000 variables in all; no node starts such a pod",
         (_TOO_LARGE,),
         ("remove some",),
     ),
@@ -254,7 +254,7 @@ WARNINGS: Final = (
     Row(
         "",
         "unknown-key",
-        "a key with our prefix that means nothing",
+        "a key below `azure.workload.identity/` that means nothing",
         ("it is of another version, or of something else that uses the prefix",),
         ("correct or remove it",),
     ),
@@ -262,7 +262,7 @@ WARNINGS: Final = (
         "",
         "label-missing",
         "the pod was probably meant to take part, and does not",
-        ("its ServiceAccount has a client id, or the pod has our annotations, and the label is missing",),
+        ("its ServiceAccount has a client id, or the pod has annotations of this webhook, and the label is missing",),
         ("label the pod template's metadata",),
     ),
     Row(
@@ -340,7 +340,7 @@ WARNINGS: Final = (
         "proxy-after-init",
         "without native sidecars, init containers cannot use the proxy",
         ("the cluster is older than Kubernetes 1.29",),
-        ("do it in a container, or use a newer cluster",),
+        ("use the proxy from an ordinary container, or use a newer cluster",),
     ),
     Row(
         "",

@@ -155,7 +155,7 @@ FINDINGS: Final = (
         "webhook-not-called",
         "error",
         "a labelled pod is admitted as it is: the failure is ignored",
-        "as above",
+        "`kubectl rollout restart`, or removes a configuration without a Deployment",
         (
             "`failurePolicy: Ignore`, with one of the causes of `webhook-call-failed`",
             "a selector excludes the namespace",
@@ -171,7 +171,7 @@ FINDINGS: Final = (
     Row(
         "certificate-not-made",
         "error",
-        "the webhook's servers end at once, since they get no certificate; their last line is shown",
+        "the webhook's servers exit at once, since they get no certificate; the last line of their log is shown",
         "gives it a Secret of its own, or creates the release's Secret and roles again",
         (
             "another program, such as cert-manager or v1.6.0's server, keeps its certificate in the same Secret",
@@ -208,7 +208,7 @@ FINDINGS: Final = (
     Row(
         "certificate-unusable",
         "error",
-        "the served certificate has ended, is for another name, or not of its CA",
+        "the served certificate has expired, is for another name, or is not from its CA",
         "empties the Secret, which the server or cert-manager then fills again; one that you made, from your files "
         "`tls.crt`, `tls.key` and, if it has one, `ca.crt`",
         (
@@ -219,8 +219,8 @@ FINDINGS: Final = (
     Row(
         "certificate-expiring",
         "warning",
-        "it ends within 7 days and nobody renewed it",
-        "as above",
+        "the served certificate expires within 7 days, and was not renewed",
+        "empties the Secret, which the server or cert-manager then fills again; or replaces it from your own files",
         ("the server or cert-manager that renews it does not run, or may not write the Secret",),
     ),
     Row(
@@ -233,14 +233,14 @@ FINDINGS: Final = (
     Row(
         "mapping-unreadable",
         "error",
-        "it has no valid [identity mapping](../use/identity-mapping.md); what is wrong is shown",
+        "the ConfigMap has no valid [identity mapping](../use/identity-mapping.md); what is wrong is shown",
         "`kubectl edit`",
         ("the indentation is wrong, or the key is not `mapping.yaml`",),
     ),
     Row(
         "mapping-entry-invalid",
         "error",
-        "entries of it are left out; each is shown with what is wrong",
+        "entries of the identity mapping are skipped; each is shown with its error",
         "`kubectl edit`",
         ("a client id that is no UUID, or a field that does not exist",),
     ),
@@ -290,7 +290,7 @@ FINDINGS: Final = (
         "pod-refused",
         "error",
         "the webhook refuses the pods; [the reason](../reference/decisions.md) is shown",
-        "takes away what it refuses",
+        "removes what it refuses",
         ("an annotation was changed since the pods were created",),
     ),
     Row(
@@ -311,7 +311,7 @@ FINDINGS: Final = (
         "client-id-invalid",
         "error",
         "the client id is not a UUID, so Entra does not know it (AADSTS700016)",
-        "the UUID that is in it, else `azwi serviceaccount create`",
+        "sets the UUID that is in it, else `azwi serviceaccount create`",
         ("the identity's name or resource id in place of its client id",),
     ),
     Row(
@@ -335,7 +335,7 @@ FINDINGS: Final = (
         "binding-not-set-up",
         "error",
         "pods ask for an identity binding, and the webhook has no token proxy, so they federate directly",
-        "takes the annotation away; an administrator sets the webhook up for bindings with the chart's "
+        "removes the annotation; an administrator sets the webhook up for bindings with the chart's "
         "`customTokenEndpoint`",
         ("the annotation was copied from a cluster with AKS's add-on",),
     ),
@@ -351,7 +351,7 @@ FINDINGS: Final = (
         "binding-misplaced",
         "error",
         "the annotation that asks for an identity binding is not on the pods, so it has no effect",
-        "puts it on the pods, and takes it off the ServiceAccount",
+        "adds it to the pods, and removes it from the ServiceAccount",
         (
             "it is on the Deployment's own metadata in place of its pod template's",
             "it is a label of the pods, or on the ServiceAccount",
@@ -364,7 +364,7 @@ FINDINGS: Final = (
         "token proxy: AADSTS700211 or 700212",
         "adds the proxy, which uses the binding, and has DefaultAzureCredential use it (`ManagedIdentityCredential`)",
         (
-            "AZURE_TOKEN_CREDENTIALS is set, which only DefaultAzureCredential reads; other signs of it a pod has not",
+            "AZURE_TOKEN_CREDENTIALS is set, which only DefaultAzureCredential reads; a pod shows no other sign of it",
             "SDKs [use a binding](../use/identity-bindings.md) only where the app constructs the credential for it",
         ),
     ),
@@ -372,14 +372,14 @@ FINDINGS: Final = (
         "binding-unused",
         "warning",
         "a ClusterRoleBinding allows accounts to use an identity by a binding, and none of their pods asks for one",
-        "deletes it, or takes those accounts out of it",
+        "deletes it, or removes those accounts from it",
         ("the workload was removed, or federates directly now", "the annotation of its pods was never added"),
     ),
     Row(
         "wrong-audience",
         "error",
         "pods have tokens for another audience than the one they are exchanged for (AADSTS700212)",
-        "restarts them; or takes away the variable of their own that names another token",
+        "restarts them, or removes their own variable that names another token",
         (
             "the pods are older than the annotation `use-identity-binding`, or than a setting of the webhook",
             "a container sets AZURE_FEDERATED_TOKEN_FILE to a token of its own",
@@ -430,7 +430,7 @@ FINDINGS: Final = (
         "pod-outdated",
         "error",
         "pods have the client id that the account, or the mapping for it, had before",
-        "as above",
+        "restarts their owner, or creates the pod again",
         ("the annotation was changed, and the workload not restarted",),
     ),
     Row(
@@ -443,8 +443,8 @@ FINDINGS: Final = (
     Row(
         "clock-skew",
         "error",
-        "the API server's clock and Azure's differ by more than 5 minutes, what answers took taken off; this "
-        "machine's where Azure is not read",
+        "the clocks of the API server and Azure, or of this machine if Azure is not read, differ by more than 5 "
+        "minutes, without the time that the answers took",
         "`timedatectl set-ntp true`, where the clock is wrong",
         ("no time synchronisation in a virtual machine, or after it was paused",),
     ),
@@ -468,14 +468,14 @@ FINDINGS: Final = (
     Row(
         "credential-missing",
         "error",
-        "the identity trusts others only",
+        "the identity trusts other subjects only",
         "adds the federated credential",
         ("the federated credential was never added, or deleted",),
     ),
     Row(
         "issuer-differs",
         "error",
-        "it trusts the account's subject by another issuer, such as one without the slash at the end",
+        "the identity trusts the account's subject from another issuer, such as one without the slash at the end",
         "adds the federated credential",
         (
             "the slash at the end; AKS's issuers have one",
@@ -485,22 +485,22 @@ FINDINGS: Final = (
     Row(
         "subject-differs",
         "error",
-        "it trusts a subject that is nearly the account's",
+        "the identity trusts a subject that is nearly the account's",
         "adds the federated credential",
         ("the subject was typed by hand",),
     ),
     Row(
         "audience-differs",
         "error",
-        "it trusts the account's tokens for another audience",
+        "the identity trusts the account's tokens for another audience",
         "replaces the federated credential",
         ("a credential of the portal's wizard for another purpose, or of another cloud",),
     ),
     Row(
         "credentials-full",
         "error",
-        "it trusts others only, and has 20 credentials, which is all that Entra allows",
-        "deletes one that is of no use and adds the right one, or makes another identity",
+        "the identity trusts other subjects only, and has 20 credentials, the limit of Entra",
+        "deletes an unused credential and adds the right one, or creates another identity",
         ("short-lived namespaces left their credentials behind",),
     ),
 )
@@ -515,7 +515,7 @@ def explanations() -> list[Explanation]:
             row.meaning,
             row.severity,
             row.causes,
-            (f"azwi doctor prints the command: {row.command}",),
+            (f"run the command that azwi doctor prints ({row.command})",),
             manual.link(PAGE, row.code),
         )
         for row in FINDINGS

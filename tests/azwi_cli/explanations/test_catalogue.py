@@ -44,6 +44,13 @@ def test_causes_and_fix() -> None:
     assert lacking == WITHOUT_CAUSE
 
 
+def test_each_stands_alone() -> None:
+    """No explanation refers to another by its place: `azwi explain` prints one."""
+    for one in catalogue.everything():
+        assert not re.match(r"(it|they)\b", one.meaning), one.code
+        assert not [text for text in (one.meaning, *one.causes, *one.fix) if re.search(r"\bas (above|below)\b", text)]
+
+
 def test_links() -> None:
     """Each leads to a section of its own in the manual, with symptom, cause and fix; the doctor's to what it prints."""
     for one in catalogue.everything():
