@@ -22,9 +22,13 @@ DOCS: Final = ROOT / "docs"
 LINK: Final = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)((?:#[^)]*)?)\)")
 NAMED: Final = re.compile(r"\[([\w-]+\.md)\]\(((?![a-z]+:)[^)#\s]+)")
 # The theme's colour of the open page's entry has too little contrast for WCAG 2.1 AA.
-# A diagram scrolls on a phone, so that its text can be read.
+# A diagram scrolls on a phone, so that its text can be read. On a wide window, the columns of a table are as narrow as
+# their words, so that a table of figures fits.
 STYLE: Final = """\
 .md-nav__link--active { color: var(--md-default-fg-color) !important; font-weight: 700; }
+@media (min-width: 60em) {
+  .md-typeset table:not([class]) th { min-width: 0; }
+}
 @media (max-width: 40em) {
   .md-typeset p:has(> a > img) { overflow-x: auto; }
   .md-typeset p > a > img { max-width: none; min-width: 36em; }

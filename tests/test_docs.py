@@ -120,6 +120,13 @@ def test_anchors(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pictures(page: Path) -> None:
+    """Every picture is a link to itself, so that it can be seen in its full size."""
+    pictures = re.findall(r"(\[?)!\[[^\]]+\]\(([^)]+)\)(?:\]\(([^)]+)\))?", page.read_text())
+    assert [(start, shown) for start, shown, full in pictures if shown != full] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_make_targets(page: Path) -> None:
     """Every make target that a page names exists."""
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

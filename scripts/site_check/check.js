@@ -9,15 +9,12 @@ const { chromium } = require("playwright-core");
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const [site, screenshots] = process.argv.slice(2);
-const WIDE = { width: 1280, height: 900 };
-const NARROW = { width: 390, height: 844 };
-const COLOURS = { runOnly: ["color-contrast"] }; // all that depends on the mode
-const LOOKS = [
-  { ...WIDE, colorScheme: "light", rules: {} },
-  { ...WIDE, colorScheme: "dark", rules: COLOURS },
-  { ...NARROW, colorScheme: "dark", rules: COLOURS },
-  { ...NARROW, colorScheme: "light", rules: {} },
+const SIZES = [{ width: 1280, height: 900 }, { width: 390, height: 844 }];
+const SCHEMES = [
+  { colorScheme: "light", rules: {} },
+  { colorScheme: "dark", rules: { runOnly: ["color-contrast"] } }, // all that depends on the mode
 ];
+const THEMES = { light: "default", dark: "slate" }; // what the theme calls them
 const TYPES = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".json": "application/json" };
 const AXE = { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"], resultTypes: ["violations"] };
 
@@ -44,46 +41,50 @@ async function look(page, label, rules, found) {
   if (wide > 0) found.push(`${label}: ${wide} pixels wider than the window`);
 }
 
-function choose(scheme) {
-  document.body.dataset.mdColorScheme = scheme;
+// Whether the theme shows its mode; a change of colours that is under way is finished.
+function shown(theme) {
   for (const animation of document.getAnimations()) {
     if (Number.isFinite(animation.effect.getComputedTiming().endTime)) animation.finish();
   }
+  return document.body.dataset.mdColorScheme === theme;
 }
 
 async function main() {
   const server = await serve(path.resolve(site));
   const base = `http://127.0.0.1:${server.address().port}/`;
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
-  const page = await browser.newPage();
-  const found = [];
-  let label = "";
-  page.on("console", (message) => message.type() === "error" && found.push(`${label}: ${message.text()}`));
-  page.on("pageerror", (error) => found.push(`${label}: ${error.message}`));
-  page.on("request", (request) => {
-    if (!/^(data|blob):/.test(request.url()) && !request.url().startsWith(base)) found.push(`${label}: loads ${request.url()}`);
-  });
   const files = pages(site).filter((file) => file.includes(process.env.ONLY ?? ""));
-  for (const file of files) {
-    label = file;
-    await page.goto(base + file, { waitUntil: "load" });
-    await page.evaluate(axe);
-    for (const { width, height, colorScheme, rules } of LOOKS) {
-      label = `${file} at ${width}, ${colorScheme}`;
-      await page.setViewportSize({ width, height });
-      await page.emulateMedia({ colorScheme }); // which pictures follow; the page read it when it was loaded
-      await page.evaluate(choose, colorScheme === "dark" ? "slate" : "default");
-      await look(page, label, rules, found);
-      if (screenshots) {
-        const name = `${file.replaceAll("/", "-").replace(".html", "")}-${width}-${colorScheme}.png`;
-        await page.screenshot({ path: path.join(screenshots, name) });
+  const found = [];
+  for (const { colorScheme, rules } of SCHEMES) {
+    const context = await browser.newContext({ colorScheme }); // its own, so that the theme remembers no other mode
+    const page = await context.newPage();
+    let label = "";
+    page.on("console", (message) => message.type() === "error" && found.push(`${label}: ${message.text()}`));
+    page.on("pageerror", (error) => found.push(`${label}: ${error.message}`));
+    page.on("request", (request) => {
+      if (!/^(data|blob):/.test(request.url()) && !request.url().startsWith(base)) found.push(`${label}: loads ${request.url()}`);
+    });
+    for (const file of files) {
+      label = `${file}, ${colorScheme}`;
+      await page.goto(base + file, { waitUntil: "load" });
+      await page.evaluate(axe);
+      for (const size of SIZES) {
+        label = `${file} at ${size.width}, ${colorScheme}`;
+        await page.setViewportSize(size);
+        await page.waitForFunction(shown, THEMES[colorScheme]).catch((error) => found.push(`${label}: ${error.message}`));
+        await look(page, label, rules, found);
+        if (screenshots) {
+          const name = `${file.replaceAll("/", "-").replace(".html", "")}-${size.width}-${colorScheme}.png`;
+          await page.screenshot({ path: path.join(screenshots, name) });
+        }
       }
     }
+    await context.close();
   }
   await browser.close();
   server.close();
   for (const line of found) console.log(line);
-  console.log(`${files.length} pages, ${LOOKS.length} looks each: ${found.length} findings`);
+  console.log(`${files.length} pages, ${SCHEMES.length * SIZES.length} looks each: ${found.length} findings`);
   process.exitCode = found.length ? 1 : 0;
 }
 
