@@ -13,7 +13,7 @@ from typing import Final
 
 import yaml
 
-from scripts.release import archive, changelog, krew, provenance
+from scripts.release import archive, changelog, krew, links, provenance
 
 CHART: Final = Path("charts") / "workload-identity-webhook"
 LOCKS: Final = ("run", "image", "build", "cli", "dist", "sbom")
@@ -86,6 +86,10 @@ class Release:
         """Return the path of a file of the release that begins with the program's name and version."""
         return self.output / f"azwi-{self.options.version}{suffix}"
 
+    def linked(self, text: str, folder: str = "") -> str:
+        """Return a text of a folder of the repository with absolute links to this version of it."""
+        return links.absolute(text, folder, f"{self.options.homepage}/blob/v{self.options.version}")
+
     def build(self) -> None:
         """Make every file. The checksums and the provenance come last, because they are about all others."""
         self.distributions()
@@ -105,7 +109,9 @@ class Release:
         self.run("sh", "scripts/dist.sh", str(self.output))
 
     def chart(self) -> None:
-        """Package the chart, with the registry as its default."""
+        """Package the chart, with the registry as its default and absolute links in its README."""
+        page = self.source / CHART / "README.md"
+        page.write_text(self.linked(page.read_text(), str(CHART)))
         values = self.source / CHART / "values.yaml"
         if self.options.registry:
             text = values.read_text()
@@ -123,7 +129,7 @@ class Release:
             files = {file.name: file.read_bytes() for file in folder.iterdir()}
             archive.write(self.named(f"-{name}.tar.gz"), files, self.epoch)
         text = changelog.excerpt((self.source / "CHANGELOG.md").read_text(), self.options.version)
-        (self.output / "CHANGES.md").write_text(text)
+        (self.output / "CHANGES.md").write_text(self.linked(text))
 
     def policies(self) -> None:
         """Write the admission policies that do without a webhook, with a variable for the tenant."""

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -96,6 +97,18 @@ def test_commit(folder: Path) -> None:
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
         module = wheel.read("azure_workload_identity/version.py").decode()
     assert f'COMMIT: Final = "{source["digest"]["gitCommit"]}"\n' in module
+
+
+def test_links(folder: Path) -> None:
+    """The changes and the chart's README have no link that needs a checkout."""
+    with tarfile.open(folder / CHART) as chart:
+        readme = chart.extractfile("workload-identity-webhook/README.md")
+        assert readme is not None
+        texts = [readme.read().decode(), (folder / "CHANGES.md").read_text()]
+    for text in texts:
+        targets = re.findall(r"\]\(([^)]+)\)", text)
+        assert len(targets) > 5
+        assert not [target for target in targets if not target.startswith(("https://", "#"))]
 
 
 def test_policies(folder: Path, control_plane: ControlPlane) -> None:

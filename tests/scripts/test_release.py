@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 import yaml
 
-from scripts.release import archive, build, changelog, krew, provenance
+from scripts.release import archive, build, changelog, krew, links, provenance
 from testbed.program import ROOT
 
 EPOCH: Final = 1_795_797_750
@@ -87,6 +87,15 @@ def test_changelog_without_the_version() -> None:
     """A changelog without a section for the version ends the release with what to add."""
     with pytest.raises(ValueError, match=re.escape("add the heading ## [1.0.0]")):
         changelog.excerpt("# Changelog\n\n## [Unreleased]\n\n## [0.9.0]\n\n- one\n", "1.0.0")
+
+
+def test_links() -> None:
+    """A relative link leads to the repository, whatever folder the text is from; other links stay."""
+    text = "[a](../../docs/a.md#b) [c](values.yaml) [d](https://example.com/e) [f](#g)"
+    assert links.absolute(text, "charts/one", "R") == (
+        "[a](R/docs/a.md#b) [c](R/charts/one/values.yaml) [d](https://example.com/e) [f](#g)"
+    )
+    assert links.absolute("[a](docs/a.md)", "", "R") == "[a](R/docs/a.md)"
 
 
 def test_krew_manifest() -> None:
