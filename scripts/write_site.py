@@ -23,9 +23,10 @@ LINK: Final = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)((?:#[^)]*)?)\)")
 NAMED: Final = re.compile(r"\[([\w-]+\.md)\]\(((?![a-z]+:)[^)#\s]+)")
 # The theme's colour of the open page's entry has too little contrast for WCAG 2.1 AA.
 # A diagram scrolls on a phone, so that its text can be read. On a wide window, the columns of a table are as narrow as
-# their words, so that a table of figures fits.
+# their words, so that a table of figures fits. Markdown has no table without a head, so an empty one is hidden.
 STYLE: Final = """\
 .md-nav__link--active { color: var(--md-default-fg-color) !important; font-weight: 700; }
+.md-typeset thead:not(:has(th:not(:empty))) { display: none; }
 @media (min-width: 60em) {
   .md-typeset table:not([class]) th { min-width: 0; }
 }
