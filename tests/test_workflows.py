@@ -60,6 +60,20 @@ def test_kubernetes_versions() -> None:
     assert len(minors) >= 4
 
 
+def test_support_table() -> None:
+    """The manual calls tested the locked Kubernetes only, and names the versions that are left to CI."""
+    page = (ROOT / "docs" / "install" / "upgrade.md").read_text()
+    matrix = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text())["jobs"]
+    minors = [
+        version.removeprefix("v").rpartition(".")[0]
+        for version in matrix["kubernetes"]["strategy"]["matrix"]["kubernetes"]
+    ]
+    modules = (ROOT / "tests" / "cluster" / "tools" / "go.mod").read_text()
+    locked = re.findall(r"k8s\.io/kubernetes v([\d.]+)", modules)[0]
+    assert f"| Kubernetes | 1.29 or newer | {locked}, on a real API server" in page
+    assert f"; {minors[0]} to {minors[-1]} are in the CI workflow" in page
+
+
 def test_actionlint_is_locked() -> None:
     """It is a tool of a module with the checksums of all that it is built from."""
     folder = ROOT / ".github" / "actionlint"
