@@ -53,14 +53,14 @@ def rolled_out(patient: Patient) -> JsonObject:
     return owned(patient, replicas, "pods", "web-1-a", "api/v1")
 
 
-def remade(patient: Patient) -> None:
+def recreated(patient: Patient) -> None:
     """Do what the controllers do once the template has changed."""
     replicas = patient.get("replicasets", "web-1", "apis/apps/v1")
     patient.plane.kubectl("delete", "pod", "-n", patient.namespace, "web-1-a")
     owned(patient, replicas, "pods", "web-1-b", "api/v1")
 
 
-def test_deployment_of_before(late: Patient) -> None:
+def test_deployment_older_than_the_webhook(late: Patient) -> None:
     """Pods of a Deployment that were created before the webhook are reported once, and restarted by their owner."""
     rolled_out(late)
     watch(late)
@@ -69,11 +69,11 @@ def test_deployment_of_before(late: Patient) -> None:
     late.run(finding["fix"])
     template = late.get("deployments", "web", "apis/apps/v1")["spec"]["template"]
     assert "kubectl.kubernetes.io/restartedAt" in template["metadata"]["annotations"]
-    remade(late)
+    recreated(late)
     assert late.found("pod-not-injected") == []
 
 
-def test_pod_of_before(late: Patient) -> None:
+def test_pod_older_than_the_webhook(late: Patient) -> None:
     """A pod without an owner is created again, and gets its identity."""
     late.plane.create_pod(late.namespace, pod(serviceAccountName="app"))
     watch(late)
@@ -81,7 +81,7 @@ def test_pod_of_before(late: Patient) -> None:
     assert token_volumes(late.get("pods", "app"))
 
 
-def test_job_of_before(late: Patient) -> None:
+def test_job_older_than_the_webhook(late: Patient) -> None:
     """A pod of a Job is deleted, for the Job to create it again."""
     template = deployment(restartPolicy="Never")["spec"]["template"]
     late.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"}, "spec": {"template": template}})
@@ -98,8 +98,8 @@ def test_job_without_label(patient: Patient) -> None:
     patient.fixed("label-missing", "Job")
 
 
-def test_client_id_of_before(patient: Patient) -> None:
-    """A pod with the client id that its account had is created again without it."""
+def test_changed_client_id(patient: Patient) -> None:
+    """A pod with the former client id of its account is created again with the present one."""
     patient.plane.create_pod(patient.namespace, pod(serviceAccountName="app"))
     patient.apply(account({names.CLIENT_ID: OTHER_CLIENT_ID}))
     patient.fixed("pod-outdated", "Pod")
