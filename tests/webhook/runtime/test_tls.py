@@ -9,7 +9,7 @@ import trustme
 
 from azure_workload_identity import names
 from testbed.pods import pod
-from testbed.processes import until
+from testbed.processes import free_ports, until
 from testbed.program import JSON, Program, failed, review, started
 
 BODY = json.dumps(review(pod(serviceAccountName="quickstart"))).encode()
@@ -68,7 +68,13 @@ def test_chosen_suites(tmp_path: Path) -> None:
 )
 def test_refused(flags: list[str], message: str) -> None:
     """What cannot be served is refused at start, with what can."""
-    status, text = failed("--service-accounts=examples", "--health-addr=0", "--metrics-addr=0", *flags)
+    status, text = failed(
+        "--service-accounts=examples",
+        f"--webhook-port={free_ports(1)[0]}",
+        "--health-addr=0",
+        "--metrics-addr=0",
+        *flags,
+    )
     assert (status, message in text) == (2, True), text
 
 
