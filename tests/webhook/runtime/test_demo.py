@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,7 +30,6 @@ def demo(*flags: str) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
-@pytest.fixture
 def flags() -> list[str]:
     """Choose free ports."""
     webhook, health, metrics = free_ports(3)
@@ -47,26 +47,30 @@ def read_until(process: "subprocess.Popen[str]", last: str) -> str:
     return text
 
 
-def test_mutated_example(flags: list[str]) -> None:
+@pytest.fixture(scope="module")
+def shown() -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """Run a demo, and read what it prints up to its last line."""
+    with demo(*flags()) as process:
+        yield process, read_until(process, "Ctrl-C ends it.")
+
+
+def test_mutated_example(shown: tuple["subprocess.Popen[str]", str]) -> None:
     """It prints the example pod with the added lines marked, keeps serving, and ends with 0 on Ctrl-C."""
-    with demo(*flags) as process:
-        text = read_until(process, "Ctrl-C ends it.")
-        assert "+     - name: AZURE_CLIENT_ID" in text
-        assert "      - name: KEYVAULT_URL" in text
-        assert "What to try next:" in text
-        assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        assert process.wait(MAX_WAIT_SECONDS) == 0
+    process, text = shown
+    assert "+     - name: AZURE_CLIENT_ID" in text
+    assert "      - name: KEYVAULT_URL" in text
+    assert "What to try next:" in text
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(MAX_WAIT_SECONDS) == 0
 
 
-def test_readme_shows_what_it_prints(flags: list[str]) -> None:
+def test_readme_shows_what_it_prints(shown: tuple["subprocess.Popen[str]", str]) -> None:
     """Every line that the README marks as added is one that the demo prints."""
     readme = (ROOT / "README.md").read_text()
     marked = [line for line in readme.splitlines() if line.startswith("+ ")]
-    with demo(*flags) as process:
-        printed = read_until(process, "Ctrl-C ends it.")
     assert len(marked) > 20
-    assert [line for line in printed.splitlines() if line.startswith("+ ")] == marked
+    assert [line for line in shown[1].splitlines() if line.startswith("+ ")] == marked
 
 
 @pytest.mark.parametrize(
@@ -87,13 +91,11 @@ def test_other_answers(answer: JsonObject, said: str) -> None:
     assert describe({}, answer) == said
 
 
-def test_port_in_use(flags: list[str]) -> None:
+def test_port_in_use() -> None:
     """A port that is taken is named with how to choose another."""
-    with demo(*flags) as first:
-        read_until(first, "Ctrl-C ends it.")
-        with demo(flags[0]) as second:
-            _, said = second.communicate(timeout=MAX_WAIT_SECONDS)
-            assert second.returncode == 2
+    with socket.create_server(("127.0.0.1", 0)) as taken, demo(f"--webhook-port={taken.getsockname()[1]}") as process:
+        _, said = process.communicate(timeout=MAX_WAIT_SECONDS)
+        assert process.returncode == 2
     assert "is in use" in said
     assert "choose another port with --" in said
 
