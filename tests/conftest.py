@@ -2,6 +2,7 @@
 
 import gc
 import signal
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -16,6 +17,8 @@ SLOW: Final = frozenset({"cluster", "dist", "image", "e2e", "clients", "renders"
 # What shares an expensive fixture runs in one process, the longest first: the image and its node, then the API server.
 GROUPS: Final = {"tests/cluster/test_image.py": 0, "tests/image/": 0, "tests/e2e/": 0, "tests/cluster/": 1}
 OTHERS: Final = 2
+# All tests of these folders are slow: their conftest.py marks them. The quick part spends no second on reading them.
+SLOW_FOLDERS: Final = frozenset(Path(__file__).parent / name for name in ("cluster", "e2e"))
 
 # Modules and tests live to the end: the collector would go through their half a million objects again and again.
 gc.disable()
@@ -37,6 +40,11 @@ def pytest_configure() -> None:
     """Let programs that tests start hear Ctrl-C: a shell that runs the tests in its background takes it from them."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave folders that have only slow tests out of the quick part."""
+    return True if config.getoption("--part") == "quick" and collection_path in SLOW_FOLDERS else None
 
 
 @pytest.hookimpl(trylast=True)

@@ -135,7 +135,7 @@ def listening(
     server = _Server(("127.0.0.1", 0), Handler)
     # The handshake belongs to the connection's thread, not to the one that accepts.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"https://127.0.0.1:{server.server_port}"
     finally:

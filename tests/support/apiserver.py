@@ -1,11 +1,13 @@
 """A stand-in for an API server at the wire, for what a real one cannot be made to do: hang, fail, talk nonsense."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import patch
 
 
 class Answers:
@@ -35,7 +37,7 @@ class Answers:
 
 @contextmanager
 def answering(answers: Answers, directory: Path) -> Iterator[Path]:
-    """Serve on loopback; what is given is a kubeconfig for it."""
+    """Serve on loopback, without TLS; what is given is a kubeconfig for it."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -64,9 +66,11 @@ def answering(answers: Answers, directory: Path) -> Iterator[Path]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
-        yield write_kubeconfig(directory, f"http://127.0.0.1:{server.server_port}")
+        # Every client loads the system's authorities, which takes longer than most tests and is of no use here.
+        with patch.dict(os.environ, SSL_CERT_FILE=os.devnull):
+            yield write_kubeconfig(directory, f"http://127.0.0.1:{server.server_port}")
     finally:
         answers.gone.set()
         server.shutdown()

@@ -9,8 +9,6 @@ from typing import Any
 
 from imds_proxy.clock import Clock
 
-SETTLING_STEPS = 12
-
 
 class Time:
     """The monotonic clock, the time of day, which a test may set, and the tasks that sleep."""
@@ -39,7 +37,8 @@ class Time:
         self.now = until
 
     async def _settle(self) -> None:
-        for _ in range(SETTLING_STEPS):
+        loop = asyncio.get_running_loop()
+        while loop._ready:  # type: ignore[attr-defined]  # noqa: ASYNC110  no other way to see what is due
             await asyncio.sleep(0)
 
     async def _sleep(self, seconds: float) -> None:
