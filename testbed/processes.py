@@ -66,6 +66,11 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+def is_asleep(process: int) -> bool:
+    """Whether a process waits in a system call: a signal just before one is noticed by Python only after it."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
 def until(happened: Callable[[], object]) -> None:
     """Poll until something has happened.
 

@@ -2,8 +2,8 @@
 
     python -m tests.repeat RUNS RUNS_BESIDE_BUSY_LOOPS
 
-Two processes run the tests and LOOPS busy ones run beside them, which makes a load of ten on a machine of any size.
-The output of a run that failed is kept in dist/flaky/. Exit status 1 if any run failed.
+Three processes run the tests and LOOPS busy ones run beside them: a load of eleven, on a machine of any size. The
+output of a run that failed is kept in dist/flaky/. Exit status 1 if any run failed.
 """
 
 import subprocess

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from azwi_cli import main
 from azwi_cli.console import errors
 from azwi_cli.main import COMMANDS, program
-from testbed.processes import MAX_WAIT_SECONDS
+from testbed.processes import MAX_WAIT_SECONDS, is_asleep, until
 from testbed.program import ROOT, TENANT
 
 
@@ -165,6 +165,7 @@ def test_interrupted_process(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         try:
             end = read_by_somebody(fifo)
+            until(lambda: is_asleep(running.pid))
             running.send_signal(signal.SIGINT)
             out, err = running.communicate(timeout=MAX_WAIT_SECONDS)
         finally:
