@@ -87,28 +87,20 @@ class Plane:
     token: str
     seconds: int
 
-    def try_measure(self, namespace: str, body: JsonObject, concurrency: int, seconds: int) -> list[Cost]:
-        """Measure, and return nothing where no creation finished in the time.
-
-        Raises:
-            BenchmarkError: when a pod was refused.
-        """
-        try:
-            return [self.measure(namespace, body, concurrency, seconds)]
-        except NoAnswerError:
-            return []
-
-    def measure(self, namespace: str, body: JsonObject, concurrency: int, seconds: int) -> Cost:
-        """Create pods for some seconds.
+    def measure(self, namespace: str, body: JsonObject, concurrency: int, seconds: int) -> list[Cost]:
+        """Create pods for some seconds, and return nothing where no creation finished in the time.
 
         Raises:
             BenchmarkError: when a pod was not created.
         """
         load = apiserver.creations(self.control_plane, self.token, namespace, body, concurrency)
         before, allocated = cpu_seconds(self.server.process_id), allocated_bytes(self.control_plane)
-        sample = drive(self.control_plane.apiserver.process_id, load, seconds)
+        try:
+            sample = drive(self.control_plane.apiserver.process_id, load, seconds)
+        except NoAnswerError:
+            return []
         spent = cpu_seconds(self.server.process_id) - before
-        return Cost(
+        cost = Cost(
             sample.p50_ms,
             sample.p99_ms,
             sample.cpu_us / 1e3,
@@ -116,6 +108,7 @@ class Plane:
             (allocated_bytes(self.control_plane) - allocated) / sample.requests / 1024,
             sample.requests / seconds,
         )
+        return [cost]
 
 
 def allocated_bytes(control_plane: ControlPlane) -> float:
@@ -155,7 +148,7 @@ def _print_engines(plane: Plane, rounds: int) -> None:
                 _progress(f"{containers} containers, {concurrency} at a time: {engine}, round {number + 1}")
                 # Long enough for every client to be answered.
                 seconds = max(plane.seconds, concurrency // 8)
-                costs[engine].extend(plane.try_measure(namespace, body, concurrency, seconds))
+                costs[engine].extend(plane.measure(namespace, body, concurrency, seconds))
         for engine in ENGINES:
             print(f"| {containers} | {concurrency} | {engine} | {_row(costs[engine])} |", flush=True)
 
@@ -177,7 +170,7 @@ def _beside(plane: Plane, namespace: str, accounts: int) -> list[Cost]:
         wait_for(plane.control_plane, namespace, injected=True)
     except (ApiError, urllib3.exceptions.TimeoutError):
         return []
-    return plane.try_measure(namespace, _pod(1), 1, max(plane.seconds, accounts // 100))
+    return plane.measure(namespace, _pod(1), 1, max(plane.seconds, accounts // 100))
 
 
 _HEAD: Final = (

@@ -18,6 +18,12 @@ class Row(NamedTuple):
     causes: tuple[str, ...]
 
 
+_RESTARTED: Final = "`kubectl rollout restart`, or removes a configuration without a Deployment"
+_RECREATED: Final = "restarts their owner, or creates the pod again"
+_REPLACED: Final = (
+    "empties the Secret, which the server or cert-manager then fills again; one that you made, from your files "
+    "`tls.crt`, `tls.key` and, if it has one, `ca.crt`"
+)
 FINDINGS: Final = (
     Row(
         "cluster-too-old",
@@ -145,7 +151,7 @@ FINDINGS: Final = (
         "webhook-call-failed",
         "error",
         "the API server cannot call the webhook; what it says is shown",
-        "`kubectl rollout restart`, or removes a configuration without a Deployment",
+        _RESTARTED,
         (
             "the caBundle does not fit the certificate",
             "a firewall or NetworkPolicy between API server and port 9443",
@@ -155,7 +161,7 @@ FINDINGS: Final = (
         "webhook-not-called",
         "error",
         "a labelled pod is admitted as it is: the failure is ignored",
-        "`kubectl rollout restart`, or removes a configuration without a Deployment",
+        _RESTARTED,
         (
             "`failurePolicy: Ignore`, with one of the causes of `webhook-call-failed`",
             "a selector excludes the namespace",
@@ -209,8 +215,7 @@ FINDINGS: Final = (
         "certificate-unusable",
         "error",
         "the served certificate has expired, is for another name, or is not from its CA",
-        "empties the Secret, which the server or cert-manager then fills again; one that you made, from your files "
-        "`tls.crt`, `tls.key` and, if it has one, `ca.crt`",
+        _REPLACED,
         (
             "the Secret was copied from another release or namespace",
             "nothing renews a certificate made by hand",
@@ -220,7 +225,7 @@ FINDINGS: Final = (
         "certificate-expiring",
         "warning",
         "the served certificate expires within 7 days, and was not renewed",
-        "empties the Secret, which the server or cert-manager then fills again; or replaces it from your own files",
+        _REPLACED,
         ("the server or cert-manager that renews it does not run, or may not write the Secret",),
     ),
     Row(
@@ -423,14 +428,14 @@ FINDINGS: Final = (
         "pod-not-injected",
         "error",
         "pods are older than the label, the annotation or the webhook",
-        "restarts their owner, or creates the pod again",
+        _RECREATED,
         ("the pods were created before the label, or while the webhook did not run",),
     ),
     Row(
         "pod-outdated",
         "error",
         "pods have the client id that the account, or the mapping for it, had before",
-        "restarts their owner, or creates the pod again",
+        _RECREATED,
         ("the annotation was changed, and the workload not restarted",),
     ),
     Row(

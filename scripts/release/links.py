@@ -1,10 +1,8 @@
 """Links in texts that leave the repository with a release."""
 
 import posixpath
-import re
-from typing import Final
 
-_LINK: Final = re.compile(r"\]\((?![a-z]+:|#)([^)\s]+)\)")
+from scripts.write_site import LINK
 
 
 def absolute(text: str, folder: str, repository: str) -> str:
@@ -15,4 +13,6 @@ def absolute(text: str, folder: str, repository: str) -> str:
         folder: the folder, relative to the root of the repository; "" is the root.
         repository: the public address of the root in the version that is released.
     """
-    return _LINK.sub(lambda link: f"]({repository}/{posixpath.normpath(posixpath.join(folder, link[1]))})", text)
+    return LINK.sub(
+        lambda link: f"]({repository}/{posixpath.normpath(posixpath.join(folder, link[1]))}{link[2]})", text
+    )

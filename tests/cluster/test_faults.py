@@ -57,11 +57,6 @@ def review(replica: Replica, namespace: str, account: str) -> tuple[int, Any, fl
     return answer.status, json.loads(answer.data) if answer.status == 200 else answer.data.decode(), took
 
 
-def cached(replica: Replica) -> float:
-    """Return how many accounts the server has in its cache."""
-    return replica.metric("azwi_accounts_cached")
-
-
 def annotate(control_plane: ControlPlane, namespace: str, account: str, client_id: str) -> None:
     """Give an account another client id."""
     control_plane.request(
@@ -90,7 +85,7 @@ def test_api_server_gone(control_plane: ControlPlane, installation: Installation
     """While the API server is away for 30 s, what is known is served and what is not fails within 4 s."""
     namespace = installation.workload_namespace()
     with installation.replica() as replica:
-        wait_until_true(lambda: cached(replica) >= 1, "the account is cached")
+        wait_until_true(lambda: replica.cached >= 1, "the account is cached")
         assert review(replica, namespace, "app")[0] == 200
         waits = list[float]()
         with control_plane.apiserver.away():
@@ -124,7 +119,7 @@ def test_compaction(control_plane: ControlPlane, installation: Installation) -> 
     control_plane.create_service_account(namespace, "leaving", {names.CLIENT_ID: CLIENT_ID})
     with installation.replica() as replica:
         wait_until_true(lambda: client_id(review(replica, namespace, "leaving")[1]) == CLIENT_ID, "it is known")
-        before = cached(replica)
+        before = replica.cached
         with paused(child(replica.process.pid)):
             restart(control_plane)  # ends the connection on which the changes would come
             control_plane.request("DELETE", f"/api/v1/namespaces/{namespace}/serviceaccounts/leaving")
@@ -132,7 +127,7 @@ def test_compaction(control_plane: ControlPlane, installation: Installation) -> 
             control_plane.create_service_account(namespace, "coming-2", {names.CLIENT_ID: CLIENT_ID})
             compact(control_plane)
             restart(control_plane)  # its own memory of the changes is gone too
-        wait_until_true(lambda: cached(replica) == before + 1, "the cache is what the cluster has", RECOVERY_SECONDS)
+        wait_until_true(lambda: replica.cached == before + 1, "the cache is what the cluster has", RECOVERY_SECONDS)
         assert replica.metric('azwi_watch_restarts_total{reason="expired",resource="serviceaccounts"}') > 0
 
 

@@ -24,7 +24,6 @@ CONCURRENCY = 50
 MISSING = 400
 REINVOKED = 2000
 REINVOKED_CONCURRENCY = 200
-CACHED = "azwi_accounts_cached"
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +41,10 @@ def test_reinvocation_at_scale(control_plane: ControlPlane, installation: Instal
         mesh = f"{installation.name}-mesh"  # called after ours: in the order of the names
         control_plane.apply(configuration(mesh, url, ca_pem))
         namespace = control_plane.create_namespace(scope(installation.name, mesh))
-        known = one.metric(CACHED)
+        known = one.cached
         control_plane.create_service_account(namespace, "app", {names.CLIENT_ID: CLIENT_ID})
         wait_until_true(lambda: is_meshed(installation, namespace), "both webhooks are called")
-        wait_until_true(lambda: one.metric(CACHED) == two.metric(CACHED) == known + 1, "the account is cached")
+        wait_until_true(lambda: one.cached == two.cached == known + 1, "the account is cached")
         begin = time.monotonic()
         with ThreadPoolExecutor(REINVOKED_CONCURRENCY) as pool:
             created = [

@@ -49,7 +49,7 @@ def test_archive_is_reproducible(tmp_path: Path) -> None:
 
 
 def test_commit_and_date_of_a_build() -> None:
-    """A build is told from others by the commit and the time that its module has; a module without them is refused."""
+    """A build has its commit and time in version.py; a module without a place for them is an error."""
     module = (ROOT / "azure_workload_identity" / "version.py").read_text()
     stamped = build.stamped(module, "c" * 40, EPOCH)
     assert f'COMMIT: Final = "{"c" * 40}"\nBUILD_DATE: Final = "2026-11-27T16:42:30Z"\n' in stamped

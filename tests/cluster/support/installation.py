@@ -36,6 +36,11 @@ class Replica:
         """Status and text of /readyz."""
         return page(self.endpoint.health_port, "readyz")
 
+    @property
+    def cached(self) -> float:
+        """How many accounts the server has in its cache."""
+        return self.metric("azwi_accounts_cached")
+
     def metric(self, sample: str) -> float:
         """Return a metric's value, 0 where there is none; `sample` is its name with its labels."""
         lines = page(self.metrics_port, "metrics")[1].splitlines()
