@@ -1,7 +1,7 @@
 """The floor: what reading a review over TLS, parsing it and answering cost when nothing is decided.
 
-The same uvicorn, TLS, event loop and garbage collection as the webhook's; a bare ASGI function, no logs, no metrics,
-one fixed answer.
+The same uvicorn, TLS, event loop, garbage collection and allocator settings as the webhook's; a bare ASGI function, no
+logs, no metrics, one fixed answer.
 """
 
 import sys
@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from certs.serving import ServingContext
 from certs.source import InMemorySource
 from webhook.config.settings import TLS_VERSIONS, Address
+from webhook.runtime.allocator import keep_threshold
 from webhook.runtime.components import LOCAL_NAMES
 from webhook.runtime.http_server import HttpServer
 from webhook.runtime.lifecycle import WEBHOOK_LIMITS, tune_garbage_collector
@@ -46,6 +47,7 @@ async def floor(_scope: Scope, receive: Receive, send: Send) -> None:
 
 def main(port: int) -> None:
     """Serve until killed."""
+    keep_threshold()
     context = ServingContext(InMemorySource(LOCAL_NAMES), TLS_VERSIONS["1.3"])
     # Without it a collection would run for each large review, and the floor would cost more than the webhook.
     tune_garbage_collector()

@@ -71,6 +71,11 @@ def is_asleep(process: int) -> bool:
     return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
+def page_faults(process: int) -> int:
+    """How many pages a process was given so far without reading from a disk."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[7])
+
+
 def until(happened: Callable[[], object]) -> None:
     """Poll until something has happened.
 

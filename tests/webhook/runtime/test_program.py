@@ -9,14 +9,16 @@ import ssl
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import trustme
 
+from azure_workload_identity import names
 from certs import serving
-from testbed.processes import MAX_WAIT_SECONDS, free_ports, until
-from testbed.program import ROOT, TENANT, Program, failed, review, started, write_pair
+from testbed.processes import MAX_WAIT_SECONDS, child, free_ports, page_faults, until
+from testbed.program import JSON, ROOT, TENANT, Program, failed, review, started, write_pair
 from tests.support.apiserver import write_kubeconfig
 from webhook.accounts.files import CHECK_SECONDS
 
@@ -58,6 +60,24 @@ def test_stop(tmp_path: Path, number: int) -> None:
         program.admit(POD)
         assert program.stop(number) == 0
         assert [line["message"] for line in program.lines()][-2:] == ["draining", "stopped"]
+
+
+def test_reads(tmp_path: Path) -> None:
+    """Reading a request over TLS asks the kernel for no memory: page faults are fewer than requests."""
+    body, requests = json.dumps(review(POD)).encode(), 400
+    with started(tmp_path) as program, closing(program.connect()) as connection:
+
+        def send() -> None:
+            connection.request("POST", names.MUTATE_PATH, body, dict(JSON))
+            assert json.loads(connection.getresponse().read())["response"]["allowed"]
+
+        server = child(program.process.pid)
+        for _ in range(requests):
+            send()
+        before = page_faults(server)
+        for _ in range(requests):
+            send()
+        assert page_faults(server) - before < requests / 2
 
 
 def test_admission_line(program: Program) -> None:
