@@ -1,6 +1,7 @@
 """Makes the imports of the server cheap: libraries load parts that it never uses.
 
-webhook.runtime.main calls `prepare` before it imports anything else.
+webhook.runtime.main calls `collect_garbage_rarely` before it imports anything else, and webhook.runtime.server_process
+calls `prepare`.
 """
 
 import gc
@@ -25,9 +26,13 @@ PACKAGES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
+def collect_garbage_rarely() -> None:
+    """Start few garbage collections, during imports and afterwards."""
+    gc.set_threshold(GC_ALLOCATIONS)
+
+
 def prepare() -> None:
     """Prepare the imports of the server; does nothing for what is imported already."""
-    gc.set_threshold(GC_ALLOCATIONS)
     for package, names in PACKAGES.items():
         if package not in sys.modules:
             import_lazily(package, names)

@@ -1,27 +1,20 @@
-"""The server of `azwi-webhook`, from its command line to its exit status."""
+"""The command line of `azwi-webhook`: wrong settings are refused before the server's libraries are loaded."""
 
-# ruff: noqa: E402  the first import decides what the others load
+# ruff: noqa: E402  the first import decides how fast the others are
 
 from webhook.runtime import imports
 
-imports.prepare()
+imports.collect_garbage_rarely()
 
 import os
 import sys
 from collections.abc import Sequence
 from typing import Final
 
-import uvloop
-
 from azure_workload_identity import logs
 from webhook.config.command_line import SettingsError, load
-from webhook.config.settings import Settings
 from webhook.runtime.allocator import keep_threshold
-from webhook.runtime.components import StartError
-from webhook.runtime.factory import create_components
 from webhook.runtime.handover import Handover
-from webhook.runtime.lifecycle import serve
-from webhook.runtime.sockets import Listeners
 
 USAGE: Final = 2
 
@@ -31,17 +24,23 @@ def main(arguments: Sequence[str], handover: Handover | None = None) -> int:
     keep_threshold()
     try:
         settings = load(arguments, os.environ)
-        logs.configure(settings.log_level)
-        uvloop.run(_run(settings, Listeners(handover)))
-    except (SettingsError, StartError) as error:
-        for line in str(error).splitlines():
-            print(f"azwi-webhook: {line}", file=sys.stderr)  # noqa: T201  there are no logs yet
-        return USAGE
+    except SettingsError as error:
+        return refuse(error)
+    logs.configure(settings.log_level)
+    from webhook.runtime import server_process  # noqa: PLC0415  half a second, which a wrong flag need not take
+
+    try:
+        server_process.run(settings, handover)
+    except server_process.StartError as error:
+        return refuse(error)
     return 0
 
 
-async def _run(settings: Settings, listeners: Listeners) -> None:
-    await serve(settings, await create_components(settings), listeners=listeners)
+def refuse(error: Exception) -> int:
+    """Print why there is no server, and return the exit status."""
+    for line in str(error).splitlines():
+        print(f"azwi-webhook: {line}", file=sys.stderr)  # noqa: T201  there are no logs yet
+    return USAGE
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from webhook.runtime.components import run_forever
 
 WITHOUT_CLUSTER = f"""
 import asyncio, sys
-from webhook.runtime import main
+from webhook.runtime import main, server_process
 
 settings = main.load(["--service-accounts={ROOT / "examples"}"], {{"AZURE_TENANT_ID": "{TENANT}"}})
-asyncio.run(main.create_components(settings))
+asyncio.run(server_process.create_components(settings))
 print(sorted({{"aiohttp", "cryptography", "jsonpatch", "kubernetes.aio.client"}} & sys.modules.keys()))
 """
 

@@ -11,7 +11,7 @@ from webhook.runtime.imports import import_lazily
 
 IN_CLUSTER = """
 import sys
-from webhook.runtime import main
+from webhook.runtime import main, server_process
 from webhook.runtime import in_cluster, lifecycle
 
 lifecycle.health_app(str)
@@ -32,6 +32,20 @@ def test_a_server_in_a_cluster_loads_no_more_than_it_uses() -> None:
     """Some 13 MiB of what its libraries would load stay unloaded, and work where they are used after all."""
     done = subprocess.run([sys.executable, "-c", IN_CLUSTER], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[]", "V1Pod Config run", "API"]
+
+
+REFUSED = """
+import sys
+from webhook.runtime.main import main
+
+print(main(["--no-such-flag"]), sorted({"aiohttp", "fastapi", "uvicorn", "uvloop"} & sys.modules.keys()))
+"""
+
+
+def test_a_wrong_flag_is_refused_before_the_server_is_loaded() -> None:
+    """Whoever mistypes a flag does not wait for what only a server needs."""
+    done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, check=True)
+    assert done.stdout == "2 []\n"
 
 
 @pytest.fixture
