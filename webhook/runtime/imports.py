@@ -5,6 +5,7 @@ calls `prepare`.
 """
 
 import gc
+import ssl
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -38,6 +39,8 @@ def prepare() -> None:
             import_lazily(package, names)
     if "fastapi" not in sys.modules:
         import_fastapi()
+    if "aiohttp" not in sys.modules:
+        import_aiohttp()
 
 
 def import_lazily(package: str, names: Mapping[str, str]) -> None:
@@ -77,3 +80,16 @@ def import_fastapi() -> None:
             import fastapi  # noqa: F401, PLC0415  for its effect
         finally:
             BaseModel.model_config = before
+
+
+def import_aiohttp() -> None:
+    """Import aiohttp without reading the system's CAs twice, for TLS contexts that no request here uses.
+
+    A request that used one after all would trust nobody.
+    """
+    with suppress(ModuleNotFoundError):  # the import that needs it raises the error
+        ssl.SSLContext.set_default_verify_paths = lambda _: None  # type: ignore[assignment]
+        try:
+            import aiohttp  # noqa: F401, PLC0415  for its effect
+        finally:
+            del ssl.SSLContext.set_default_verify_paths  # the inherited one, of _ssl, is visible again

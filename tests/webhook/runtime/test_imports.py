@@ -1,11 +1,13 @@
 """What the server's process imports."""
 
+import os
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+import trustme
 
 from webhook.runtime.imports import import_lazily
 
@@ -32,6 +34,27 @@ def test_a_server_in_a_cluster_loads_no_more_than_it_uses() -> None:
     """Some 13 MiB of what its libraries would load stay unloaded, and work where they are used after all."""
     done = subprocess.run([sys.executable, "-c", IN_CLUSTER], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[]", "V1Pod Config run", "API"]
+
+
+SYSTEM_CAS = """
+import ssl
+from webhook.runtime import server_process
+from aiohttp.connector import _SSL_CONTEXT_UNVERIFIED, _SSL_CONTEXT_VERIFIED
+
+print([context.cert_store_stats()["x509"] for context in (_SSL_CONTEXT_UNVERIFIED, _SSL_CONTEXT_VERIFIED)])
+print(_SSL_CONTEXT_VERIFIED.verify_mode.name, ssl.create_default_context().cert_store_stats()["x509"])
+"""
+
+
+def test_loading_the_server_reads_no_system_cas(tmp_path: Path) -> None:
+    """The TLS contexts that aiohttp creates have none, and trust nobody; those that are created later have them."""
+    bundle = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(bundle)
+    environment = {**os.environ, "SSL_CERT_FILE": str(bundle)}
+    done = subprocess.run(
+        [sys.executable, "-c", SYSTEM_CAS], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout == "[0, 0]\nCERT_REQUIRED 1\n"
 
 
 REFUSED = """
