@@ -127,7 +127,7 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log:
             raise StartError(f"{log.name}: the program ended with {process.returncode}:\n{tail(log)}")
         if time.monotonic() > deadline:
             raise StartError(f"{log.name}: the program was not ready after {seconds:.0f} s:\n{tail(log)}")
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
 def tail(log: Path, lines: int = 40) -> str:

@@ -1,7 +1,7 @@
 """Makes the imports of the server cheap: libraries load parts that it never uses.
 
-webhook.runtime.main calls `collect_garbage_rarely` before it imports anything else, and webhook.runtime.server_process
-calls `prepare`.
+Before they import anything else, webhook.runtime.main calls `collect_garbage_rarely`, webhook.runtime.server_process
+`prepare`, and webhook.runtime.in_cluster `import_aiohttp`.
 """
 
 import gc
@@ -39,8 +39,6 @@ def prepare() -> None:
             import_lazily(package, names)
     if "fastapi" not in sys.modules:
         import_fastapi()
-    if "aiohttp" not in sys.modules:
-        import_aiohttp()
 
 
 def import_lazily(package: str, names: Mapping[str, str]) -> None:
@@ -87,6 +85,8 @@ def import_aiohttp() -> None:
 
     A request that used one after all would trust nobody.
     """
+    if "aiohttp" in sys.modules:
+        return
     with suppress(ModuleNotFoundError):  # the import that needs it raises the error
         ssl.SSLContext.set_default_verify_paths = lambda _: None  # type: ignore[assignment]
         try:

@@ -1,5 +1,11 @@
 """Creates the components of a server in a cluster."""
 
+# ruff: noqa: E402  the first import decides what the others load
+
+from webhook.runtime import imports
+
+imports.import_aiohttp()
+
 import asyncio
 import logging
 import socket

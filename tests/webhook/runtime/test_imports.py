@@ -38,7 +38,7 @@ def test_a_server_in_a_cluster_loads_no_more_than_it_uses() -> None:
 
 SYSTEM_CAS = """
 import ssl
-from webhook.runtime import server_process
+from webhook.runtime import in_cluster, server_process
 from aiohttp.connector import _SSL_CONTEXT_UNVERIFIED, _SSL_CONTEXT_VERIFIED
 
 print([context.cert_store_stats()["x509"] for context in (_SSL_CONTEXT_UNVERIFIED, _SSL_CONTEXT_VERIFIED)])
