@@ -1,11 +1,8 @@
-"""Has glibc return freed memory to the kernel, but not at every read.
+"""Has glibc return freed memory to the kernel.
 
 glibc gives an allocation of 128 KiB and more pages of its own, which freeing returns. By default it raises that bound,
-up to 32 MiB, as soon as such an allocation is freed; from then on bodies lie between small objects, and their memory is
-kept. What smaller ones leave between others it keeps in any case, until it is asked for it.
-
-uvloop allocates 256 KiB for each read of a TLS connection and gives back what was not read. With pages of its own that
-is three system calls and page faults: a quarter of the CPU time of a small admission.
+up to 32 MiB, as soon as such an allocation is freed; from then on TLS buffers and bodies lie between small objects, and
+their memory is kept. What smaller ones leave between others it keeps in any case, until it is asked for it.
 """
 
 import asyncio
@@ -16,8 +13,7 @@ from typing import Final
 # malloc.h
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
-# Above uvloop's SSL_READ_MAX_SIZE and the head of a bytes object.
-MMAP_BYTES: Final = (256 << 10) + 4096
+MMAP_BYTES: Final = 128 << 10
 # Free memory at the heap's end that stays, so that not every review asks the kernel for pages and gives them back.
 TRIM_BYTES: Final = 4 << 20
 # A TLS connection takes some 50 KiB. So many fewer are worth the few milliseconds that it takes.

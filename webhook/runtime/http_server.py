@@ -14,6 +14,7 @@ from webhook.server.accept import Listener
 from webhook.server.bounded_protocol import BoundedProtocol
 from webhook.server.connections import Connection, ConnectionTable
 from webhook.server.immediate_protocol import NO_ANSWERS, Answer
+from webhook.server.read_buffer import BufferedReader, read_buffer
 
 # Longer than the 90 s after which the API server drops an idle connection: if the server dropped it, a review sent at
 # that moment would fail with EOF, since a POST is not sent twice.
@@ -58,6 +59,7 @@ class HttpServer(Server):
         self._table = table
         self._context = context
         self._answers = answers
+        self._read_buffer = read_buffer()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  it has its own
         """Listen, with a table that counts connections from their accept on."""
@@ -75,6 +77,7 @@ class HttpServer(Server):
         """Capture none."""
         yield
 
-    def _new_protocol(self, connection: Connection) -> BoundedProtocol:
+    def _new_protocol(self, connection: Connection) -> BufferedReader:
         settings: dict[str, Any] = {"config": self.config, "server_state": self.server_state, "app_state": {}}
-        return BoundedProtocol(connection, self._table, self._answers, **settings)
+        protocol = BoundedProtocol(connection, self._table, self._answers, **settings)
+        return BufferedReader(protocol, self._read_buffer)

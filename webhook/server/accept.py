@@ -29,7 +29,7 @@ class Listener:
         self,
         bound: socket.socket,
         table: ConnectionTable,
-        protocol: Callable[[Connection], asyncio.Protocol],
+        protocol: Callable[[Connection], asyncio.BaseProtocol],
         context: Callable[[], ssl.SSLContext] | None,
     ) -> None:
         self._bound = bound

@@ -19,7 +19,7 @@ def resident():
 if {kept}:
     allocator.keep_threshold()
 bytes(1 << 20)
-data, small, large = b"x" * (320 << 10), [], []
+data, small, large = b"x" * (256 << 10), [], []
 for number in range(400):
     large.append(bytearray(data))
     small.append(b"y" * (5000 + number))
