@@ -102,11 +102,12 @@ def _become_server() -> None:
 def _serve(handover: Handover) -> int:
     try:
         from webhook.runtime.main import main
+
+        return main(sys.argv[1:], handover)
     except ModuleNotFoundError as error:
         from azure_workload_identity.extras import report_missing
 
         return report_missing("azwi-webhook", "webhook", error)
-    return main(sys.argv[1:], handover)
 
 
 def run() -> None:
