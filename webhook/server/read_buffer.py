@@ -5,6 +5,7 @@ glibc gets pages from the kernel for that and returns them: a quarter of the CPU
 """
 
 import asyncio
+from mmap import mmap
 from typing import Final
 
 # As much as uvloop reads at once.
@@ -15,7 +16,7 @@ CLOSED: Final = asyncio.Protocol()
 
 def read_buffer() -> memoryview:
     """A buffer for connections of one event loop: what one has read is parsed before another one reads."""
-    return memoryview(bytearray(READ_SIZE))
+    return memoryview(mmap(-1, READ_SIZE))  # of which only the used pages take memory
 
 
 class BufferedReader(asyncio.BufferedProtocol):
