@@ -68,12 +68,17 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 def is_asleep(process: int) -> bool:
     """Whether a process waits in a system call: a signal just before one is noticed by Python only after it."""
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+    return _stat(process)[0] == "S"
 
 
 def page_faults(process: int) -> int:
     """How many pages a process was given so far without reading from a disk."""
-    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[7])
+    return int(_stat(process)[7])
+
+
+def _stat(process: int) -> list[str]:
+    """The fields of /proc/PID/stat after the program's name: proc_pid_stat(5)."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
 
 
 def until(happened: Callable[[], object]) -> None:

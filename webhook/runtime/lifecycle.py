@@ -13,7 +13,7 @@ from webhook.config.settings import TLS_VERSIONS, Address, Settings
 from webhook.runtime import allocator, certificate_expiry
 from webhook.runtime.components import BackgroundTask, Components, StartError, run_forever
 from webhook.runtime.http_server import HttpServer
-from webhook.runtime.imports import GC_ALLOCATIONS
+from webhook.runtime.imports import collect_garbage_rarely
 from webhook.runtime.shutdown import Shutdown, cancel
 from webhook.runtime.sockets import Listeners
 from webhook.runtime.tls import ClientCaFile, configurator
@@ -148,7 +148,7 @@ def tune_garbage_collector() -> None:
     Imports leave so little garbage that a collection before would only delay the first admission, by some 30 ms.
     """
     gc.freeze()
-    gc.set_threshold(GC_ALLOCATIONS)
+    collect_garbage_rarely()
 
 
 def _log_new_certificate() -> None:
