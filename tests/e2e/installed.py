@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from azure_workload_identity.types import JsonObject
 from testbed.cluster.control_plane import ApiError, Cluster
+from testbed.cluster.server import wait_until_true
 from tests.cluster.support.release import FULLNAME, Release
 from tests.e2e.workloads import CONFIGMAP, RESTRICTED
 from tests.image import build
@@ -60,14 +61,17 @@ def installed(
     release: Release | None = None,
     **more: Any,  # noqa: ANN401  values of the chart
 ) -> Iterator[Release]:
-    """Install the chart, wait for its pods, and uninstall it in the end.
+    """Install the chart, wait until the API server reaches its pods, and uninstall it in the end.
 
-    Unless a release is given, it is one in a `restricted` namespace of its own.
+    Ready pods are not enough: kube-proxy writes the rules of their Service a moment later. Unless a release is given,
+    it is one in a `restricted` namespace of its own.
     """
     release = release or Release(cluster, cluster.create_namespace(RESTRICTED), directory)
     release.apply("install", **values(**more))
     try:
         wait(release)
+        namespace = release.workload_namespace()
+        wait_until_true(lambda: mutated(release, namespace), "the API server reaches the webhook")
         yield release
     finally:
         release.helm("uninstall", release.name)
