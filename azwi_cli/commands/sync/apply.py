@@ -1,8 +1,10 @@
 """Carries plans out: several identities at once, the credentials of one identity one after the other."""
 
+import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -34,6 +36,36 @@ class Result:
     change: Change
     outcome: Outcome
     detail: str = ""
+
+
+@contextmanager
+def interrupt_after(on_interrupt: Callable[[], None]) -> Iterator[None]:
+    """Call `on_interrupt` at the first Ctrl-C, and raise KeyboardInterrupt only after the block.
+
+    Python raises it wherever the main thread is, also between the start of a thread and the line that remembers it:
+    nobody would wait for that thread. A second Ctrl-C is raised at once. An ignored SIGINT stays ignored.
+
+    Raises:
+        KeyboardInterrupt: after the block.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    interrupted = False
+
+    def received(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        on_interrupt()
+
+    signal.signal(signal.SIGINT, received)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 class Applier:
@@ -68,7 +100,7 @@ class Applier:
         Raises:
             KeyboardInterrupt: after that.
         """
-        with ThreadPoolExecutor(self._parallel, "sync") as pool:
+        with interrupt_after(self._stop.set), ThreadPoolExecutor(self._parallel, "sync") as pool:
             try:
                 for future in [pool.submit(self._identity, one) for one in plans if not one.problems]:
                     future.result()

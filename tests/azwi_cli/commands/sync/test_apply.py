@@ -1,15 +1,19 @@
 """How `azwi sync` carries plans out."""
 
+import signal
 import threading
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
 from azwi_cli.azure.errors import AzureApiError, NoAnswerError
 from azwi_cli.azure.federation import FederatedCredential, Trust
 from azwi_cli.azure.polling import Polling
-from azwi_cli.commands.sync.apply import CONCURRENT, Applier, Outcome, Result
+from azwi_cli.commands.sync.apply import CONCURRENT, Applier, Outcome, Result, interrupt_after
 from azwi_cli.commands.sync.plan import IdentityPlan, Rules, plan
+from testbed.processes import MAX_WAIT_SECONDS
 
 ISSUER = "https://issuer.azwi.test/"
 RULES = Rules("git", ISSUER, prune=True)
@@ -151,15 +155,50 @@ def test_no_answer() -> None:
     assert outcomes(found) == [Outcome.FAILED, *[Outcome.NOT_TRIED] * 3]
 
 
-def test_interrupted() -> None:
-    """Ctrl-C finishes the write under way and begins no other; a second run does the rest."""
+def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C, also while a thread starts, finishes the write under way and begins no other; a new run does the rest."""
     holder = Identity()
+    writing = threading.Event()
+    start = threading.Thread.start
+
+    def interrupted_start(thread: threading.Thread) -> None:
+        start(thread)
+        assert writing.wait(MAX_WAIT_SECONDS)
+        signal.raise_signal(signal.SIGINT)
+
+    def slow(_: str) -> None:
+        writing.set()
+        time.sleep(0.1)
+
+    holder.before_add = slow
+    monkeypatch.setattr(threading.Thread, "start", interrupted_start)
     applier = Applier({"a": holder}, Polling(), 1, lambda _: None)
-    holder.before_add = lambda _: applier._stop.set()
-    applier.run([planned("a", holder, TRUSTS)])
+    with pytest.raises(KeyboardInterrupt):
+        applier.run([planned("a", holder, TRUSTS)])
+    monkeypatch.undo()
     assert outcomes(applier.results["a"]) == [Outcome.DONE, *[Outcome.NOT_TRIED] * 3]
-    holder.before_add = lambda _: None
     assert outcomes(run({"a": holder}, [planned("a", holder, TRUSTS)])["a"]) == [Outcome.DONE] * 3
+
+
+def test_interrupted_twice() -> None:
+    """A second Ctrl-C is raised at once."""
+    with ExitStack() as stack:
+        stack.enter_context(pytest.raises(KeyboardInterrupt))
+        stack.enter_context(interrupt_after(lambda: None))
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_interrupt_ignored() -> None:
+    """Under nohup, which has SIGINT ignored, it stays ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupt_after(lambda: None):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_a_problem_leaves_all_of_it() -> None:
