@@ -44,7 +44,7 @@ def test_resources(defaults: list[JsonObject]) -> None:
     resources = server(defaults)["resources"]
     assert resources == {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "192Mi"}}
     comment = (CHART / "values.yaml").read_text().partition("\nresources:")[0].rpartition("# -- ")[2]
-    assert "63 MiB RSS idle" in comment
+    assert "62 MiB RSS idle" in comment
 
 
 def test_probes(defaults: list[JsonObject]) -> None:

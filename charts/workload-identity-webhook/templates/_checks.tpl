@@ -86,7 +86,7 @@ terminationGracePeriodSeconds {{ $grace }} must be longer than drainSeconds {{ .
 {{- end }}
 {{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
 {{- if and (regexMatch "^[0-9]+Mi$" $limit) (lt (trimSuffix "Mi" $limit | int) 96) }}
-resources.limits.memory {{ $limit }} is less than the server uses (68 MiB with 50,000 ServiceAccounts), so it would be killed repeatedly: raise it to 192Mi, or remove resources from your values
+resources.limits.memory {{ $limit }} is less than the server uses (66 MiB with 50,000 ServiceAccounts), so it would be killed repeatedly: raise it to 192Mi, or remove resources from your values
 {{- end }}
 {{- $ports := list (printf "%v" .Values.service.targetPort) (include "azwi.port" .Values.healthAddr) (include "azwi.port" .Values.metricsAddr) | compact -}}
 {{- if ne (len $ports) (len (uniq $ports)) }}
