@@ -98,7 +98,7 @@ class App:
         return self._token_response(wanted, await self._tokens.get(wanted))
 
     def _token_response(self, wanted: TokenRequest, token: AccessToken) -> Response:
-        return responses.token_response(wanted, token, self._clock.monotonic(), self._clock.unix())
+        return responses.token_response(wanted, token, self._clock.unix(), self._clock.monotonic())
 
     def _health_or_metrics(self, path: str) -> Response:
         if path == METRICS_PATH:

@@ -93,7 +93,7 @@ class Exchange:
                 await self._clock.sleep(wait)
                 attempts += 1
             else:
-                log.info("a token for %s, for %.0f s", request.resource, token.expires - token.received)
+                log.info("a token for %s, for %.0f s", request.resource, token.expires - token.requested)
                 return token
 
     def _wait(self, error: ExchangeError, attempts: int) -> float | None:
@@ -127,6 +127,7 @@ class Exchange:
         outgoing = self._client_request(request, assertion)
         host = outgoing.origin.netloc
         response: ClientResponse | None = None
+        requested = self._clock.monotonic()
         try:
             proxy = proxy_for(outgoing.origin, self._settings.environ)
             async with asyncio.timeout(ATTEMPT_SECONDS):
@@ -142,7 +143,7 @@ class Exchange:
                 response.close()
         document = _decode(body)
         if response.status == SUCCESS:
-            return _token(document, self._clock.monotonic(), host)
+            return _token(document, requested, host)
         refusal = entra.refusal(response.status, document)
         raise _error(response, refusal, host, self._advice(refusal, assertion))
 
@@ -204,7 +205,7 @@ def _decode(body: bytes) -> object:
         return None
 
 
-def _token(document: object, now: float, host: str) -> AccessToken:
+def _token(document: object, requested: float, host: str) -> AccessToken:
     """The token in the body of a 200 response, which may be anything."""
     members: dict[str, Any] = document if isinstance(document, dict) else {}
     secret, lifetime = members.get("access_token"), _seconds(members.get("expires_in"))
@@ -212,7 +213,8 @@ def _token(document: object, now: float, host: str) -> AccessToken:
     if not isinstance(secret, str) or not secret.isascii() or not secret.isprintable() or not secret or not lifetime:
         raise outage(f"{host} answered 200 without a token; something other than Microsoft Entra may have answered")
     extended = max(lifetime, _seconds(members.get("ext_expires_in")))
-    return AccessToken(secret, kind if isinstance(kind, str) else "Bearer", now, now + lifetime, now + extended)
+    token_type = kind if isinstance(kind, str) else "Bearer"
+    return AccessToken(secret, token_type, requested, requested + lifetime, requested + extended)
 
 
 def _seconds(value: object) -> int:

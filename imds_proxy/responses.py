@@ -18,12 +18,13 @@ METHOD_NOT_ALLOWED: Final = 405
 class AccessToken:
     """An access token; times are seconds of the monotonic clock.
 
+    Its lifetime counts from `requested`, just before the request was sent, so that it ends no later than Entra says.
     `extended` is the end of the validity that Entra grants in an outage.
     """
 
     secret: str
     token_type: str
-    received: float
+    requested: float
     expires: float
     extended: float
 
@@ -32,10 +33,10 @@ class AccessToken:
         return f"AccessToken(expires={self.expires:.0f})"
 
 
-def token_response(request: TokenRequest, token: AccessToken, now: float, unix: float) -> Response:
+def token_response(request: TokenRequest, token: AccessToken, unix: float, now: float) -> Response:
     """A token as IMDS writes it: every number is a string, times are Unix seconds.
 
-    `now` and `unix` are the present by the monotonic clock and by the time of day.
+    `unix` and `now` are the present by the time of day and, read after it, by the monotonic clock.
     """
     document = {
         "access_token": token.secret,
@@ -43,7 +44,7 @@ def token_response(request: TokenRequest, token: AccessToken, now: float, unix: 
         "expires_in": str(max(1, int(token.expires - now))),
         "expires_on": str(int(unix + (token.expires - now))),
         "ext_expires_in": str(max(1, int(token.extended - now))),
-        "not_before": str(int(unix - (now - token.received))),
+        "not_before": str(int(unix - (now - token.requested))),
         "resource": request.resource,
         "token_type": token.token_type,
     }

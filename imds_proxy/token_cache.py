@@ -42,7 +42,7 @@ class CachedToken:
 
     def is_wanted(self, now: float) -> bool:
         """Whether another request is likely: an SDK asks again when its token expires, or earlier."""
-        return now - self.last_request < IDLE_LIFETIMES * (self.token.expires - self.token.received)
+        return now - self.last_request < IDLE_LIFETIMES * (self.token.expires - self.token.requested)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ class TokenCache:
 
     def _store(self, request: TokenRequest, token: AccessToken) -> None:
         """Cache a token; if the cache is full, the oldest entry goes."""
-        renew_at = token.received + (token.expires - token.received) * (0.5 + 0.1 * self._clock.random())
+        renew_at = token.requested + (token.expires - token.requested) * (0.5 + 0.1 * self._clock.random())
         cached = self._tokens.get(request)
         if cached is not None:
             cached.token, cached.renew_at = token, renew_at
@@ -190,7 +190,7 @@ class TokenCache:
         if len(self._tokens) >= MAX_TOKENS:
             self._evict(next(iter(self._tokens)))
         renewal = asyncio.create_task(self._renew_while_wanted(request))
-        self._tokens[request] = CachedToken(token, renew_at, token.received, renewal)
+        self._tokens[request] = CachedToken(token, renew_at, token.requested, renewal)
 
     def _store_failure(self, request: TokenRequest, error: ImdsError) -> None:
         now, cached = self._clock.monotonic(), self._tokens.get(request)

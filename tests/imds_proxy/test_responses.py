@@ -7,7 +7,7 @@ from imds_proxy.messages import Response
 from imds_proxy.request import ImdsError, TokenRequest
 from imds_proxy.responses import AccessToken, error_response, token_response
 
-GIVEN = AccessToken("eyJ.secret.x", "Bearer", received=1000.7, expires=4600.7, extended=8200.7)
+GIVEN = AccessToken("eyJ.secret.x", "Bearer", requested=1000.7, expires=4600.7, extended=8200.7)
 ASKED = TokenRequest("client", "https://vault.azure.net/")
 
 
@@ -37,8 +37,8 @@ def test_token() -> None:
 
 def test_times_of_day() -> None:
     """Times are those of the present time of day, also when that was set since the token came."""
-    before = document(token_response(ASKED, GIVEN, 1600.7, 1_800_000_000.5))
-    after = document(token_response(ASKED, GIVEN, 1600.7, 1_700_000_000.5))
+    before = document(token_response(ASKED, GIVEN, 1_800_000_000.5, 1600.7))
+    after = document(token_response(ASKED, GIVEN, 1_700_000_000.5, 1600.7))
     assert (before["expires_in"], before["expires_on"], before["not_before"]) == ("3000", "1800003000", "1799999400")
     assert (after["expires_in"], after["expires_on"], after["not_before"]) == ("3000", "1700003000", "1699999400")
 
