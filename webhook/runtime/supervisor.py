@@ -15,9 +15,10 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from types import FrameType
 
+from azure_workload_identity.wakeup import Wakeup
 from webhook.runtime.handover import Handover
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -28,19 +29,23 @@ SIGNAL_STATUS = 128
 
 def run_supervised(serve: Callable[[Handover], int]) -> int:
     """Run `serve` in a child process, and once more if a signal kills it; return the exit status."""
-    supervisor = _Supervisor()
-    for number in STOP_SIGNALS:
-        signal.signal(number, supervisor.forward)
-    status = supervisor.run_server(serve, 0)
-    if status < 0 and supervisor.sockets and not supervisor.stopping:
-        status = supervisor.run_server(serve, -status)
+    with closing(Wakeup()) as wakeup:
+        supervisor = _Supervisor(wakeup)
+        # While no server runs, a signal stays pending: the next one gets it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        for number in STOP_SIGNALS:
+            signal.signal(number, supervisor.forward)
+        status = supervisor.run_server(serve, 0)
+        if status < 0 and supervisor.sockets and not supervisor.stopping:
+            status = supervisor.run_server(serve, -status)
     return status if status >= 0 else SIGNAL_STATUS - status
 
 
 class _Supervisor:
     """The listening sockets, and the server's process."""
 
-    def __init__(self) -> None:
+    def __init__(self, wakeup: Wakeup) -> None:
+        self._wakeup = wakeup
         self.sockets: dict[bytes, int] = {}
         self.stopping = False
         self._server = 0
@@ -52,24 +57,30 @@ class _Supervisor:
             os.kill(self._server, number)
 
     def run_server(self, serve: Callable[[Handover], int], killed_by: int) -> int:
-        """Run a server until it exits; return its exit status, negative if a signal killed it."""
+        """Run a server until it exits; return its exit status, negative if a signal killed it.
+
+        STOP_SIGNALS are blocked when this is called, and when it returns.
+        """
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # A signal stays pending until the process to forward it to is known.
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         self._server = os.fork()
         if not self._server:
             near.close()
+            self._wakeup.close()
             _become_server()
             sys.exit(serve(Handover(far, self.sockets, killed_by)))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         far.close()
         with near:
             self._collect_sockets(near)
-        return self._wait()
+        status = self._wait()
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        return status
 
     def _collect_sockets(self, link: socket.socket) -> None:
         """Keep the sockets that the server opens until it releases them, and return when it exits."""
         while True:
+            if not self._wakeup.wait(link):
+                continue
             message, descriptors, _, _ = socket.recv_fds(link, MAX_MESSAGE, 1)
             if not message:
                 return

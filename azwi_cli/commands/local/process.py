@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Any, Final, Self
 
+from azure_workload_identity.wakeup import Wakeup
 from azwi_cli.console.errors import CommandError, Status
 
 # As a shell does it.
@@ -92,7 +93,7 @@ class Signals:
             except OSError as error:
                 raise NotExecutableError(f"{command[0]!a} cannot be run: {error.strerror}", _HINT) from error
             self._child = child
-        status = child.wait()
+        status = _status(child)
         self._child = None
         return KILLED - status if status < 0 else status
 
@@ -123,6 +124,20 @@ class Signals:
             return False
         self._interrupts += 1
         return self._interrupts == 1
+
+
+def _status(child: "subprocess.Popen[bytes]") -> int:
+    """Wait for a child's end; signals that come meanwhile are handled at once."""
+    if not hasattr(signal, "SIGCHLD"):  # Windows
+        return child.wait()
+    before = signal.signal(signal.SIGCHLD, lambda *_: None)  # one with a handler ends the wait
+    try:
+        with closing(Wakeup()) as wakeup:
+            while (status := child.poll()) is None:
+                wakeup.wait()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    return status
 
 
 def _in_foreground() -> bool:

@@ -143,10 +143,11 @@ def test_releases_sockets_at_shutdown(tmp_path: Path) -> None:
         assert program.process.wait(DEADLINE) == 0
 
 
-def supervised(tmp_path: Path, serve: str) -> int:
-    """Run a server that is one expression, supervised; return the exit status."""
+def supervised(tmp_path: Path, serve: str, before: str = "") -> int:
+    """Run a server that is one expression, supervised, after a statement; return the exit status."""
     program = (
-        "import os, signal, sys\nfrom webhook.runtime.supervisor import run_supervised\n"
+        "import os, signal, sys, threading, time\nfrom webhook.runtime.supervisor import run_supervised\n"
+        f"{before}\n"
         f"sys.exit(run_supervised(lambda _: {serve}))"
     )
     with running([sys.executable, "-c", program], tmp_path / "supervisor.log", cwd=Path.cwd()) as process:
@@ -165,6 +166,36 @@ def supervised(tmp_path: Path, serve: str) -> int:
 def test_status(tmp_path: Path, serve: str, status: int) -> None:
     """The exit status is the server's."""
     assert supervised(tmp_path, serve) == status
+
+
+def test_signal_just_before_the_wait(tmp_path: Path) -> None:
+    """A SIGTERM that comes just before the wait for the server reaches the server.
+
+    It is sent to another thread: like such a one, it does not interrupt the system call of the main thread.
+    """
+    thread = """
+runs, tell = os.pipe()
+def send():
+    os.read(runs, 1)
+    time.sleep(0.3)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+threading.Thread(target=send).start()
+"""
+    assert supervised(tmp_path, "os.write(tell, b'x') and signal.pause()", before=thread) == 143
+
+
+def test_signal_before_the_server(tmp_path: Path) -> None:
+    """A SIGTERM that comes before the server's process exists reaches it, and no other process."""
+    send = """
+os.setsid()
+install = signal.signal
+def install_and_send(number, handler):
+    install(number, handler)
+    if number == signal.SIGTERM and handler != signal.SIG_DFL:
+        os.kill(os.getpid(), number)
+signal.signal = install_and_send
+"""
+    assert supervised(tmp_path, "signal.pause()", before=send) == 143
 
 
 def test_loads_nothing_of_the_server() -> None:

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
 from azwi_cli.commands.local.process import KILLED, NotExecutableError, NotFoundError, Signals
-from testbed.processes import MAX_WAIT_SECONDS
+from testbed.processes import MAX_WAIT_SECONDS, until
 from testbed.program import ROOT
 
 # Runs a shell as azwi does, and says afterwards that it could clean up.
@@ -102,6 +104,26 @@ def test_passed_on() -> None:
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=MAX_WAIT_SECONDS)
     assert (process.returncode, output) == (9, "got\ncleaned up\n")
+
+
+def test_signal_just_before_the_wait(tmp_path: Path) -> None:
+    """A signal that comes just before azwi waits for the command reaches it at once.
+
+    It is sent to another thread: like such a one, it does not interrupt the system call of the main thread.
+    """
+    runs = tmp_path / "runs"
+
+    def send() -> None:
+        until(runs.exists)
+        time.sleep(0.3)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    other = threading.Thread(target=send)
+    other.start()
+    with Signals() as signals:
+        script = f"touch {runs}; exec sleep {2 * MAX_WAIT_SECONDS}"
+        assert signals.run(["sh", "-c", script], os.environ) == KILLED + signal.SIGTERM
+    other.join()
 
 
 def test_control_c() -> None:
