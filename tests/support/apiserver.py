@@ -1,5 +1,6 @@
 """A stand-in for an API server at the wire, for what a real one cannot be made to do: hang, fail, talk nonsense."""
 
+import itertools
 import json
 import os
 import threading
@@ -13,7 +14,8 @@ from unittest.mock import patch
 class Answers:
     """What the server is to answer, and what it was asked.
 
-    `script`, where given, has the answers to the first requests, in turn: status and body.
+    `script`, where given, has the answers to the first requests, in turn: status and body. The first `silent` requests
+    get none, the others theirs after `seconds`.
     """
 
     def __init__(
@@ -22,13 +24,18 @@ class Answers:
         body: bytes = b"{}",
         seconds: float = 0.0,
         script: Sequence[tuple[int, bytes]] = (),
+        silent: int = 0,
     ) -> None:
         self.last = (status, body)
-        self.seconds = seconds
+        self._delays = itertools.chain([None] * silent, itertools.repeat(seconds))
         self.script = list(script)
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.sent: list[tuple[str, str, bytes]] = []
         self.gone = threading.Event()
+
+    def delay(self) -> float | None:
+        """Return the seconds until the next answer, None if there is none."""
+        return next(self._delays)
 
     def next(self) -> tuple[int, bytes]:
         """Return status and body of the next answer."""
@@ -45,7 +52,7 @@ def answering(answers: Answers, directory: Path) -> Iterator[Path]:
         def do_GET(self) -> None:
             if not answers.gone.is_set():
                 answers.asked.append((self.path, dict(self.headers)))
-            if answers.gone.wait(answers.seconds):
+            if answers.gone.wait(answers.delay()):
                 self.close_connection = True
                 return
             status, body = answers.next()
