@@ -7,6 +7,7 @@ import pytest
 from azure_workload_identity.cluster import retry as module
 from azure_workload_identity.cluster.client import ClusterUnavailableError
 from azure_workload_identity.cluster.retry import retry
+from testbed.processes import MAX_WAIT_SECONDS
 
 
 class DeniedError(Exception):
@@ -30,7 +31,6 @@ def attempts(*outcomes: Exception | str) -> tuple[str, int]:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_WAIT", 0.001)
     monkeypatch.setattr(module, "LONGEST_WAIT", 0.002)
-    monkeypatch.setattr(module, "DENIED_SECONDS", 0.05)
 
 
 def test_unavailable(caplog: pytest.LogCaptureFixture) -> None:
@@ -40,13 +40,15 @@ def test_unavailable(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == ["waiting: the API server did not answer GET /version: ClientConnectorError"]
 
 
-def test_denied_at_first() -> None:
+def test_denied_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """An API server that has only just started denies at first."""
+    monkeypatch.setattr(module, "DENIED_SECONDS", MAX_WAIT_SECONDS)
     assert attempts(DeniedError("no role"), DeniedError("no role"), "there")[0] == "there"
 
 
-def test_denied_for_good() -> None:
+def test_denied_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
     """A role that is missing for longer is missing."""
+    monkeypatch.setattr(module, "DENIED_SECONDS", 0.05)
     with pytest.raises(DeniedError, match="no role"):
         attempts(DeniedError("no role"))
 
