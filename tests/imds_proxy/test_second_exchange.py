@@ -29,7 +29,7 @@ EXCHANGE_SCOPE = f"{names.DEFAULT_AUDIENCE}/.default"
 Exchanged = Callable[[TokenRequest], Awaitable[AccessToken]]
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def application(running_entra: Entra) -> None:
     """Register a multitenant application that trusts the pod's identity, and that another tenant has."""
     trusted = FederatedCredential(running_entra.issuer(TENANT), running_entra.object_id(TENANT, CLIENT))
