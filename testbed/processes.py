@@ -15,7 +15,7 @@ from typing import Final
 
 STOP_SECONDS: Final = 15.0
 # Far longer than anything takes: only a wait for something that never happens lasts so long, on any machine.
-MAX_WAIT_SECONDS: Final = 60.0
+MAX_WAIT_SECONDS: Final = 180.0
 # Keeps the ports that `free_ports` returned reserved until this process ends.
 _HELD: Final[list[socket.socket]] = []
 

@@ -19,10 +19,9 @@ import urllib3
 
 from azure_workload_identity.types import JsonObject
 from testbed import tools
-from testbed.processes import free_ports, running, wait_until
+from testbed.processes import MAX_WAIT_SECONDS, free_ports, running, wait_until
 
 READY_SECONDS = 300.0  # with 500,000 ServiceAccounts in etcd it takes a while
-REQUEST_SECONDS = 30.0
 
 
 class ApiError(Exception):
@@ -137,7 +136,7 @@ class Cluster:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=MAX_WAIT_SECONDS,
             env={"HOME": str(self.directory), "PATH": os.environ["PATH"]},
         )
 
@@ -362,7 +361,7 @@ def admin_client(directory: Path) -> Iterator[urllib3.PoolManager]:
         maxsize=256,
         block=True,
         retries=False,
-        timeout=urllib3.Timeout(REQUEST_SECONDS),
+        timeout=urllib3.Timeout(MAX_WAIT_SECONDS),
         ca_certs=str(directory / "ca.crt"),
         cert_file=str(directory / "admin.crt"),
         key_file=str(directory / "admin.key"),
@@ -370,7 +369,7 @@ def admin_client(directory: Path) -> Iterator[urllib3.PoolManager]:
         yield http
 
 
-def is_ready(http: urllib3.PoolManager, url: str, seconds: float = REQUEST_SECONDS) -> bool:
+def is_ready(http: urllib3.PoolManager, url: str, seconds: float = 30.0) -> bool:
     """Whether the API server is ready, and answers within so many seconds."""
     try:
         return http.request("GET", f"{url}/readyz", timeout=seconds).status == 200

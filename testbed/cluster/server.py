@@ -158,7 +158,7 @@ def settings_of(kubeconfig: Path) -> dict[str, str]:
 @contextmanager
 def _client(ca_pem: bytes) -> Iterator[urllib3.PoolManager]:
     with urllib3.PoolManager(
-        maxsize=64, block=True, retries=False, timeout=urllib3.Timeout(30), ca_cert_data=ca_pem.decode()
+        maxsize=64, block=True, retries=False, timeout=urllib3.Timeout(MAX_WAIT_SECONDS), ca_cert_data=ca_pem.decode()
     ) as http:
         yield http
 

@@ -15,6 +15,7 @@ import yaml
 
 from azure_workload_identity.types import JsonObject
 from testbed import tools
+from testbed.processes import MAX_WAIT_SECONDS
 from testbed.program import ROOT
 
 CHART: Final = ROOT / "charts" / "workload-identity-webhook"
@@ -60,7 +61,7 @@ class Helm:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=MAX_WAIT_SECONDS,
             env={**os.environ, "GOGC": "off"},  # garbage collection is a fifth of so short a run
         )
         if done.returncode:

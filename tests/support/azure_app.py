@@ -20,6 +20,8 @@ import azure.identity.aio
 import msal  # type: ignore[import-untyped]  # it has no types
 import requests
 
+from testbed.processes import MAX_WAIT_SECONDS
+
 OTHER_CLIENT_ID: Final = "OTHER_CLIENT_ID"
 
 
@@ -125,7 +127,7 @@ def run(env: dict[str, str], resource: str, *credentials: str) -> Tokens:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=MAX_WAIT_SECONDS,
     )
     return read(done)
 

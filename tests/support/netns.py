@@ -19,6 +19,7 @@ from typing import Final
 
 import pytest
 
+from testbed.processes import MAX_WAIT_SECONDS
 from testbed.program import ROOT
 
 IMDS: Final = "169.254.169.254"
@@ -146,4 +147,4 @@ def network(*names: str, routed: bool = True) -> Iterator[Network]:
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=60)
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=MAX_WAIT_SECONDS)

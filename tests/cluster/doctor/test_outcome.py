@@ -12,7 +12,7 @@ from azwi_cli.commands.doctor.reads.azure import AzureState
 from azwi_cli.console.errors import Status
 from testbed.cluster.control_plane import write_kubeconfig
 from testbed.cluster.server import TENANT_ID
-from testbed.processes import free_ports
+from testbed.processes import MAX_WAIT_SECONDS, free_ports
 from tests.cluster.support.patient import Patient, deployment
 
 
@@ -113,6 +113,6 @@ def test_kubectl_agrees(patient: Patient) -> None:
             [str(patient.plane.programs.kubectl), f"--kubeconfig={file}", "get", "namespaces"],
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=MAX_WAIT_SECONDS,
         )
         assert ended.returncode == 1

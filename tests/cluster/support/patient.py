@@ -15,6 +15,7 @@ from azure_workload_identity.types import JsonObject
 from azwi_cli.main import program
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import USE, pod
+from testbed.processes import MAX_WAIT_SECONDS
 from tests.support.schemas import follows_schema
 
 EXIT = {"ok": 0, "problems": 1, "unknown": 3}
@@ -69,7 +70,7 @@ class Patient:
         env = {**os.environ, "PATH": f"{path}:/usr/bin:/bin", "HOME": str(self.directory)}
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],
-            cwd=self.directory, env=env, capture_output=True, text=True, check=False, timeout=60,
+            cwd=self.directory, env=env, capture_output=True, text=True, check=False, timeout=MAX_WAIT_SECONDS,
         )  # fmt: skip
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         self._ran = True

@@ -57,7 +57,7 @@ class Release:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=MAX_WAIT_SECONDS,
             env={
                 "HOME": str(self.control_plane.directory),
                 "PATH": os.environ["PATH"],

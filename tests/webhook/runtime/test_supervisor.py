@@ -16,13 +16,12 @@ import pytest
 
 from azure_workload_identity import names
 from testbed.pods import pod
-from testbed.processes import child, running, wait_until
+from testbed.processes import MAX_WAIT_SECONDS, child, running, wait_until
 from testbed.program import JSON, ROOT, Program, listens, review, started
 
 POD = pod(serviceAccountName="quickstart")
 BODY = json.dumps(review(POD)).encode()
 CLIENTS = 4
-DEADLINE = 10.0
 
 
 def is_gone(process: int) -> bool:
@@ -32,7 +31,7 @@ def is_gone(process: int) -> bool:
 
 def wait_until_gone(process: int) -> None:
     """Wait for the end of a process that is not a child of this one."""
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     while not is_gone(process) and time.monotonic() < deadline:
         time.sleep(0.02)
 
@@ -66,10 +65,10 @@ def test_killed_server(tmp_path: Path) -> None:
     with started(tmp_path) as program:
         first = child(program.process.pid)
         with clients(program) as found:
-            wait_until(lambda: len(found) > CLIENTS, program.process, program.log, DEADLINE)
+            wait_until(lambda: len(found) > CLIENTS, program.process, program.log, MAX_WAIT_SECONDS)
             os.kill(first, signal.SIGKILL)
             before = len(found)
-            wait_until(lambda: len(found) > before + 4 * CLIENTS, program.process, program.log, DEADLINE)
+            wait_until(lambda: len(found) > before + 4 * CLIENTS, program.process, program.log, MAX_WAIT_SECONDS)
         failed = [result for result in found if result != http.client.OK]
         # Requests in flight are lost, at most one a client.
         assert len(failed) <= CLIENTS
@@ -88,7 +87,7 @@ def test_killed_twice(tmp_path: Path) -> None:
         os.kill(child(program.process.pid), signal.SIGKILL)
         assert program.admit(POD)["allowed"]
         os.kill(child(program.process.pid), signal.SIGKILL)
-        assert program.process.wait(DEADLINE) == 128 + signal.SIGKILL
+        assert program.process.wait(MAX_WAIT_SECONDS) == 128 + signal.SIGKILL
         assert not listens(program.port)
 
 
@@ -118,7 +117,7 @@ def test_interrupted_start() -> None:
         while not children.read_text():
             time.sleep(0.001)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=DEADLINE)
+        _, errors = process.communicate(timeout=MAX_WAIT_SECONDS)
     assert process.returncode == 128 + signal.SIGINT
     assert errors == ""
 
@@ -132,7 +131,7 @@ def test_releases_sockets_at_shutdown(tmp_path: Path) -> None:
             connection.putheader(name, value)
         connection.endheaders()
         program.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + DEADLINE
+        deadline = time.monotonic() + MAX_WAIT_SECONDS
         while listens(program.port) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not listens(program.port)
@@ -140,7 +139,7 @@ def test_releases_sockets_at_shutdown(tmp_path: Path) -> None:
         connection.send(BODY)
         assert connection.getresponse().status == http.client.OK
         connection.close()
-        assert program.process.wait(DEADLINE) == 0
+        assert program.process.wait(MAX_WAIT_SECONDS) == 0
 
 
 def supervised(tmp_path: Path, serve: str, before: str = "") -> int:
@@ -151,7 +150,7 @@ def supervised(tmp_path: Path, serve: str, before: str = "") -> int:
         f"sys.exit(run_supervised(lambda _: {serve}))"
     )
     with running([sys.executable, "-c", program], tmp_path / "supervisor.log", cwd=Path.cwd()) as process:
-        return process.wait(DEADLINE)
+        return process.wait(MAX_WAIT_SECONDS)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def outcomes(results: list[Result]) -> list[Outcome]:
 
 def test_one_at_a_time() -> None:
     """The credentials of an identity are written one after the other, those of several identities at once."""
-    together = threading.Barrier(2, timeout=30)
+    together = threading.Barrier(2, timeout=MAX_WAIT_SECONDS)
     first = True
 
     def meet(_: str) -> None:
