@@ -66,18 +66,17 @@ def test_reads(tmp_path: Path) -> None:
     """Reading a request over TLS asks the kernel for no memory: page faults are fewer than requests."""
     body, requests = json.dumps(review(POD)).encode(), 400
     with started(tmp_path) as program, closing(program.connect()) as connection:
-
-        def send() -> None:
-            connection.request("POST", names.MUTATE_PATH, body, dict(JSON))
-            assert json.loads(connection.getresponse().read())["response"]["allowed"]
-
         server = child(program.process.pid)
-        for _ in range(requests):
-            send()
-        before = page_faults(server)
-        for _ in range(requests):
-            send()
-        assert page_faults(server) - before < requests
+
+        def faults() -> int:
+            before = page_faults(server)
+            for _ in range(requests):
+                connection.request("POST", names.MUTATE_PATH, body, dict(JSON))
+                assert json.loads(connection.getresponse().read())["response"]["allowed"]
+            return page_faults(server) - before
+
+        # The first requests fill caches; on a slow machine background tasks meet faults of their own meanwhile.
+        assert min(faults() for _ in range(4)) < requests / 2
 
 
 def test_admission_line(program: Program) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from azure_workload_identity import names
 from testbed.pods import pod
-from testbed.processes import MAX_WAIT_SECONDS, child, running, wait_until
+from testbed.processes import MAX_WAIT_SECONDS, child, running, until, wait_until
 from testbed.program import JSON, ROOT, Program, listens, review, started
 
 POD = pod(serviceAccountName="quickstart")
@@ -31,9 +31,7 @@ def is_gone(process: int) -> bool:
 
 def wait_until_gone(process: int) -> None:
     """Wait for the end of a process that is not a child of this one."""
-    deadline = time.monotonic() + MAX_WAIT_SECONDS
-    while not is_gone(process) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: is_gone(process))
 
 
 @contextlib.contextmanager
@@ -131,9 +129,7 @@ def test_releases_sockets_at_shutdown(tmp_path: Path) -> None:
             connection.putheader(name, value)
         connection.endheaders()
         program.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + MAX_WAIT_SECONDS
-        while listens(program.port) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: not listens(program.port))
         assert not listens(program.port)
         assert program.process.poll() is None
         connection.send(BODY)
