@@ -45,6 +45,7 @@ def test_there_and_back(control_plane: ControlPlane, tmp_path: Path) -> None:
         with continuous(control_plane, namespace, 2, 0.05) as created:
             release.apply("upgrade", engine="both")
             wait_for(release, namespace, "policy")
+            wait_until_true(release.policy_injects, "the policy that injects applies, too")
             release.apply("upgrade", engine="policy")
             wait_for_creations(created)
             servers.close()

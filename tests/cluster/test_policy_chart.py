@@ -42,9 +42,13 @@ def namespace(release: Release) -> str:
     account(release, created, "selected", SELECTED)
 
     def applied() -> bool:
-        return error(release, created, annotations={names.TOKEN_EXPIRATION: "1"}).endswith(
-            "of the pod is not a number of seconds from 3600 to 86400 (invalid-token-expiration)"
-        ) and release.is_mutated(created, serviceAccountName="selected")
+        return (
+            error(release, created, annotations={names.TOKEN_EXPIRATION: "1"}).endswith(
+                "of the pod is not a number of seconds from 3600 to 86400 (invalid-token-expiration)"
+            )
+            and "token-missing" in error(release, created, serviceAccountName="app")
+            and release.is_mutated(created, serviceAccountName="selected")
+        )
 
     wait_until_true(applied, "the policies apply")
     return created

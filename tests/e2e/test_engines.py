@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import Final
 
 import pytest
@@ -78,6 +79,11 @@ def cut_off(node: Node, _: list[Release]) -> Iterator[None]:
         subprocess.run([*command, "--delete", *rule], check=True)
 
 
+def injects(engine: str, release: Release, namespace: str) -> bool:
+    """Whether pods get their identity, from policies where the engine has them."""
+    return mutated(release, namespace) and (engine == WEBHOOK or release.policy_injects())
+
+
 @pytest.mark.parametrize("fault", [scaled_to_zero, deleted, cut_off], ids=["scaled to 0", "deleted", "cut off"])
 def test_away(
     node: Node,
@@ -90,7 +96,7 @@ def test_away(
         created = {}
         for engine, release in releases.items():
             namespace = release.workload_namespace()
-            wait_until_true(lambda release=release, namespace=namespace: mutated(release, namespace), engine)  # type: ignore[misc]
+            wait_until_true(partial(injects, engine, release, namespace), engine)
             created[engine] = stack.enter_context(
                 continuous(node.cluster, namespace, 1, PAUSE_SECONDS, schedulingGates=NEVER)
             )

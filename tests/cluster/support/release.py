@@ -92,7 +92,11 @@ class Release:
 
     def configuration(self) -> JsonObject:
         """Return the webhook configuration as it is stored."""
-        return self.get("mutatingwebhookconfiguration", f"azwi-{self.namespace}-{FULLNAME}")
+        return self.get("mutatingwebhookconfiguration", self._cluster_wide_name)
+
+    @property
+    def _cluster_wide_name(self) -> str:
+        return f"azwi-{self.namespace}-{FULLNAME}"
 
     def bundles(self) -> list[str]:
         """Return the caBundle of every entry."""
@@ -103,6 +107,12 @@ class Release:
         path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
         stored = self.control_plane.request("POST", path, pod(**{"serviceAccountName": "app", **fields}))
         return environment(stored["spec"]["containers"][0]).get(names.ENV_CLIENT_ID) == CLIENT_ID
+
+    def policy_injects(self) -> bool:
+        """Whether the API server has applied the policy that injects: beside a webhook, the pods do not show it."""
+        sample = "apiserver_mutating_admission_policy_check_duration_seconds_count"
+        labels = f'error_type="no_error",policy="{self._cluster_wide_name}-inject",'
+        return f"{sample}{{{labels}" in self.control_plane.kubectl("get", "--raw", "/metrics").stdout
 
     @contextmanager
     def service(self, name: str = FULLNAME) -> Iterator[Service]:
