@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+Result = TypeVar("Result")
 STOP_SECONDS: Final = 15.0
 # Far longer than anything takes: only a wait for something that never happens lasts so long, on any machine.
 MAX_WAIT_SECONDS: Final = 180.0
@@ -81,17 +82,18 @@ def _stat(process: int) -> list[str]:
     return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
 
 
-def until(happened: Callable[[], object]) -> None:
-    """Poll until something has happened.
+def until(happened: Callable[[], Result]) -> Result:
+    """Poll until something has happened, and return what says so.
 
     Raises:
         TimeoutError: It did not within MAX_WAIT_SECONDS.
     """
     deadline = time.monotonic() + MAX_WAIT_SECONDS
-    while not happened():
+    while not (result := happened()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"it did not happen within {MAX_WAIT_SECONDS:.0f} s")
         time.sleep(0.01)
+    return result
 
 
 async def until_in_loop(happened: Callable[[], object]) -> None:

@@ -19,8 +19,10 @@ import urllib3
 
 from azure_workload_identity.types import JsonObject
 from testbed import tools
-from testbed.processes import MAX_WAIT_SECONDS, free_ports, running, wait_until
+from testbed.processes import MAX_WAIT_SECONDS, free_ports, running, until, wait_until
 
+# For kubectl wait and kubectl rollout status: it ends, and says what is missing, before `Cluster.kubectl` gives up.
+UNTIL_TIMEOUT = f"--timeout={MAX_WAIT_SECONDS - 10:.0f}s"
 READY_SECONDS = 300.0  # with 500,000 ServiceAccounts in etcd it takes a while
 
 
@@ -210,12 +212,16 @@ class Cluster:
         """Create a pod and return it as stored."""
         return self.request("POST", f"/api/v1/namespaces/{namespace}/pods", pod)
 
+    def wait_until_served(self, *kinds: str) -> None:
+        """Wait until custom resources can be read: discovery knows them a moment after they are `Established`."""
+        until(lambda: self.kubectl("get", ",".join(kinds), "--all-namespaces").returncode == 0)
+
     def token(self, namespace: str, service_account: str) -> str:
-        """Ask for a token of a ServiceAccount, valid for an hour."""
+        """Ask for a token of a ServiceAccount, valid for a day."""
         answer = self.request(
             "POST",
             f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token",
-            {"spec": {"expirationSeconds": 3600}},
+            {"spec": {"expirationSeconds": 86400}},
         )
         token: str = answer["status"]["token"]
         return token

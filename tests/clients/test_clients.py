@@ -120,11 +120,13 @@ def test_first_token(clients: Clients, capsys: pytest.CaptureFixture[str]) -> No
 def test_throttled(clients: Clients) -> None:
     """Throttled for longer than SDKs wait at once, they retry as Retry-After says and get a token; others see why."""
     faults = clients.pod.outside.entra.faults
-    faults.throttle(26, times=len(clients.retrying))
-    results = clients.get("https://NAME.throttled.test", *clients.retrying)
-    faults.throttle(26)
-    (other,) = clients.get("https://NAME.throttled.test", "msal").values()
-    faults.healthy()
+    try:
+        faults.throttle(26, times=len(clients.retrying))
+        results = clients.get("https://NAME.throttled.test", *clients.retrying)
+        faults.throttle(26)
+        (other,) = clients.get("https://NAME.throttled.test", "msal").values()
+    finally:
+        faults.healthy()
 
     clients.check(results, "https://NAME.throttled.test")
     assert "too many requests: wait 26 s" in other.error

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -25,6 +25,7 @@ from testbed.cluster.server import wait_until_true
 from testbed.processes import MAX_WAIT_SECONDS, paused, until
 from tests.cluster.support.api_servers import balanced, failed_calls
 from tests.cluster.support.installation import Installation, Replica, installed
+from tests.cluster.support.mutation import wait_until_mutated
 from tests.cluster.support.pairs import CLIENTS, Seen, creating, head
 from tests.cluster.test_faults import OTHER_CLIENT_ID, client_id, review
 
@@ -37,9 +38,9 @@ SECONDS: Final = float(os.environ.get("API_SERVER_SECONDS", "1"))
 AROUND_SECONDS: Final = 1.0
 REPLICAS: Final = 2
 ROTATIONS: Final = 3 if LONG else 1
-# A CA is announced with a third of its life left and promoted 4.5 s later; a leaf is renewed after 30 s.
-CA_LIFETIME: Final = timedelta(seconds=90)
-CERT_LIFETIME: Final = timedelta(seconds=45)
+# A CA is announced with a third of its life left and promoted a moment later; a leaf is renewed after two thirds.
+CA_LIFETIME: Final = timedelta(seconds=90 if LONG else 900)
+CERT_LIFETIME: Final = CA_LIFETIME / 2
 # While etcd elects, nobody can read an account that is not cached: such a read is given up after 2 s.
 ELECTION: Final = "accounts-unavailable"
 ELECTION_SECONDS: Final = 10.0
@@ -76,7 +77,9 @@ class Stage:
         """Run the webhook's replicas."""
         with ExitStack() as stack:
             running = [stack.enter_context(self.installation.replica(*flags)) for _ in range(REPLICAS)]
-            wait_until_true(lambda: self.installation.is_mutated(self.namespace), "the webhook is called")
+            for member in self.plane.members:
+                seen = replace(self.installation, control_plane=self.plane.through(member))
+                wait_until_mutated(seen, self.namespace)
             yield running
 
 
@@ -178,7 +181,7 @@ def leader_paused(stage: Stage, leader: Member) -> None:
 @pytest.mark.parametrize("fault", [leader_killed, leader_paused] if LONG else [leader_killed])
 def test_failover(served: Stage, fault: Callable[[Stage, Member], None]) -> None:
     """While etcd elects a leader no pod is created without identity; at most reads of new accounts fail meanwhile."""
-    leader = served.plane.leader()
+    leader = until(served.plane.leader)
     assert leader
     with served.creating(f"etcd's {fault.__name__.replace('_', ' ')}") as seen:
         fault(served, leader)

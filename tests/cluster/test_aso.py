@@ -7,7 +7,6 @@ from typing import Final
 import pytest
 
 from testbed.cluster.control_plane import ControlPlane
-from testbed.cluster.server import wait_until_true
 from tests.azwi_cli.test_main import azwi
 
 CRDS: Final = Path(__file__).parent / "aso" / "crds.yaml"
@@ -20,9 +19,7 @@ def operator(control_plane: ControlPlane) -> Iterator[None]:
     try:
         done = control_plane.kubectl("apply", "--server-side", "-f", str(CRDS))
         assert done.returncode == 0, done.stderr
-        wait_until_true(
-            lambda: control_plane.kubectl("get", KINDS, "--all-namespaces").returncode == 0, "they are served"
-        )
+        control_plane.wait_until_served(KINDS, "federatedidentitycredentials.managedidentity.azure.com")
         yield
     finally:
         control_plane.kubectl("delete", "--ignore-not-found", "-f", str(CRDS))

@@ -18,6 +18,7 @@ from testbed.cluster.control_plane import ApiError, Cluster, ControlPlane
 from testbed.cluster.manifests import CLIENT_ID, environment, pod
 from testbed.cluster.server import TENANT_ID, scope, wait_until_true
 from testbed.processes import MAX_WAIT_SECONDS
+from tests.cluster.support.mutation import wait_until_mutated
 from tests.cluster.support.release import FULLNAME, Release, Replica, released
 from tests.cluster.support.service import Service
 
@@ -184,8 +185,15 @@ def test_deleted_secret(release: Release, serving: Service) -> None:
     assert release.is_mutated(namespace)
 
     release.apply("upgrade")
-    wait_until_true(lambda: "tls.crt" in release.get("secret", SECRET).get("data", {}), "a server fills the new one")
-    assert release.is_mutated(namespace)
+    wait_until_true(lambda: is_trusted(release), "a server fills the new one, and its CA is trusted")
+    wait_until_mutated(release, namespace)
+
+
+def is_trusted(release: Release) -> bool:
+    """Whether there is a certificate, and every caBundle has its CA."""
+    data = release.get("secret", SECRET).get("data", {})
+    bundles = [base64.b64decode(bundle) for bundle in release.bundles()]
+    return "tls.crt" in data and all(base64.b64decode(data["ca.crt"]) in bundle for bundle in bundles)
 
 
 @pytest.mark.usefixtures("serving")

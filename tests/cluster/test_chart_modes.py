@@ -26,9 +26,10 @@ from testbed.processes import child
 from testbed.upstream import chart as upstream
 from tests.chart.helm import CHART, VALUE_SETS, Helm, objects
 from tests.chart.test_value_sets import CUSTOM
+from tests.cluster.support.mutation import is_first_mutated, mutated, wait_until_mutated
 from tests.cluster.support.release import FULLNAME, Release, Replica, released
 
-TIMEOUT_SECONDS = 2
+TIMEOUT_SECONDS = 6
 UPSTREAM_SERVICE = "azure-wi-webhook-webhook-service"
 UPSTREAM_CONFIGURATION = "azure-wi-webhook-mutating-webhook-configuration"
 
@@ -59,7 +60,7 @@ def test_existing_secret(control_plane: ControlPlane, tmp_path: Path) -> None:
     )
 
     with release.replicas():
-        assert release.is_mutated(release.workload_namespace())
+        wait_until_mutated(release, release.workload_namespace())
     account = f"--as=system:serviceaccount:{release.namespace}:{FULLNAME}"
     for verb, resource in (
         ("get", "secrets/mine"),
@@ -131,9 +132,7 @@ def cert_manager_kinds(control_plane: ControlPlane) -> Iterator[None]:
     """Let the API server take Certificates and Issuers."""
     definitions = [definition("certificates", "Certificate"), definition("issuers", "Issuer")]
     control_plane.apply(*definitions)
-    for custom_resource in definitions:
-        name = f"crd/{custom_resource['metadata']['name']}"
-        control_plane.kubectl("wait", "--for=condition=Established", name, "--timeout=60s")
+    control_plane.wait_until_served("certificates", "issuers")
     yield
     for custom_resource in definitions:
         control_plane.kubectl("delete", "crd", custom_resource["metadata"]["name"])
@@ -162,7 +161,7 @@ def test_cert_manager(control_plane: ControlPlane, tmp_path: Path) -> None:
     with released(control_plane, tmp_path, replicaCount=1, certificates__mode="cert-manager") as release:
         act_as_cert_manager(release)
         with release.replicas():
-            assert release.is_mutated(release.workload_namespace())
+            wait_until_mutated(release, release.workload_namespace())
         before = release.bundles()
         release.apply("upgrade", replicaCount=1, certificates__mode="cert-manager", logLevel="debug")
         assert release.bundles() == before
@@ -173,7 +172,7 @@ def test_opt_in_modes(control_plane: ControlPlane, tmp_path: Path) -> None:
     with released(control_plane, tmp_path, replicaCount=1, optIn=["service-account"]) as release:
         namespace = release.workload_namespace()
         with release.service() as service, release.replica(service):
-            assert release.is_mutated(namespace, labels={})
+            wait_until_mutated(release, namespace, labels={})
             assert not release.is_mutated(namespace, labels={}, serviceAccountName="default")
             assert not release.is_mutated(namespace, labels={names.USE_LABEL: "false"})
 
@@ -182,7 +181,7 @@ def test_opt_in_modes(control_plane: ControlPlane, tmp_path: Path) -> None:
                 wait_until_true(lambda: all(release.bundles()), "the new entries are given the caBundle")
         labelled = release.workload_namespace(USE)
         with release.replicas():
-            wait_until_true(lambda: release.is_mutated(namespace), "the API server knows the new entries")
+            wait_until_mutated(release, namespace)
             assert not release.is_mutated(namespace, labels={})
             assert release.is_mutated(labelled, labels={})
             assert release.is_mutated(labelled)
@@ -195,7 +194,7 @@ def test_second_call(control_plane: ControlPlane, tmp_path: Path) -> None:
     with released(control_plane, tmp_path, replicaCount=1, webhook=webhook) as release, release.service() as service:
         namespace = release.workload_namespace()
         with release.replica(service) as replica:
-            wait_until_true(lambda: release.is_mutated(namespace), "the API server calls the webhook")
+            wait_until_mutated(release, namespace)
             before = admissions(replica)
             assert all(release.is_mutated(namespace) for _ in range(10))
             assert admissions(replica) == before + 10
@@ -225,7 +224,7 @@ def test_identity_mapping(control_plane: ControlPlane, tmp_path: Path) -> None:
     mappings = [{"namespace": namespace, "serviceAccount": "default", "clientId": CLIENT_ID}]
     release.apply("install", replicaCount=1, identityMapping__mappings=mappings)
     with release.replicas():
-        assert release.is_mutated(namespace, serviceAccountName="default")
+        assert is_first_mutated(release, namespace, serviceAccountName="default")
     release.helm("uninstall", release.name)
 
 
@@ -308,7 +307,7 @@ def test_beside_v160(control_plane: ControlPlane, tmp_path: Path) -> None:
         control_plane.apply(configuration(UPSTREAM_CONFIGURATION, other.url, other.ca_pem, **watched))
         namespace = release.workload_namespace()
         with release.replicas():
-            wait_until_true(lambda: release.is_mutated(namespace) and other.calls > 0, "both are called")
+            wait_until_true(lambda: mutated(release, namespace) and other.calls > 0, "both are called")
             stored = control_plane.create_pod(namespace, pod(serviceAccountName="app"))
         control_plane.kubectl("delete", "mutatingwebhookconfiguration", UPSTREAM_CONFIGURATION)
     assert len(token_volumes(stored)) == 1
@@ -386,7 +385,7 @@ def test_upstream_release_is_taken_over(control_plane: ControlPlane, tmp_path: P
         gone = control_plane.kubectl("get", "configmap", upstream.CONFIG, here)
         assert gone.returncode == 1
         with release.replicas(upstream.DEPLOYMENT, UPSTREAM_SERVICE):
-            assert release.is_mutated(namespace)
+            wait_until_mutated(release, namespace)
             own = f"{FULLNAME}-server-cert"
             trusted = authority + base64.b64decode(release.get("secret", own)["data"]["ca.crt"])
             wait_until_true(lambda trusted=trusted: pair()["ca.crt"] == trusted, "a rollback is prepared")  # type: ignore[misc]
@@ -457,6 +456,7 @@ def test_test_hook(control_plane: ControlPlane, tmp_path: Path) -> None:
         rendered = release.helm("get", "hooks", release.name).stdout
         account, written = objects(rendered)
         control_plane.apply(account)
+        wait_until_mutated(release, release.workload_namespace())
         stored = control_plane.create_pod(namespace, written)
     release.helm("uninstall", release.name)
 

@@ -14,6 +14,7 @@ from testbed.cluster.manifests import pod
 from testbed.processes import MAX_WAIT_SECONDS
 from testbed.program import JSON, review
 from tests.cluster.support.installation import installed
+from tests.cluster.support.mutation import wait_until_mutated
 
 NAMESPACE = "identity-system"
 
@@ -42,7 +43,7 @@ def test_client_certificate(programs: Programs, tmp_path: Path) -> None:
         installation.replica(f"--client-ca-file={client_ca}") as replica,
     ):
         namespace = installation.workload_namespace()
-        assert installation.is_mutated(namespace)
+        wait_until_mutated(installation, namespace)
         anonymous = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         anonymous.load_verify_locations(cadata=installation.ca_bundle().decode())
         anonymous.check_hostname = False

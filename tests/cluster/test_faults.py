@@ -21,11 +21,12 @@ from testbed.cluster.manifests import CLIENT_ID, pod
 from testbed.cluster.server import wait_until_true
 from testbed.processes import child, paused
 from tests.cluster.support.installation import Installation, Replica, installed
+from tests.cluster.support.mutation import is_first_mutated, wait_until_mutated
+from tests.cluster.test_load import accounts_with_client_id
 
 OTHER_CLIENT_ID = "f3a9d1f0-0f6e-4f6b-8c57-6b0c2b8f9d11"
 TIMEOUT_SECONDS = 5.0  # after which the API server would not wait any more, as the chart has it
 GONE_SECONDS = 30.0
-RECOVERY_SECONDS = 30.0
 MAPPING = "identities"
 
 log = logging.getLogger(__name__)
@@ -105,10 +106,9 @@ def test_api_server_gone(control_plane: ControlPlane, installation: Installation
         wait_until_true(
             lambda: client_id(review(replica, namespace, "app")[1]) == OTHER_CLIENT_ID,
             "the change is seen",
-            RECOVERY_SECONDS,
         )
         log.info("seen %.1f s after the API server was back", time.monotonic() - back)
-        wait_until_true(lambda: installation.is_mutated(namespace), "pods are created")
+        wait_until_mutated(installation, namespace)
         assert replica.metric('azwi_watch_restarts_total{reason="unavailable",resource="serviceaccounts"}') > 0
 
 
@@ -118,8 +118,8 @@ def test_compaction(control_plane: ControlPlane, installation: Installation) -> 
     namespace = installation.workload_namespace()
     control_plane.create_service_account(namespace, "leaving", {names.CLIENT_ID: CLIENT_ID})
     with installation.replica() as replica:
-        wait_until_true(lambda: client_id(review(replica, namespace, "leaving")[1]) == CLIENT_ID, "it is known")
-        before = replica.cached
+        before = accounts_with_client_id(control_plane)
+        wait_until_true(lambda: replica.cached == before, "the account is cached")
         with paused(child(replica.process.pid)):
             restart(control_plane)  # ends the connection on which the changes would come
             control_plane.request("DELETE", f"/api/v1/namespaces/{namespace}/serviceaccounts/leaving")
@@ -127,7 +127,7 @@ def test_compaction(control_plane: ControlPlane, installation: Installation) -> 
             control_plane.create_service_account(namespace, "coming-2", {names.CLIENT_ID: CLIENT_ID})
             compact(control_plane)
             restart(control_plane)  # its own memory of the changes is gone too
-        wait_until_true(lambda: replica.cached == before + 1, "the cache is what the cluster has", RECOVERY_SECONDS)
+        wait_until_true(lambda: replica.cached == before + 1, "the cache is what the cluster has")
         assert replica.metric('azwi_watch_restarts_total{reason="expired",resource="serviceaccounts"}') > 0
 
 
@@ -163,6 +163,7 @@ def test_mapping(control_plane: ControlPlane, installation: Installation) -> Non
     control_plane.create_service_account(namespace, "mapped")
     good = f"- {{namespace: {namespace}, serviceAccount: mapped, clientId: {CLIENT_ID}}}\n"
     with installation.replica(f"--identity-mapping-configmap={MAPPING}") as replica:
+        wait_until_mutated(installation, namespace)
         assert not installation.is_mutated(namespace, serviceAccountName="mapped")
 
         write_mapping(installation, f"mappings:\n{good}- {{namespace: other, clientId: mine}}\n")
@@ -197,7 +198,7 @@ def test_mapping_at_start(control_plane: ControlPlane, installation: Installatio
     control_plane.create_service_account(namespace, "mapped")
     write_mapping(installation, f"mappings:\n- {{namespace: {namespace}, clientId: {CLIENT_ID}}}\n")
     with installation.replica(f"--identity-mapping-configmap={MAPPING}"):
-        assert installation.is_mutated(namespace, serviceAccountName="mapped")
+        assert is_first_mutated(installation, namespace, serviceAccountName="mapped")
 
 
 def test_api_server_away_at_start(control_plane: ControlPlane, installation: Installation) -> None:
@@ -212,5 +213,5 @@ def test_api_server_away_at_start(control_plane: ControlPlane, installation: Ins
                 lambda: "the API server did not answer" in replica.readiness()[1], "readiness says what it waits for"
             )
             assert replica.process.poll() is None
-        wait_until_true(lambda: replica.readiness()[0] == 200, "it is ready", RECOVERY_SECONDS)
+        wait_until_true(lambda: replica.readiness()[0] == 200, "it is ready")
         assert "waiting: the API server did not answer" in replica.log.read_text()

@@ -222,8 +222,10 @@ def test_default_values_name_users(strict: ControlPlane, release: Release) -> No
     """Without the OpenShift values restricted-v2 refuses the server's pod: the test above would notice."""
     namespace = strict.create_namespace({"scc": "restricted-v2"})
     strict.create_service_account(namespace, FULLNAME)
-    refused = strict.create(namespace, server_pod(release))
-    assert "outside the namespace's range" in refused.stderr
+    wait_until_true(
+        lambda: "outside the namespace's range" in strict.create(namespace, server_pod(release)).stderr,
+        "the policy that stands for restricted-v2 applies",
+    )
 
 
 @pytest.fixture

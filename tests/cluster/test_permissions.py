@@ -33,13 +33,14 @@ def test_account_of_the_server(
     control_plane: ControlPlane, server_kubeconfig: Path, verb: str, resource: str, *, allowed: bool
 ) -> None:
     """The account that all these tests' server runs as reads ServiceAccounts and nothing else."""
+    wait_until_true(lambda: can(control_plane, server_kubeconfig, "list", "serviceaccounts"), "its role is in force")
     assert can(control_plane, server_kubeconfig, verb, resource) is allowed
 
 
 def test_server_that_loses_its_permission(control_plane: ControlPlane, tmp_path: Path) -> None:
     """A server that may no longer read ServiceAccounts answers promptly and names what it may not do."""
     kubeconfig = install_account(control_plane, "powerless")
-    with serving(kubeconfig, tmp_path, wait_for="healthz") as server:
+    with serving(kubeconfig, tmp_path) as server:
         scoped = {"objectSelector": {"matchLabels": USE}}
         control_plane.apply(configuration("powerless", server.url + names.MUTATE_PATH, server.ca_pem, **scoped))
         namespace = control_plane.create_namespace(scope("powerless"))

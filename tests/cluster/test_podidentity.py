@@ -47,9 +47,9 @@ def shop(control_plane: ControlPlane, webhook: Server) -> Iterator[str]:  # noqa
     namespace = control_plane.create_namespace(scope("main"))
     assert detected(control_plane).exit_code == 0, "without the kinds there is nothing to migrate"
     control_plane.apply(*map(definition, KINDS))
-    for kind in KINDS:
-        crd = f"crd/{PLURALS.get(kind, kind.lower() + 's')}.aadpodidentity.k8s.io"
-        assert control_plane.kubectl("wait", "--for=condition=Established", crd).returncode == 0
+    control_plane.wait_until_served(
+        *(f"{PLURALS.get(kind, kind.lower() + 's')}.aadpodidentity.k8s.io" for kind in KINDS)
+    )
     control_plane.apply(
         identity(namespace=namespace),
         binding(namespace=namespace),

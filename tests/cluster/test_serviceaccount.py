@@ -19,6 +19,7 @@ from testbed.azure_management.login import install_az
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import environment, pod, token_volumes
 from testbed.entra import Entra, FederatedCredential, entra
+from testbed.processes import until
 from testbed.program import ROOT
 from tests.support.commands import parsed
 
@@ -288,7 +289,10 @@ def test_sync_in_the_cluster(
     control_plane.create_service_account(namespace, "web", {names.CLIENT_ID: client_id})
     container = manifests[-1]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
     assert parsed(container["command"][1:])["owner"] == "cluster"
-    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig_for(system, "azwi-sync")))
+    kubeconfig = control_plane.kubeconfig_for(system, "azwi-sync")
+    may_list = ("auth", "can-i", "list", "serviceaccounts", "--all-namespaces")
+    until(lambda: control_plane.kubectl(*may_list, kubeconfig=kubeconfig).returncode == 0)
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     done = azwi("sync", "-n", namespace, "--prune", "--owner=cluster", *as_admin(azure))
     assert f"  + {namespace}/web\n" in done.stdout, done.output
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))

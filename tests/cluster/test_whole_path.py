@@ -14,7 +14,7 @@ from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import CLIENT_ID, container, environment, pod
 from testbed.cluster.server import TENANT_ID, register, scope, serving
 from testbed.entra import FederatedCredential
-from testbed.processes import running, wait_until
+from testbed.processes import MAX_WAIT_SECONDS, running, wait_until
 from testbed.program import ROOT
 from tests.cluster.support.kubelet import Kubelet, project
 from tests.support import azure_app, http_proxy
@@ -158,7 +158,7 @@ def http_proxy_on_the_node(services: Outside, log: Path) -> Iterator[None]:
     """Run an HTTP proxy beside Entra."""
     command = services.network.node.command(sys.executable, "-m", http_proxy.__name__, NODE, str(HTTP_PROXY_PORT))
     with running(command, log, cwd=ROOT) as process:
-        wait_until(lambda: http_proxy.READY in log.read_text(), process, log, 15)
+        wait_until(lambda: http_proxy.READY in log.read_text(), process, log, MAX_WAIT_SECONDS)
         yield
 
 
@@ -182,7 +182,7 @@ def test_egress(control_plane: ControlPlane, server_kubeconfig: Path, services: 
         with started(control_plane, stored, services, tmp_path / "volume") as kubelet:
             app, older = stored["spec"]["containers"]
             ask(kubelet, older, ["managed-identity"], services)
-            curl = ["curl", "--silent", "--max-time", "10", "--header", "Metadata: true", f"http://{IMDS}/metadata/"]
+            curl = ["curl", "--silent", "--max-time", "60", "--header", "Metadata: true", f"http://{IMDS}/metadata/"]
             passed = kubelet.run(app, *curl[:-1], curl[-1] + "instance?api-version=2021-02-01")
             kept = kubelet.run(app, *curl[:-1], curl[-1] + "identity/info?api-version=2018-02-01")
 

@@ -2,7 +2,6 @@
 
 import os
 import ssl
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,25 +22,20 @@ TOKEN: Final = "run/secrets/kubernetes.io/serviceaccount/token"
 LEFT: Final = 1 << 20  # bytes that are written block by block
 
 
-def in_network(node: Node, *command: str) -> None:
-    """Run a program of this machine in the node's network."""
-    subprocess.run(["nsenter", f"--target={node.process_id}", "--net", *command], check=True, capture_output=True)
-
-
 @contextmanager
 def without_dns(node: Node) -> Iterator[None]:
     """Nothing that a pod asks the cluster's DNS reaches it."""
     rule = ("FORWARD", "--protocol", "udp", "--dport", "53", "--jump", "DROP")
-    in_network(node, "iptables", "--wait", "--insert", *rule)
+    node.in_network("iptables", "--wait", "--insert", *rule)
     try:
         yield
     finally:
-        in_network(node, "iptables", "--wait", "--delete", *rule)
+        node.in_network("iptables", "--wait", "--delete", *rule)
 
 
 def flush_connections(node: Node) -> None:
     """Make the kernel forget every connection of the node's network, those to Services among them."""
-    in_network(node, "conntrack", "--flush")
+    node.in_network("conntrack", "--flush")
 
 
 def kubelet_is_healthy(node: Node) -> bool:

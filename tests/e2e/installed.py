@@ -1,18 +1,23 @@
 """The chart, installed by helm on the node."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from testbed.cluster.control_plane import ApiError, Cluster
-from testbed.cluster.server import wait_until_true
+from testbed.cluster.control_plane import UNTIL_TIMEOUT, Cluster
+from tests.cluster.support.installation import page
+from tests.cluster.support.mutation import wait_until_mutated
+from tests.cluster.support.node.node import Node
 from tests.cluster.support.release import FULLNAME, Release
 from tests.e2e.workloads import CONFIGMAP, RESTRICTED
 from tests.image import build
 
+HEALTH_PORT: Final = int(names.HEALTH_ADDR.removeprefix(":"))
 DEPLOYMENT: Final = f"deployment/{FULLNAME}"
 SELECTOR: Final = "--selector=app.kubernetes.io/name=workload-identity-webhook"
 
@@ -31,18 +36,9 @@ def values(**more: Any) -> dict[str, Any]:  # noqa: ANN401  values of the chart
 
 def wait(release: Release) -> None:
     """Wait until every pod of the Deployment is ready and of its newest version."""
-    status = release.control_plane.kubectl(
-        "rollout", "status", DEPLOYMENT, f"--namespace={release.namespace}", "--timeout=55s"
-    )
+    where = f"--namespace={release.namespace}"
+    status = release.control_plane.kubectl("rollout", "status", DEPLOYMENT, where, UNTIL_TIMEOUT)
     assert status.returncode == 0, status.stdout + status.stderr
-
-
-def mutated(release: Release, namespace: str) -> bool:
-    """Whether a pod is mutated; while the API server cannot call the webhook it is not."""
-    try:
-        return release.is_mutated(namespace)
-    except ApiError:
-        return False
 
 
 def pods(release: Release) -> list[JsonObject]:
@@ -51,6 +47,27 @@ def pods(release: Release) -> list[JsonObject]:
         "get", "pods", f"--namespace={release.namespace}", SELECTOR, "--output=json"
     ).stdout
     return [pod for pod in json.loads(listed)["items"] if "deletionTimestamp" not in pod["metadata"]]
+
+
+def are_ready(release: Release, replicas: int = 2) -> bool:
+    """Whether the release has so many pods, and each is ready."""
+    statuses = [status for pod in pods(release) for status in pod["status"].get("containerStatuses", [])]
+    return [status["ready"] for status in statuses] == [True] * replicas
+
+
+def answer(replicas: list[JsonObject]) -> bool:
+    """Whether each of these pods says that it is ready."""
+    return all(page(HEALTH_PORT, "readyz", pod["status"].get("podIP", ""))[0] == 200 for pod in replicas)
+
+
+def is_routed(node: Node, namespace: str, service: str = FULLNAME) -> bool:
+    """Whether kube-proxy sends calls of a Service to each pod of its namespace, and nowhere else."""
+    rules = node.in_network("iptables", "--wait", "--table=nat", "--list-rules")
+    found = re.findall(rf'"{namespace}/{service}(?::[a-z-]+)?".* --to-destination ([0-9.]+):', rules)
+    listed = node.cluster.request("GET", f"/api/v1/namespaces/{namespace}/pods")["items"]
+    return set(found) == {
+        pod["status"].get("podIP", "") for pod in listed if "deletionTimestamp" not in pod["metadata"]
+    }
 
 
 @contextmanager
@@ -63,15 +80,13 @@ def installed(
 ) -> Iterator[Release]:
     """Install the chart, wait until the API server reaches its pods, and uninstall it in the end.
 
-    Ready pods are not enough: kube-proxy writes the rules of their Service a moment later. Unless a release is given,
-    it is one in a `restricted` namespace of its own.
+    Unless a release is given, it is one in a `restricted` namespace of its own.
     """
     release = release or Release(cluster, cluster.create_namespace(RESTRICTED), directory)
     release.apply("install", **values(**more))
     try:
         wait(release)
-        namespace = release.workload_namespace()
-        wait_until_true(lambda: mutated(release, namespace), "the API server reaches the webhook")
+        wait_until_mutated(release, release.workload_namespace())
         yield release
     finally:
         release.helm("uninstall", release.name)

@@ -13,6 +13,7 @@ from azure_workload_identity import names
 from certs.secret_keys import CA
 from testbed.cluster.control_plane import Cluster
 from testbed.cluster.server import wait_until_true
+from testbed.processes import MAX_WAIT_SECONDS
 from tests.cluster.support.release import FULLNAME, Release
 from tests.cluster.test_chart_modes import definition, secret
 from tests.e2e.installed import installed, pods, values, wait
@@ -20,14 +21,16 @@ from tests.e2e.report import note
 from tests.e2e.test_upgrades import creating, gone, names_of
 
 ROTATIONS = 3
-LONGEST = 100.0
+LONGEST = 180.0
 OWN = "mine"
 
 
 def served(release: Release) -> set[str]:
     """Return the certificates that the pods present, PEM."""
     addresses = [pod["status"]["podIP"] for pod in pods(release)]
-    return {ssl.get_server_certificate((address, names.WEBHOOK_PORT), timeout=5) for address in addresses}
+    return {
+        ssl.get_server_certificate((address, names.WEBHOOK_PORT), timeout=MAX_WAIT_SECONDS) for address in addresses
+    }
 
 
 def test_self_managed_rotation(cluster: Cluster, tmp_path: Path) -> None:
@@ -53,11 +56,10 @@ def test_self_managed_rotation(cluster: Cluster, tmp_path: Path) -> None:
 def cert_manager_kinds(cluster: Cluster) -> Iterator[None]:
     """Let the API server take Certificates and Issuers."""
     definitions = [definition("certificates", "Certificate"), definition("issuers", "Issuer")]
-    crds = [f"crd/{item['metadata']['name']}" for item in definitions]
     cluster.apply(*definitions)
-    cluster.kubectl("wait", "--for=condition=Established", *crds, "--timeout=30s")
+    cluster.wait_until_served("certificates", "issuers")
     yield
-    cluster.kubectl("delete", *crds)
+    cluster.kubectl("delete", *(f"crd/{item['metadata']['name']}" for item in definitions))
 
 
 @pytest.mark.usefixtures("cert_manager_kinds")
@@ -81,7 +83,7 @@ def test_cert_manager(cluster: Cluster, tmp_path: Path) -> None:
             cluster.request("PATCH", path, patch, content_type="application/merge-patch+json")
             (leaf,) = [base64.b64decode(renewed["data"]["tls.crt"]).decode()]
             begun = time.monotonic()
-            wait_until_true(lambda leaf=leaf: same(served(release), leaf), "both pods serve it", 60)  # type: ignore[misc]
+            wait_until_true(lambda leaf=leaf: same(served(release), leaf), "both pods serve it")  # type: ignore[misc]
             note(f"{time.monotonic() - begun:7.2f} s  renewed Secret to both pods serving it")
     release.helm("uninstall", release.name)
     assert created.failures == []

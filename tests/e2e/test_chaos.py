@@ -15,19 +15,19 @@ from typing import Final
 
 import pytest
 
-from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
+from testbed.cluster.control_plane import UNTIL_TIMEOUT
 from testbed.cluster.server import wait_until_true
 from tests.cluster.support import pairs
-from tests.cluster.support.installation import page
 from tests.cluster.support.load import IN_FLIGHT
+from tests.cluster.support.mutation import wait_until_mutated
 from tests.cluster.support.node.node import Node
 from tests.cluster.support.pairs import CLIENTS, Seen
 from tests.cluster.support.release import Release
 from tests.e2e import faults
 from tests.e2e.azure import Azure
 from tests.e2e.clock import Clock
-from tests.e2e.installed import DEPLOYMENT, installed, mutated, pods, wait
+from tests.e2e.installed import DEPLOYMENT, answer, installed, pods, wait
 from tests.e2e.report import note
 from tests.e2e.test_certificates import served
 from tests.e2e.test_tokens import ENVIRONMENT, MANAGED_IDENTITY_ALONE
@@ -40,7 +40,6 @@ AROUND_SECONDS: Final = 1.0
 RECOVERY_SECONDS: Final = 120.0
 # Nothing answers: before kube-proxy knows that a replica is not ready, and after.
 AWAY: Final = f"{IN_FLIGHT}|connection refused|context deadline exceeded"
-HEALTH_PORT: Final = int(names.HEALTH_ADDR.removeprefix(":"))
 FLUSHES: Final = 3
 HOUR: Final = 3600
 # Prints the status of the proxy's answer to a request for a token.
@@ -77,7 +76,7 @@ class Run:
 def meanwhile(release: Release, what: str) -> Iterator[Run]:
     """Create pods before, during and after a fault, and note the row of the table."""
     cluster, namespace = release.control_plane, release.workload_namespace()
-    wait_until_true(lambda: mutated(release, namespace), "the API server reaches the webhook")
+    wait_until_mutated(release, namespace)
     with pairs.creating(cluster.http, [cluster.url], namespace, schedulingGates=NEVER) as seen:
         time.sleep(AROUND_SECONDS)
         run = Run(seen, time.monotonic())
@@ -104,14 +103,9 @@ def fresh(serving: Release) -> Release:
     """Replace the replicas: none has crashed yet."""
     former = {item["metadata"]["name"] for item in pods(serving)}
     serving.control_plane.kubectl("rollout", "restart", DEPLOYMENT, f"--namespace={serving.namespace}")
-    wait_until_true(lambda: not former & {item["metadata"]["name"] for item in pods(serving)}, "they are new", 120)
+    wait_until_true(lambda: not former & {item["metadata"]["name"] for item in pods(serving)}, "they are new")
     wait(serving)
     return serving
-
-
-def answer(replicas: list[JsonObject]) -> bool:
-    """Whether each of these pods says that it is ready."""
-    return all(page(HEALTH_PORT, "readyz", item["status"]["podIP"])[0] == 200 for item in replicas)
 
 
 @only_long
@@ -284,7 +278,7 @@ def test_proxy_without_dns(node: Node, release: Release, azure: Azure) -> None:
     apps = workloads(release.control_plane, azure, release.workload_namespace())
     staying = container(f"{FILES}/look.py", "--stay", env=MANAGED_IDENTITY_ALONE)
     apps.create(pod("proxied", staying, annotations=ENVIRONMENT))
-    apps.kubectl("wait", "--for=condition=Ready", "pod/proxied", "--timeout=45s")
+    apps.kubectl("wait", "--for=condition=Ready", "pod/proxied", UNTIL_TIMEOUT)
 
     def status(resource: str) -> str:
         return apps.kubectl("exec", "proxied", "--container=app", "--", "python3", "-c", ASK, resource).strip()

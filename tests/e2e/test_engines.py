@@ -4,7 +4,6 @@ ENGINE_FAULT_SECONDS says how long each is away; `make engine-faults-node` takes
 """
 
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -17,9 +16,10 @@ from azure_workload_identity import names
 from bench.engines import BOTH, POLICY, WEBHOOK
 from testbed.cluster.server import wait_until_true
 from tests.cluster.support.load import continuous
+from tests.cluster.support.mutation import mutated
 from tests.cluster.support.node.node import Node
 from tests.cluster.support.release import Release, released
-from tests.e2e.installed import DEPLOYMENT, SELECTOR, installed, mutated, pods, wait
+from tests.e2e.installed import DEPLOYMENT, SELECTOR, installed, pods, wait
 from tests.e2e.report import note
 
 SECONDS: Final = float(os.environ.get("ENGINE_FAULT_SECONDS", "6"))
@@ -71,12 +71,11 @@ def deleted(_: Node, releases: list[Release]) -> Iterator[None]:
 def cut_off(node: Node, _: list[Release]) -> Iterator[None]:
     """What the API server sends to the servers is dropped, as by a NetworkPolicy."""
     rule = ("OUTPUT", "--protocol", "tcp", "--dport", str(names.WEBHOOK_PORT), "--jump", "DROP")
-    command = ("nsenter", f"--target={node.process_id}", "--net", "iptables", "--wait")
-    subprocess.run([*command, "--insert", *rule], check=True)
+    node.in_network("iptables", "--wait", "--insert", *rule)
     try:
         yield
     finally:
-        subprocess.run([*command, "--delete", *rule], check=True)
+        node.in_network("iptables", "--wait", "--delete", *rule)
 
 
 def injects(engine: str, release: Release, namespace: str) -> bool:
@@ -102,6 +101,8 @@ def test_away(
             )
         with fault(node, servers):
             time.sleep(SECONDS)
+            if fault is not deleted:  # whose replacements may serve before the first call
+                wait_until_true(lambda: created[WEBHOOK].failures != [], "a creation is refused")
     for release in servers:
         wait(release)
     for engine, count in created.items():

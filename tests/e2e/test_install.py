@@ -6,9 +6,10 @@ from pathlib import Path
 
 from testbed.cluster.control_plane import Cluster
 from testbed.cluster.server import wait_until_true
+from tests.cluster.support.mutation import wait_until_mutated
 from tests.cluster.support.node.configuration import API_PORT, NAME, NETWORK
 from tests.cluster.support.release import Release
-from tests.e2e.installed import installed, mutated, pods, values, wait
+from tests.e2e.installed import installed, pods, values, wait
 from tests.e2e.report import note
 from tests.e2e.workloads import RESTRICTED
 from tests.image import build
@@ -23,7 +24,7 @@ def test_first_pod(cluster: Cluster, tmp_path: Path) -> None:
     begun = time.monotonic()
     release.apply("install", **values())
     helm = time.monotonic() - begun
-    wait_until_true(lambda: mutated(release, namespace), "the first pod is mutated", 60)
+    wait_until_mutated(release, namespace)
     note(f"{time.monotonic() - begun:7.2f} s  helm install to the first mutated pod, helm's own {helm:.2f} s included")
     wait(release)
     note(f"{time.monotonic() - begun:7.2f} s  helm install to both replicas ready")
@@ -43,7 +44,7 @@ def test_pods(release: Release) -> None:
 
 def test_memory(release: Release) -> None:
     """The server's memory as measured by cAdvisor is below its request."""
-    wait_until_true(lambda: len(_resident(release)) == 2, "cAdvisor has looked at both", 60)
+    wait_until_true(lambda: len(_resident(release)) == 2, "cAdvisor has looked at both")
     sizes = _resident(release)
     note("RSS of the replicas by cAdvisor: " + ", ".join(f"{size / MEBIBYTE:.0f} MiB" for size in sizes))
     assert max(sizes) < 96 * MEBIBYTE

@@ -18,13 +18,14 @@ import pytest
 
 from azure_workload_identity import names
 from azwi_cli.commands.migrate.conversion import convert
-from testbed.cluster.control_plane import Cluster
+from testbed.cluster.control_plane import UNTIL_TIMEOUT, Cluster
 from testbed.cluster.manifests import CLIENT_ID, environment, pod
 from testbed.cluster.server import TENANT_ID, scope, wait_until_true
 from testbed.upstream import chart as upstream
 from tests.cluster.support.load import IN_FLIGHT, Created, continuous
+from tests.cluster.support.node.node import Node
 from tests.cluster.support.release import FULLNAME, Release
-from tests.e2e.installed import values
+from tests.e2e.installed import is_routed, values
 from tests.e2e.report import note
 from tests.e2e.test_upgrades import CLIENTS, NEVER, PAUSE_SECONDS, span
 from tests.image import build
@@ -33,7 +34,6 @@ LONG: Final = "MIGRATION_RUNS" in os.environ
 RUNS: Final = range(1, int(os.environ.get("MIGRATION_RUNS", "1")) + 1)
 OURS: Final = "azwi-system"
 OTHER_TENANT: Final = "72f988bf-86f1-41af-91ab-2d7cd011db47"
-SETTLED_SECONDS: Final = 120.0
 REPLICAS: Final = 2
 # The API server's errors for a process that ended without draining. Servers of this project drain.
 BARE: Final = "has no client id"
@@ -45,6 +45,7 @@ ENDED: Final = f"{IN_FLIGHT}|connection refused"
 class Migration:
     """Both releases, the namespace whose pods both are to mutate, and v1.6.0's chart."""
 
+    node: Node
     theirs: Release
     ours: Release
     namespace: str
@@ -53,7 +54,7 @@ class Migration:
     @property
     def cluster(self) -> Cluster:
         """The cluster."""
-        return self.theirs.control_plane
+        return self.node.cluster
 
     def selector(self) -> dict[str, Any]:
         """The namespaces that both watch."""
@@ -88,14 +89,16 @@ class Migration:
         """Uninstall a release, and wait until its pods are gone."""
         done = release.helm("uninstall", release.name)
         assert done.returncode == 0, done.stderr
-        wait_until_true(lambda: pods(self.cluster, release.namespace) == 0, "its pods are gone", SETTLED_SECONDS)
+        wait_until_true(lambda: pods(self.cluster, release.namespace) == 0, "its pods are gone")
 
     def settle(self, namespace: str, deployment: str) -> None:
-        """Wait until a rollout is complete and the former pods are gone."""
+        """Wait until a rollout is complete, the former pods are gone, and kube-proxy knows the others."""
         where = f"--namespace={namespace}"
-        command = ("rollout", "status", f"deployment/{deployment}", where, "--timeout=30s")
-        wait_until_true(lambda: self.cluster.kubectl(*command).returncode == 0, "it is rolled out", SETTLED_SECONDS)
-        wait_until_true(lambda: pods(self.cluster, namespace) == REPLICAS, "former pods are gone", SETTLED_SECONDS)
+        command = ("rollout", "status", f"deployment/{deployment}", where, UNTIL_TIMEOUT)
+        wait_until_true(lambda: self.cluster.kubectl(*command).returncode == 0, "it is rolled out")
+        wait_until_true(lambda: pods(self.cluster, namespace) == REPLICAS, "former pods are gone")
+        service = upstream.SERVICE if namespace == upstream.NAMESPACE else FULLNAME
+        wait_until_true(lambda: is_routed(self.node, namespace, service), "kube-proxy knows the pods")
 
     @contextmanager
     def creating(self, way: str) -> Iterator[Created]:
@@ -128,9 +131,9 @@ def pods(cluster: Cluster, namespace: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def migration(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migration]:
+def migration(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migration]:
     """Make the namespaces and the chart; nothing is installed yet."""
-    directory = tmp_path_factory.mktemp("migration")
+    cluster, directory = node.cluster, tmp_path_factory.mktemp("migration")
     chart = upstream.write(directory / "upstream", build.NAME)
     for name in (upstream.NAMESPACE, OURS):
         cluster.create_namespace(name=name)
@@ -138,7 +141,7 @@ def migration(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     cluster.create_service_account(namespace, "app", {names.CLIENT_ID: CLIENT_ID})
     theirs = Release(cluster, upstream.NAMESPACE, directory, upstream.RELEASE)
     ours = Release(cluster, OURS, directory)
-    yield Migration(theirs, ours, namespace, chart)
+    yield Migration(node, theirs, ours, namespace, chart)
     for release in (theirs, ours):
         release.helm("uninstall", release.name)
     cluster.kubectl("delete", "namespace", upstream.NAMESPACE, OURS, namespace, "--wait=false")

@@ -9,7 +9,9 @@ import json
 import time
 
 from azure_workload_identity import names
+from testbed.cluster.control_plane import UNTIL_TIMEOUT
 from testbed.cluster.server import wait_until_true
+from testbed.processes import until
 from tests.cluster.support.node.node import Node
 from tests.e2e.azure import Azure
 from tests.e2e.report import note
@@ -28,7 +30,7 @@ def test_renewed_token(node: Node, restricted: Workloads, azure: Azure) -> None:
     """The proxy exchanges the renewed token for what it is asked next; neither proxy nor app was restarted."""
     staying = container(f"{FILES}/look.py", "--stay", env=MANAGED_IDENTITY_ALONE)
     restricted.create(pod("renewed", staying, annotations=ENVIRONMENT))
-    restricted.kubectl("wait", "--for=condition=Ready", "pod/renewed", "--timeout=45s")
+    restricted.kubectl("wait", "--for=condition=Ready", "pod/renewed", UNTIL_TIMEOUT)
 
     def exchanged(resource: str) -> str:
         program = (f"{FILES}/azure_app.py", resource, "managed-identity")
@@ -43,24 +45,23 @@ def test_renewed_token(node: Node, restricted: Workloads, azure: Azure) -> None:
         done = restricted.cluster.kubectl(f"--namespace={restricted.namespace}", *command)
         return done.stdout.split() if done.returncode == 0 else []
 
-    def is_one_token() -> bool:
-        """Whether the kubelet has written the token of its cache at both paths.
+    def only_token() -> str:
+        """Return the token of the kubelet's cache once it is at both paths, and nothing before.
 
         Volumes that it sets up at the same time may each get a token; the next look at the pod writes the cached one.
         """
-        return len(found := files()) == len(PATHS) and len(set(found)) == 1
+        found = files()
+        return found[0] if len(found) == len(PATHS) and len(set(found)) == 1 else ""
 
-    wait_until_true(is_one_token, "both paths have the same token", 180)
-    first = files()[0]
+    first = until(only_token)
     assert exchanged("https://vault.azure.net") == first
 
     begun = time.monotonic()
     node.restart_kubelet()
-    wait_until_true(lambda: first not in (found := files()) and found != [], "the kubelet has renewed the token", 60)
+    wait_until_true(lambda: first not in (found := files()) and found != [], "the kubelet has renewed the token")
     note(f"{time.monotonic() - begun:7.2f} s  restart of the kubelet to a renewed token in a running pod")
 
-    wait_until_true(is_one_token, "both paths have the same token again", 180)
-    second = files()[0]
+    second = until(only_token)
     assert exchanged("https://storage.azure.com") == second != first
     stored = json.loads(restricted.kubectl("get", "pod", "renewed", "--output=json"))
     statuses = [*stored["status"]["containerStatuses"], *stored["status"]["initContainerStatuses"]]

@@ -6,6 +6,7 @@ import pytest
 import trustme
 
 from azure_workload_identity import names
+from testbed.cluster.control_plane import UNTIL_TIMEOUT
 from testbed.cluster.server import wait_until_true
 from testbed.pods import CLIENT_ID, OTHER_CLIENT_ID
 from tests.cluster.support.release import Release
@@ -86,7 +87,7 @@ def test_the_proxy_waits_for_its_ca(release: Release) -> None:
     events = ("get", "events", "--field-selector=reason=FailedMount", "--output=jsonpath={.items[*].message}")
     wait_until_true(lambda: f'configmap "{CONFIGMAP}" not found' in waiting.kubectl(*events), "the event")
     waiting.create(named("ConfigMap", CONFIGMAP, "v1", data={"ca.crt": trustme.CA().cert_pem.bytes().decode()}))
-    waiting.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", made, "--timeout=45s")
+    waiting.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", made, UNTIL_TIMEOUT)
 
 
 def test_identity_binding(restricted: Workloads, azure: Azure) -> None:

@@ -6,18 +6,18 @@ from typing import Final
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from testbed.attacks import ATTACKS, Target, under_attack
+from testbed.cluster.server import wait_until_true
 from tests.cluster.support.installation import page
 from tests.cluster.support.node.configuration import CGROUP
 from tests.cluster.support.node.needs import CGROUPS
 from tests.cluster.support.node.node import Node
 from tests.cluster.support.release import Release
-from tests.e2e.installed import pods
+from tests.e2e.installed import HEALTH_PORT, are_ready, pods
 from tests.e2e.report import note
 from tests.e2e.workloads import Workloads
 
 NAMES: Final = ("trailers", "idle-tls", "silent-tls", "bodies", "heads", "labels", "unread")
 SECONDS: Final = 3.0
-HEALTH_PORT: Final = int(names.HEALTH_ADDR.removeprefix(":"))
 METRICS_PORT: Final = int(names.METRICS_ADDR.removeprefix(":"))
 LIMIT_MIB: Final = 192
 
@@ -38,11 +38,12 @@ def test_network_attacks(node: Node, release: Release, ordinary: Workloads) -> N
                 created += 1
         peaks = [int((cgroup / "memory.max_usage_in_bytes").read_text()) >> 20 for cgroup in cgroups]
         note(f"{ATTACKS[name].text}: at most {max(peaks)} of {LIMIT_MIB} MiB, {created} pods meanwhile")
+    wait_until_true(lambda: are_ready(release), "the kubelet finds the replicas ready")
     after = pods(release)
     assert [node.server(pod) for pod in after] == servers
     for pod in after:
         (status,) = pod["status"]["containerStatuses"]
-        assert (status["ready"], status["restartCount"], status["lastState"]) == (True, 0, {})
+        assert (status["restartCount"], status["lastState"]) == (0, {})
 
 
 def _address(pod: JsonObject) -> str:

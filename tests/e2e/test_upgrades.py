@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from azure_workload_identity.types import JsonObject
+from testbed.cluster.control_plane import UNTIL_TIMEOUT
 from testbed.cluster.server import wait_until_true
 from tests.cluster.support.load import IN_FLIGHT, Created, continuous
+from tests.cluster.support.mutation import wait_until_mutated
 from tests.cluster.support.node.node import Node
 from tests.cluster.support.release import Release
-from tests.e2e.installed import installed, mutated, pods, values, wait
+from tests.e2e.installed import answer, are_ready, installed, is_routed, pods, values, wait
 from tests.e2e.report import note
 from tests.e2e.workloads import SECURITY
 from tests.image import build
@@ -32,7 +34,6 @@ PAUSE_SECONDS = 0.05
 TIMEOUT_SECONDS = 5.0  # the chart's webhook.timeoutSeconds
 SATURATED_SECONDS = 15.0
 KILLED_SECONDS = 4.0  # kubelet and kube-proxy each notice within a second or two
-KUBE_PROXY_SECONDS = 2.0  # more than it takes to sync
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def serving(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Re
 def creating(release: Release, what: str) -> Iterator[Created]:
     """Create pods before, during and after the enclosed block, and note the result."""
     namespace = release.workload_namespace()
-    wait_until_true(lambda: mutated(release, namespace), "the API server reaches the webhook")
+    wait_until_mutated(release, namespace)
     begun = time.monotonic()
     with continuous(release.control_plane, namespace, CLIENTS, PAUSE_SECONDS, schedulingGates=NEVER) as created:
         time.sleep(1)
@@ -63,7 +64,7 @@ def gone(release: Release, names: list[str]) -> None:
     """Wait until these pods are gone: signalled, drained, ended."""
     for name in names:
         release.control_plane.kubectl(
-            "wait", "--for=delete", f"pod/{name}", f"--namespace={release.namespace}", "--timeout=50s"
+            "wait", "--for=delete", f"pod/{name}", f"--namespace={release.namespace}", UNTIL_TIMEOUT
         )
 
 
@@ -94,7 +95,8 @@ def test_forced_deletion(serving: Release) -> None:
         serving.control_plane.kubectl(
             "delete", "pod", victim, "--force", "--grace-period=0", f"--namespace={serving.namespace}"
         )
-        wait(serving)
+        # The Deployment's controller may not have noticed yet, and report a complete rollout.
+        wait_until_true(lambda: victim not in names_of(pods(serving)) and are_ready(serving), "it is replaced")
     assert created.failures == []
     assert created.slowest < TIMEOUT_SECONDS
 
@@ -105,7 +107,7 @@ def test_killed_server(node: Node, serving: Release) -> None:
         first = node.server(victim)
         with creating(serving, "SIGKILL of one replica's server") as created:
             os.kill(first, signal.SIGKILL)
-            time.sleep(KILLED_SECONDS)
+            wait_until_true(lambda victim=victim: answer([victim]), "another server answers")  # type: ignore[misc]
         only_in_flight(created)
         assert node.server(victim) != first
         assert status_of(serving, victim)["restartCount"] == 0
@@ -128,7 +130,7 @@ def test_killed_server_with_a_second_call(node: Node, tmp_path: Path) -> None:
         for victim in pods(release):
             with creating(release, "the same with webhook.secondCall") as created:
                 os.kill(node.server(victim), signal.SIGKILL)
-                time.sleep(KILLED_SECONDS)
+                wait_until_true(lambda victim=victim: answer([victim]), "another server answers")  # type: ignore[misc]
             only_in_flight(created)
 
 
@@ -141,8 +143,8 @@ def test_killed_container(node: Node, serving: Release) -> None:
     for victim in pods(serving):
         with creating(serving, "SIGKILL of one replica's container") as created:
             os.kill(node.container(victim), signal.SIGKILL)
-            wait_until_true(lambda victim=victim: was_restarted(serving, victim), "it is ready again", 30)  # type: ignore[misc]
-            time.sleep(KUBE_PROXY_SECONDS)
+            wait_until_true(lambda victim=victim: was_restarted(serving, victim), "it is ready again")  # type: ignore[misc]
+            wait_until_true(lambda: is_routed(node, serving.namespace), "kube-proxy sends calls to it again")
         assert not [
             failure for failure in created.failures if not re.search(f"{IN_FLIGHT}|connection refused", failure)
         ]
@@ -191,7 +193,7 @@ def test_saturated_node(serving: Release) -> None:
     stored = serving.control_plane.create(namespace, deployment)
     assert stored.returncode == 0, stored.stderr
     done = serving.control_plane.kubectl(
-        "rollout", "status", "deployment/burn", f"--namespace={namespace}", "--timeout=50s"
+        "rollout", "status", "deployment/burn", f"--namespace={namespace}", UNTIL_TIMEOUT
     )
     assert done.returncode == 0, done.stderr
     with creating(serving, f"{2 * cores} busy pods on {cores} cores") as created:

@@ -8,6 +8,7 @@ import pytest
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
+from testbed.cluster.control_plane import UNTIL_TIMEOUT
 from testbed.pods import CLIENT_ID
 from tests.cluster.support.node.configuration import ISSUER
 from tests.cluster.support.release import Release
@@ -67,7 +68,7 @@ def test_cron_job(restricted: Workloads) -> None:
     restricted.create(named("CronJob", "nightly", "batch/v1", spec=spec))
     with timed("CronJob's Job to its end"):
         restricted.kubectl("create", "job", "tonight", "--from=cronjob/nightly")
-        restricted.kubectl("wait", "--for=condition=Complete", "job/tonight", "--timeout=45s")
+        restricted.kubectl("wait", "--for=condition=Complete", "job/tonight", UNTIL_TIMEOUT)
     assert_sees_its_token(restricted.kubectl("logs", "job/tonight"), restricted)
 
 
@@ -97,6 +98,6 @@ def test_annotated_account_alone(release: Release, restricted: Workloads, tmp_pa
     with timed("Spice.ai-shaped release to a ready pod"):
         done = release.helm("install", "spiceai", str(chart), where, f"--set=clientId={CLIENT_ID}")
         assert done.returncode == 0, done.stderr
-        restricted.kubectl("rollout", "status", "statefulset/spiceai", "--timeout=45s")
-    assert_sees_its_token(restricted.kubectl("logs", "spiceai-0"), restricted, "spiceai")
+        restricted.kubectl("rollout", "status", "statefulset/spiceai", UNTIL_TIMEOUT)
+    assert_sees_its_token(restricted.logs("spiceai-0"), restricted, "spiceai")
     release.helm("uninstall", "spiceai", where)

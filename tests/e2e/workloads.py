@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from azure_workload_identity.types import JsonObject
-from testbed.cluster.control_plane import Cluster
+from testbed.cluster.control_plane import UNTIL_TIMEOUT, Cluster
 from testbed.cluster.manifests import USE
 from testbed.pods import OTHER_CLIENT_ID as OTHER
 from testbed.processes import until
@@ -124,7 +124,7 @@ class Workloads:
         """Create a pod or Job, wait until it has succeeded, and return a container's log."""
         made = self.create(manifest)
         done = "condition=Complete" if made.startswith("job/") else "jsonpath={.status.phase}=Succeeded"
-        self.kubectl("wait", f"--for={done}", made, "--timeout=45s")
+        self.kubectl("wait", f"--for={done}", made, UNTIL_TIMEOUT)
         return self.kubectl("logs", made, f"--container={name}")
 
     def tokens(self, manifest: JsonObject, name: str = "app") -> Tokens:
@@ -134,10 +134,15 @@ class Workloads:
     def roll_out(self, manifest: JsonObject) -> str:
         """Create a controller's object, wait until its pods are ready and return what one wrote."""
         made = self.create(manifest)
-        self.kubectl("rollout", "status", made, "--timeout=45s")
-        # A pod without a readiness probe is ready as soon as its container runs.
-        until(lambda: self.kubectl("logs", made))
-        return self.kubectl("logs", made)
+        self.kubectl("rollout", "status", made, UNTIL_TIMEOUT)
+        return self.logs(made)
+
+    def logs(self, of: str) -> str:
+        """Wait until a pod, or a pod of a controller, has written something, and return it.
+
+        A pod without a readiness probe is ready as soon as its container runs.
+        """
+        return until(lambda: self.kubectl("logs", of))
 
 
 def files(azure: Azure) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 
 from azure_workload_identity import __version__, names
 from scripts.image_archive import Image
-from testbed.processes import MAX_WAIT_SECONDS, free_ports, running, tail
+from testbed.processes import MAX_WAIT_SECONDS, free_ports, running, wait_until
 from testbed.program import ROOT, TENANT, started
 from tests.image.container import Machine
 from tests.test_project import PYPROJECT
@@ -240,7 +240,7 @@ def test_proxy_serves(machine: Machine, tmp_path: Path) -> None:
         "environment": settings,
     }
     with running(machine.command(**options), tmp_path / "proxy.log") as process:
-        probed = machine.run("probe", **options)
-        assert probed.returncode == 0, probed.stderr + tail(tmp_path / "proxy.log")
+        log = tmp_path / "proxy.log"
+        wait_until(lambda: machine.run("probe", **options).returncode == 0, process, log, MAX_WAIT_SECONDS)
         process.terminate()
         assert process.wait(MAX_WAIT_SECONDS) == 0

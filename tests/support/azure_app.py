@@ -125,7 +125,7 @@ def run(env: dict[str, str], resource: str, *credentials: str) -> Tokens:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     return read(done)
 

@@ -67,7 +67,11 @@ class Namespace:
         return [*inside, *command]
 
     def run(
-        self, *command: str, uid: int | None = None, env: Mapping[str, str] | None = None, seconds: float = 60
+        self,
+        *command: str,
+        uid: int | None = None,
+        env: Mapping[str, str] | None = None,
+        seconds: float = MAX_WAIT_SECONDS,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; a test reads status and output."""
         return subprocess.run(

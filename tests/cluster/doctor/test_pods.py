@@ -12,6 +12,7 @@ from azwi_cli import clock_skew
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import CLIENT_ID, environment, pod, token_volumes
 from testbed.cluster.server import scope
+from testbed.processes import until
 from tests.cluster.support.patient import Patient, account, deployment
 
 OTHER_CLIENT_ID = "3f1d8a52-2a14-4c1f-8c4f-7a3c5b0b1d11"
@@ -98,10 +99,19 @@ def test_job_without_label(patient: Patient) -> None:
     patient.fixed("label-missing", "Job")
 
 
+def injected(patient: Patient) -> str:
+    """Return the client id that the webhook gives a new pod."""
+    path = f"/api/v1/namespaces/{patient.namespace}/pods?dryRun=All"
+    stored = patient.plane.request("POST", path, pod("new", serviceAccountName="app"))
+    client_id: str = environment(stored["spec"]["containers"][0])[names.ENV_CLIENT_ID]
+    return client_id
+
+
 def test_changed_client_id(patient: Patient) -> None:
     """A pod with the former client id of its account is created again with the present one."""
     patient.plane.create_pod(patient.namespace, pod(serviceAccountName="app"))
     patient.apply(account({names.CLIENT_ID: OTHER_CLIENT_ID}))
+    until(lambda: injected(patient) == OTHER_CLIENT_ID)
     patient.fixed("pod-outdated", "Pod")
     assert environment(patient.get("pods", "app")["spec"]["containers"][0])[names.ENV_CLIENT_ID] == OTHER_CLIENT_ID
 

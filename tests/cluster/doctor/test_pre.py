@@ -30,7 +30,7 @@ def test_rights(patient: Patient) -> None:
     finding = patient.one("right-missing", "", *as_app, "--pre")
     try:
         patient.run(finding["fix"].replace(str(file), str(patient.plane.kubeconfig)))
-        assert patient.found("right-missing", *as_app, "--pre") == []
+        patient.wait_until_gone("right-missing", "", *as_app, "--pre")
     finally:
         patient.plane.kubectl("delete", "clusterrolebinding", "azwi-installer", "--ignore-not-found")
 

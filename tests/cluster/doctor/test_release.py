@@ -11,6 +11,7 @@ from azure_workload_identity.types import JsonObject
 from certs.authority import issue, make_authority
 from certs.key_pair import KeyPair
 from testbed.cluster.control_plane import ControlPlane
+from testbed.processes import until
 from tests.chart.helm import CHART
 from tests.cluster.support.doctor_release import endpoints, server_deployment
 from tests.cluster.support.installation import Installation
@@ -67,7 +68,7 @@ def test_call_fails(patient: Patient, release: Installation) -> None:
     assert ignored["fix"] == finding["fix"]
     patient.run(finding["fix"])
     with release.replica():
-        assert patient.examined()["findings"] == []
+        until(lambda: patient.examined()["findings"] == [])
         register_release(patient.plane, release.name)
         assert patient.examined()["findings"] == []
 

@@ -9,6 +9,7 @@ from azure_workload_identity import names
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import CLIENT_ID
 from testbed.cluster.server import TENANT_ID, Server, configuration, register, scope
+from testbed.processes import until
 from tests.cluster.support.patient import Patient, account, deployment
 
 
@@ -117,6 +118,8 @@ def test_accounts_unread(patient: Patient) -> None:
     create("create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={patient.namespace}:app", "-n",
            patient.namespace)  # fmt: skip
     kubeconfig = patient.plane.kubeconfig_for(patient.namespace, "app")
+    may_list = ("auth", "can-i", "list", "deployments.apps", "-n", patient.namespace)
+    until(lambda: create(*may_list, kubeconfig=kubeconfig).returncode == 0)
     document = json.loads(patient.doctor("-o", "json", kubeconfig=kubeconfig).stdout)
     assert document["findings"] == []
     unreadable = {gap["what"] for gap in document["notLookedAt"]}

@@ -11,6 +11,7 @@ from azure_workload_identity.types import JsonObject
 from azwi_cli.commands.doctor.checks import images
 from azwi_cli.commands.doctor.reads.images import ACR_CLIENT_ID
 from testbed.cluster.manifests import CLIENT_ID, USE, pod
+from testbed.processes import until
 from tests.cluster.support.patient import Patient, account, deployment
 
 HOSTILE = 'it\'s $(touch pwned) `touch pwned`; "x"\nnext'
@@ -239,7 +240,7 @@ def test_unused_binding(patient: Patient) -> None:
     patient.plane.kubectl("create", "clusterrolebinding", f"{grant}-old", f"--clusterrole={grant}", subject)
     try:
         patient.fixed("binding-unused", f"ClusterRoleBinding {grant}-old")
-        assert patient.found("binding-forbidden") == []
+        patient.wait_until_gone("binding-forbidden")
     finally:
         for kind, name in (
             ("clusterrolebinding", f"{grant}-old"),
@@ -310,12 +311,12 @@ def test_no_room(patient: Patient, kind: str, spec: JsonObject) -> None:
     bound = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "team"}, "spec": spec}
     patient.apply(bound, deployment(annotations=asks, containers=[app]))
     count_quota(patient, kind)
-    assert created(patient).returncode == 1
+    until(lambda: created(patient).returncode == 1)
     finding = patient.one("proxy-out-of-bounds", "Deployment")
     assert finding["evidence"][0].startswith(f"{kind} team: ")
     patient.run(finding["fix"])
     count_quota(patient, kind)
-    assert created(patient).returncode == 0
+    until(lambda: created(patient).returncode == 0)
     assert patient.found("proxy-out-of-bounds") == []
 
 
@@ -341,9 +342,9 @@ def test_proxy_forbidden(patient: Patient) -> None:
     patient.apply(deployment(annotations={names.INJECT_PROXY: "true"}))
     level = "pod-security.kubernetes.io/enforce=baseline"
     patient.plane.kubectl("label", "namespace", patient.namespace, level)
-    assert "forbidden" in created(patient).stderr
+    until(lambda: "forbidden" in created(patient).stderr)
     patient.fixed("proxy-forbidden")
-    assert created(patient).returncode == 0
+    until(lambda: created(patient).returncode == 0)
 
 
 def created(patient: Patient) -> "subprocess.CompletedProcess[str]":

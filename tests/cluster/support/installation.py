@@ -14,7 +14,7 @@ from typing import Any
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from testbed.cluster.control_plane import ControlPlane
+from testbed.cluster.control_plane import Cluster, ControlPlane
 from testbed.cluster.manifests import CLIENT_ID, USE, pod
 from testbed.cluster.server import CREATED_PODS, REPOSITORY, TENANT_ID, scope, wait_until_true
 from testbed.processes import MAX_WAIT_SECONDS, free_ports, running, wait_until
@@ -51,7 +51,7 @@ class Replica:
 class Installation:
     """One release in the cluster; `name` is its namespace and its webhook configuration."""
 
-    control_plane: ControlPlane
+    control_plane: Cluster
     name: str
     kubeconfig: Path
     service: Service

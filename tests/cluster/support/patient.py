@@ -15,7 +15,7 @@ from azure_workload_identity.types import JsonObject
 from azwi_cli.main import program
 from testbed.cluster.control_plane import ControlPlane
 from testbed.cluster.manifests import USE, pod
-from testbed.processes import MAX_WAIT_SECONDS
+from testbed.processes import MAX_WAIT_SECONDS, until
 from tests.support.schemas import follows_schema
 
 EXIT = {"ok": 0, "problems": 1, "unknown": 3}
@@ -55,14 +55,18 @@ class Patient:
         return [finding for finding in self.examined(*words)["findings"] if finding["code"] == code]
 
     def one(self, code: str, subject: str = "", *words: str) -> JsonObject:
-        """Return the only finding of a code."""
-        findings = self.examined(*words)["findings"]
-        mine = [finding for finding in findings if finding["code"] == code and subject in finding["subject"]]
-        assert len(mine) == 1, findings
-        assert mine[0]["evidence"]
-        finding: JsonObject = mine[0]
+        """Return the only finding of a code, as soon as the API server acts as what was written last says."""
+        [finding] = until(lambda: self._of(code, subject, *words))
+        assert finding["evidence"]
         self._seen.append(finding)
         return finding
+
+    def wait_until_gone(self, code: str, subject: str = "", *words: str) -> None:
+        """Wait until there is no such finding: the API server acts as a command's change says a moment later."""
+        until(lambda: self._of(code, subject, *words) == [])
+
+    def _of(self, code: str, subject: str, *words: str) -> list[JsonObject]:
+        return [finding for finding in self.found(code, *words) if subject in finding["subject"]]
 
     def run(self, command: str) -> str:
         """Run a printed command as a person would paste it."""
@@ -102,12 +106,7 @@ class Patient:
         """Find it, run its command, and find it no more."""
         finding = self.one(code, subject, *words)
         self.run(finding["fix"])
-        after = [
-            finding
-            for finding in self.examined(*words)["findings"]
-            if finding["code"] == code and subject in finding["subject"]
-        ]
-        assert after == []
+        self.wait_until_gone(code, subject, *words)
         return finding
 
     def apply(self, *manifests: JsonObject) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from testbed.processes import MAX_WAIT_SECONDS
+
 POLL_SECONDS = 0.1
 PROBE_SECONDS = 10.0  # a busy machine must not look like a replica that is not ready
 
@@ -118,7 +120,7 @@ def service(host: str, port: int = 443, probe: Probe = is_ready) -> Iterator[Ser
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    if not started.wait(10):
+    if not started.wait(MAX_WAIT_SECONDS):
         raise TimeoutError(f"nothing listens on {host}:{port}")
     try:
         yield running

@@ -20,9 +20,10 @@ from certs.secret_keys import CA, LEAF
 from testbed.cluster.control_plane import Cluster
 from testbed.cluster.server import wait_until_true
 from testbed.processes import child
+from tests.cluster.support.mutation import mutated
 from tests.cluster.support.node.node import Node, NodeError
 from tests.cluster.support.release import FULLNAME, Release
-from tests.e2e.installed import installed, mutated
+from tests.e2e.installed import installed
 from tests.e2e.needs import missing
 from tests.e2e.soak import client
 from tests.e2e.soak.creations import creating

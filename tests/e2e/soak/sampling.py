@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import urllib3
+
+from testbed.cluster.control_plane import ApiError
+
 SAMPLE_SECONDS: Final = 5.0
 
 
@@ -69,7 +73,8 @@ def sampling(processes: Callable[[], Iterable[Process]], begun: float) -> Iterat
         while not stop.wait(SAMPLE_SECONDS):
             try:
                 found = list(processes())
-            except (OSError, LookupError, ValueError, RuntimeError):  # pods come and go while they are looked at
+            # Pods come and go while they are looked at, and so may the API server.
+            except (OSError, LookupError, ValueError, RuntimeError, ApiError, urllib3.exceptions.HTTPError):
                 samples.unlisted += 1
                 continue
             for process in found:

@@ -10,6 +10,7 @@ import httpx
 from azure_workload_identity.types import JsonObject
 from testbed.entra import Entra, Issuer
 from testbed.entra.exchange import JWT_BEARER
+from testbed.processes import MAX_WAIT_SECONDS
 
 TENANT = "5a3ae6a4-9d1f-4c22-a4a5-1e6f0fd1d4a1"
 SCOPE = "https://vault.azure.net/.default"
@@ -44,7 +45,7 @@ class Client:
     def send(self, path: str, body: str = "", method: str = "POST", **headers: str) -> httpx.Response:
         """Send anything."""
         context = ssl.create_default_context(cafile=self.entra.ca_file)
-        with httpx.Client(verify=context, trust_env=False) as http:
+        with httpx.Client(verify=context, trust_env=False, timeout=MAX_WAIT_SECONDS) as http:
             kind = {"content-type": "application/x-www-form-urlencoded"}
             return http.request(method, self.entra.url + path, content=body, headers={**kind, **headers})
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from azure_workload_identity.types import JsonObject
 from testbed import tools
-from testbed.cluster.control_plane import Cluster, Programs, admin_client, is_ready
+from testbed.cluster.control_plane import UNTIL_TIMEOUT, Cluster, Programs, admin_client, is_ready
 from testbed.processes import child, tail
 from tests.cluster.support.node import archive, configuration, dns
 from tests.cluster.support.node.configuration import (
@@ -82,6 +82,10 @@ class Node:
     def server(self, pod: JsonObject) -> int:
         """Return the process of the server, a child of the container's process 1."""
         return child(self.container(pod))
+
+    def in_network(self, *command: str) -> str:
+        """Run a program of this machine in the node's network, and return its output."""
+        return _run("nsenter", f"--target={self.process_id}", "--net", *command)
 
     def restart_kubelet(self) -> None:
         """End the kubelet as a crash does; the node's init starts it again."""
@@ -210,7 +214,7 @@ def _set_up(node: Node) -> None:
     _wait(lambda: kubectl("get", "node", NAME).returncode == 0, node.directory, "the node is registered", "kubelet")
     account = ("get", "serviceaccount", "default")  # the controller manager's work
     _wait(lambda: kubectl(*account).returncode == 0, node.directory, "accounts are made", "kube-controller-manager")
-    ready = kubectl("wait", "--for=condition=Ready", f"node/{NAME}", "--timeout=50s")
+    ready = kubectl("wait", "--for=condition=Ready", f"node/{NAME}", UNTIL_TIMEOUT)
     if ready.returncode:
         raise NodeError(f"the node is not ready: {ready.stderr}{tail(node.directory / 'log' / 'kubelet.log')}")
 
