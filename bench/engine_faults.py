@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,12 +22,12 @@ import urllib3
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
 from bench import apiserver
-from bench.engines import BOTH, POLICY, WEBHOOK, install_policies, webhook_beside_policies
+from bench.engines import BOTH, POLICY, WEBHOOK, install_policies, wait_for, webhook_beside_policies
 from bench.load import BenchmarkError
 from bench.report import machine
 from testbed.cluster.control_plane import ControlPlane, second_apiserver
 from testbed.cluster.manifests import CLIENT_ID, USE, generated, pod, token_volumes
-from testbed.cluster.server import Server, configuration, install_account, scope, serving, wait_until_true
+from testbed.cluster.server import Server, configuration, install_account, scope, serving
 from testbed.processes import paused
 
 ENGINES: Final = (WEBHOOK, POLICY, BOTH)
@@ -87,12 +86,7 @@ class Plane:
     def wait(self) -> None:
         """Wait until every engine injects."""
         for namespace in self.namespaces.values():
-            wait_until_true(partial(self._injects, namespace), f"pods in {namespace} get the identity")
-
-    def _injects(self, namespace: str) -> bool:
-        """Whether pods get the identity. Until the API server knows each policy and webhook, it may refuse them."""
-        answer = _create(self.control_plane, self.control_plane.url, namespace, "app")
-        return answer is not None and answer[0] < 300 and bool(token_volumes(answer[1]))  # noqa: PLR2004  created
+            wait_for(self.control_plane, namespace, injected=True)
 
     @contextmanager
     def creating(self) -> Iterator[Fault]:

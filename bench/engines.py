@@ -52,6 +52,7 @@ USUAL_ACCOUNTS: Final = 10
 ACCOUNTS: Final = (USUAL_ACCOUNTS, 100, 1_000, 10_000)
 ROUNDS: Final = 3
 SECONDS: Final = 2
+ANSWER_SECONDS: Final = 30.0
 SENT_AT_ONCE: Final = 32
 LABEL: Final = {"azure.workload.identity/use": "true"}
 LABELLED: Final = "labelled"
@@ -165,10 +166,10 @@ def _print_accounts(plane: Plane) -> None:
 
 
 def _beside(plane: Plane, namespace: str, accounts: int) -> list[Cost]:
-    """What a creation costs beside so many accounts; nothing where none is answered within 30 s."""
+    """What a creation costs beside so many accounts; nothing where none is answered within ANSWER_SECONDS."""
     try:
-        wait_for(plane.control_plane, namespace, injected=True)
-    except (ApiError, urllib3.exceptions.TimeoutError):
+        wait_until_true(lambda: _is_injected(plane.control_plane, namespace), f"pods in {namespace} are created")
+    except _NOT_CREATED:
         return []
     return plane.measure(namespace, _pod(1), 1, max(plane.seconds, accounts // 100))
 
@@ -258,14 +259,27 @@ def _add_accounts(control_plane: ControlPlane, namespace: str, numbers: range) -
 
 
 def wait_for(control_plane: ControlPlane, namespace: str, *, injected: bool) -> None:
-    """Wait until pods in the namespace get the identity, or are created without it."""
-    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+    """Wait until pods in the namespace get the identity, or are created without it.
+
+    Until the API server knows each policy and webhook, it may refuse them.
+    """
 
     def happened() -> bool:
-        stored = control_plane.request("POST", path, _pod(1))
-        return ("AZURE_CLIENT_ID" in json.dumps(stored["spec"]["containers"])) is injected
+        try:
+            return _is_injected(control_plane, namespace) is injected
+        except _NOT_CREATED:
+            return False
 
     wait_until_true(happened, f"pods in {namespace} are created")
+
+
+def _is_injected(control_plane: ControlPlane, namespace: str) -> bool:
+    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+    stored = control_plane.request("POST", path, _pod(1), seconds=ANSWER_SECONDS)
+    return "AZURE_CLIENT_ID" in json.dumps(stored["spec"]["containers"])
+
+
+_NOT_CREATED: Final = (ApiError, urllib3.exceptions.TimeoutError)
 
 
 def _pod(containers: int) -> JsonObject:

@@ -153,17 +153,20 @@ class Cluster:
         body: JsonObject | list[JsonObject] | None = None,
         *,
         content_type: str = "application/json",
+        seconds: float = MAX_WAIT_SECONDS,
     ) -> JsonObject:
         """Send one request as the administrator.
 
         Raises:
             ApiError: The status is not 2xx.
+            urllib3.exceptions.TimeoutError: It was not answered within so many seconds.
         """
         response = self.http.request(
             method,
             self.url + path,
             body=None if body is None else json.dumps(body),
             headers={"Content-Type": content_type},
+            timeout=seconds,
         )
         answer: JsonObject = json.loads(response.data)
         if response.status >= 300:
@@ -211,6 +214,12 @@ class Cluster:
     def create_pod(self, namespace: str, pod: JsonObject) -> JsonObject:
         """Create a pod and return it as stored."""
         return self.request("POST", f"/api/v1/namespaces/{namespace}/pods", pod)
+
+    def may(self, *asked: str, kubeconfig: Path | None = None) -> bool:
+        """Whether the owner of a kubeconfig may do something; `asked` are arguments of `kubectl auth can-i`."""
+        answer, _, _ = self.kubectl("auth", "can-i", *asked, kubeconfig=kubeconfig).stdout.strip().partition(" ")
+        assert answer in {"yes", "no"}  # after a blank, why not
+        return answer == "yes"
 
     def wait_until_served(self, *kinds: str) -> None:
         """Wait until custom resources can be read: discovery knows them a moment after they are `Established`."""
