@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import urllib3
 
 from azure_workload_identity import names
 from azure_workload_identity.types import JsonObject
-from testbed.cluster.control_plane import ApiError, ControlPlane
+from testbed.cluster.control_plane import ApiError, Cluster, ControlPlane
 from testbed.cluster.manifests import CLIENT_ID, USE, environment, pod, token_volumes
 from testbed.cluster.other_webhook import other_webhook
 from testbed.cluster.server import CREATED_PODS, configuration, scope, wait_until_true
@@ -67,7 +68,7 @@ def test_existing_secret(control_plane: ControlPlane, tmp_path: Path) -> None:
         ("patch", f"mutatingwebhookconfigurations/azwi-{release.namespace}-{FULLNAME}"),
     ):
         where = f"--namespace={release.namespace}"
-        assert control_plane.kubectl("auth", "can-i", verb, resource, account, where).stdout.strip() == "no"
+        assert not control_plane.may(verb, resource, account, where)
     assert release.helm("uninstall", release.name).returncode == 0
 
 
@@ -127,15 +128,21 @@ def definition(plural: str, kind: str) -> JsonObject:
     }
 
 
-@pytest.fixture
-def cert_manager_kinds(control_plane: ControlPlane) -> Iterator[None]:
+@contextmanager
+def taking_certificates(cluster: Cluster) -> Iterator[None]:
     """Let the API server take Certificates and Issuers."""
     definitions = [definition("certificates", "Certificate"), definition("issuers", "Issuer")]
-    control_plane.apply(*definitions)
-    control_plane.wait_until_served("certificates", "issuers")
+    cluster.apply(*definitions)
+    cluster.wait_until_served("certificates", "issuers")
     yield
-    for custom_resource in definitions:
-        control_plane.kubectl("delete", "crd", custom_resource["metadata"]["name"])
+    cluster.kubectl("delete", "crd", *(item["metadata"]["name"] for item in definitions))
+
+
+@pytest.fixture
+def cert_manager_kinds(control_plane: ControlPlane) -> Iterator[None]:
+    """Have the kinds of cert-manager."""
+    with taking_certificates(control_plane):
+        yield
 
 
 def act_as_cert_manager(release: Release) -> None:

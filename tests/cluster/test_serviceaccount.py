@@ -290,8 +290,7 @@ def test_sync_in_the_cluster(
     container = manifests[-1]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
     assert parsed(container["command"][1:])["owner"] == "cluster"
     kubeconfig = control_plane.kubeconfig_for(system, "azwi-sync")
-    may_list = ("auth", "can-i", "list", "serviceaccounts", "--all-namespaces")
-    until(lambda: control_plane.kubectl(*may_list, kubeconfig=kubeconfig).returncode == 0)
+    until(lambda: control_plane.may("list", "serviceaccounts", "--all-namespaces", kubeconfig=kubeconfig))
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     done = azwi("sync", "-n", namespace, "--prune", "--owner=cluster", *as_admin(azure))
     assert f"  + {namespace}/web\n" in done.stdout, done.output

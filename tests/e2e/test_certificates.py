@@ -15,7 +15,7 @@ from testbed.cluster.control_plane import Cluster
 from testbed.cluster.server import wait_until_true
 from testbed.processes import MAX_WAIT_SECONDS
 from tests.cluster.support.release import FULLNAME, Release
-from tests.cluster.test_chart_modes import definition, secret
+from tests.cluster.test_chart_modes import secret, taking_certificates
 from tests.e2e.installed import installed, pods, values, wait
 from tests.e2e.report import note
 from tests.e2e.test_upgrades import creating, gone, names_of
@@ -54,12 +54,9 @@ def test_self_managed_rotation(cluster: Cluster, tmp_path: Path) -> None:
 
 @pytest.fixture
 def cert_manager_kinds(cluster: Cluster) -> Iterator[None]:
-    """Let the API server take Certificates and Issuers."""
-    definitions = [definition("certificates", "Certificate"), definition("issuers", "Issuer")]
-    cluster.apply(*definitions)
-    cluster.wait_until_served("certificates", "issuers")
-    yield
-    cluster.kubectl("delete", *(f"crd/{item['metadata']['name']}" for item in definitions))
+    """Have the kinds of cert-manager."""
+    with taking_certificates(cluster):
+        yield
 
 
 @pytest.mark.usefixtures("cert_manager_kinds")

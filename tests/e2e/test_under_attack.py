@@ -8,10 +8,9 @@ from azure_workload_identity.types import JsonObject
 from testbed.attacks import ATTACKS, Target, under_attack
 from testbed.cluster.server import wait_until_true
 from tests.cluster.support.installation import page
-from tests.cluster.support.node.configuration import CGROUP
-from tests.cluster.support.node.needs import CGROUPS
 from tests.cluster.support.node.node import Node
 from tests.cluster.support.release import Release
+from tests.e2e.faults import memory
 from tests.e2e.installed import HEALTH_PORT, are_ready, pods
 from tests.e2e.report import note
 from tests.e2e.workloads import Workloads
@@ -57,7 +56,6 @@ def _target(pod: JsonObject) -> Target:
 
 def _memory(pod: JsonObject) -> Path:
     """The cgroup of a pod's container, whose limit is the chart's."""
-    identifier = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
-    (cgroup,) = (CGROUPS / "memory" / CGROUP).rglob(f"*/{identifier}")
+    cgroup = memory(pod)
     assert int((cgroup / "memory.limit_in_bytes").read_text()) == LIMIT_MIB << 20
     return cgroup

@@ -118,8 +118,7 @@ def test_accounts_unread(patient: Patient) -> None:
     create("create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={patient.namespace}:app", "-n",
            patient.namespace)  # fmt: skip
     kubeconfig = patient.plane.kubeconfig_for(patient.namespace, "app")
-    may_list = ("auth", "can-i", "list", "deployments.apps", "-n", patient.namespace)
-    until(lambda: create(*may_list, kubeconfig=kubeconfig).returncode == 0)
+    until(lambda: patient.plane.may("list", "deployments.apps", "-n", patient.namespace, kubeconfig=kubeconfig))
     document = json.loads(patient.doctor("-o", "json", kubeconfig=kubeconfig).stdout)
     assert document["findings"] == []
     unreadable = {gap["what"] for gap in document["notLookedAt"]}

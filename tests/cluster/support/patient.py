@@ -56,7 +56,9 @@ class Patient:
 
     def one(self, code: str, subject: str = "", *words: str) -> JsonObject:
         """Return the only finding of a code, as soon as the API server acts as what was written last says."""
-        [finding] = until(lambda: self._of(code, subject, *words))
+        found = until(lambda: self._of(code, subject, *words))
+        assert len(found) == 1, found
+        finding = found[0]
         assert finding["evidence"]
         self._seen.append(finding)
         return finding
